@@ -1,0 +1,1 @@
+"""What a run is: configuration, snapshot, manifest, run directory, verification, comparison."""

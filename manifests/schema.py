@@ -1,0 +1,392 @@
+"""The one module that both sides of the container share: what a run is and what came out of it.
+
+Host code writes a :class:`Manifest`, the trainer in the container reads it and writes trail
+records and a :class:`Result`. Only the standard library and pydantic may be imported here, and
+the text must run on the host's Python (>= 3.9) and on the image's.
+
+Versioning: an unknown major version is an error, an unknown minor version is read with its extra
+fields kept (:func:`check_version`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path, PurePosixPath
+from typing import Any, Dict, List, Optional, Tuple
+
+from pydantic import BaseModel, ConfigDict, Field
+from typing_extensions import Literal
+
+SCHEMA_VERSION = "1.0"
+
+# --- where things lie inside the container --------------------------------------------------
+
+CODE_MOUNT = PurePosixPath("/bundle/code")
+RUN_MOUNT = PurePosixPath("/bundle/run")
+TRAIN_MOUNT = PurePosixPath("/bundle/data/train")
+VAL_MOUNT = PurePosixPath("/bundle/data/val")
+
+# --- values of the keys ---------------------------------------------------------------------
+
+Arch = Literal["alex", "googlenet", "googlenetbn", "nin", "resnet50"]
+Communicator = Literal[
+    "pure_nccl", "hierarchical", "two_dimensional", "single_node", "flat", "naive"
+]
+LoadType = Literal["original", "custom"]
+Iterator = Literal["serial", "thread", "process"]
+OptimizerName = Literal["momentum_sgd", "adam", "rmsprop_warmup", "rmsprop"]
+Precision = Literal["float32", "mixed"]
+
+#: What this version of the trainer can do; the rest is refused before launch, by name.
+#: ``tests/trainer`` holds it against the trainer's own registries.
+AVAILABLE: Dict[str, Tuple[str, ...]] = {
+    "arch": ("nin",),
+    "communicator": ("naive",),
+    "loadtype": ("original",),
+    "iterator": ("serial", "thread", "process"),
+    "optimizer": ("momentum_sgd",),
+    "precision": ("float32",),
+}
+
+#: (smallest, paper's own) side of the square input in pixels, per network.
+INPUT_SIDE: Dict[str, Tuple[int, int]] = {
+    "alex": (227, 227),
+    "googlenet": (224, 224),
+    "googlenetbn": (224, 224),
+    "nin": (67, 227),
+    "resnet50": (224, 224),
+}
+
+#: Side in pixels of the stored images and of the mean image (ImageNet practice: short side
+#: scaled to 256, centre 256x256 kept; Krizhevsky et al. 2012, section 2).
+IMAGE_SIDE = 256
+
+
+class _Record(BaseModel):
+    """Unknown fields are kept, so that a newer minor version survives being read and written."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+
+class UnsupportedVersion(ValueError):
+    """A record whose major version this code does not know."""
+
+
+def check_version(found: object) -> Optional[str]:
+    """Return a warning for an unknown minor version, None for a known one.
+
+    Raises UnsupportedVersion for another major version or a text that is no version.
+    """
+    known_major, known_minor = (int(part) for part in SCHEMA_VERSION.split("."))
+    try:
+        major, minor = (int(part) for part in str(found).split("."))
+    except ValueError:
+        raise UnsupportedVersion(f"version {found!r} is not of the form MAJOR.MINOR") from None
+    if major != known_major:
+        raise UnsupportedVersion(
+            f"version {found} is not known: this bundle reads version {known_major}.x"
+        )
+    if minor > known_minor:
+        return f"version {found} is newer than {SCHEMA_VERSION}: fields it added are kept, not used"
+    return None
+
+
+def canonical_json(value: Any) -> bytes:
+    """Bytes that depend on the value alone: sorted keys, no white space, UTF-8."""
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    ).encode("utf-8")
+
+
+def digest_of(value: Any) -> str:
+    """sha256, hexadecimal, of the canonical JSON of ``value``."""
+    return hashlib.sha256(canonical_json(value)).hexdigest()
+
+
+# --- identity: what decides the bits --------------------------------------------------------
+
+
+class Optimizer(_Record):
+    """Update rule and its schedule; rates are per global batch, epochs may be fractions."""
+
+    name: OptimizerName
+    lr: float = Field(gt=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    weight_decay: float = Field(default=0.0005, ge=0)
+    lr_decay_factor: float = Field(default=0.1, gt=0, le=1)
+    lr_decay_epochs: float = Field(default=30.0, gt=0)
+    warmup_epochs: float = Field(default=0.0, ge=0)
+
+
+class Training(_Record):
+    """Every setting that decides the bits of the trained network."""
+
+    arch: Arch
+    nclasses: int = Field(ge=1)
+    insize: int = Field(ge=1)
+    epochs: int = Field(ge=1)
+    batchsize: int = Field(ge=1)  # samples per rank and step
+    val_batchsize: int = Field(ge=1)
+    optimizer: Optimizer
+    communicator: Communicator
+    precision: Precision
+    seed: int = Field(ge=0, lt=2**63)
+
+
+class FileDigest(_Record):
+    sha256: str
+    size: int
+    executable: bool = False
+
+
+class CodeIdentity(_Record):
+    """``digest`` is :func:`digest_of` over ``files`` (path relative to ``code/`` -> FileDigest)."""
+
+    digest: str
+    files: Dict[str, FileDigest]
+
+
+class ImageIdentity(_Record):
+    stack: str
+    sha256: str  # of the whole SIF file
+    size: int
+    lock_sha256: str
+    recipe_sha256: str  # of everything that the build reads: lock, definition, build files
+
+
+class SampleSetIdentity(_Record):
+    """``sha256`` is that of ``inputs/<name>.tsv``: lines ``<image sha256>\\t<label>\\t<path>\\n``
+    in the order of the user's list file, paths relative to the set's root."""
+
+    sha256: str
+    samples: int = Field(ge=1)
+
+
+class ArrayIdentity(_Record):
+    sha256: str
+    shape: List[int]
+    dtype: str
+
+
+class DataIdentity(_Record):
+    train: SampleSetIdentity
+    val: SampleSetIdentity
+    mean: ArrayIdentity  # inputs/mean.npy, float32, (3, IMAGE_SIDE, IMAGE_SIDE), RGB order
+    initmodel: Optional[str] = None  # sha256 of inputs/initmodel.npz
+
+
+class World(_Record):
+    ranks: int = Field(ge=1)
+    nodes: int = Field(ge=1)
+
+
+class Determinism(_Record):
+    """Knobs that choose algorithms: set by the job script, recorded, checked by the trainer."""
+
+    environment: Dict[str, str]
+    mca: Dict[str, str]  # Open MPI parameters, given as ``mpirun --mca KEY VALUE``
+
+
+class Identity(_Record):
+    training: Training
+    code: CodeIdentity
+    image: ImageIdentity
+    data: DataIdentity
+    world: World
+    determinism: Determinism
+
+    def digest(self) -> str:
+        return digest_of(self.model_dump(mode="json"))
+
+
+# --- circumstance: what only describes ------------------------------------------------------
+
+
+class Loading(_Record):
+    """How samples get into memory; by rule 1 of docs/determinism.md it cannot change a bit."""
+
+    loadtype: LoadType = "original"
+    iterator: Iterator = "process"
+    loaderjob: int = Field(default=1, ge=1)
+
+
+class Observing(_Record):
+    """What is written down on the way; it does not change the parameters."""
+
+    test: bool = False
+    trail_interval: int = Field(default=10, ge=1)  # steps between tensor digests
+
+
+class Placement(_Record):
+    """What the scheduler is asked for."""
+
+    site: str
+    jobname: str
+    nodetype: Optional[str] = None
+    walltime: str = "24:00:00"
+    group: Optional[str] = None
+    stdout: Optional[str] = None
+    stderr: Optional[str] = None
+    others: Dict[str, str] = Field(default_factory=dict)
+    modules: List[str] = Field(default_factory=list)
+
+
+class GitState(_Record):
+    commit: Optional[str] = None
+    branch: Optional[str] = None
+    dirty: bool = False
+
+
+class Paths(_Record):
+    """Host paths at the time of writing; a rerun may move them."""
+
+    config: Optional[str] = None
+    image: str
+    train_root: str
+    val_root: str
+    out: str
+
+
+class Circumstance(_Record):
+    created: str  # UTC, ISO 8601 with a Z
+    host: str
+    user: str
+    tool_version: str
+    paths: Paths
+    placement: Placement
+    loading: Loading
+    observing: Observing
+    git: Optional[GitState] = None
+    rerun_of: Optional[str] = None  # path of the run directory that is being repeated
+
+
+class Promises(_Record):
+    """Under which conditions the bits are promised to be the same."""
+
+    level: Literal["bitwise"] = "bitwise"
+    cpu_features: List[str] = Field(default_factory=list)  # names as in /proc/cpuinfo
+    architecture: str = "x86_64"
+
+
+class Recipe(_Record):
+    """Everything needed to build the image again: text of each build file by its path.
+
+    ``files`` maps the path below the project root (``Singularity.def``,
+    ``container/locks/cpu.json``, …) to its UTF-8 text.
+    """
+
+    stack: str
+    files: Dict[str, str]
+
+
+class Manifest(_Record):
+    version: str = SCHEMA_VERSION
+    kind: Literal["run", "rerun", "replicate"] = "run"
+    identity_digest: str
+    identity: Identity
+    circumstance: Circumstance
+    promises: Promises
+    recipe: Recipe
+
+
+# --- result: what came out ------------------------------------------------------------------
+
+
+class RankPlace(_Record):
+    rank: int
+    host: str
+    local_rank: int
+
+
+class Observed(_Record):
+    """What the run saw of its machine, as took effect."""
+
+    started: str
+    finished: str
+    seconds: float
+    versions: Dict[str, str]  # python, numpy, chainer, mpi4py, mpi library, openblas, pillow, …
+    cpu_model: str
+    cpu_features: List[str]
+    environment: Dict[str, str]  # the keys of Determinism.environment, as the trainer found them
+    ranks: List[RankPlace]
+
+
+class ResultDigests(_Record):
+    parameters: str  # digest_of(tensors)
+    tensors: Dict[str, str]  # parameter name -> tensor digest at the end
+    trail: str  # sha256 over the bytes of all trail files, in rank order
+    model: str  # sha256 of results/model.npz
+
+
+class Result(_Record):
+    version: str = SCHEMA_VERSION
+    kind: Literal["result"] = "result"
+    identity_digest: str
+    steps: int
+    digests: ResultDigests
+    metrics: Dict[str, float]  # last row of the log
+    observed: Observed
+
+
+class TrailRecord(_Record):
+    """One line of ``results/trail/rank-NNNNN.jsonl``.
+
+    ``step`` 0 is the state before the first update and has ``parameters`` only (rank 0).
+    ``samples`` is the sha256 of the batch's sample indices as little-endian int64; ``loss`` is
+    this rank's ``float.hex()``. Tensor digests are those of the tensor's name, dtype, shape and
+    bytes; ``gradients`` are taken after the reduction, before the update, ``parameters`` after
+    the update; rank 0 only, every ``trail_interval`` steps and at the last.
+    """
+
+    step: int
+    epoch: Optional[float] = None
+    samples: Optional[str] = None
+    loss: Optional[str] = None
+    gradients: Optional[Dict[str, str]] = None
+    parameters: Optional[Dict[str, str]] = None
+
+
+class Failure(_Record):
+    """``failure.json``: the message of the rank that failed first, for the person to read."""
+
+    version: str = SCHEMA_VERSION
+    kind: Literal["failure"] = "failure"
+    rank: int
+    step: Optional[int] = None
+    message: str
+    next_step: str
+    exit_code: int = 2
+
+
+# --- the run directory ----------------------------------------------------------------------
+
+
+class RunFiles:
+    """Every file name of a run directory; nobody else spells one."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.manifest = root / "manifest.json"
+        self.config = root / "config.yaml"  # verbatim what the user gave
+        self.code = root / "code"
+        self.inputs = root / "inputs"
+        self.train_table = self.inputs / "train.tsv"
+        self.val_table = self.inputs / "val.tsv"
+        self.mean = self.inputs / "mean.npy"
+        self.initmodel = self.inputs / "initmodel.npz"
+        self.job_script = root / "job.sh"
+        self.job = root / "job.json"  # what the scheduler called it
+        self.logs = root / "logs"
+        self.results = root / "results"
+        self.trail = self.results / "trail"
+        self.log = self.results / "log.jsonl"
+        self.model = self.results / "model.npz"
+        self.result = root / "result.json"
+        self.failure = root / "failure.json"
+        self.exit_code = root / "exit_code"
+        self.done = root / "DONE"
+        self.verdict = root / "verdict.json"
+
+    def trail_of(self, rank: int) -> Path:
+        return self.trail / f"rank-{rank:05d}.jsonl"

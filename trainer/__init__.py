@@ -1,0 +1,1 @@
+"""The trainer: image code. It shares with the host the module ``manifests.schema`` only."""
