@@ -39,12 +39,14 @@ def load_yaml(path: Path) -> Any:
     except OSError as error:
         raise Trouble(f"{path}: cannot be read: {error.strerror}", "check the path") from error
     except UnicodeDecodeError as error:
-        raise Trouble(f"{path}: is not UTF-8 text (byte {error.start})", "save it as UTF-8") from error
+        problem = f"{path}: is not UTF-8 text (byte {error.start})"
+        raise Trouble(problem, "save it as UTF-8") from error
     try:
-        return yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 (a SafeLoader)
+        return yaml.load(text, Loader=_UniqueKeyLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise Trouble(f"{path}{where}: is not YAML: {error.problem}", "correct that line") from error
+        problem = f"{path}{where}: is not YAML: {error.problem}"
+        raise Trouble(problem, "correct that line") from error
     except yaml.YAMLError as error:
         raise Trouble(f"{path}: is not YAML: {error}", "correct the file") from error
