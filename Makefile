@@ -1,0 +1,45 @@
+# The two commands that a new user needs are `make demo` and `make test`; everything else serves them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+
+.PHONY: help setup dev demo test test-host test-image lint lock-requirements clean
+
+help:
+	@echo 'make demo   set everything up, build the cpu image, train, rerun, print the verdict'
+	@echo 'make test   set everything up, run all checks and tests'
+	@echo 'make setup  install what bundle needs (tools, $(VENV)); afterwards: python bundle.py --help'
+	@echo 'make lint   ruff and mypy'
+	@echo 'make clean  remove $(VENV) and .tools (never a run, never the cache)'
+
+# Stamps hold the hash of what they were made from: a changed requirement installs again, and a
+# moved checkout makes its tools again, because their paths are absolute.
+setup:
+	@bash container/install_host.sh .
+	@bash container/install_python.sh $(VENV) requirements/host.txt $(PYTHON)
+
+dev:
+	@bash container/install_host.sh .
+	@bash container/install_python.sh $(VENV) requirements/dev.txt $(PYTHON)
+
+demo: dev
+	@$(VENV)/bin/python bundle.py demo
+
+test: dev lint
+	@$(VENV)/bin/python -m pytest
+
+lint: dev
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+
+# Resolves requirements/*.in anew; a maintainer's command, never run by the others.
+lock-requirements:
+	@$(PYTHON) -m venv .tools/uv && .tools/uv/bin/pip -q install uv
+	@cd requirements && for name in host dev tools; do \
+	    ../.tools/uv/bin/uv pip compile -q --universal --python-version 3.9 --generate-hashes \
+	    --no-header --no-emit-index-url --no-emit-find-links $$name.in -o $$name.txt; done
+
+clean:
+	rm -rf $(VENV) .tools
