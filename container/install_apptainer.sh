@@ -21,6 +21,7 @@ refuse() {
 }
 
 [ -r "$keyring" ] || refuse "$keyring is missing (package debian-archive-keyring)"
+# shellcheck disable=SC2016  # apt expands $(REPO_URI)
 mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -m1 '/debian/$') ||
     refuse "apt has no Debian mirror configured"
 

@@ -23,13 +23,22 @@ mpi_is_usable() { have mpirun && mpirun --version 2>/dev/null | grep -q 'Open MP
 private=$project/.tools/apptainer/usr/bin/apptainer
 container_is_usable() { have singularity || have apptainer || "$private" --version >/dev/null 2>&1; }
 
-is_debian() { [ -r /etc/os-release ] && . /etc/os-release && [[ " ${ID:-} ${ID_LIKE:-} " == *" debian "* ]] && have apt-get; }
+# shellcheck source=/dev/null
+is_debian() {
+    [ -r /etc/os-release ] && . /etc/os-release &&
+        [[ " ${ID:-} ${ID_LIKE:-} " == *" debian "* ]] && have apt-get
+}
 
 # --- look -------------------------------------------------------------------------------------
 
 packages=()   # Debian's names
 wishes=()     # the same in words, for an administrator of any system
-need() { packages+=($1); wishes+=("$2"); }
+need() {
+    local names
+    read -ra names <<<"$1"
+    packages+=("${names[@]}")
+    wishes+=("$2")
+}
 
 have git || need git "git"
 python_is_usable || need "python3 python3-venv" "Python 3.9 or newer with its venv module"

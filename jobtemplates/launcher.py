@@ -1,0 +1,94 @@
+"""What starts the ranks, as token lists: ``mpirun … singularity exec … python3 -m trainer``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Dict, List, Sequence, Tuple
+
+from container.trouble import Trouble
+from manifests.schema import (
+    CODE_MOUNT,
+    RUN_MOUNT,
+    TRAIN_MOUNT,
+    VAL_MOUNT,
+    Determinism,
+    World,
+)
+
+TRAINER_COMMAND = ("python3", "-m", "trainer")
+
+
+@dataclass(frozen=True)
+class ContainerUse:
+    """How this host runs an image: the program and the flags that ``exec`` needs here."""
+
+    program: str
+    exec_flags: Tuple[str, ...]
+    in_user_namespace: bool
+
+
+@dataclass(frozen=True)
+class Binds:
+    code: Path
+    run: Path
+    train_root: Path
+    val_root: Path
+
+
+def bind(source: Path, destination: str, *, writable: bool) -> List[str]:
+    """One ``--mount``: its value is a CSV record, so quotes, commas and colons in paths are safe.
+
+    Raises Trouble for a path with a line break, which no launcher passes on unharmed.
+    """
+    text = str(source)
+    if "\n" in text or "\r" in text:
+        raise Trouble(f"{text!r}: a path with a line break cannot be bound", "rename the folder")
+    quoted = text.replace('"', '""')
+    access = [] if writable else ["ro"]
+    fields = ["type=bind", f'"source={quoted}"', f"destination={destination}", *access]
+    return ["--mount", ",".join(fields)]
+
+
+def mpirun_tokens(
+    mpirun: Sequence[str],
+    world: World,
+    mca: Dict[str, str],
+    *,
+    as_root: bool,
+    in_user_namespace: bool,
+) -> List[str]:
+    """``as_root`` and ``in_user_namespace`` add to the parameters what Open MPI wants then."""
+    parameters = dict(mca)
+    if in_user_namespace:
+        # Ranks in separate user namespaces may not read each other's memory (process_vm_readv).
+        parameters.setdefault("btl_vader_single_copy_mechanism", "none")
+    tokens = [*mpirun, "-np", str(world.ranks)]
+    if world.nodes > 1:
+        tokens += ["--map-by", f"ppr:{world.ranks // world.nodes}:node"]
+    if as_root:
+        tokens.append("--allow-run-as-root")
+    for name, value in sorted(parameters.items()):
+        tokens += ["--mca", name, value]
+    return tokens
+
+
+def exec_tokens(use: ContainerUse, binds: Binds, environment: Dict[str, str]) -> List[str]:
+    """``singularity exec`` up to the image: binds, and the environment that decides the bits.
+
+    Never ``--cleanenv``: it strips PMIx's variables and every rank becomes rank 0 of 1.
+    """
+    tokens = [use.program, "exec", *use.exec_flags, "--no-home", "--pwd", str(CODE_MOUNT)]
+    tokens += bind(binds.code, str(CODE_MOUNT), writable=False)
+    tokens += bind(binds.run, str(RUN_MOUNT), writable=True)
+    tokens += bind(binds.train_root, str(TRAIN_MOUNT), writable=False)
+    tokens += bind(binds.val_root, str(VAL_MOUNT), writable=False)
+    fixed = {"PYTHONNOUSERSITE": "1", "PYTHONPATH": "", "PYTHONDONTWRITEBYTECODE": "1"}
+    for name, value in sorted({**fixed, **environment}.items()):
+        tokens += ["--env", f"{name}={value}"]
+    return tokens
+
+
+def all_mca(site_mca: Dict[str, str], determinism: Determinism) -> Dict[str, str]:
+    """The manifest's parameters win over the site's: they decide the bits."""
+    return {**site_mca, **determinism.mca}

@@ -1,0 +1,115 @@
+"""Job scripts: values in, text out. Shell quoting has one door, the finaliser made here."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, List
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from jobtemplates.launcher import (
+    TRAINER_COMMAND,
+    Binds,
+    ContainerUse,
+    all_mca,
+    exec_tokens,
+    mpirun_tokens,
+)
+from jobtemplates.sites import Site
+from manifests.schema import Manifest, RunFiles
+
+TEMPLATES = Path(__file__).parent / "scripts"
+
+#: Prefixes of environment variables that choose algorithms or inject code; a job starts without
+#: them and gets back only what its manifest records.
+SCRUBBED = (
+    "CHAINER", "CUPY_", "CUDNN_", "CUBLAS_", "CUDA_LAUNCH", "NVIDIA_TF32", "NCCL_", "OPENBLAS_",
+    "GOTO_", "OMP_", "MKL_", "BLIS_", "NPY_", "NUMEXPR_", "PYTHON", "LD_PRELOAD", "GLIBC_TUNABLES",
+    "MALLOC_", "OMPI_MCA_coll", "SINGULARITYENV_", "APPTAINERENV_",
+)  # fmt: skip
+
+
+class Verbatim(str):
+    """Text that is shell already; made in this module only."""
+
+
+def quoted(value: Any) -> str:
+    """What a template's expression becomes: a string is one shell word, a list its words."""
+    if isinstance(value, Verbatim):
+        return str(value)
+    if isinstance(value, (list, tuple)):
+        return shlex.join(str(item) for item in value)
+    return shlex.quote(str(value))
+
+
+def with_job_id(name: str) -> Verbatim:
+    """A file name in which ``$JOB_ID`` stays a shell variable and all else is quoted."""
+    parts = [shlex.quote(part) if part else "" for part in name.split("$JOB_ID")]
+    return Verbatim('"$JOB_ID"'.join(parts))
+
+
+def script_environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        undefined=StrictUndefined,
+        finalize=quoted,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
+    environment.filters["job_id"] = with_job_id
+    return environment
+
+
+@dataclass(frozen=True)
+class Host:
+    """What the script must know of the host that will run it."""
+
+    use: ContainerUse
+    as_root: bool
+
+
+def render_script(manifest: Manifest, files: RunFiles, site: Site, host: Host) -> str:
+    """The whole job script of a run. Pure: the same values give the same text."""
+    identity, circumstance = manifest.identity, manifest.circumstance
+    placement, paths = circumstance.placement, circumstance.paths
+    mpirun = mpirun_tokens(
+        site.mpirun,
+        identity.world,
+        all_mca(site.mca, identity.determinism),
+        as_root=host.as_root,
+        in_user_namespace=host.use.in_user_namespace,
+    )
+    binds = Binds(files.code, files.root, Path(paths.train_root), Path(paths.val_root))
+    values: Dict[str, Any] = {
+        "run_name": files.root.name,
+        "run_dir": str(files.root),
+        "tool_version": circumstance.tool_version,
+        "image": paths.image,
+        "image_sha256": identity.image.sha256,
+        "stdout": log_path(files, placement.stdout, "stdout.log"),
+        "stderr": log_path(files, placement.stderr, "stderr.log"),
+        "prefixes": Verbatim(" | ".join(f"{prefix}*" for prefix in SCRUBBED)),
+        "modules": [*site.modules, *placement.modules],
+        "environment": site.environment,
+        "mpirun": mpirun,
+        "singularity": exec_tokens(host.use, binds, identity.determinism.environment),
+        "command": list(TRAINER_COMMAND),
+    }
+    return script_environment().get_template(site.template).render(values)
+
+
+def log_path(files: RunFiles, wanted: str | None, otherwise: str) -> str:
+    """A relative name lies below the run's ``logs/``; an absolute one is the user's choice."""
+    return str(files.logs / (wanted or otherwise))
+
+
+def script_warnings(manifest: Manifest, site: Site) -> List[str]:
+    others = manifest.circumstance.placement.others
+    if site.scheduler == "local" and others:
+        keys = ", ".join(sorted(others))
+        return [f"others: site {site.name} has no scheduler: {keys} has no effect there"]
+    return []
