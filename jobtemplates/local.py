@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Mapping, Optional
 
+from container.process import start_session
 from manifests.schema import RunFiles
 
 #: What a job inherits: paths, locale, scratch, and the host MPI's and modules' own settings.

@@ -41,7 +41,7 @@ def mpi_problem(mpi: HostMpi) -> Optional[str]:
     """One sentence when the image's Open MPI cannot be started by this ``mpirun``, else None."""
     if mpi.family != "Open MPI":
         return (
-            f"mpirun on this host is {mpi}, and the image has Open MPI: they cannot work together"
+            f"mpirun on this host is {mpi}, and the image has Open MPI: these cannot work together"
         )
     numbers = tuple(int(part) for part in re.findall(r"\d+", mpi.version)[:2])
     if numbers < OLDEST:
