@@ -7,7 +7,7 @@ import signal
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Mapping, Optional, Sequence
+from typing import List, Mapping, Optional, Sequence
 
 TAIL_LINES = 20
 
@@ -89,13 +89,20 @@ def run(
     return Completed(done.stdout, done.stderr)
 
 
+#: Popen objects of sessions that are meant to outlive us: dropping one warns of a running child.
+_sessions: List["subprocess.Popen[bytes]"] = []
+
+
 def start_session(
     argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], stdout: Path, stderr: Path
-) -> subprocess.Popen[bytes]:
-    """Start ``argv`` in a session of its own, output in files; it outlives this process."""
+) -> int:
+    """Start ``argv`` in a session of its own, output in files; return its pid.
+
+    It outlives this process. Raises CommandFailed when it cannot be started.
+    """
     with stdout.open("ab") as out, stderr.open("ab") as err:
         try:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 list(argv),
                 cwd=cwd,
                 env=dict(env),
@@ -106,3 +113,5 @@ def start_session(
             )
         except OSError as error:
             raise CommandFailed(argv, None, cwd, "", not_started(error)) from error
+    _sessions.append(process)
+    return process.pid

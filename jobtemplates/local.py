@@ -52,14 +52,14 @@ def start(files: RunFiles, environ: Mapping[str, str]) -> str:
 
     It is the leader of a session of its own: it outlives the terminal. Raises CommandFailed.
     """
-    process = start_session(
+    pid = start_session(
         ["bash", str(files.job_script)],
         cwd=files.root,
         env=inherited(environ),
         stdout=files.logs / "start.log",
         stderr=files.logs / "start.log",
     )
-    return f"{process.pid}.{process_start(process.pid) or 0}"
+    return f"{pid}.{process_start(pid) or 0}"
 
 
 def is_alive(job_id: str) -> bool:

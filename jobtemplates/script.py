@@ -50,6 +50,16 @@ def with_job_id(name: str) -> Verbatim:
     return Verbatim('"$JOB_ID"'.join(parts))
 
 
+def one_option_a_line(tokens: List[str]) -> Verbatim:
+    """A command that a person can read: a line break before each option."""
+    lines: List[List[str]] = [[]]
+    for token in tokens:
+        if token.startswith("-") and lines[-1]:
+            lines.append([])
+        lines[-1].append(token)
+    return Verbatim(" \\\n    ".join(shlex.join(line) for line in lines))
+
+
 def script_environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -61,6 +71,7 @@ def script_environment() -> Environment:
         autoescape=False,
     )
     environment.filters["job_id"] = with_job_id
+    environment.filters["options"] = one_option_a_line
     return environment
 
 

@@ -1,0 +1,85 @@
+#!/bin/bash
+# Run digits-20260102T030405Z-abcdef01, made by bundle 0.1.0. This is exactly what was started.
+export JOB_ID=$$
+mkdir -p -- "$(dirname -- /out/digits-20260102T030405Z-abcdef01/logs/stdout.log)" "$(dirname -- /out/digits-20260102T030405Z-abcdef01/logs/stderr.log)"
+exec >>/out/digits-20260102T030405Z-abcdef01/logs/stdout.log 2>>/out/digits-20260102T030405Z-abcdef01/logs/stderr.log
+
+run=/out/digits-20260102T030405Z-abcdef01
+image=/images/cpu.sif
+image_sha256=1111111111111111111111111111111111111111111111111111111111111111
+cd "$run" || exit 2
+
+leave() { # STATUS: whole or not at all, so that a reader never sees half a number
+    printf '%s\n' "$1" >.exit_code.partial && mv .exit_code.partial exit_code
+    exit "$1"
+}
+refuse() {
+    printf 'bundle: %s\n-> %s\n' "$1" "$2" >&2
+    leave 2
+}
+rm -f DONE exit_code
+
+# Libraries choose algorithms by these names: only what the manifest records may be set.
+for name in $(compgen -e); do
+    case $name in
+    CHAINER* | CUPY_* | CUDNN_* | CUBLAS_* | CUDA_LAUNCH* | NVIDIA_TF32* | NCCL_* | OPENBLAS_* | GOTO_* | OMP_* | MKL_* | BLIS_* | NPY_* | NUMEXPR_* | PYTHON* | LD_PRELOAD* | GLIBC_TUNABLES* | MALLOC_* | OMPI_MCA_coll* | SINGULARITYENV_* | APPTAINERENV_*) unset "$name" ;;
+    esac
+done
+
+found=$(sha256sum -- "$image" 2>/dev/null | cut -d ' ' -f 1)
+found=${found#\\} # sha256sum marks a file name that it had to escape
+if [ "$found" != "$image_sha256" ]; then
+    if [ -z "$found" ]; then
+        refuse "the image $image cannot be read" 'build it again with: python bundle.py build'
+    fi
+    refuse "the image $image was altered: sha256 expected $image_sha256, found $found" \
+        'remove it and build it again with: python bundle.py build'
+fi
+command -v mpirun >/dev/null || refuse 'there is no mpirun on PATH' \
+    'load or install Open MPI (an administrator: apt-get install openmpi-bin), then submit again'
+
+# The node's scratch folder must exist inside the container too: MPI keeps its sockets there.
+scratch=()
+case ${TMPDIR:-/tmp} in
+/tmp | /tmp/* | /var/tmp | /var/tmp/*) ;;
+*) scratch=(--mount "type=bind,\"source=${TMPDIR//\"/\"\"}\",\"destination=${TMPDIR//\"/\"\"}\"") ;;
+esac
+
+mpirun \
+    --oversubscribe \
+    --bind-to none \
+    -np 2 \
+    --mca btl_vader_single_copy_mechanism none \
+    --mca coll_tuned_use_dynamic_rules 1 \
+    --mca plm isolated \
+    /usr/bin/apptainer exec \
+    --no-home \
+    --pwd /bundle/code \
+    --mount 'type=bind,"source=/out/digits-20260102T030405Z-abcdef01/code",destination=/bundle/code,ro' \
+    --mount 'type=bind,"source=/out/digits-20260102T030405Z-abcdef01",destination=/bundle/run' \
+    --mount 'type=bind,"source=/data/train",destination=/bundle/data/train,ro' \
+    --mount 'type=bind,"source=/data/val",destination=/bundle/data/val,ro' \
+    --env OPENBLAS_NUM_THREADS=1 \
+    --env PYTHONDONTWRITEBYTECODE=1 \
+    --env PYTHONNOUSERSITE=1 \
+    --env PYTHONPATH= "${scratch[@]}" \
+    "$image" \
+    python3 -m trainer &
+child=$!
+trap 'kill -USR2 "$child"' USR2
+trap 'kill -TERM "$child"' TERM INT
+while :; do
+    wait "$child"
+    status=$?
+    # `wait` also returns when a trapped signal arrives; the ranks may go on after it.
+    if [ "$status" -gt 128 ] && kill -0 "$child" 2>/dev/null; then continue; fi
+    break
+done
+
+if [ "$status" -eq 0 ] && [ ! -f result.json ]; then
+    refuse 'the ranks ended without an error and without a result' \
+        'look into logs/; was the job stopped from outside?'
+fi
+printf '%s\n' "$status" >.exit_code.partial && mv .exit_code.partial exit_code
+if [ "$status" -eq 0 ]; then : >DONE; fi
+exit "$status"

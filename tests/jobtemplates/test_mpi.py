@@ -1,0 +1,90 @@
+"""The host's MPI is recognised by what its mpirun prints."""
+
+from pathlib import Path
+
+import pytest
+
+from container.trouble import Trouble
+from jobtemplates.mpi import (
+    HostMpi,
+    find_host_mpi,
+    mpi_problem,
+    mpi_warnings,
+    parse_version_text,
+)
+
+OPEN_MPI = "mpirun (Open MPI) 4.1.4\n\nReport bugs to http://www.open-mpi.org/community/help/\n"
+MPICH = "HYDRA build details:\n    Version:                                 4.0.2\n"
+INTEL = "Intel(R) MPI Library for Linux* OS, Version 2021.9 Build 20230307 (id: d82b3071db)\n"
+MPICH_PROBLEM = (
+    "mpirun on this host is MPICH 4.0.2, and the image has Open MPI: these cannot work together"
+)
+NEXT = (
+    "-> load or install Open MPI >= 4.0 (for instance `module load openmpi`; an administrator: "
+    "`apt-get install openmpi-bin`) and see that its mpirun comes first on PATH"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (OPEN_MPI, HostMpi("Open MPI", "4.1.4")),
+        ("mpirun (Open MPI) 5.0.0rc12\n", HostMpi("Open MPI", "5.0.0rc12")),
+        (MPICH, HostMpi("MPICH", "4.0.2")),
+        (INTEL, HostMpi("Intel MPI", "2021.9")),
+        ("bash: what?\n", None),
+    ],
+)
+def test_families(text: str, expected: "HostMpi | None") -> None:
+    assert parse_version_text(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("mpi", "problem"),
+    [
+        (HostMpi("Open MPI", "4.1.4"), None),
+        (HostMpi("Open MPI", "4.0.0"), None),
+        (
+            HostMpi("Open MPI", "2.1.2"),
+            "mpirun on this host is Open MPI 2.1.2, and the image needs Open MPI 4.0 or newer",
+        ),
+        (
+            HostMpi("MPICH", "4.0.2"),
+            MPICH_PROBLEM,
+        ),
+    ],
+)
+def test_what_can_serve_the_image(mpi: HostMpi, problem: "str | None") -> None:
+    assert mpi_problem(mpi) == problem
+
+
+def test_another_version_is_a_warning_and_the_same_one_is_not() -> None:
+    assert mpi_warnings(HostMpi("Open MPI", "4.1.4"), "4.1.4") == []
+    assert mpi_warnings(HostMpi("Open MPI", "5.0.3"), "4.1.4") == [
+        "mpirun is Open MPI 5.0.3 and the image has Open MPI 4.1.4: this pair usually works, "
+        "but only equal versions were tested"
+    ]
+
+
+def test_this_machines_mpirun_is_found() -> None:
+    assert find_host_mpi(["mpirun"]).family == "Open MPI"
+
+
+def test_no_mpi_on_the_host() -> None:
+    with pytest.raises(Trouble) as caught:
+        find_host_mpi(["mpirun-that-nobody-has"])
+    assert str(caught.value) == (
+        "there is no MPI on this host: `mpirun-that-nobody-has` could not be started: "
+        f"No such file or directory\n{NEXT}"
+    )
+
+
+def test_mpi_of_another_family(tmp_path: Path) -> None:
+    # A stand-in that prints what MPICH 4.0.2's mpirun prints: Debian does not let the real one be
+    # installed beside Open MPI.
+    mpirun = tmp_path / "mpirun"
+    mpirun.write_text(f"#!/bin/sh\ncat <<'END'\n{MPICH}END\n")
+    mpirun.chmod(0o755)
+    with pytest.raises(Trouble) as caught:
+        find_host_mpi([str(mpirun)])
+    assert str(caught.value) == (f"{MPICH_PROBLEM}\n{NEXT}")

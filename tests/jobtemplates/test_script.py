@@ -1,0 +1,198 @@
+"""Job scripts: a golden file, shellcheck, and hostile values through a real shell."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from container.trouble import Trouble
+from jobtemplates.launcher import ContainerUse, bind
+from jobtemplates.script import Host, render_script, script_warnings, with_job_id
+from jobtemplates.sites import PROFILES, load_site
+from manifests.schema import Manifest, RunFiles
+from tests.records import manifest, manifest_values
+
+GOLDEN = Path(__file__).parent / "golden" / "local.sh"
+SITE = load_site("local", [PROFILES])
+USER = Host(ContainerUse("/usr/bin/apptainer", (), True), as_root=False)
+ROOT = Host(ContainerUse("/usr/bin/apptainer", ("--userns",), True), as_root=True)
+
+HOSTILE = "a b'c\"d$(touch owned)`touch owned`;&|*?,:=é\\"
+
+
+def test_the_script_of_a_local_run_is_the_golden_one() -> None:
+    files = RunFiles(Path("/out/digits-20260102T030405Z-abcdef01"))
+    assert render_script(manifest(), files, SITE, USER) == GOLDEN.read_text()
+
+
+def test_shellcheck_finds_nothing(tmp_path: Path) -> None:
+    if not shutil.which("shellcheck"):
+        pytest.skip("shellcheck is not installed")
+    done = subprocess.run(["shellcheck", str(GOLDEN)], capture_output=True, text=True, check=False)
+    assert done.stdout == ""
+
+
+def test_a_mount_value_is_one_csv_record() -> None:
+    assert bind(Path('/a,b/"c"'), "/x", writable=False) == [
+        "--mount",
+        'type=bind,"source=/a,b/""c""",destination=/x,ro',
+    ]
+
+
+def test_a_path_with_a_line_break_is_refused() -> None:
+    with pytest.raises(Trouble) as caught:
+        bind(Path("/a\nb"), "/x", writable=False)
+    assert str(caught.value) == (
+        "'/a\\nb': a path with a line break cannot be bound\n-> rename the folder"
+    )
+
+
+def test_only_job_id_stays_a_variable_in_a_log_name() -> None:
+    assert with_job_id("$JOB_ID.o.log") == '"$JOB_ID".o.log'
+    assert with_job_id("a $HOME $JOB_ID") == "'a $HOME '\"$JOB_ID\""
+
+
+class Stage:
+    """A run directory with hostile names and an mpirun that writes down what it was given."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        self.folder = tmp_path / HOSTILE
+        self.files = RunFiles(self.folder / "run")
+        self.files.logs.mkdir(parents=True)
+        self.image = self.folder / "image.sif"
+        self.image.write_bytes(b"sif")
+        tools = tmp_path / "tools"
+        tools.mkdir()
+        self.environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"}
+        recorder = tools / "mpirun"
+        recorder.write_text(
+            "#!/usr/bin/env python3\n"
+            "import json, os, sys\n"
+            "seen = {'argv': sys.argv[1:], 'environ': dict(os.environ)}\n"
+            "json.dump(seen, open('seen.json', 'w'))\n"
+            "if os.environ.get('WITH_RESULT'): open('result.json', 'w').write('{}')\n"
+            "sys.exit(int(os.environ.get('STATUS', 0)))\n"
+        )
+        recorder.chmod(0o755)
+
+    def manifest(self) -> Manifest:
+        values = manifest_values(image=str(self.image), train_root=str(self.folder / "train"))
+        values["identity"]["image"]["sha256"] = hashlib.sha256(b"sif").hexdigest()
+        return Manifest.model_validate(values)
+
+    def run(self, **environment: str) -> int:
+        script = render_script(self.manifest(), self.files, SITE, ROOT)
+        self.files.job_script.write_text(script)
+        done = subprocess.run(
+            ["bash", str(self.files.job_script)],
+            env={**self.environment, **environment},
+            cwd=self.folder,
+            capture_output=True,
+            check=False,
+        )
+        assert (done.stdout, done.stderr) == (b"", b"")
+        return done.returncode
+
+    def seen(self) -> dict[str, object]:
+        return json.loads((self.files.root / "seen.json").read_text())
+
+    def stderr(self) -> str:
+        return (self.files.logs / "stderr.log").read_text()
+
+
+def test_hostile_names_reach_mpirun_unharmed(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    assert stage.run(WITH_RESULT="1") == 0
+    argv = stage.seen()["argv"]
+    assert isinstance(argv, list)
+    assert str(stage.image) in argv
+    quoted = str(stage.folder / "train").replace('"', '""')
+    assert f'type=bind,"source={quoted}",destination=/bundle/data/train,ro' in argv
+    assert argv[-3:] == ["python3", "-m", "trainer"]
+    assert "--allow-run-as-root" in argv
+    assert not list(tmp_path.rglob("owned"))
+    assert stage.files.exit_code.read_text() == "0\n"
+    assert stage.files.done.exists()
+
+
+def test_variables_that_choose_algorithms_do_not_reach_the_ranks(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    stage.run(
+        WITH_RESULT="1",
+        OPENBLAS_CORETYPE="Prescott",
+        CHAINER_DTYPE="float16",
+        PYTHONPATH="/elsewhere",
+        OMPI_MCA_coll="^tuned",
+        APPTAINERENV_OMP_NUM_THREADS="9",
+        LC_ALL="C.UTF-8",
+    )
+    environ = stage.seen()["environ"]
+    assert isinstance(environ, dict)
+    gone = ("OPENBLAS_CORETYPE", "CHAINER_DTYPE", "PYTHONPATH", "OMPI_MCA_coll")
+    assert [name for name in (*gone, "APPTAINERENV_OMP_NUM_THREADS") if name in environ] == []
+    assert environ["LC_ALL"] == "C.UTF-8"
+
+
+def test_a_scratch_folder_elsewhere_is_bound(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    stage.run(WITH_RESULT="1", TMPDIR='/scr "1",x')
+    argv = stage.seen()["argv"]
+    assert isinstance(argv, list)
+    assert 'type=bind,"source=/scr ""1"",x","destination=/scr ""1"",x"' in argv
+
+
+def test_an_altered_image_stops_the_job_before_the_ranks(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    expected = hashlib.sha256(b"sif").hexdigest()
+    stage.image.write_bytes(b"siF")
+    assert stage.run() == 2
+    found = hashlib.sha256(b"siF").hexdigest()
+    assert stage.stderr() == (
+        f"bundle: the image {stage.image} was altered: sha256 expected {expected}, found {found}\n"
+        "-> remove it and build it again with: python bundle.py build\n"
+    )
+    assert stage.files.exit_code.read_text() == "2\n"
+    assert not stage.files.done.exists()
+    assert not (stage.files.root / "seen.json").exists()
+
+
+def test_a_missing_image_is_named(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    stage.image.rename(tmp_path / "elsewhere")
+    script = stage.run
+    assert script() == 2
+    assert stage.stderr() == (
+        f"bundle: the image {stage.image} cannot be read\n"
+        "-> build it again with: python bundle.py build\n"
+    )
+
+
+def test_ranks_that_fail_pass_their_status_on(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    assert stage.run(STATUS="7") == 7
+    assert stage.files.exit_code.read_text() == "7\n"
+    assert not stage.files.done.exists()
+
+
+def test_no_result_is_no_success(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    assert stage.run() == 2
+    assert stage.stderr() == (
+        "bundle: the ranks ended without an error and without a result\n"
+        "-> look into logs/; was the job stopped from outside?\n"
+    )
+    assert not stage.files.done.exists()
+
+
+def test_others_have_no_effect_without_a_scheduler_and_this_is_said() -> None:
+    values = manifest_values()
+    values["circumstance"]["placement"]["others"] = {"j": "y", "m": "abe"}
+    assert script_warnings(Manifest.model_validate(values), SITE) == [
+        "others: site local has no scheduler: j, m has no effect there"
+    ]
