@@ -1,0 +1,94 @@
+"""Which settings cannot work together, on a stack, a site, or a set of data."""
+
+from __future__ import annotations
+
+from typing import List, Optional
+
+from manifests.config import RunConfig
+from manifests.schema import AVAILABLE, IMAGE_SIDE, INPUT_SIDE
+
+
+def _not_available(config: RunConfig) -> List[str]:
+    problems = [
+        f"{key}: {getattr(config, key)} is not available in this version; "
+        f"available: {', '.join(values)}"
+        for key, values in AVAILABLE.items()
+        if getattr(config, key) not in values
+    ]
+    if config.resume is not None:
+        problems.append("resume: is not available in this version; leave it out or null")
+    return problems
+
+
+def _stack_problems(config: RunConfig) -> List[str]:
+    problems = []
+    if config.stack == "cpu" and config.communicator == "pure_nccl":
+        problems.append(
+            "communicator: pure_nccl reduces between GPUs and the stack cpu has none; use naive"
+        )
+    if config.stack == "cpu" and config.precision == "mixed":
+        problems.append("precision: mixed needs GPUs and the stack cpu has none; use float32")
+    return problems
+
+
+def _site_problems(config: RunConfig, site_nodes: int) -> List[str]:
+    problems = []
+    if config.nnodes > site_nodes:
+        problems.append(f"nnodes: {config.nnodes} asked for, site {config.site} has {site_nodes}")
+    if config.communicator == "single_node" and config.nnodes > 1:
+        problems.append(
+            f"communicator: single_node works on one node, nnodes is {config.nnodes}; "
+            "use nnodes 1 or another communicator"
+        )
+    return problems
+
+
+def _input_problems(config: RunConfig) -> List[str]:
+    smallest, own = INPUT_SIDE[config.arch]
+    if smallest == own and config.insize != own:
+        return [f"insize: {config.insize} given, {config.arch} works with {own} only"]
+    if config.insize < smallest:
+        return [f"insize: {config.insize} given, {config.arch} needs at least {smallest}"]
+    if config.insize > IMAGE_SIDE:
+        return [f"insize: {config.insize} given, the stored images have {IMAGE_SIDE}"]
+    return []
+
+
+def _sample_problems(
+    config: RunConfig, ranks: int, train_samples: Optional[int], val_samples: Optional[int]
+) -> List[str]:
+    problems = []
+    step = ranks * config.batchsize
+    if train_samples is not None and step > train_samples:
+        problems.append(
+            f"batchsize: {ranks} ranks x {config.batchsize} are {step} samples per step, "
+            f"the training set has {train_samples}; use fewer ranks or a smaller batchsize"
+        )
+    if val_samples is not None and ranks > val_samples:
+        problems.append(
+            f"val: the validation set has {val_samples} samples for {ranks} ranks; "
+            "use fewer ranks or more samples"
+        )
+    return problems
+
+
+def check_combinations(
+    config: RunConfig,
+    *,
+    site_nodes: int,
+    ranks: int,
+    train_samples: Optional[int],
+    val_samples: Optional[int],
+) -> List[str]:
+    """Every reason why this config cannot run, each ``key: reason; what to do``.
+
+    ``site_nodes`` is how many nodes the site has, ``ranks`` the number of processes in all; the
+    numbers of samples are None where the list files have not been read.
+    """
+    return [
+        *_stack_problems(config),
+        *_site_problems(config, site_nodes),
+        *_input_problems(config),
+        *_sample_problems(config, ranks, train_samples, val_samples),
+        *_not_available(config),
+    ]
