@@ -1,0 +1,75 @@
+"""Did the knobs that decide bits take effect, and has this CPU what the promise needs?"""
+
+from __future__ import annotations
+
+from typing import AbstractSet, Mapping, Optional
+
+from manifests.schema import Determinism, Promises
+from trainer.machine import OpenBlas
+from trainer.trouble import TrainerError
+
+USE_JOB_SCRIPT = "start the run by its job.sh, which sets them"
+
+
+def check_environment(determinism: Determinism, environment: Mapping[str, str]) -> None:
+    """``mpirun --mca KEY VALUE`` reaches each rank as the variable OMPI_MCA_KEY.
+
+    Raises TrainerError naming every variable that is unset or has another value.
+    """
+    expected = dict(determinism.environment)
+    expected.update({f"OMPI_MCA_{key}": value for key, value in determinism.mca.items()})
+    wrong = [
+        f"{key} is {_shown(environment.get(key))}, expected {value!r}"
+        for key, value in sorted(expected.items())
+        if environment.get(key) != value
+    ]
+    if wrong:
+        raise TrainerError(
+            f"settings that decide bits are not set: {'; '.join(wrong)}", USE_JOB_SCRIPT
+        )
+
+
+def _shown(value: Optional[str]) -> str:
+    return "unset" if value is None else repr(value)
+
+
+def check_cpu(promises: Promises, architecture: str, features: AbstractSet[str]) -> None:
+    """Raises TrainerError when this machine cannot give the promised bits."""
+    if architecture != promises.architecture:
+        raise TrainerError(
+            f"this machine is {architecture}, the run was made for {promises.architecture}",
+            f"run it on a {promises.architecture} machine",
+        )
+    missing = sorted(set(promises.cpu_features) - features)
+    if missing:
+        raise TrainerError(
+            f"this CPU lacks {', '.join(missing)}, without which the bits would differ",
+            "run it on a CPU that has them (Intel since Haswell, AMD since Zen)",
+        )
+
+
+def check_effect(
+    environment: Mapping[str, str],
+    blas: Optional[OpenBlas],
+    numpy_features: Mapping[str, bool],
+) -> None:
+    """Compare what the libraries say of themselves with what they were told.
+
+    Raises TrainerError for kernels, thread counts or instructions other than those asked for.
+    """
+    wrong = []
+    core = environment.get("OPENBLAS_CORETYPE")
+    if core is not None and (blas is None or blas.core.lower() != core.lower()):
+        wrong.append(
+            f"OpenBLAS uses kernels for {blas.core if blas else 'no CPU'}, expected {core}"
+        )
+    threads = environment.get("OPENBLAS_NUM_THREADS")
+    if threads is not None and blas is not None and str(blas.threads) != threads:
+        wrong.append(f"OpenBLAS uses {blas.threads} threads, expected {threads}")
+    for feature in environment.get("NPY_DISABLE_CPU_FEATURES", "").split():
+        if numpy_features.get(feature, False):
+            wrong.append(f"NumPy uses {feature}, which it was told to leave out")
+    if wrong:
+        raise TrainerError(
+            "; ".join(wrong), "use the image's own NumPy, and start the run by its job.sh"
+        )

@@ -1,0 +1,56 @@
+"""The end of a run that cannot go on: one message, ``failure.json``, and every rank ended."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+
+from manifests.schema import Failure, RunFiles
+from trainer.files import json_bytes, write_first
+from trainer.trouble import TrainerError, step_of
+
+BUG_EXIT_CODE = 1
+
+
+def describe(error: Exception, rank: int) -> Failure:
+    if isinstance(error, TrainerError):
+        return Failure(
+            rank=rank,
+            step=step_of(error),
+            message=error.message,
+            next_step=error.next_step,
+            exit_code=error.exit_code,
+        )
+    return Failure(
+        rank=rank,
+        step=step_of(error),
+        message=f"the trainer has a fault: {type(error).__name__}: {error}",
+        next_step="report it with the traceback in the run's logs",
+        exit_code=BUG_EXIT_CODE,
+    )
+
+
+def report(error: Exception, rank: int, files: RunFiles) -> int:
+    """Record and print the failure; return the exit code.
+
+    The first rank to fail writes ``failure.json``; ranks that fail of the same say nothing more.
+    """
+    failure = describe(error, rank)
+    if not _told_already(failure, files):
+        where = f"rank {rank}" + (f", step {failure.step}" if failure.step else "")
+        text = f"{where}: {failure.message}\n-> {failure.next_step}\n"
+        if not isinstance(error, TrainerError):
+            text = "".join(traceback.format_exception(error)) + text
+        sys.stderr.write(text)
+    return failure.exit_code
+
+
+def _told_already(failure: Failure, files: RunFiles) -> bool:
+    try:
+        if write_first(files.failure, json_bytes(failure.model_dump(mode="json"))):
+            return False
+        first = Failure.model_validate_json(files.failure.read_bytes())
+    # A run directory that is missing, full or read-only must not hide the failure itself.
+    except (TrainerError, OSError, ValueError):
+        return False
+    return first.message == failure.message

@@ -1,0 +1,22 @@
+"""How a sample comes from storage into memory, by the name of the key ``loadtype``."""
+
+from __future__ import annotations
+
+from typing import Callable, Dict, Optional, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from trainer.loadtypes.original import OriginalImages
+from trainer.sampleset import SampleSet
+
+
+class Samples(Protocol):
+    def load(self, index: int, epoch: Optional[int]) -> npt.NDArray[np.float32]:
+        """Sample ``index`` as drawn in ``epoch`` (None: validation), float32 (3, side, side).
+
+        A pure function of its arguments and the set. Raises TrainerError naming the image.
+        """
+
+
+LOADTYPES: Dict[str, Callable[[SampleSet], Samples]] = {"original": OriginalImages}

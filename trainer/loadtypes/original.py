@@ -1,0 +1,35 @@
+"""``original``: the image file is read and decoded at each access."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+import numpy as np
+import numpy.typing as npt
+
+from trainer import image
+from trainer.augment import apply_view, choose_view
+from trainer.sampleset import SampleSet
+from trainer.table import SampleTable
+
+
+class OriginalImages:
+    """Each image's sha256 is checked the first time this object reads it."""
+
+    def __init__(self, samples: SampleSet) -> None:
+        self._set = samples
+        self._table = SampleTable(samples.table)
+        self._side = image.scaled_side(samples.insize, samples.paper_side)
+        self._mean = image.scaled_mean(np.load(samples.mean, allow_pickle=False), self._side)
+        self._checked = bytearray(len(self._table))
+
+    def load(self, index: int, epoch: Optional[int]) -> npt.NDArray[np.float32]:
+        entry = self._table.entry(index)
+        what = self._table.describe(index)
+        data = image.read_bytes(self._set.root / entry.path, what)
+        if not self._checked[index]:
+            image.check_sha256(data, entry.sha256, what)
+            self._checked[index] = 1
+        pixels = image.pixels(image.decode(data, what), self._side)
+        view = choose_view(self._side, self._set.insize, self._set.seed, index, epoch)
+        return apply_view(pixels, self._mean, self._set.insize, view)

@@ -1,0 +1,78 @@
+"""The command: manifest, contract, inputs, loaders, world, session; errors to exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Sequence
+
+from manifests.schema import RUN_MOUNT, TRAIN_MOUNT, VAL_MOUNT, Manifest, RunFiles
+from trainer import contract, failure, machine, world
+from trainer.inputs import check_inputs, read_manifest, sample_sets
+from trainer.iterators import ITERATORS
+from trainer.iterators.pool import Pool
+
+
+@dataclass(frozen=True)
+class Arguments:
+    run: Path
+    train_root: Path
+    val_root: Path
+
+
+def parse(argv: Sequence[str]) -> Arguments:
+    parser = argparse.ArgumentParser(prog="python3 -m trainer", description=__doc__)
+    parser.add_argument("--run", type=Path, default=Path(RUN_MOUNT), help="run directory")
+    parser.add_argument("--train-root", type=Path, default=Path(TRAIN_MOUNT))
+    parser.add_argument("--val-root", type=Path, default=Path(VAL_MOUNT))
+    given = parser.parse_args(argv)
+    return Arguments(given.run, given.train_root, given.val_root)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Return 0, or end all ranks with 2 (something outside is wrong) or 1 (a fault in here)."""
+    arguments = parse(argv)
+    files = RunFiles(arguments.run)
+    try:
+        run(arguments, files)
+    except Exception as error:
+        code = failure.report(error, world.rank_now(os.environ), files)
+        world.abort(code)
+        return code
+    return 0
+
+
+def run(arguments: Arguments, files: RunFiles) -> None:
+    started = time.time()
+    manifest = read_manifest(files)
+    check_contract(manifest)
+    check_inputs(files, manifest.identity.data)
+    # Loaders first: their processes must descend from one that has not seen MPI.
+    pool = open_pool(arguments, files, manifest)
+    try:
+        everyone = world.join(manifest.identity.world.ranks)
+        # Chainer takes half a second to import: only when all is well so far.
+        from trainer.session import train_and_save
+
+        train_and_save(everyone, pool, files, manifest, started)
+    finally:
+        pool.close()
+
+
+def check_contract(manifest: Manifest) -> None:
+    determinism = manifest.identity.determinism
+    contract.check_environment(determinism, os.environ)
+    contract.check_cpu(manifest.promises, platform.machine(), machine.this_cpu().features)
+    contract.check_effect(
+        determinism.environment, machine.loaded_openblas(), machine.numpy_features()
+    )
+
+
+def open_pool(arguments: Arguments, files: RunFiles, manifest: Manifest) -> Pool:
+    loading = manifest.circumstance.loading
+    sets = sample_sets(files, manifest.identity.training, arguments.train_root, arguments.val_root)
+    return ITERATORS[loading.iterator](loading.loadtype, sets, loading.loaderjob)

@@ -1,0 +1,75 @@
+"""Model files: Chainer's npz form, with bytes that depend on the parameters alone."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+from typing import Any, List
+
+import chainer
+import numpy as np
+import numpy.typing as npt
+
+from trainer.trouble import TrainerError
+
+
+def model_bytes(model: chainer.Link) -> bytes:
+    """What ``chainer.serializers.load_npz`` reads, stored uncompressed, names sorted.
+
+    The zip headers carry a fixed time stamp and mode instead of those of the moment.
+    """
+    serializer = chainer.serializers.DictionarySerializer()
+    serializer.save(model)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in sorted(serializer.target.items()):
+            entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
+            entry.create_system = 3
+            entry.external_attr = 0o644 << 16
+            with archive.open(entry, "w", force_zip64=True) as stream:
+                np.lib.format.write_array(stream, np.asarray(array), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def load_initial(model: chainer.Link, path: Path) -> List[str]:
+    """Copy the parameters that fit from a model file; return a sentence for each that did not.
+
+    Raises TrainerError when the file is no model or nothing in it fits.
+    """
+    stored = _read(path)
+    report = []
+    fitted = 0
+    wanted = {name.lstrip("/"): parameter for name, parameter in sorted(model.namedparams())}
+    for name, parameter in wanted.items():
+        array = stored.get(name)
+        if array is None:
+            report.append(f"{name} is not in the file and keeps its drawn value")
+        elif array.shape != parameter.shape:
+            report.append(
+                f"{name} is {array.shape} in the file, {parameter.shape} in the network, "
+                "and keeps its drawn value"
+            )
+        else:
+            parameter.array[...] = array
+            fitted += 1
+    report.extend(
+        f"{name} of the file is not in the network" for name in sorted(stored.keys() - wanted)
+    )
+    if not fitted:
+        raise TrainerError(
+            f"{path}: no parameter fits the network: {'; '.join(report)}",
+            "give a model file of the same arch, or leave initmodel out",
+        )
+    return report
+
+
+def _read(path: Path) -> dict[str, npt.NDArray[Any]]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    # NumPy and zipfile raise OSError, ValueError, KeyError and BadZipFile for a broken file.
+    except Exception as error:
+        raise TrainerError(
+            f"{path}: is not a model file: {error}", "give a model.npz that a run has written"
+        ) from error

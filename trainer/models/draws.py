@@ -1,0 +1,30 @@
+"""The random choices of one training batch, handed to the network instead of a global state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Sequence
+
+import chainer
+import chainer.functions as F
+
+from trainer.order import Slot
+from trainer.randomness import dropout_mask
+
+
+@dataclass(frozen=True)
+class Draws:
+    seed: int
+    slots: Sequence[Slot]
+
+    def dropout(self, x: chainer.Variable, ratio: float, layer: str) -> chainer.Variable:
+        mask = dropout_mask(
+            self.seed,
+            layer,
+            ratio,
+            [slot.epoch for slot in self.slots],
+            [slot.sample for slot in self.slots],
+            x.shape[1:],
+        )
+        # With a mask Chainer multiplies by it and scales nothing: the mask holds the scale.
+        return F.dropout(x, ratio, mask=mask)

@@ -1,0 +1,86 @@
+"""``result.json``: digests, metrics, and what the run saw of its machine."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from datetime import datetime, timezone
+from typing import List, Mapping, Optional
+
+from manifests.schema import (
+    Manifest,
+    Observed,
+    RankPlace,
+    Result,
+    ResultDigests,
+    RunFiles,
+    digest_of,
+)
+from trainer import machine
+from trainer.world import World
+
+
+def utc(moment: float) -> str:
+    """Seconds since 1970 -> ISO 8601 with a Z."""
+    return datetime.fromtimestamp(moment, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def places(world: World, local_rank: int) -> List[RankPlace]:
+    found = world.gather((machine.host_name(), local_rank))
+    return [
+        RankPlace(rank=rank, host=host, local_rank=local)
+        for rank, (host, local) in enumerate(found)
+    ]
+
+
+def trail_digest(world: World, files: RunFiles) -> Optional[str]:
+    """sha256 over all trail files in rank order, on rank 0; None elsewhere.
+
+    Files travel by MPI, because a network file system may show rank 0 an old length.
+    """
+    if world.rank != 0:
+        world.mpi.send(files.trail_of(world.rank).read_bytes(), dest=0)
+        return None
+    digest = hashlib.sha256(files.trail_of(0).read_bytes())
+    for rank in range(1, world.size):
+        digest.update(world.mpi.recv(source=rank))
+    return digest.hexdigest()
+
+
+def observed(
+    manifest: Manifest, started: float, finished: float, ranks: List[RankPlace]
+) -> Observed:
+    cpu = machine.this_cpu()
+    return Observed(
+        started=utc(started),
+        finished=utc(finished),
+        seconds=finished - started,
+        versions=machine.versions(),
+        cpu_model=cpu.model,
+        cpu_features=sorted(cpu.features),
+        environment={key: os.environ[key] for key in manifest.identity.determinism.environment},
+        ranks=ranks,
+    )
+
+
+def make_result(
+    manifest: Manifest,
+    steps: int,
+    tensors: Mapping[str, str],
+    trail: str,
+    model: bytes,
+    metrics: Mapping[str, float],
+    seen: Observed,
+) -> Result:
+    return Result(
+        identity_digest=manifest.identity_digest,
+        steps=steps,
+        digests=ResultDigests(
+            parameters=digest_of(dict(tensors)),
+            tensors=dict(tensors),
+            trail=trail,
+            model=hashlib.sha256(model).hexdigest(),
+        ),
+        metrics=dict(metrics),
+        observed=seen,
+    )

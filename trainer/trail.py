@@ -1,0 +1,62 @@
+"""``results/trail``: what each rank did at each step, by digests (schema.TrailRecord)."""
+
+from __future__ import annotations
+
+from typing import Optional, Sequence
+
+import chainer
+
+from manifests.schema import RunFiles, TrailRecord
+from trainer.digest import samples_digest, tensor_digests
+from trainer.files import JsonLines
+from trainer.initial import named_arrays, named_gradients
+from trainer.order import Slot
+
+
+class Trail:
+    """One per rank. ``interval`` is the number of steps between tensor digests of rank 0."""
+
+    def __init__(self, files: RunFiles, rank: int, interval: int, last_step: int) -> None:
+        self._lines = JsonLines(files.trail_of(rank))
+        self._rank = rank
+        self._interval = interval
+        self._last_step = last_step
+
+    def begin(self, model: chainer.Link) -> None:
+        if self._rank == 0:
+            self._write(TrailRecord(step=0, parameters=tensor_digests(named_arrays(model))))
+
+    def gradients(self, step: int, model: chainer.Link) -> Optional[dict[str, str]]:
+        """Digests of the reduced gradients, at the steps and the rank that keep them."""
+        return tensor_digests(named_gradients(model)) if self._keeps_tensors(step) else None
+
+    def step(
+        self,
+        step: int,
+        epoch: float,
+        slots: Sequence[Slot],
+        loss: float,
+        gradients: Optional[dict[str, str]],
+        model: chainer.Link,
+    ) -> None:
+        """``step`` counts from 1; call it after the update."""
+        parameters = tensor_digests(named_arrays(model)) if self._keeps_tensors(step) else None
+        self._write(
+            TrailRecord(
+                step=step,
+                epoch=epoch,
+                samples=samples_digest(slot.sample for slot in slots),
+                loss=float(loss).hex(),
+                gradients=gradients,
+                parameters=parameters,
+            )
+        )
+
+    def close(self) -> None:
+        self._lines.close()
+
+    def _keeps_tensors(self, step: int) -> bool:
+        return self._rank == 0 and (step % self._interval == 0 or step == self._last_step)
+
+    def _write(self, record: TrailRecord) -> None:
+        self._lines.append(record.model_dump(exclude_none=True))

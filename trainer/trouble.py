@@ -1,0 +1,38 @@
+"""Errors that the person who started the run is meant to see."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import Iterator
+
+
+class TrainerError(Exception):
+    """Something outside the program is wrong: what, and what to do next; exit code 2.
+
+    Both texts are the exception's arguments, so that it survives the way from a loader process.
+    """
+
+    exit_code = 2
+
+    def __init__(self, message: str, next_step: str) -> None:
+        super().__init__(message, next_step)
+        self.message = message
+        self.next_step = next_step
+
+    def __str__(self) -> str:
+        return f"{self.message}\n-> {self.next_step}"
+
+
+@contextmanager
+def at_step(step: int) -> Iterator[None]:
+    """Mark what is raised inside with the step it happened at, for ``failure.json``."""
+    try:
+        yield
+    except Exception as error:
+        if step_of(error) is None:
+            error.step = step  # type: ignore[attr-defined]
+        raise
+
+
+def step_of(error: BaseException) -> int | None:
+    return getattr(error, "step", None)
