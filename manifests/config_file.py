@@ -144,11 +144,11 @@ def parse_config(
     return config
 
 
-def read_config(path: Path) -> RunConfig:
-    """Read a YAML or JSON config file.
+def read_config(path: Path, *, home: Optional[Path] = None) -> RunConfig:
+    """Read a YAML or JSON config file; ``~/`` in its paths means ``home``.
 
     Raises Trouble when it cannot be read, is not UTF-8, not YAML (JSON), or has wrong keys or
     values; all problems of keys and values are reported together.
     """
     raw = load_yaml(path)
-    return parse_config(raw, str(path), folder=path.parent.resolve(), home=Path.home())
+    return parse_config(raw, str(path), folder=path.parent.resolve(), home=home)

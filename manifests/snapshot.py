@@ -110,18 +110,15 @@ def _below(path: Path, folders: Iterable[Path]) -> bool:
 
 
 def take_snapshot(project: Path, *, exclude: Sequence[Path] = ()) -> Snapshot:
-    """List and digest the code of ``project``; nothing below the folders ``exclude`` belongs to it.
+    """List and digest the code of ``project``, without what lies below the folders ``exclude``.
+
+    Folders that are not below the project, or are the project, exclude nothing.
 
     Raises Trouble when git is missing or refuses, or when files cannot be part of a snapshot
     (all of them are named).
     """
     root = project.resolve()
-    excluded = [folder.resolve() for folder in exclude]
-    if root in excluded:
-        raise Trouble(
-            f"{root}: is the project itself and cannot be left out of its own snapshot",
-            "choose an `out` folder below or outside of the project",
-        )
+    excluded = [path for path in (folder.resolve() for folder in exclude) if root in path.parents]
     names = git_files(root) if is_checkout(root) else _folder_files(root)
     kept = sorted({name for name in names if not _below(root / name, excluded)})
     problems = [f"{root}: {text}" for text in (_refusal(root, name) for name in kept) if text]

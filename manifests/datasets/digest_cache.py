@@ -1,0 +1,93 @@
+"""Digests of files seen before, by absolute path, size, times and inode.
+
+An SQLite file, so that kill -9 and several runs at once leave it whole. The cache only saves
+time: whatever goes wrong with it is a warning, and the work is done without it.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+from typing import Dict, Iterable, List, Optional, Sequence, Tuple
+
+#: (size, mtime, inode, ctime), times in ns. The change time is part of it because a tool may
+#: set the modification time back.
+Stamp = Tuple[int, int, int, int]
+
+#: A file younger than this may change again within the resolution of its time stamps.
+SETTLED_NS = 2_000_000_000
+
+_ASKED_AT_ONCE = 900  # below SQLite's oldest limit of 999 parameters
+
+
+def stamp_of(status: os.stat_result) -> Stamp:
+    return (status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns)
+
+
+class DigestCache:
+    """``folder`` None means no cache. Use it in one thread only."""
+
+    def __init__(self, folder: Optional[Path]) -> None:
+        self.warnings: List[str] = []
+        self._database: Optional[sqlite3.Connection] = None
+        if folder is None:
+            return
+        path = folder / "fingerprints" / "images-1.sqlite3"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._database = sqlite3.connect(path, timeout=10)
+            self._database.execute(
+                "CREATE TABLE IF NOT EXISTS images (path TEXT PRIMARY KEY, size INTEGER, "
+                "mtime INTEGER, inode INTEGER, ctime INTEGER, sha256 TEXT) WITHOUT ROWID"
+            )
+        except (OSError, sqlite3.Error) as error:
+            self._give_up(f"{path}: {error}")
+
+    def _give_up(self, reason: str) -> None:
+        self.warnings.append(f"image digests are not cached: {reason}")
+        self.close()
+
+    def close(self) -> None:
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+
+    def known(self, stamps: Dict[str, Stamp]) -> Dict[str, str]:
+        """sha256 by path of those files that are remembered with this very stamp."""
+        found: Dict[str, str] = {}
+        paths = list(stamps)
+        try:
+            for start in range(0, len(paths) if self._database else 0, _ASKED_AT_ONCE):
+                found.update(self._ask(paths[start : start + _ASKED_AT_ONCE], stamps))
+        except sqlite3.Error as error:
+            self._give_up(str(error))
+        return found
+
+    def _ask(self, paths: Sequence[str], stamps: Dict[str, Stamp]) -> Dict[str, str]:
+        assert self._database is not None
+        marks = ",".join("?" * len(paths))
+        rows = self._database.execute(
+            f"SELECT path, sha256, size, mtime, inode, ctime FROM images WHERE path IN ({marks})",
+            paths,
+        )
+        return {row[0]: row[1] for row in rows if stamps[row[0]] == row[2:]}
+
+    def remember(self, rows: Iterable[Tuple[str, Stamp, str]], *, now_ns: int) -> None:
+        """Keep (path, stamp, sha256) of files that have been unchanged for a while."""
+        settled = [
+            (path, *stamp, sha256)
+            for path, stamp, sha256 in rows
+            if max(stamp[1], stamp[3]) + SETTLED_NS < now_ns
+        ]
+        if self._database is None or not settled:
+            return
+        try:
+            with self._database:
+                self._database.executemany(
+                    "INSERT OR REPLACE INTO images (path, size, mtime, inode, ctime, sha256) "
+                    "VALUES (?, ?, ?, ?, ?, ?)",
+                    settled,
+                )
+        except sqlite3.Error as error:
+            self._give_up(str(error))

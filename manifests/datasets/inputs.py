@@ -1,0 +1,75 @@
+"""All that a run reads besides its code: both sample sets and the mean image, checked at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import List, Optional
+
+from container.progress import Progress
+from container.trouble import Trouble
+from manifests.datasets.fingerprint import Fingerprint, scan_images
+from manifests.datasets.list_file import SampleList, scan_list
+from manifests.datasets.mean import MeanImage, scan_mean
+
+
+@dataclass(frozen=True)
+class Lists:
+    """What is known before any image is read."""
+
+    train: SampleList
+    val: SampleList
+    mean: MeanImage
+
+    @property
+    def warnings(self) -> List[str]:
+        return [*self.train.warnings, *self.val.warnings]
+
+
+@dataclass(frozen=True)
+class Fingerprints:
+    train: Fingerprint
+    val: Fingerprint
+
+    @property
+    def warnings(self) -> List[str]:
+        return list(dict.fromkeys([*self.train.warnings, *self.val.warnings]))
+
+
+def read_lists(
+    *, train: Path, train_root: Path, val: Path, val_root: Path, mean: Path, nclasses: int
+) -> Lists:
+    """Read both list files and the mean image. Raises Trouble with the problems of all three."""
+    train_list, problems = scan_list(train, root=train_root, nclasses=nclasses)
+    val_list, val_problems = scan_list(val, root=val_root, nclasses=nclasses)
+    mean_image, mean_problems = scan_mean(mean)
+    problems = [*problems, *val_problems, *mean_problems]
+    if problems or mean_image is None:
+        raise Trouble(
+            problems,
+            "correct these files; docs/configuration.md says what they must hold",
+        )
+    return Lists(train_list, val_list, mean_image)
+
+
+def read_images(
+    lists: Lists,
+    *,
+    train_root: Path,
+    val_root: Path,
+    cache_folder: Optional[Path],
+    progress: Progress,
+    workers: Optional[int] = None,
+) -> Fingerprints:
+    """Fingerprint both sample sets. Raises Trouble with the unusable images of both."""
+    train, problems = scan_images(
+        lists.train, train_root, cache_folder=cache_folder, progress=progress, workers=workers
+    )
+    val, val_problems = scan_images(
+        lists.val, val_root, cache_folder=cache_folder, progress=progress, workers=workers
+    )
+    if train is None or val is None:
+        raise Trouble(
+            [*problems, *val_problems], "repair these images or take them out of the list"
+        )
+    return Fingerprints(train, val)

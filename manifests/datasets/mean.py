@@ -1,0 +1,74 @@
+"""The mean image: a .npy file, float32, (3, 256, 256), RGB order, values 0 to 255."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import List, Optional, Tuple
+
+import numpy as np
+
+from container.trouble import Trouble
+from manifests.schema import IMAGE_SIDE, ArrayIdentity
+
+SHAPE = (3, IMAGE_SIDE, IMAGE_SIDE)
+
+NEXT_STEP = "give the mean image of the training set as `mean.npy`"
+
+
+@dataclass(frozen=True)
+class MeanImage:
+    """``data`` is the whole file; ``identity.sha256`` is that of ``data``."""
+
+    data: bytes
+    identity: ArrayIdentity
+
+
+def _array_problem(array: np.ndarray) -> str:
+    if array.shape != SHAPE:
+        return f"has shape {array.shape}, expected {SHAPE} (channel, row, column)"
+    if array.dtype != np.dtype("<f4"):
+        return (
+            f"has dtype {array.dtype.str}, expected <f4; convert it with "
+            "numpy.save(path, numpy.load(path).astype('<f4'))"
+        )
+    if not np.isfinite(array).all():
+        return "holds values that are not finite"
+    return ""
+
+
+def parse_mean(data: bytes) -> Tuple[Optional[ArrayIdentity], str]:
+    """Return the identity of a mean image, or what is wrong with it."""
+    if not data.startswith(b"\x93NUMPY"):
+        return None, "is no .npy file"
+    try:
+        array = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
+    except (ValueError, EOFError, MemoryError) as error:
+        return None, f"is damaged or holds no plain array: {error}"
+    problem = _array_problem(array)
+    if problem:
+        return None, problem
+    sha256 = hashlib.sha256(data).hexdigest()
+    return ArrayIdentity(sha256=sha256, shape=list(SHAPE), dtype="float32"), ""
+
+
+def scan_mean(path: Path) -> Tuple[Optional[MeanImage], List[str]]:
+    """Read a mean image; return it or its problems."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        return None, [f"{path}: cannot be read: {error.strerror}"]
+    identity, problem = parse_mean(data)
+    if identity is None:
+        return None, [f"{path}: {problem}"]
+    return MeanImage(data, identity), []
+
+
+def read_mean(path: Path) -> MeanImage:
+    """Read a mean image. Raises Trouble for anything but a float32 array of the right shape."""
+    mean, problems = scan_mean(path)
+    if mean is None:
+        raise Trouble(problems, NEXT_STEP)
+    return mean

@@ -1,0 +1,78 @@
+"""``inputs/train.tsv`` and ``val.tsv``: lines ``<image sha256>\\t<label>\\t<path>``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import List, Optional, Tuple
+
+from container.progress import Progress
+from manifests.datasets.digest_cache import DigestCache
+from manifests.datasets.file_digests import file_digests
+from manifests.datasets.image_file import ImageFolder
+from manifests.datasets.shown import capped
+
+
+def parse_table(data: bytes, where: str) -> Tuple[List[str], List[str], List[str]]:
+    """Return (sha256 of each image, paths, problems) of a table's bytes."""
+    digests: List[str] = []
+    paths: List[str] = []
+    problems: List[str] = []
+    text = data.decode("utf-8", errors="replace")
+    for number, line in enumerate(text.split("\n")[:-1], start=1):
+        parts = line.split("\t")
+        if len(parts) != 3 or len(parts[0]) != 64 or not parts[1].isdigit() or not parts[2]:
+            problems.append(f"{where}, line {number}: is not `<sha256>\\t<label>\\t<path>`")
+        else:
+            digests.append(parts[0])
+            paths.append(parts[2])
+    if not text.endswith("\n"):
+        problems.append(f"{where}: does not end with a whole line")
+    return digests, paths, problems
+
+
+def table_problems(
+    table: Path,
+    root: Path,
+    *,
+    cache_folder: Optional[Path],
+    progress: Progress,
+    workers: Optional[int] = None,
+) -> List[str]:
+    """Every image below ``root`` that is missing or not what the run's table says.
+
+    Each is named with its path and the table's line; 20 are shown. ``cache_folder`` None reads
+    every file.
+    """
+    where = f"{table.parent.name}/{table.name}"
+    try:
+        data = table.read_bytes()
+    except OSError as error:
+        return [f"{where}: cannot be read: {error.strerror}"]
+    digests, names, problems = parse_table(data, where)
+    if problems:
+        return capped(problems, where)
+    if not root.is_dir():
+        return [f"{where}: its root folder {root} does not exist"]
+    cache = DigestCache(cache_folder)
+    folder = ImageFolder.of(root)
+    try:
+        with progress.track(f"check the images of {table.stem}", len(names), "images") as advance:
+            found = file_digests(
+                folder,
+                names,
+                decode=False,
+                cache=cache,
+                advance=advance,
+                workers=workers,
+                trusted=digests,
+            )
+            for number, (name, expected, (sha256, problem)) in enumerate(
+                zip(names, digests, found), start=1
+            ):
+                if not problem and sha256 != expected:
+                    problem = f"was altered: sha256 {sha256}, expected {expected}"
+                if problem:
+                    problems.append(f"{where}, line {number}: {folder.path(name)} {problem}")
+    finally:
+        cache.close()
+    return capped(problems, where)

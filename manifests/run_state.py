@@ -1,0 +1,48 @@
+"""In which state a run is, told from the files of its directory."""
+
+from __future__ import annotations
+
+from typing import AbstractSet, Optional
+
+from typing_extensions import Literal
+
+from manifests.schema import RunFiles
+
+State = Literal["prepared", "running", "done", "failed", "unknown"]
+
+
+def run_state(
+    present: AbstractSet[str], exit_code: Optional[int], job_alive: Optional[bool]
+) -> State:
+    """One word for a run.
+
+    ``present`` holds the names in the run directory, ``exit_code`` what the job script left (None
+    while it has left nothing), ``job_alive`` whether the job is in its queue (None when this
+    cannot be known from here). Only DONE together with no failing exit code is a success.
+    """
+    if exit_code not in (None, 0):
+        return "failed"
+    if "DONE" in present and "result.json" in present:
+        return "done"
+    if "failure.json" in present or exit_code == 0:
+        return "failed"
+    if "job.json" not in present:
+        return "prepared"
+    if job_alive is None:
+        return "unknown"
+    return "running" if job_alive else "failed"
+
+
+def present_names(files: RunFiles) -> AbstractSet[str]:
+    try:
+        return {entry.name for entry in files.root.iterdir()}
+    except OSError:
+        return frozenset()
+
+
+def left_exit_code(files: RunFiles) -> Optional[int]:
+    """What the job script wrote last; None where it wrote nothing whole."""
+    try:
+        return int(files.exit_code.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,163 @@
+"""Run directories: named, made whole or not at all, found, listed."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import re
+import shutil
+import socket
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Callable, Iterator, List, Optional
+
+from container.trouble import Trouble
+from manifests.run_state import State, left_exit_code, present_names, run_state
+from manifests.schema import RunFiles
+
+PARTIAL = ".partial-"
+_NAME = re.compile(r"(?P<jobname>.+)-(?P<created>[0-9]{8}T[0-9]{6}Z)-(?P<identity>[0-9a-f]{8})")
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def run_name(jobname: str, created: datetime, identity_digest: str) -> str:
+    """``<jobname>-<UTC time>-<first 8 of the identity digest>``; ``created`` is in UTC."""
+    return f"{jobname}-{created:%Y%m%dT%H%M%SZ}-{identity_digest[:8]}"
+
+
+# --- making ---------------------------------------------------------------------------------
+
+
+def _unwritable(path: Path, error: OSError) -> Trouble:
+    reason = f"{path}: cannot be written: {error.strerror}"
+    if error.errno in _FULL:
+        return Trouble(reason, "free some space, or choose another folder as `out`")
+    return Trouble(reason, "choose a folder that you may write as `out`")
+
+
+def _sweep(out: Path, host: str) -> None:
+    """Remove what killed processes of this host left; a living one holds the lock."""
+    for path in out.glob(f"{PARTIAL}{host}-*"):
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(path, ignore_errors=True)
+        except OSError:
+            pass  # in use, or a file system without locks: nothing is known, nothing is removed
+        finally:
+            os.close(descriptor)
+
+
+@contextmanager
+def _locked_folder(path: Path) -> Iterator[None]:
+    path.mkdir()
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with suppress(OSError):  # no locks on this file system: then nobody sweeps either
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    except BaseException:
+        shutil.rmtree(path, ignore_errors=True)
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def create_run(
+    out: Path, name: str, fill: Callable[[RunFiles], None], *, host: Optional[str] = None
+) -> RunFiles:
+    """Make the run directory ``out/name``: filled under another name, then renamed.
+
+    ``fill`` gets the file names below that other name. Whatever it raises, nothing is left.
+    Raises Trouble when ``out`` cannot be made or written, is full, or has such a run.
+    """
+    host = host or socket.gethostname()
+    root = out / name
+    partial = out / f"{PARTIAL}{host}-{os.getpid()}-{name}"
+    taken = Trouble(f"{root}: exists already", "wait a second and submit again")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        _sweep(out, host)
+        if root.exists():
+            raise taken
+        with _locked_folder(partial):
+            fill(RunFiles(partial))
+            partial.rename(root)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST) and root.exists():
+            raise taken from error
+        touched = str(error.filename or "-")
+        ours = touched.startswith(str(partial)) or str(partial).startswith(touched)
+        if error.errno in _FULL or ours:
+            raise _unwritable(out, error) from error
+        raise
+    return RunFiles(root)
+
+
+# --- finding --------------------------------------------------------------------------------
+
+
+def find_run(text: str) -> RunFiles:
+    """The run that a person names by its directory or by a file in it, such as its manifest.
+
+    Raises Trouble when there is none.
+    """
+    path = Path(os.path.abspath(text))  # noqa: PTH100  (links stay as the person gave them)
+    root = path if path.is_dir() else path.parent
+    if not path.exists():
+        raise Trouble(f"{text}: does not exist", "give a run directory or its manifest.json")
+    if not RunFiles(root).manifest.is_file():
+        raise Trouble(
+            f"{text}: is no run directory: it holds no manifest.json",
+            "give a run directory or its manifest.json",
+        )
+    return RunFiles(root)
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What the directory's name and its files tell, without reading the manifest."""
+
+    files: RunFiles
+    jobname: str
+    created: str  # UTC, as in the name: 20260131T235959Z
+    identity: str  # first 8 characters
+    state: State
+
+
+def summary_of(files: RunFiles, job_alive: Callable[[RunFiles], Optional[bool]]) -> RunSummary:
+    """``job_alive`` is asked only where the files leave it open."""
+    match = _NAME.fullmatch(files.root.name)
+    present = present_names(files)
+    code = left_exit_code(files) if "exit_code" in present else None
+    state = run_state(present, code, None)
+    if state == "unknown":
+        state = run_state(present, code, job_alive(files))
+    return RunSummary(
+        files=files,
+        jobname=match["jobname"] if match else files.root.name,
+        created=match["created"] if match else "",
+        identity=match["identity"] if match else "",
+        state=state,
+    )
+
+
+def list_runs(
+    out: Path, job_alive: Callable[[RunFiles], Optional[bool]] = lambda _files: None
+) -> List[RunSummary]:
+    """The runs directly below ``out``, oldest first. Raises Trouble when it cannot be read."""
+    try:
+        names = sorted(entry.name for entry in os.scandir(out))
+    except OSError as error:
+        raise Trouble(
+            f"{out}: cannot be read: {error.strerror}", "give the `out` folder of your runs"
+        ) from error
+    found = [RunFiles(out / name) for name in names if not name.startswith(".")]
+    runs = [summary_of(files, job_alive) for files in found if files.manifest.is_file()]
+    return sorted(runs, key=lambda run: (run.created, run.files.root.name))
