@@ -1,0 +1,91 @@
+"""Image: a finished SIF file in the cache, and what is known of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, Optional
+
+from container.atomic import write_json
+from container.build_folder import name_of
+from container.cache import Cache
+from container.digest import sha256_of_file
+from container.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Image:
+    """``sha256`` and ``size`` (bytes) are those of the SIF file; ``fresh`` when just built."""
+
+    path: Path
+    sha256: str
+    size: int
+    stack: str
+    lock_sha256: str
+    recipe_sha256: str
+    fresh: bool = False
+
+
+def image_path(recipe: Recipe, cache: Cache) -> Path:
+    return cache.images / f"{name_of(recipe)}.sif"
+
+
+def image_digest(path: Path) -> str:
+    """sha256 of the file as it is now; always read whole."""
+    return sha256_of_file(path)
+
+
+def find_image(recipe: Recipe, cache: Cache) -> Optional[Image]:
+    """The recipe's image when it is in the cache and is what the build wrote, else None.
+
+    An untouched file (size, time, inode as recorded) is not read again; any other is.
+    """
+    path = image_path(recipe, cache)
+    record = _read_record(_record_path(path))
+    if record is None or not path.is_file():
+        return None
+    if record["stamp"] != _stamp(path):
+        if image_digest(path) != record["sha256"]:
+            return None
+        record_image(path, record["sha256"])
+    return _image(recipe, path, record["sha256"], fresh=False)
+
+
+def published(recipe: Recipe, cache: Cache, finished: Path) -> Image:
+    """Give the finished file its final name; before that nothing has it."""
+    path = image_path(recipe, cache)
+    cache.images.mkdir(parents=True, exist_ok=True)
+    sha256 = image_digest(finished)
+    _record_path(path).unlink(missing_ok=True)
+    finished.replace(path)
+    record_image(path, sha256)
+    return _image(recipe, path, sha256, fresh=True)
+
+
+def record_image(path: Path, sha256: str) -> None:
+    write_json(_record_path(path), {"sha256": sha256, "stamp": _stamp(path)})
+
+
+def _image(recipe: Recipe, path: Path, sha256: str, *, fresh: bool) -> Image:
+    size = path.stat().st_size
+    return Image(path, sha256, size, recipe.stack, recipe.lock_sha256, recipe.sha256, fresh)
+
+
+def _record_path(path: Path) -> Path:
+    return path.with_suffix(".json")
+
+
+def _stamp(path: Path) -> Dict[str, int]:
+    status = path.stat()
+    return {"size": status.st_size, "mtime_ns": status.st_mtime_ns, "inode": status.st_ino}
+
+
+def _read_record(path: Path) -> Optional[Dict[str, Any]]:
+    """None as well for a record that a full disk or an older bundle left in another form."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    whole = isinstance(record, dict) and isinstance(record.get("sha256"), str)
+    return record if whole and isinstance(record.get("stamp"), dict) else None

@@ -1,0 +1,175 @@
+"""Runtime: the singularity or apptainer of this machine, and how it can be used here.
+
+spython composes the commands; this module knows its faults. It always calls ``singularity`` from
+PATH, loses exit codes and error texts of ``build``, and prints. So :func:`_client` gives it the
+program that was found, and runs what it composed through ``container.process``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+
+from container.process import CommandFailed, Completed, run
+from container.trouble import Trouble
+
+PRIVATE = Path(".tools/apptainer/usr/bin/apptainer")
+NAMES = ("apptainer", "singularity")
+#: ``singularity`` is a game in Debian; its answer does not look like this.
+VERSION = re.compile(r"^(?P<family>apptainer|singularity(?:-ce|-pro)?) version (?P<version>\S+)")
+NO_RUNTIME = (
+    "run `make setup`, which installs a private Apptainer on Debian, "
+    "or ask your administrator for apptainer or singularity"
+)
+#: A build that loses its parent is killed with it.
+DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL")
+NAMESPACE = ("unshare", "--user", "--map-root-user", "--mount")
+#: From the strictest to none: own network namespace, own user namespace, as the caller.
+BUILD_PREFIXES: Tuple[Tuple[str, ...], ...] = (
+    (*DIE_WITH_PARENT, *NAMESPACE, "--net"),
+    (*DIE_WITH_PARENT, *NAMESPACE),
+    NAMESPACE,
+)
+
+
+@dataclass(frozen=True)
+class Runtime:
+    program: Path
+    family: str
+    version: str
+    _options: Dict[Path, Tuple[str, ...]] = field(default_factory=dict, compare=False, repr=False)
+
+    def exec_options(self, image: Path) -> Tuple[str, ...]:
+        """Options that ``exec`` needs on this machine: none, or ``--userns``; tried on the image.
+
+        Root without CAP_SYS_RESOURCE cannot start a container in any other way. Raises Trouble
+        when the image cannot be run at all.
+        """
+        if image not in self._options:
+            self._options[image] = self._probe(image)
+        return self._options[image]
+
+    def _probe(self, image: Path) -> Tuple[str, ...]:
+        failures = []
+        for options in ((), ("--userns",)):
+            try:
+                run([str(self.program), "exec", *options, str(image), "true"], timeout=120)
+                return options
+            except CommandFailed as error:
+                failures.append(str(error))
+        raise Trouble(
+            [f"{self.program} cannot run {image}", *failures],
+            "ask your administrator to allow user namespaces, or to install apptainer with setuid",
+        )
+
+    def exec_argv(
+        self, image: Path, command: Sequence[str], options: Sequence[str] = ()
+    ) -> List[str]:
+        """``command`` in the image as one list of words, for a launcher to run."""
+        needed = self.exec_options(image)
+        return [str(self.program), "exec", *needed, *options, str(image), *command]
+
+    def execute(
+        self,
+        image: Path,
+        command: Sequence[str],
+        options: Sequence[str] = (),
+        environ: Optional[Mapping[str, str]] = None,
+    ) -> Completed:
+        """Run ``command`` in the image to its end. Raises CommandFailed when it fails."""
+        client = _client([str(self.program)], environ=environ)
+        done: Completed = client.execute(
+            str(image), list(command), options=[*self.exec_options(image), *options]
+        )
+        return done
+
+    def inspect(self, image: Path) -> Dict[str, Any]:
+        """What the image says of itself: ``labels``, ``deffile``, ``runscript``, ``test``, …
+
+        Raises Trouble when the file is no image or the runtime cannot read it.
+        """
+        result: Any = {}
+        for prefix in ((), NAMESPACE):
+            result = _client([*prefix, str(self.program)]).inspect(str(image))
+            if "attributes" in result:
+                return dict(result["attributes"])
+        message = "".join(result.get("message", [])).strip()
+        raise Trouble(f"{image}: {self.program} cannot inspect it: {message}", "check the file")
+
+    def build(
+        self, definition: Path, sandbox: Path, *, folder: Path, environ: Mapping[str, str]
+    ) -> None:
+        """Build the folder ``sandbox`` from a definition, running in ``folder``.
+
+        Raises CommandFailed, with what the build printed, when it fails.
+        """
+        client = _client([*build_prefix(), str(self.program)], cwd=folder, environ=environ)
+        client.build(str(definition), str(sandbox), sandbox=True, sudo=False, quiet=True)
+        if not sandbox.is_dir():
+            raise CommandFailed([str(self.program), "build"], 0, folder, "", "left no folder")
+
+
+@cache
+def build_prefix() -> Tuple[str, ...]:
+    """Words in front of ``build``: the strictest isolation that this machine allows.
+
+    In a user namespace the caller is root, whoever he is, and one tree comes out.
+    """
+    for prefix in BUILD_PREFIXES:
+        try:
+            run([*prefix, "true"], timeout=60)
+            return prefix
+        except CommandFailed:
+            continue
+    return ()
+
+
+def find_runtime(project_root: Path, environ: Mapping[str, str]) -> Runtime:
+    """The user's own ``apptainer`` or ``singularity`` goes first, then the project's private one.
+
+    Raises Trouble when there is none that works.
+    """
+    on_path = [shutil.which(name, path=environ.get("PATH", os.defpath)) for name in NAMES]
+    candidates = [Path(found) for found in on_path if found]
+    if (project_root / PRIVATE).exists():
+        candidates.append(project_root / PRIVATE)
+    problems = []
+    for program in candidates:
+        try:
+            answer = run([str(program), "--version"], timeout=60).stdout
+        except CommandFailed as error:
+            problems.append(str(error))
+            continue
+        match = VERSION.match(answer)
+        if match:
+            return Runtime(program.absolute(), match["family"], match["version"])
+        problems.append(f"{program} is not the container program: it says {answer.strip()!r}")
+    raise Trouble(["neither apptainer nor singularity was found", *problems], NO_RUNTIME)
+
+
+def _client(
+    program: Sequence[str],
+    *,
+    cwd: Optional[Path] = None,
+    environ: Optional[Mapping[str, str]] = None,
+) -> Any:
+    """spython's client with its two hooks taken over: which program, and how it is run."""
+    from spython.main import get_client
+
+    client = get_client(quiet=True)
+
+    def init_command(action: Any, flags: Optional[List[str]] = None) -> List[str]:
+        words = action if isinstance(action, list) else [action]
+        return [*program, *(flags or []), *words]
+
+    def run_command(argv: List[str], **_ignored: Any) -> Completed:
+        return run(argv, cwd=cwd, env=environ)
+
+    client._init_command = init_command
+    client._run_command = run_command
+    return client

@@ -1,0 +1,96 @@
+"""Stack: what a person chose for an image, a parsed ``stacks/<stack>.yaml``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Dict, List
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from typing_extensions import Annotated, Literal
+
+from container.faults import faults_of
+from container.trouble import Trouble
+from container.yaml_text import load_yaml
+
+#: Debian policy 5.6.1.
+DebianName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9+.-]+$")]
+#: PEP 508.
+PythonName = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")]
+#: A shell glob below the root of the image; it reaches an unquoted ``rm`` in Singularity.def.
+DropGlob = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.*+-]+(/[A-Za-z0-9_.*+-]+)+$")]
+VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+#: One line that needs no escape between single quotes of a shell.
+VariableValue = Annotated[str, Field(pattern=r"^[^'\n]*$")]
+Kind = Literal["wheel", "sdist"]
+
+
+class StackPart(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class DebianChoice(StackPart):
+    """``tools`` are used on the host to pack the image; ``exclude`` maps a package that the
+    dependencies ask for and the image does without to the reason why it can."""
+
+    release: Annotated[str, Field(pattern=r"^[a-z]+$")]
+    architecture: Annotated[str, Field(pattern=r"^[a-z0-9]+$")]
+    packages: List[DebianName]
+    tools: List[DebianName]
+    exclude: Dict[DebianName, str]
+
+
+class PythonPin(StackPart):
+    name: PythonName
+    version: str
+    kind: Kind
+
+
+class PythonChoice(StackPart):
+    """``build`` are needed to install the others; what is in both lists is in the image too.
+
+    ``version`` and ``glibc`` are those of the Debian release: they decide which wheels fit.
+    """
+
+    version: Annotated[str, Field(pattern=r"^3\.\d+$")]
+    glibc: Annotated[str, Field(pattern=r"^2\.\d+$")]
+    packages: List[PythonPin]
+    build: List[PythonPin]
+
+
+class Probe(StackPart):
+    """Python statements, run inside the image, that set ``found``; its text must be ``expected``.
+
+    A probe asks the library that really loads, not a package's metadata.
+    """
+
+    name: str
+    python: str
+    expected: str
+
+
+class Stack(StackPart):
+    """``timestamp`` (Unix seconds) stands in the image wherever a format wants a time."""
+
+    stack: Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*$")]
+    timestamp: int = Field(ge=0, lt=2**32)
+    debian: DebianChoice
+    python: PythonChoice
+    environment: Dict[VariableName, VariableValue]
+    drop: List[DropGlob]
+    probes: List[Probe]
+
+    @field_validator("drop")
+    @classmethod
+    def _stays_inside(cls, globs: List[str]) -> List[str]:
+        for glob in globs:
+            if ".." in glob.split("/"):
+                raise ValueError(f"{glob!r} leaves the image")
+        return globs
+
+
+def load_stack(path: Path) -> Stack:
+    """Read a stack file. Raises Trouble with every fault and its key path."""
+    try:
+        return Stack.model_validate(load_yaml(path))
+    except ValidationError as error:
+        raise Trouble(faults_of(error, str(path)), "correct the stack file") from error

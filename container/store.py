@@ -1,0 +1,64 @@
+"""Store: verified inputs by their sha256, ``<cache>/sha256/ab/abcd…``."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional
+
+from container.digest import sha256_of_file
+from container.lock import LockedFile
+from container.trouble import Trouble
+
+
+@dataclass(frozen=True)
+class Store:
+    root: Path
+
+    def path(self, sha256: str) -> Path:
+        return self.root / sha256[:2] / sha256
+
+    def find(self, file: LockedFile) -> Optional[Path]:
+        """The entry's path when it is there and whole; an entry that is not is removed."""
+        entry = self.path(file.sha256)
+        try:
+            if mismatch(entry, file) is None:
+                return entry
+        except FileNotFoundError:
+            return None
+        entry.unlink(missing_ok=True)
+        return None
+
+    def adopt(self, arrived: Path, file: LockedFile) -> Path:
+        """Move ``arrived`` (on the store's own file system) in; it is verified first.
+
+        Raises Trouble, and removes ``arrived``, when it is not the locked file.
+        """
+        fault = mismatch(arrived, file)
+        if fault is not None:
+            arrived.unlink()
+            raise Trouble(f"{file.basename}: {fault}", ANOTHER_SOURCE)
+        with arrived.open("rb") as stream:
+            os.fsync(stream.fileno())
+        entry = self.path(file.sha256)
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        arrived.replace(entry)
+        return entry
+
+
+ANOTHER_SOURCE = (
+    "the source serves another file than the lock names: "
+    "try again, or name another one with --mirror or pip's index settings"
+)
+
+
+def mismatch(path: Path, file: LockedFile) -> Optional[str]:
+    """What differs between the file on disk and the lock, with both values; None when nothing."""
+    size = path.stat().st_size
+    if size != file.size:
+        return f"expected {file.size} bytes, found {size}"
+    sha256 = sha256_of_file(path)
+    if sha256 != file.sha256:
+        return f"expected sha256 {file.sha256}, found {sha256}"
+    return None
