@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Type, TypeVar
+from typing import Any, Callable, Dict, List, Optional, Type, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -90,8 +90,9 @@ def read_result(files: RunFiles, warn: Warn = ignore) -> Result:
     return read_record(files.result, Result, warn)
 
 
-def read_failure(files: RunFiles, warn: Warn = ignore) -> Failure:
-    return read_record(files.failure, Failure, warn)
+def read_failure(files: RunFiles, warn: Warn = ignore) -> Optional[Failure]:
+    """None where no rank wrote one."""
+    return read_record(files.failure, Failure, warn) if files.failure.exists() else None
 
 
 def parse_trail(data: bytes, where: str) -> List[TrailRecord]:

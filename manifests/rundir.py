@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Callable, Iterator, List, Optional
+from typing import Callable, Iterator, List, Optional, Union
 
 from container.trouble import Trouble
 from manifests.run_state import State, left_exit_code, present_names, run_state
@@ -103,7 +103,7 @@ def create_run(
 # --- finding --------------------------------------------------------------------------------
 
 
-def find_run(text: str) -> RunFiles:
+def find_run(text: Union[str, Path]) -> RunFiles:
     """The run that a person names by its directory or by a file in it, such as its manifest.
 
     Raises Trouble when there is none.
@@ -131,26 +131,29 @@ class RunSummary:
     state: State
 
 
-def summary_of(files: RunFiles, job_alive: Callable[[RunFiles], Optional[bool]]) -> RunSummary:
-    """``job_alive`` is asked only where the files leave it open."""
-    match = _NAME.fullmatch(files.root.name)
+JobAlive = Callable[[RunFiles], Optional[bool]]
+
+
+def state_of(files: RunFiles, job_alive: JobAlive) -> State:
+    """The state of one run; ``job_alive`` is asked only where the files leave it open."""
     present = present_names(files)
     code = left_exit_code(files) if "exit_code" in present else None
     state = run_state(present, code, None)
-    if state == "unknown":
-        state = run_state(present, code, job_alive(files))
+    return run_state(present, code, job_alive(files)) if state == "unknown" else state
+
+
+def summary_of(files: RunFiles, job_alive: JobAlive) -> RunSummary:
+    match = _NAME.fullmatch(files.root.name)
     return RunSummary(
         files=files,
         jobname=match["jobname"] if match else files.root.name,
         created=match["created"] if match else "",
         identity=match["identity"] if match else "",
-        state=state,
+        state=state_of(files, job_alive),
     )
 
 
-def list_runs(
-    out: Path, job_alive: Callable[[RunFiles], Optional[bool]] = lambda _files: None
-) -> List[RunSummary]:
+def list_runs(out: Path, job_alive: JobAlive = lambda _files: None) -> List[RunSummary]:
     """The runs directly below ``out``, oldest first. Raises Trouble when it cannot be read."""
     try:
         names = sorted(entry.name for entry in os.scandir(out))
