@@ -1,0 +1,411 @@
+#!/usr/bin/env python3
+"""bundle: training runs that can be run again, bit for bit. This file is the command line."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parent
+
+
+def enter_own_environment() -> None:
+    """Go on under the project's own Python, whichever one this is; say how to make it if it is not.
+
+    This part must run on any python3, so it uses nothing but the standard library.
+    """
+    own = PROJECT / ".venv"
+    python = own / "bin" / "python"
+    if Path(sys.prefix).resolve() == own:
+        return
+    made = (own / ".installed").exists() and python.exists()
+    if not made or os.environ.get("BUNDLE_ENTERED") == str(own):
+        sys.stderr.write(
+            f"bundle: its own environment is not there or not complete: {own}\n"
+            f"-> run: make -C '{PROJECT}' setup\n"
+        )
+        sys.exit(2)
+    os.environ["BUNDLE_ENTERED"] = str(own)
+    os.execv(python, [str(python), str(PROJECT / "bundle.py"), *sys.argv[1:]])
+
+
+if __name__ == "__main__":
+    enter_own_environment()
+    os.environ.pop("BUNDLE_ENTERED", None)
+
+import json
+from typing import Any, Dict, List, NoReturn, Optional, Tuple
+
+import click
+
+from container import atomic
+from container.process import CommandFailed
+from container.trouble import Trouble
+from manifests.schema import RunFiles
+from manifests.surroundings import TOOL_VERSION, Surroundings, look_around
+from manifests.terminal import Drawn, table
+
+
+def around() -> Surroundings:
+    return look_around(PROJECT, Drawn())
+
+
+def say(text: str) -> None:
+    """What the user asked for: standard output."""
+    click.echo(text)
+
+
+def note(text: str) -> None:
+    """What goes along with it: standard error."""
+    click.echo(f"bundle: {text}", err=True)
+
+
+def give_up(error: Trouble | CommandFailed) -> NoReturn:
+    note(str(error))
+    sys.exit(getattr(error, "exit_code", 2))
+
+
+def as_json(value: Any) -> None:
+    say(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False))
+
+
+JSON = click.option("--json", "json_wanted", is_flag=True, help="Print JSON.")
+DRY = click.option("--dry-run", is_flag=True, help="Show what would be done; write nothing.")
+MOVED = click.option(
+    "--data",
+    "moved",
+    multiple=True,
+    metavar="OLD=NEW",
+    help="The data moved: replace the leading folder OLD of the recorded paths by NEW.",
+)
+STACK = click.option("--stack", default="cpu", show_default=True, help="The stack to use.")
+MIRROR = click.option(
+    "--mirror", metavar="URL", help="Debian mirror to use instead of this machine's own."
+)
+RUN = click.argument("run", type=click.Path(path_type=Path))
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(TOOL_VERSION, prog_name="bundle")
+def cli() -> None:
+    """Training runs that can be run again, bit for bit, on real clusters.
+
+    build -> submit -> rerun. Exit codes: 0 done or identical, 1 diverged, 2 trouble,
+    3 inconclusive; a job that was waited for passes its own code on.
+    """
+
+
+@cli.command()
+@STACK
+@MIRROR
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Copy the image there too.")
+@DRY
+@JSON
+def build(
+    stack: str, mirror: Optional[str], output: Optional[Path], dry_run: bool, json_wanted: bool
+) -> None:
+    """Build the image of a stack from its lock; the same lock gives the same bytes."""
+    from manifests.image_source import build_stack, describe_build
+
+    world = around()
+    if dry_run:
+        for line in describe_build(stack, world):
+            say(line)
+        return
+    image = build_stack(stack, world, mirror=mirror, output=output)
+    if json_wanted:
+        as_json({name: str(value) for name, value in vars(image).items()})
+        return
+    say(f"{'built' if image.fresh else 'up to date'}: {image.path}")
+    say(f"sha256 {image.sha256}")
+
+
+@cli.command()
+@STACK
+@MIRROR
+@DRY
+def lock(stack: str, mirror: Optional[str], dry_run: bool) -> None:
+    """Resolve a stack anew from this machine's mirrors and write its lock."""
+    from manifests.image_source import write_lock
+
+    for line in write_lock(stack, around(), mirror=mirror, dry_run=dry_run):
+        say(line)
+
+
+@cli.command()
+@click.argument("config", type=click.Path(path_type=Path))
+@click.option("--wait", is_flag=True, help="Stay until the job ends and show its output.")
+@click.option(
+    "--out", "script_name", type=click.Path(path_type=Path), help="Also write the job script there."
+)
+@click.option("-g", "--group", help="Group or account to charge (overrides the config).")
+@DRY
+@JSON
+def submit(
+    config: Path,
+    wait: bool,
+    script_name: Optional[Path],
+    group: Optional[str],
+    dry_run: bool,
+    json_wanted: bool,
+) -> None:
+    """Snapshot CONFIG, code and data into a run directory and start its job."""
+    from manifests.launch import start_run, write_run
+    from manifests.overview import remember_out
+    from manifests.submit import plan_submit
+
+    world = around()
+    plan = plan_submit(config, world, group=group, read_only=dry_run)
+    for warning in plan.warnings:
+        note(f"warning: {warning}")
+    if dry_run:
+        click.echo(plan.script, nl=False)
+        return
+    files = write_run(plan)
+    if script_name is not None:
+        atomic.write_bytes(script_name, plan.script.encode("utf-8"))
+    remember_out(world.cache, files.root.parent)
+    job = start_run(files, world)
+    if json_wanted and not wait:
+        as_json({"run": str(files.root), "job": job.id, "identity": plan.manifest.identity_digest})
+        return
+    say(f"run  {files.root}")
+    say(f"job  {job.id} on {job.host}")
+    if wait:
+        sys.exit(wait_for(files, world))
+    say(f"-> python bundle.py logs -f {files.root}")
+
+
+def wait_for(files: RunFiles, world: Surroundings, *, to_stderr: bool = False) -> int:
+    """Show the job's output until it ends; Ctrl-C ends the job too, as in a foreground command."""
+    from manifests.launch import cancel_run, exit_code_of, explain_failure, follow, log_of
+
+    try:
+        for line in follow(files, log_of(files, "stdout"), world.host):
+            click.echo(line, err=to_stderr)
+    except KeyboardInterrupt:
+        cancel_run(files, world.host)
+        note(f"interrupted: the job was cancelled; its run stays in {files.root}")
+        sys.exit(130)
+    code = exit_code_of(files)
+    if code != 0:
+        note(explain_failure(files))
+    return code
+
+
+@cli.command("list")
+@click.argument("outs", nargs=-1, type=click.Path(path_type=Path))
+@JSON
+def list_(outs: Tuple[Path, ...], json_wanted: bool) -> None:
+    """List runs, newest last: those below OUTS, or all that were submitted from this account."""
+    from manifests.overview import list_rows
+
+    rows = list_rows(list(outs), around())
+    if json_wanted:
+        as_json(rows)
+    else:
+        say(table(rows, ["run", "state", "identity", "accuracy", "created"]))
+
+
+@cli.command()
+@click.argument("runs", nargs=-1, type=click.Path(path_type=Path))
+@JSON
+def status(runs: Tuple[Path, ...], json_wanted: bool) -> None:
+    """Show how far RUNS are; without RUNS, all that were submitted and have not ended."""
+    from manifests.overview import status_rows
+
+    rows = status_rows(list(runs), around())
+    if json_wanted:
+        as_json(rows)
+    elif rows:
+        say(table(rows, ["run", "state", "job", "epoch", "iteration", "loss", "accuracy"]))
+    else:
+        say("no run is under way")
+
+
+@cli.command()
+@RUN
+@JSON
+def show(run: Path, json_wanted: bool) -> None:
+    """Show what RUN is and what came out of it."""
+    from manifests.overview import show_lines, show_values
+
+    if json_wanted:
+        as_json(show_values(run, around()))
+        return
+    for line in show_lines(run, around()):
+        say(line)
+
+
+@cli.command()
+@RUN
+@click.option("-f", "--follow", "following", is_flag=True, help="Go on until the job ends.")
+@click.option("--stderr", is_flag=True, help="Standard error instead of standard output.")
+def logs(run: Path, following: bool, stderr: bool) -> None:
+    """Print what the job of RUN printed."""
+    from manifests.launch import follow, log_of
+    from manifests.rundir import find_run
+
+    files = find_run(str(run))
+    log = log_of(files, "stderr" if stderr else "stdout")
+    if following:
+        for line in follow(files, log, around().host):
+            say(line)
+    elif log.exists():
+        click.echo(log.read_text(encoding="utf-8", errors="replace"), nl=False)
+    else:
+        raise Trouble(f"{log}: is not there yet", "the job has not begun to write")
+
+
+@cli.command()
+@RUN
+def cancel(run: Path) -> None:
+    """End the job of RUN."""
+    from manifests.launch import cancel_run
+    from manifests.rundir import find_run
+
+    files = find_run(str(run))
+    say("cancelled" if cancel_run(files, around().host) else "had ended before")
+
+
+@cli.command()
+@RUN
+@MOVED
+@MIRROR
+@click.option("--site", help="Run at this site instead of the one recorded.")
+@DRY
+@JSON
+def rerun(
+    run: Path,
+    moved: Tuple[str, ...],
+    mirror: Optional[str],
+    site: Optional[str],
+    dry_run: bool,
+    json_wanted: bool,
+) -> None:
+    """Run RUN again from its own snapshot, config and image; say whether the bits are the same.
+
+    Exit code: 0 identical, 1 diverged, 2 cannot run, 3 inconclusive.
+    """
+    from manifests.launch import start_run, write_run
+    from manifests.overview import remember_out
+    from manifests.rerun import CannotRun, cannot_run, judge, plan_rerun
+
+    world = around()
+    try:
+        plan = plan_rerun(
+            run, world, moved=parse_moved(moved), site_name=site, mirror=mirror, read_only=dry_run
+        )
+    except CannotRun as error:
+        print_comparison(cannot_run(run, error), json_wanted)
+    for warning in plan.warnings:
+        note(f"warning: {warning}")
+    if dry_run:
+        click.echo(plan.script, nl=False)
+        return
+    files = write_run(plan)
+    remember_out(world.cache, files.root.parent)
+    start_run(files, world)
+    note(f"running again in {files.root}")
+    code = wait_for(files, world, to_stderr=json_wanted)
+    if code != 0:
+        sys.exit(code)
+    print_comparison(judge(run, files), json_wanted)
+
+
+def parse_moved(moved: Tuple[str, ...]) -> Dict[str, str]:
+    """``OLD=NEW`` texts -> mapping. Raises Trouble for a text without both sides."""
+    wrong = [f"--data {text}: expected OLD=NEW" for text in moved if not all(text.partition("="))]
+    if wrong:
+        raise Trouble(wrong, "for instance: --data /old/imagenet=/new/imagenet")
+    return dict(text.split("=", 1) for text in moved)
+
+
+def print_comparison(comparison: Any, json_wanted: bool) -> NoReturn:
+    from manifests.compare import exit_code, lines
+
+    if json_wanted:
+        as_json(comparison.model_dump(mode="json"))
+    else:
+        for line in lines(comparison):
+            say(line)
+    sys.exit(exit_code(comparison.verdict))
+
+
+@cli.command()
+@click.argument("first", type=click.Path(path_type=Path))
+@click.argument("second", type=click.Path(path_type=Path))
+@JSON
+def compare(first: Path, second: Path, json_wanted: bool) -> None:
+    """Say whether two runs gave the same bits, or the first step where they do not."""
+    from manifests.rerun import compare_runs
+
+    print_comparison(compare_runs(first, second), json_wanted)
+
+
+@cli.command()
+@RUN
+@MOVED
+@click.option("--no-data", is_flag=True, help="Do not read the images of the data set.")
+@JSON
+def verify(run: Path, moved: Tuple[str, ...], no_data: bool, json_wanted: bool) -> None:
+    """Hold everything in RUN against its manifest and name every mismatch."""
+    from manifests.rerun import verify_whole
+
+    problems = verify_whole(run, around(), moved=parse_moved(moved), check_data=not no_data)
+    if json_wanted:
+        as_json({"run": str(run), "problems": problems})
+    else:
+        for problem in problems:
+            say(problem)
+        say("verified: nothing differs" if not problems else f"{len(problems)} mismatches")
+    sys.exit(1 if problems else 0)
+
+
+@cli.group()
+def data() -> None:
+    """Make and check data sets."""
+
+
+@data.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+def digits(folder: Path) -> None:
+    """Make an 8-class set of 256x256 JPEG files of handwritten digits in FOLDER."""
+    from manifests.datasets.digits import make_digits
+
+    make_digits(folder, progress=around().progress)
+    say(f"made {folder}: train.txt, val.txt, mean.npy")
+
+
+@cli.command()
+@click.argument("folder", type=click.Path(path_type=Path), default=Path("demo"))
+@MIRROR
+def demo(folder: Path, mirror: Optional[str]) -> None:
+    """Build, train, rerun, compare: the whole tool on handwritten digits, in FOLDER."""
+    from manifests.demo import run_demo
+
+    sys.exit(run_demo(folder, around(), mirror=mirror, say=say, wait=wait_for))
+
+
+def main(arguments: Optional[List[str]] = None) -> None:
+    try:
+        cli.main(args=arguments, prog_name="bundle.py", standalone_mode=False)
+    except (Trouble, CommandFailed) as error:
+        give_up(error)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (KeyboardInterrupt, click.Abort):
+        note("interrupted; nothing half-written was left")
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except OSError as error:
+        name = f"{error.filename}: " if error.filename else ""
+        give_up(Trouble(f"{name}{error.strerror}", "see to the file system, then try again"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""Images for the flows: built from the project's lock, or found again for an old manifest."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import List, Optional
+
+from container import atomic
+from container.build import build_image
+from container.image import Image, find_image, image_digest
+from container.lock import lock_text
+from container.recipe import Recipe, load_recipe, lock_path, make_recipe
+from container.resolve import resolve
+from container.runtime import find_runtime
+from container.sources import configured_index, deb_source, wheel_source
+from container.stack import load_stack
+from container.trouble import Trouble
+from manifests.schema import Manifest
+from manifests.surroundings import Surroundings
+
+
+def build_recipe(recipe: Recipe, around: Surroundings, mirror: Optional[str]) -> Image:
+    """The recipe's image, built now if the cache does not have it. Raises Trouble."""
+    known = find_image(recipe, around.cache)
+    if known is not None:
+        return known
+    return build_image(
+        recipe,
+        around.cache,
+        runtime=find_runtime(around.project, around.environ),
+        deb_source=deb_source(mirror),
+        wheel_source=wheel_source(),
+        progress=around.progress,
+    )
+
+
+def build_stack(
+    stack: str, around: Surroundings, *, mirror: Optional[str], output: Optional[Path]
+) -> Image:
+    """Build the image of a stack of the working tree, and copy it to ``output`` where given."""
+    image = build_recipe(load_recipe(around.project, stack), around, mirror)
+    if output is not None:
+        with atomic.replacing(output) as target, image.path.open("rb") as source:
+            shutil.copyfileobj(source, target)
+        output.chmod(0o755)
+    return image
+
+
+def describe_build(stack: str, around: Surroundings) -> List[str]:
+    """What ``build`` would do, without doing it."""
+    recipe = load_recipe(around.project, stack)
+    lock = recipe.lock
+    known = find_image(recipe, around.cache)
+    total = sum(file.size for file in lock.all_files)
+    return [
+        f"stack {stack}: lock sha256 {recipe.lock_sha256}",
+        f"{len(lock.debian.files)} Debian and {len(lock.python.files)} Python packages, "
+        f"{total / 1e6:.0f} MB",
+        f"up to date: {known.path}" if known else "the image is not built yet",
+    ]
+
+
+def write_lock(
+    stack: str, around: Surroundings, *, mirror: Optional[str], dry_run: bool
+) -> List[str]:
+    """Resolve a stack anew and write its lock; returns what changed, a line each."""
+    choice = load_stack(around.project / "container" / "stacks" / f"{stack}.yaml")
+    text = lock_text(
+        resolve(choice, mirror=mirror, index=configured_index(), progress=around.progress)
+    )
+    target = around.project / lock_path(stack)
+    before = target.read_text(encoding="utf-8") if target.exists() else ""
+    if text == before:
+        return [f"{target}: nothing changed"]
+    old, new = set(before.splitlines()), set(text.splitlines())
+    changes = len(new - old)
+    if dry_run:
+        return [f"{target}: would change in {changes} lines"]
+    atomic.write_bytes(target, text.encode("utf-8"))
+    return [f"{target}: written, {changes} lines are new"]
+
+
+def image_of_run(
+    manifest: Manifest, around: Surroundings, *, mirror: Optional[str], may_build: bool
+) -> Path:
+    """The image file of an old run, by its sha256: where it was, in the cache, or rebuilt.
+
+    Raises Trouble when a rebuild from the manifest's own recipe gives other bytes.
+    """
+    expected = manifest.identity.image.sha256
+    recorded = Path(manifest.circumstance.paths.image)
+    if recorded.is_file() and image_digest(recorded) == expected:
+        return recorded
+    recipe = make_recipe(manifest.recipe.stack, manifest.recipe.files)
+    known = find_image(recipe, around.cache)
+    if known is not None and image_digest(known.path) == expected:
+        return known.path
+    if not may_build:
+        around.progress.stage(f"the image {expected[:12]} is gone: it would be built again")
+        return recorded
+    around.progress.stage("the image is gone: building it again from the manifest's recipe")
+    if known is not None:
+        # Altered since it was built: find_image knows it by its time stamps only.
+        known.path.unlink()
+    image = build_recipe(recipe, around, mirror)
+    if image.sha256 != expected:
+        raise Trouble(
+            f"the image built again from the manifest's recipe has sha256 {image.sha256}, "
+            f"expected {expected}",
+            f"give the original image file back as {recorded}",
+        )
+    return image.path

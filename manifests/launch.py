@@ -1,0 +1,126 @@
+"""What submit and rerun share once it is decided what is to run: write the run, start it, wait."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable, Iterator, List
+
+from container import atomic
+from container.trouble import Trouble
+from jobtemplates import local
+from manifests.job import Job, read_job
+from manifests.records import read_failure, read_manifest
+from manifests.run_state import left_exit_code
+from manifests.rundir import create_run
+from manifests.schema import Manifest, RunFiles
+from manifests.surroundings import Surroundings
+
+POLL_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that is decided before anything is written.
+
+    ``fill`` puts ``config.yaml``, ``code/`` and ``inputs/`` into the new run directory.
+    """
+
+    files: RunFiles
+    manifest: Manifest
+    script: str
+    fill: Callable[[RunFiles], None]
+    warnings: List[str]
+
+
+def write_run(plan: Plan) -> RunFiles:
+    """Make the run directory, whole or not at all. Raises Trouble when ``out`` cannot take it."""
+
+    def fill(files: RunFiles) -> None:
+        plan.fill(files)
+        files.logs.mkdir()
+        files.results.mkdir()
+        atomic.write_bytes(files.job_script, plan.script.encode("utf-8"))
+        files.job_script.chmod(0o755)
+        atomic.write_json(files.manifest, plan.manifest.model_dump(mode="json"))
+
+    return create_run(plan.files.root.parent, plan.files.root.name, fill)
+
+
+def start_run(files: RunFiles, around: Surroundings) -> Job:
+    """Hand the job script to the backend and record what it is called there."""
+    job_id = local.start(files, around.environ)
+    job = Job(backend="local", id=job_id, host=around.host, submitted=around.timestamp())
+    atomic.write_json(files.job, job.model_dump(mode="json"))
+    return job
+
+
+def job_is_alive(files: RunFiles, host: str) -> bool | None:
+    """Whether the run's job is in its queue; None where that cannot be known from this host."""
+    job = read_job(files)
+    if job is None or job.host != host:
+        return None
+    return local.is_alive(job.id)
+
+
+def follow(files: RunFiles, log: Path, host: str) -> Iterator[str]:
+    """Yield what the job writes to ``log``, line by line, until the job has ended."""
+    position = 0
+    while True:
+        ended = not job_is_alive(files, host)
+        if log.exists():
+            with log.open("r", encoding="utf-8", errors="replace") as stream:
+                stream.seek(position)
+                while True:
+                    line = stream.readline()
+                    if not line or not (line.endswith("\n") or ended):
+                        break
+                    position = stream.tell()
+                    yield line.rstrip("\n")
+        if ended:
+            return
+        time.sleep(POLL_SECONDS)
+
+
+def exit_code_of(files: RunFiles) -> int:
+    """The code that the job script left. Raises Trouble when it was ended before it could."""
+    code = left_exit_code(files)
+    if code is None:
+        raise Trouble(
+            f"{files.root}: the job ended without leaving its exit code: it was killed",
+            f"look into {files.logs}, then submit again",
+        )
+    return code
+
+
+def cancel_run(files: RunFiles, host: str) -> bool:
+    """End the run's job; False when it had ended before. Raises Trouble when it is not ours."""
+    job = read_job(files)
+    if job is None:
+        raise Trouble(f"{files.root}: was never started", "nothing is to be cancelled")
+    if job.host != host:
+        raise Trouble(
+            f"{files.root}: its job runs on host {job.host}, this is {host}",
+            f"cancel it there: ssh {job.host}",
+        )
+    return local.cancel(job.id)
+
+
+def log_of(files: RunFiles, stream: str) -> Path:
+    """Where the job writes ``stdout`` or ``stderr``; the config may name it, with ``$JOB_ID``."""
+    wanted = getattr(read_manifest(files).circumstance.placement, stream) or f"{stream}.log"
+    job = read_job(files)
+    number = job.id.partition(".")[0] if job else ""
+    return files.logs / wanted.replace("$JOB_ID", number)
+
+
+def explain_failure(files: RunFiles) -> str:
+    """Why a job failed: the first failing rank's own words, else the end of its standard error."""
+    if files.failure.exists():
+        failure = read_failure(files)
+        step = "" if failure.step is None else f", step {failure.step}"
+        return f"rank {failure.rank}{step}: {failure.message}\n-> {failure.next_step}"
+    log = log_of(files, "stderr")
+    tail = log.read_text(errors="replace").splitlines()[-20:] if log.exists() else []
+    return "\n".join(["the job failed; the end of its standard error:", *tail, f"-> see {log}"])

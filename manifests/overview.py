@@ -1,0 +1,158 @@
+"""What the reading verbs show: rows and lines made from run directories, nothing is changed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Dict, List
+
+from container import atomic
+from container.cache import Cache
+from container.digest import sha256_of_bytes
+from manifests.job import read_job
+from manifests.launch import job_is_alive
+from manifests.records import read_manifest, read_result
+from manifests.rundir import RunSummary, find_run, list_runs, summary_of
+from manifests.schema import Manifest
+from manifests.surroundings import Surroundings
+
+UNDER_WAY = ("prepared", "running", "unknown")
+
+
+# --- which out folders there are ------------------------------------------------------------
+
+
+def remember_out(cache: Cache, out: Path) -> None:
+    """Note that runs lie below ``out``, one small file each: no file that two submits share."""
+    folder = cache.root / "outs"
+    folder.mkdir(parents=True, exist_ok=True)
+    note = folder / sha256_of_bytes(str(out).encode("utf-8", "surrogateescape"))[:16]
+    if not note.exists():
+        atomic.write_bytes(note, f"{out}\n".encode("utf-8", "surrogateescape"))
+
+
+def known_outs(cache: Cache) -> List[Path]:
+    notes = sorted((cache.root / "outs").glob("[0-9a-f]*"))
+    texts = (note.read_text(errors="surrogateescape").rstrip("\n") for note in notes)
+    return sorted(path for path in map(Path, texts) if path.is_dir())
+
+
+def runs_below(outs: List[Path], around: Surroundings) -> List[RunSummary]:
+    """Raises Trouble for a folder that cannot be read."""
+    return [
+        run
+        for out in (outs or known_outs(around.cache))
+        for run in list_runs(out, lambda files: job_is_alive(files, around.host))
+    ]
+
+
+def summary(run: Path, around: Surroundings) -> RunSummary:
+    return summary_of(find_run(str(run)), lambda files: job_is_alive(files, around.host))
+
+
+# --- rows -----------------------------------------------------------------------------------
+
+
+def last_row(log: Path) -> Dict[str, Any]:
+    """The last whole line of a run's log; empty before the first."""
+    try:
+        with log.open("rb") as stream:
+            stream.seek(max(0, log.stat().st_size - 4096))
+            lines = stream.read().splitlines(keepends=True)
+    except OSError:
+        return {}
+    whole = [line for line in lines if line.endswith(b"\n")]
+    return dict(json.loads(whole[-1])) if whole else {}
+
+
+def row_of(run: RunSummary) -> Dict[str, Any]:
+    """One run in columns; a column that the run does not have yet is None."""
+    last = last_row(run.files.log)
+    job = read_job(run.files)
+    return {
+        "run": str(run.files.root),
+        "state": run.state,
+        "job": job.id if job else None,
+        "identity": run.identity,
+        "created": run.created,
+        "epoch": last.get("epoch"),
+        "iteration": last.get("iteration"),
+        "loss": last.get("main/loss"),
+        "accuracy": last.get("validation/main/accuracy"),
+    }
+
+
+def list_rows(outs: List[Path], around: Surroundings) -> List[Dict[str, Any]]:
+    rows = [row_of(run) for run in runs_below(outs, around)]
+    return sorted(rows, key=lambda row: (row["created"], row["run"]))
+
+
+def status_rows(runs: List[Path], around: Surroundings) -> List[Dict[str, Any]]:
+    if runs:
+        return [row_of(summary(run, around)) for run in runs]
+    return [row_of(run) for run in runs_below([], around) if run.state in UNDER_WAY]
+
+
+# --- one run --------------------------------------------------------------------------------
+
+
+def show_values(run: Path, around: Surroundings) -> Dict[str, Any]:
+    """The manifest without its bulk (code files, recipe texts), and the result."""
+    found = summary(run, around)
+    files = found.files
+    manifest = read_manifest(files)
+    values = manifest.model_dump(mode="json")
+    values["identity"]["code"]["files"] = len(manifest.identity.code.files)
+    values["recipe"]["files"] = sorted(manifest.recipe.files)
+    result = read_result(files) if files.result.exists() else None
+    return {
+        "run": str(files.root),
+        "state": found.state,
+        "manifest": values,
+        "result": result.model_dump(mode="json") if result else None,
+    }
+
+
+def show_lines(run: Path, around: Surroundings) -> List[str]:
+    found = summary(run, around)
+    files = found.files
+    manifest = read_manifest(files)
+    lines = [f"run        {files.root}", f"state      {found.state}"]
+    lines += identity_lines(manifest)
+    if files.result.exists():
+        result = read_result(files)
+        metrics = ", ".join(f"{name} {value:.6g}" for name, value in sorted(result.metrics.items()))
+        lines += [
+            f"steps      {result.steps} in {result.observed.seconds:.1f} s",
+            f"parameters {result.digests.parameters}",
+            f"trail      {result.digests.trail}",
+            f"model      {result.digests.model}",
+            f"metrics    {metrics}",
+        ]
+    return lines
+
+
+def identity_lines(manifest: Manifest) -> List[str]:
+    identity, circumstance = manifest.identity, manifest.circumstance
+    training = identity.training
+    return [
+        f"identity   {manifest.identity_digest}",
+        f"created    {circumstance.created} by {circumstance.user} on {circumstance.host}",
+        f"network    {training.arch}, {training.nclasses} classes, insize {training.insize}",
+        f"training   {training.epochs} epochs, {training.batchsize} per rank, "
+        f"{training.optimizer.name} lr {training.optimizer.lr:g}, seed {training.seed}",
+        f"world      {identity.world.ranks} ranks on {identity.world.nodes} node(s), "
+        f"{training.communicator}",
+        f"image      {identity.image.stack} {identity.image.sha256}",
+        f"code       {identity.code.digest}",
+        f"           {len(identity.code.files)} files, {git_text(manifest)}",
+        f"data       train {identity.data.train.samples}, val {identity.data.val.samples} samples",
+        *([f"rerun of   {circumstance.rerun_of}"] if circumstance.rerun_of else []),
+    ]
+
+
+def git_text(manifest: Manifest) -> str:
+    git = manifest.circumstance.git
+    if git is None or git.commit is None:
+        return "not from a git commit"
+    return f"git {git.commit[:12]}{' and changes to it' if git.dirty else ''}"

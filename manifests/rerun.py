@@ -1,0 +1,155 @@
+"""Run an old manifest again from its own snapshot, config and image, and judge the bits."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Dict, List, Optional
+
+from container import atomic
+from container.recipe import make_recipe
+from container.runtime import find_runtime
+from container.trouble import Trouble
+from jobtemplates.mpi import find_host_mpi, mpi_warnings
+from jobtemplates.script import render_script, script_warnings
+from jobtemplates.sites import load_site, profile_folders
+from manifests import schema
+from manifests.compare import Comparison, compare
+from manifests.image_source import image_of_run
+from manifests.launch import Plan, exit_code_of
+from manifests.rundir import find_run, read_manifest, read_record, run_name
+from manifests.submit import host_of, image_mpi, refuse_processor
+from manifests.surroundings import TOOL_VERSION, Surroundings
+from manifests.verify import before_problems
+
+
+class CannotRun(Trouble):
+    """What was promised cannot be repeated here; every problem names its evidence."""
+
+
+def plan_rerun(
+    run: Path,
+    around: Surroundings,
+    *,
+    moved: Dict[str, str],
+    site_name: Optional[str] = None,
+    mirror: Optional[str] = None,
+    read_only: bool = False,
+) -> Plan:
+    """Old run -> Plan with the same identity. Nothing of the working tree enters it.
+
+    Raises CannotRun with all that differs from the manifest (a byte of the snapshot, a pixel of
+    an image, another image file), Trouble for what is wrong with this host.
+    """
+    old = find_run(str(run))
+    manifest = read_manifest(old)
+    around.progress.stage("holding snapshot, inputs and data against the manifest")
+    roots = data_roots(manifest, moved)
+    problems = before_problems(
+        old, manifest, train_root=roots["train"], val_root=roots["val"],
+        cache_folder=None if read_only else around.cache.root / "fingerprints",
+        progress=around.progress,
+    )  # fmt: skip
+    if not old.done.exists():
+        problems.append(f"{old.root}: did not end well (no DONE), there is nothing to compare with")
+    if problems:
+        raise CannotRun(problems, "restore what was altered; for data that moved: --data OLD=NEW")
+    refuse_processor(manifest.promises, around)
+    site = load_site(
+        site_name or manifest.circumstance.placement.site, profile_folders(around.environ)
+    )
+    mpi = find_host_mpi(site.mpirun)
+    runtime = find_runtime(around.project, around.environ)
+    image = image_of_run(manifest, around, mirror=mirror, may_build=not read_only)
+    again = manifest.model_copy(
+        update={
+            "kind": "rerun",
+            "circumstance": circumstance_again(manifest, old, image, roots, site.name, around),
+        }
+    )
+    name = run_name(again.circumstance.placement.jobname, around.now(), manifest.identity_digest)
+    files = schema.RunFiles(old.root.parent / name)
+
+    def fill(target: schema.RunFiles) -> None:
+        shutil.copyfile(old.config, target.config)
+        shutil.copytree(old.code, target.code)
+        shutil.copytree(old.inputs, target.inputs)
+
+    return Plan(
+        files=files,
+        manifest=again,
+        script=render_script(again, files, site, host_of(runtime, image, around)),
+        fill=fill,
+        warnings=[
+            *mpi_warnings(
+                mpi, image_mpi(make_recipe(manifest.recipe.stack, manifest.recipe.files))
+            ),
+            *script_warnings(again, site),
+        ],
+    )
+
+
+def data_roots(manifest: schema.Manifest, moved: Dict[str, str]) -> Dict[str, Path]:
+    """Where the images are now: recorded roots with a leading folder OLD replaced by NEW.
+
+    Raises Trouble when an OLD of ``moved`` fits neither root.
+    """
+    recorded = {
+        "train": Path(manifest.circumstance.paths.train_root),
+        "val": Path(manifest.circumstance.paths.val_root),
+    }
+    used = set()
+    roots = dict(recorded)
+    for name, root in recorded.items():
+        for old, new in moved.items():
+            if Path(old) == root or Path(old) in root.parents:
+                roots[name] = Path(new).resolve() / root.relative_to(old)
+                used.add(old)
+    unused = sorted(set(moved) - used)
+    if unused:
+        raise Trouble(
+            [f"--data {old}={moved[old]}: no recorded data lies below {old}" for old in unused],
+            "recorded roots: " + ", ".join(str(root) for root in sorted(set(recorded.values()))),
+        )
+    return roots
+
+
+def circumstance_again(
+    manifest: schema.Manifest,
+    old: schema.RunFiles,
+    image: Path,
+    roots: Dict[str, Path],
+    site: str,
+    around: Surroundings,
+) -> schema.Circumstance:
+    before = manifest.circumstance
+    paths = before.paths.model_copy(
+        update={
+            "image": str(image),
+            "train_root": str(roots["train"]),
+            "val_root": str(roots["val"]),
+            "out": str(old.root.parent),
+        }
+    )
+    return before.model_copy(
+        update={
+            "created": around.timestamp(),
+            "host": around.host,
+            "user": around.user,
+            "tool_version": TOOL_VERSION,
+            "paths": paths,
+            "placement": before.placement.model_copy(update={"site": site}),
+            "rerun_of": str(old.root),
+        }
+    )
+
+
+def compare_runs(first: Path, second: Path) -> Comparison:
+    return compare(load_record(find_run(str(first))), load_record(find_run(str(second))))
+
+
+def judge(old: Path, again: schema.RunFiles) -> Comparison:
+    """Compare the finished rerun with its original and keep the verdict in ``verdict.json``."""
+    comparison = compare_runs(old, again.root)
+    atomic.write_json(again.verdict, comparison.model_dump(mode="json"))
+    return comparison

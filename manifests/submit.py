@@ -1,0 +1,226 @@
+"""From a config file to a plan: all is read, checked and decided before a byte is written."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import List, Optional, Tuple
+
+from container import atomic
+from container.image import Image, find_image, image_digest
+from container.recipe import Recipe, load_recipe
+from container.runtime import Runtime, find_runtime
+from container.trouble import Trouble
+from jobtemplates.launcher import ContainerUse
+from jobtemplates.mpi import find_host_mpi, mpi_warnings
+from jobtemplates.script import Host, render_script, script_warnings
+from jobtemplates.sites import Site, load_site, profile_folders
+from manifests import schema
+from manifests.combinations import check_combinations
+from manifests.config import RunConfig, loading, observing, placement, training
+from manifests.config_file import read_config
+from manifests.datasets.inputs import Fingerprints, Lists, read_images, read_lists
+from manifests.determinism import determinism_for, promises_for
+from manifests.launch import Plan
+from manifests.rundir import run_name
+from manifests.snapshot import Snapshot, copy_snapshot, take_snapshot
+from manifests.surroundings import TOOL_VERSION, Surroundings
+
+
+def plan_submit(
+    config_path: Path, around: Surroundings, *, group: Optional[str] = None, read_only: bool = False
+) -> Plan:
+    """Config -> Plan. ``read_only`` (a dry run) leaves even the fingerprint cache as it is.
+
+    Raises Trouble with every problem that can be known before the run.
+    """
+    config = read_config(config_path)
+    site = load_site(config.site, profile_folders(around.environ))
+    world = world_of(config, site)
+    lists = read_inputs(config)
+    refuse_combinations(config, site, world, lists)
+    refuse_processor(promises_for(config.stack), around)
+    mpi = find_host_mpi(site.mpirun)
+    runtime = find_runtime(around.project, around.environ)
+    recipe = load_recipe(around.project, config.stack)
+    image = built_image(recipe, around)
+    snapshot = take_snapshot(
+        around.project, exclude=[config.out, config.train_root, config.val_root]
+    )
+    images = read_images(
+        lists,
+        train_root=config.train_root,
+        val_root=config.val_root,
+        cache_folder=None if read_only else around.cache.root / "fingerprints",
+        progress=around.progress,
+    )
+    initmodel = read_initmodel(config)
+    identity = schema.Identity(
+        training=training(config),
+        code=snapshot.identity,
+        image=image_identity(image),
+        data=data_identity(lists, images, initmodel),
+        world=world,
+        determinism=determinism_for(config.stack),
+    )
+    manifest = schema.Manifest(
+        identity_digest=identity.digest(),
+        identity=identity,
+        circumstance=circumstance_of(config, config_path, image, snapshot, group, around),
+        promises=promises_for(config.stack),
+        recipe=schema.Recipe(stack=recipe.stack, files=dict(recipe.files)),
+    )
+    name = run_name(config.jobname, around.now(), manifest.identity_digest)
+    files = schema.RunFiles(config.out / name)
+
+    def fill(target: schema.RunFiles) -> None:
+        atomic.write_bytes(target.config, config_path.read_bytes())
+        copy_snapshot(snapshot, target.code)
+        target.inputs.mkdir()
+        atomic.write_bytes(target.train_table, images.train.table)
+        atomic.write_bytes(target.val_table, images.val.table)
+        atomic.write_bytes(target.mean, lists.mean.data)
+        if initmodel is not None:
+            atomic.write_bytes(target.initmodel, initmodel[1])
+
+    warnings = [*lists.warnings, *images.warnings, *mpi_warnings(mpi, image_mpi(recipe))]
+    return Plan(
+        files=files,
+        manifest=manifest,
+        script=render_script(manifest, files, site, host_of(runtime, image.path, around)),
+        fill=fill,
+        warnings=[*warnings, *script_warnings(manifest, site)],
+    )
+
+
+def world_of(config: RunConfig, site: Site) -> schema.World:
+    per_node = site.ranks_on_a_node(config.nnodetype, config.ranks_per_node)
+    return schema.World(ranks=per_node * config.nnodes, nodes=config.nnodes)
+
+
+def read_inputs(config: RunConfig) -> Lists:
+    return read_lists(
+        train=config.train,
+        train_root=config.train_root,
+        val=config.val,
+        val_root=config.val_root,
+        mean=config.mean,
+        nclasses=config.nclasses,
+    )
+
+
+def refuse_combinations(config: RunConfig, site: Site, world: schema.World, lists: Lists) -> None:
+    problems = check_combinations(
+        config,
+        site_nodes=site.max_nodes,
+        ranks=world.ranks,
+        train_samples=len(lists.train.paths),
+        val_samples=len(lists.val.paths),
+    )
+    if problems:
+        raise Trouble(problems, "change these keys; docs/configuration.md lists every key")
+
+
+def refuse_processor(promises: schema.Promises, around: Surroundings) -> None:
+    """Refuse before launch what could not give the promised bits: a processor without a feature."""
+    missing = sorted(set(promises.cpu_features) - around.cpu_features)
+    if missing:
+        raise Trouble(
+            f"this machine's processor lacks {', '.join(missing)}: "
+            "the bits would not be those of other machines",
+            "run on a processor of the x86-64-v3 kind (Intel Haswell, AMD Zen, or newer)",
+        )
+
+
+def built_image(recipe: Recipe, around: Surroundings) -> Image:
+    """The image built from this recipe. Raises Trouble when there is none or it was altered."""
+    build = f"python bundle.py build --stack {recipe.stack}"
+    image = find_image(recipe, around.cache)
+    if image is None:
+        raise Trouble(f"the image of stack {recipe.stack} is not built yet", f"run: {build}")
+    found = image_digest(image.path)
+    if found != image.sha256:
+        raise Trouble(
+            f"the image {image.path} was altered: sha256 expected {image.sha256}, found {found}",
+            f"remove it and build it again: {build}",
+        )
+    return image
+
+
+def read_initmodel(config: RunConfig) -> Optional[Tuple[str, bytes]]:
+    """(sha256, bytes) of the model file to start from. Raises Trouble when it cannot be read."""
+    if config.initmodel is None:
+        return None
+    try:
+        data = config.initmodel.read_bytes()
+    except OSError as error:
+        raise Trouble(
+            f"initmodel: {config.initmodel}: cannot be read: {error.strerror}",
+            "give the path of a model file (.npz), or leave the key out",
+        ) from error
+    return hashlib.sha256(data).hexdigest(), data
+
+
+def image_identity(image: Image) -> schema.ImageIdentity:
+    return schema.ImageIdentity(
+        stack=image.stack,
+        sha256=image.sha256,
+        size=image.size,
+        lock_sha256=image.lock_sha256,
+        recipe_sha256=image.recipe_sha256,
+    )
+
+
+def data_identity(
+    lists: Lists, images: Fingerprints, initmodel: Optional[Tuple[str, bytes]]
+) -> schema.DataIdentity:
+    return schema.DataIdentity(
+        train=images.train.identity,
+        val=images.val.identity,
+        mean=lists.mean.identity,
+        initmodel=initmodel[0] if initmodel else None,
+    )
+
+
+def circumstance_of(
+    config: RunConfig,
+    config_path: Path,
+    image: Image,
+    snapshot: Snapshot,
+    group: Optional[str],
+    around: Surroundings,
+) -> schema.Circumstance:
+    asked = placement(config)
+    return schema.Circumstance(
+        created=around.timestamp(),
+        host=around.host,
+        user=around.user,
+        tool_version=TOOL_VERSION,
+        paths=schema.Paths(
+            config=str(config_path.resolve()),
+            image=str(image.path),
+            train_root=str(config.train_root),
+            val_root=str(config.val_root),
+            out=str(config.out),
+        ),
+        placement=asked.model_copy(update={"group": group}) if group else asked,
+        loading=loading(config),
+        observing=observing(config),
+        git=snapshot.git,
+    )
+
+
+def host_of(runtime: Runtime, image: Path, around: Surroundings) -> Host:
+    """How this host runs the image; tried on the image itself."""
+    options = runtime.exec_options(image)
+    # Without setuid, Apptainer puts each rank into a user namespace of its own.
+    use = ContainerUse(str(runtime.program), options, in_user_namespace=True)
+    return Host(use, as_root=around.as_root)
+
+
+def image_mpi(recipe: Recipe) -> str:
+    """The upstream version of the Open MPI in the image, from the lock's Debian version."""
+    versions: List[str] = [
+        file.version for file in recipe.lock.debian.files if file.name.startswith("libopenmpi")
+    ]
+    return versions[0].rsplit("-", 1)[0] if versions else "unknown"

@@ -1,0 +1,56 @@
+"""What the flows must know of the world around them, gathered once at the edge."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Callable, FrozenSet, Mapping
+
+from container.cache import Cache, cache_root
+from container.progress import Progress
+
+TOOL_VERSION = "0.1.0"
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    project: Path
+    cache: Cache
+    environ: Mapping[str, str]
+    now: Callable[[], datetime]
+    host: str
+    user: str
+    as_root: bool
+    cpu_features: FrozenSet[str]
+    progress: Progress
+
+    def timestamp(self) -> str:
+        """UTC, ISO 8601, whole seconds, with a Z."""
+        return self.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def parse_cpu_features(cpuinfo: str) -> FrozenSet[str]:
+    """The ``flags`` of the first processor in the text of /proc/cpuinfo."""
+    for line in cpuinfo.splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() == "flags":
+            return frozenset(value.split())
+    return frozenset()
+
+
+def look_around(project: Path, progress: Progress) -> Surroundings:
+    return Surroundings(
+        project=project,
+        cache=Cache(cache_root(os.environ)),
+        environ=dict(os.environ),
+        now=lambda: datetime.now(timezone.utc),
+        host=socket.gethostname(),
+        user=getpass.getuser(),
+        as_root=os.geteuid() == 0,
+        cpu_features=parse_cpu_features(Path("/proc/cpuinfo").read_text()),
+        progress=progress,
+    )
