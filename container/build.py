@@ -165,7 +165,7 @@ def _pack(lock: Lock, tree: Path, store: Store, folder: Path) -> Path:
     unpack_tools([store.path(file.sha256) for file in lock.files_for("tools")], tools)
     target = folder / "root.squashfs"
     try:
-        pack(tree, target, tools=tools, timestamp=lock.timestamp)
+        pack(tree, target, tools=tools, compression=lock.compression, timestamp=lock.timestamp)
     except CommandFailed as error:
         if "No space left on device" in error.stderr_tail:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error

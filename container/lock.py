@@ -14,7 +14,7 @@ from typing_extensions import Annotated, Literal
 
 from container.digest import canonical_json, sha256_of_bytes
 from container.faults import faults_of
-from container.stack import DropGlob, Kind, Probe, VariableName, VariableValue
+from container.stack import Compression, DropGlob, Kind, Probe, VariableName, VariableValue
 from container.trouble import Trouble
 
 LOCK_FORMAT = "1.0"
@@ -67,6 +67,7 @@ class Lock(LockPart):
     format: str = LOCK_FORMAT
     stack: str
     timestamp: int = Field(ge=0, lt=2**32)
+    compression: Compression
     debian: DebianFiles
     python: PythonFiles
     environment: Dict[VariableName, VariableValue]

@@ -50,6 +50,7 @@ def resolve(
     return Lock(
         stack=stack.stack,
         timestamp=stack.timestamp,
+        compression=stack.compression,
         debian=debian,
         python=python,
         environment=stack.environment,

@@ -22,6 +22,7 @@ VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 #: One line that needs no escape between single quotes of a shell.
 VariableValue = Annotated[str, Field(pattern=r"^[^'\n]*$")]
 Kind = Literal["wheel", "sdist"]
+Compression = Literal["none", "gzip"]
 
 
 class StackPart(BaseModel):
@@ -69,10 +70,15 @@ class Probe(StackPart):
 
 
 class Stack(StackPart):
-    """``timestamp`` (Unix seconds) stands in the image wherever a format wants a time."""
+    """``timestamp`` (Unix seconds) stands in the image wherever a format wants a time.
+
+    ``compression`` is that of the image's file system: ``none`` starts fastest, above all where
+    user namespaces read the image through FUSE; ``gzip`` is known to every kernel.
+    """
 
     stack: Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*$")]
     timestamp: int = Field(ge=0, lt=2**32)
+    compression: Compression
     debian: DebianChoice
     python: PythonChoice
     environment: Dict[VariableName, VariableValue]
