@@ -33,7 +33,7 @@ class DigestCache:
         self._database: Optional[sqlite3.Connection] = None
         if folder is None:
             return
-        path = folder / "fingerprints" / "images-1.sqlite3"
+        path = folder / "images-1.sqlite3"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._database = sqlite3.connect(path, timeout=10)

@@ -53,7 +53,7 @@ def _load_digits() -> Tuple[np.ndarray, np.ndarray]:
     except ImportError as error:
         raise Trouble(
             f"the digits data set needs scikit-learn, which cannot be imported: {error}",
-            "install it from requirements/dev.txt, or run `make setup`",
+            "install it from requirements/dev.txt, or run `make dev`",
         ) from error
     digits = load_digits()
     kept = digits.target < NCLASSES
