@@ -17,7 +17,7 @@ def enter_own_environment() -> None:
     """
     own = PROJECT / ".venv"
     python = own / "bin" / "python"
-    if Path(sys.prefix).resolve() == own:
+    if Path(sys.prefix).resolve() == own.resolve():
         return
     made = (own / ".installed").exists() and python.exists()
     if not made or os.environ.get("BUNDLE_ENTERED") == str(own):

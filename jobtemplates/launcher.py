@@ -78,7 +78,15 @@ def exec_tokens(use: ContainerUse, binds: Binds, environment: Dict[str, str]) ->
 
     Never ``--cleanenv``: it strips PMIx's variables and every rank becomes rank 0 of 1.
     """
-    tokens = [use.program, "exec", *use.exec_flags, "--no-home", "--pwd", str(CODE_MOUNT)]
+    tokens = [
+        use.program,
+        "--quiet",
+        "exec",
+        *use.exec_flags,
+        "--no-home",
+        "--pwd",
+        str(CODE_MOUNT),
+    ]
     tokens += bind(binds.code, str(CODE_MOUNT), writable=False)
     tokens += bind(binds.run, str(RUN_MOUNT), writable=True)
     tokens += bind(binds.train_root, str(TRAIN_MOUNT), writable=False)

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Callable, List
+from typing import Callable, Dict, Iterator, List, Optional
 
 from container import atomic
+from container.image import Image
+from manifests.compare import exit_code, lines
 from manifests.datasets.digits import make_digits
+from manifests.image_source import build_stack
+from manifests.launch import Plan, start_run, write_run
+from manifests.overview import remember_out
+from manifests.records import read_result
+from manifests.rerun import judge, plan_rerun
+from manifests.schema import RunFiles
+from manifests.submit import plan_submit
 from manifests.surroundings import Surroundings
 
 #: Small enough for two cores: inputs of 67 pixels instead of the network's 227.
@@ -22,12 +32,12 @@ ranks_per_node: 2
 
 arch: nin
 nclasses: 8
-insize: {insize}
-epoch: {epoch}
-batchsize: {batchsize}
+insize: 67
+epoch: 10
+batchsize: 16
 seed: 0
 optimizer: momentum_sgd
-lr: {lr}
+lr: 0.02
 communicator: naive
 
 train: data/train.txt
@@ -42,34 +52,97 @@ out: runs
 """
 
 
-class Stopwatch:
-    """Wall-clock seconds of the demo's steps, for its closing table."""
-
-    def __init__(self) -> None:
-        self.steps: List[str] = []
-        self.begun = time.monotonic()
-
-    def lap(self, name: str) -> None:
-        now = time.monotonic()
-        self.steps.append(f"{name} {now - self.begun:.1f} s")
-        self.begun = now
+Say = Callable[[str], None]
 
 
-def write_config(folder: Path, text: str) -> Path:
-    """Write the demo's config unless the user has one there already."""
-    path = folder / "config.yaml"
-    if not path.exists():
-        atomic.write_bytes(path, text.encode("utf-8"))
-    return path
+class Steps:
+    """Names the demo's steps as they begin and keeps their wall-clock seconds."""
+
+    def __init__(self, say: Say) -> None:
+        self.say = say
+        self.seconds: Dict[str, float] = {}
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        self.say(f"\n== {name}")
+        begun = time.monotonic()
+        yield
+        self.seconds[name] = time.monotonic() - begun
+
+
+def run_demo(
+    folder: Path,
+    around: Surroundings,
+    *,
+    mirror: Optional[str],
+    say: Say,
+    wait: Callable[[RunFiles, Surroundings], int],
+) -> int:
+    """Build, make data, train, rerun, compare below ``folder``; return the verdict's exit code.
+
+    What is already there (image, data set, a config that the user edited) is used as it is.
+    """
+    steps = Steps(say)
+    with steps.step("build the image of stack cpu from its lock"):
+        image = build_stack("cpu", around, mirror=mirror, output=None)
+        say(f"{'built' if image.fresh else 'up to date'}: {image.path}")
+    with steps.step("make a data set of handwritten digits"):
+        config = prepare_demo(folder, around)
+        say(f"config {config}")
+    with steps.step("submit: train 2 ranks under mpirun singularity exec"):
+        first = launch(plan_submit(config, around), around, say)
+        code = wait(first, around)
+    if code == 0:
+        with steps.step("rerun: the same snapshot, config and image again"):
+            second = launch(plan_rerun(first.root, around, moved={}), around, say)
+            code = wait(second, around)
+    if code != 0:
+        return code
+    with steps.step("compare"):
+        comparison = judge(first.root, second)
+        for line in lines(comparison):
+            say(line)
+    say("")
+    for line in closing_lines(image, first, second, steps.seconds):
+        say(line)
+    return exit_code(comparison.verdict)
 
 
 def prepare_demo(folder: Path, around: Surroundings) -> Path:
     """Make the data set and the config below ``folder`` where they are missing."""
     folder.mkdir(parents=True, exist_ok=True)
-    data = folder / "data"
-    if not (data / "mean.npy").exists():
-        make_digits(data, progress=around.progress)
-    return write_config(folder, CONFIG)
+    if not (folder / "data" / "mean.npy").exists():
+        make_digits(folder / "data", progress=around.progress)
+    config = folder / "config.yaml"
+    if not config.exists():
+        atomic.write_bytes(config, CONFIG.encode("utf-8"))
+    return config
 
 
-Say = Callable[[str], None]
+def launch(plan: Plan, around: Surroundings, say: Say) -> RunFiles:
+    for warning in plan.warnings:
+        say(f"warning: {warning}")
+    files = write_run(plan)
+    remember_out(around.cache, files.root.parent)
+    job = start_run(files, around)
+    say(f"run {files.root} (job {job.id})")
+    return files
+
+
+def closing_lines(
+    image: Image, first: RunFiles, second: RunFiles, seconds: Dict[str, float]
+) -> List[str]:
+    """The digests to compare by eye, where the runs lie, and what each step took."""
+    results = [read_result(files) for files in (first, second)]
+    return [
+        f"image       {image.sha256}",
+        f"parameters  {results[0].digests.parameters}  (run)",
+        f"            {results[1].digests.parameters}  (rerun)",
+        f"accuracy    {results[0].metrics['validation/main/accuracy']:.4f} on the validation set",
+        f"run         {first.root}",
+        f"rerun       {second.root}",
+        "seconds     "
+        + ", ".join(
+            f"{name.split(':')[0].split(' ')[0]} {value:.1f}" for name, value in seconds.items()
+        ),
+    ]

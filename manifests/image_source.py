@@ -81,33 +81,50 @@ def write_lock(
     return [f"{target}: written, {changes} lines are new"]
 
 
-def image_of_run(
-    manifest: Manifest, around: Surroundings, *, mirror: Optional[str], may_build: bool
-) -> Path:
-    """The image file of an old run, by its sha256: where it was, in the cache, or rebuilt.
+def find_image_of_run(manifest: Manifest, around: Surroundings) -> Optional[Path]:
+    """The image file of an old run by its sha256: where it was, else in the cache.
 
-    Raises Trouble when a rebuild from the manifest's own recipe gives other bytes.
+    Without one that has the right bytes, a wrong one at the recorded place is returned, so that a
+    caller who hashes it can say what was found; None when there is none at all.
     """
     expected = manifest.identity.image.sha256
     recorded = Path(manifest.circumstance.paths.image)
-    if recorded.is_file() and image_digest(recorded) == expected:
-        return recorded
-    recipe = make_recipe(manifest.recipe.stack, manifest.recipe.files)
-    known = find_image(recipe, around.cache)
-    if known is not None and image_digest(known.path) == expected:
-        return known.path
+    candidates = [recorded, *sorted(around.cache.images.glob(f"{manifest.recipe.stack}-*.sif"))]
+    size = manifest.identity.image.size
+    for path in candidates:
+        if path.is_file() and path.stat().st_size == size and image_digest(path) == expected:
+            return path
+    return recorded if recorded.is_file() else None
+
+
+def image_of_run(
+    manifest: Manifest, around: Surroundings, *, mirror: Optional[str], may_build: bool
+) -> Path:
+    """The image file of an old run: found, or built again from the manifest's own recipe.
+
+    Raises Trouble when the rebuilt image has other bytes, or when it would have to be built and
+    ``may_build`` is False.
+    """
+    expected = manifest.identity.image.sha256
+    found = find_image_of_run(manifest, around)
+    if found is not None and image_digest(found) == expected:
+        return found
     if not may_build:
-        around.progress.stage(f"the image {expected[:12]} is gone: it would be built again")
-        return recorded
+        raise Trouble(
+            f"the image with sha256 {expected} is gone; a real rerun would build it again",
+            "leave --dry-run out",
+        )
     around.progress.stage("the image is gone: building it again from the manifest's recipe")
-    if known is not None:
-        # Altered since it was built: find_image knows it by its time stamps only.
-        known.path.unlink()
+    recipe = make_recipe(manifest.recipe.stack, manifest.recipe.files)
+    stale = find_image(recipe, around.cache)
+    if stale is not None:
+        # Altered behind the back of its time stamps: the build would take it for up to date.
+        stale.path.unlink()
     image = build_recipe(recipe, around, mirror)
     if image.sha256 != expected:
         raise Trouble(
             f"the image built again from the manifest's recipe has sha256 {image.sha256}, "
             f"expected {expected}",
-            f"give the original image file back as {recorded}",
+            f"give the original image file back as {manifest.circumstance.paths.image}",
         )
     return image.path

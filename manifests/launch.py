@@ -117,8 +117,8 @@ def log_of(files: RunFiles, stream: str) -> Path:
 
 def explain_failure(files: RunFiles) -> str:
     """Why a job failed: the first failing rank's own words, else the end of its standard error."""
-    if files.failure.exists():
-        failure = read_failure(files)
+    failure = read_failure(files)
+    if failure is not None:
         step = "" if failure.step is None else f", step {failure.step}"
         return f"rank {failure.rank}{step}: {failure.message}\n-> {failure.next_step}"
     log = log_of(files, "stderr")

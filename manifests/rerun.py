@@ -13,14 +13,17 @@ from container.trouble import Trouble
 from jobtemplates.mpi import find_host_mpi, mpi_warnings
 from jobtemplates.script import render_script, script_warnings
 from jobtemplates.sites import load_site, profile_folders
-from manifests import schema
-from manifests.compare import Comparison, compare
-from manifests.image_source import image_of_run
-from manifests.launch import Plan, exit_code_of
-from manifests.rundir import find_run, read_manifest, read_record, run_name
+from manifests import comparison, schema
+from manifests.compare import compare
+from manifests.comparison import Comparison
+from manifests.image_source import find_image_of_run, image_of_run
+from manifests.launch import Plan
+from manifests.records import read_manifest
+from manifests.run_record import load_record
+from manifests.rundir import find_run, run_name
 from manifests.submit import host_of, image_mpi, refuse_processor
 from manifests.surroundings import TOOL_VERSION, Surroundings
-from manifests.verify import before_problems
+from manifests.verify import before_problems, verify_run
 
 
 class CannotRun(Trouble):
@@ -153,3 +156,25 @@ def judge(old: Path, again: schema.RunFiles) -> Comparison:
     comparison = compare_runs(old, again.root)
     atomic.write_json(again.verdict, comparison.model_dump(mode="json"))
     return comparison
+
+
+def cannot_run(old: Path, error: CannotRun) -> Comparison:
+    return comparison.cannot_run(str(old), error.problems)
+
+
+def verify_whole(
+    run: Path, around: Surroundings, *, moved: Dict[str, str], check_data: bool
+) -> List[str]:
+    """Every mismatch between a run directory, its image, its data and its manifest."""
+    files = find_run(str(run))
+    manifest = read_manifest(files)
+    roots = data_roots(manifest, moved)
+    return verify_run(
+        files,
+        image_path=lambda _identity: find_image_of_run(manifest, around),
+        progress=around.progress,
+        check_data=check_data,
+        train_root=roots["train"],
+        val_root=roots["val"],
+        cache_folder=around.cache.root / "fingerprints",
+    )

@@ -1,0 +1,200 @@
+"""submit, status, list, show, logs, cancel: real image, real MPI, tried from outside."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.integration.conftest import Bench
+
+pytestmark = pytest.mark.image
+
+
+def result_of(run: Path) -> dict[str, object]:
+    return dict(json.loads((run / "result.json").read_text()))
+
+
+def test_a_run_leaves_everything_that_its_manifest_promises(
+    finished: tuple[Bench, Path], image: str
+) -> None:
+    bench, run = finished
+    present = {path.name for path in run.iterdir()}
+    assert present == {
+        "manifest.json", "config.yaml", "code", "inputs", "job.sh", "job.json", "logs",
+        "results", "result.json", "exit_code", "DONE",
+    }  # fmt: skip
+    manifest = json.loads((run / "manifest.json").read_text())
+    assert manifest["identity"]["image"]["sha256"] == image
+    assert manifest["identity"]["world"] == {"nodes": 1, "ranks": 2}
+    assert manifest["identity_digest"] == result_of(run)["identity_digest"]
+    assert (run / "config.yaml").read_bytes() == (bench.root / "config.json").read_bytes()
+    assert (run / "logs" / "stderr.log").read_text() == ""
+    assert [path.name for path in (run / "results" / "trail").iterdir()].sort() is None
+    assert result_of(run)["steps"] == 3
+
+
+@pytest.mark.parametrize(
+    ("iterator", "loaderjob"), [("serial", 1), ("thread", 3), ("process", 1), ("process", 3)]
+)
+def test_who_loads_and_how_many_cannot_change_a_bit(
+    finished: tuple[Bench, Path], iterator: str, loaderjob: int
+) -> None:
+    bench, run = finished
+    config = bench.config(f"{iterator}{loaderjob}", iterator=iterator, loaderjob=loaderjob)
+    other = bench.submit(config)
+    assert result_of(other)["digests"] == result_of(run)["digests"]
+    assert "identical" in bench.bundle("compare", run, other).stdout
+
+
+def test_the_reading_verbs_tell_the_same_story(finished: tuple[Bench, Path]) -> None:
+    bench, run = finished
+    rows = json.loads(bench.bundle("status", "--json", run).stdout)
+    assert [(row["state"], row["iteration"], row["epoch"]) for row in rows] == [("done", 3, 1)]
+    listed = json.loads(bench.bundle("list", "--json", bench.out).stdout)
+    assert str(run) in [row["run"] for row in listed]
+    everywhere = json.loads(bench.bundle("list", "--json").stdout)
+    assert str(run) in [row["run"] for row in everywhere]
+    shown = json.loads(bench.bundle("show", "--json", run).stdout)
+    assert shown["result"] == result_of(run)
+    assert str(run) in bench.bundle("show", run / "manifest.json").stdout
+    assert bench.bundle("logs", run).stdout == (run / "logs" / "stdout.log").read_text()
+    assert bench.bundle("logs", "-f", run).stdout == (run / "logs" / "stdout.log").read_text()
+
+
+def test_a_dry_run_prints_the_script_and_writes_nothing(bench: Bench, tmp_path: Path) -> None:
+    config = bench.config()
+    before = sorted(tmp_path.rglob("*"))
+    script = bench.bundle("submit", "--dry-run", config).stdout
+    assert script.startswith("#!/bin/bash\n")
+    assert "mpirun" in script and "exec" in script
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_background_job_can_be_watched_and_cancelled(bench: Bench) -> None:
+    done = bench.bundle("submit", "--json", "--out", "my job.sh", bench.config(epoch=500))
+    run = Path(json.loads(done.stdout)["run"])
+    assert (bench.root / "my job.sh").read_text() == (run / "job.sh").read_text()
+    deadline = time.monotonic() + 60
+    while not (run / "results" / "log.jsonl").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    row = json.loads(bench.bundle("status", "--json", run).stdout)[0]
+    assert row["state"] == "running"
+    assert str(run) in bench.bundle("status").stdout
+    assert bench.bundle("cancel", run).stdout == "cancelled\n"
+    assert json.loads(bench.bundle("status", "--json", run).stdout)[0]["state"] == "failed"
+    assert bench.bundle("cancel", run).stdout == "had ended before\n"
+    assert not (run / "DONE").exists()
+    assert not (run / "result.json").exists()
+
+
+def test_two_submits_at_once_are_two_runs(bench: Bench) -> None:
+    first = bench.submit(bench.config("one", seed=1))
+    second = bench.submit(bench.config("two", seed=2))
+    assert first != second
+    done = bench.bundle("compare", first, second, code=1)
+    assert "diverged" in done.stdout
+    assert "identity.training.seed" in done.stdout
+
+
+# --- bad input ------------------------------------------------------------------------------
+
+
+def refused(bench: Bench, config: Path, **environment: str) -> str:
+    """What submit says when it refuses; nothing may be left behind."""
+    bench.environment.update(environment)
+    before = sorted(path for path in bench.root.rglob("*"))
+    done = bench.bundle("submit", config, code=2)
+    assert sorted(path for path in bench.root.rglob("*")) == before
+    assert done.stdout == ""
+    return done.stderr
+
+
+def test_all_problems_of_a_config_at_once(bench: Bench) -> None:
+    config = bench.config(nclases=8, epoch=0, arch="nine")
+    assert refused(bench, config) == (
+        f"bundle: {config}: nclases: is not a known key; did you mean nclasses?\n"
+        f"{config}: arch: found 'nine' (text), expected one of alex, googlenet, googlenetbn, nin, "
+        "resnet50; did you mean nin?\n"
+        f"{config}: epoch: found 0 (a number), expected a whole number >= 1\n"
+        "-> correct the file; docs/configuration.md lists every key\n"
+    )
+
+
+def test_combinations_that_cannot_work(bench: Bench) -> None:
+    config = bench.config(communicator="pure_nccl", nnodes=2, batchsize=100)
+    text = refused(bench, config)
+    assert "communicator: pure_nccl reduces between GPUs and the stack cpu has none" in text
+    assert "nnodes: 2 asked for, site local has 1" in text
+    assert "batchsize: 4 ranks x 100 are 400 samples per step" in text
+
+
+def test_a_truncated_image_is_named_with_its_list_line(bench: Bench) -> None:
+    victim = bench.data / "train" / "1 it's" / 'image "3".jpg'
+    victim.write_bytes(victim.read_bytes()[:900])
+    text = refused(bench, bench.config())
+    assert f"{bench.data / 'train.txt'}, line 4: {victim}" in text
+    assert "truncated" in text
+
+
+def test_no_mpi_on_the_host(bench: Bench, tmp_path: Path) -> None:
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in ("git", "bash", "sh", "env", "apptainer", "singularity", "unshare"):
+        found = shutil.which(name)
+        if found:
+            (tools / name).symlink_to(found)
+    assert refused(bench, bench.config(), PATH=str(tools)) == (
+        "bundle: there is no MPI on this host: `mpirun` could not be started: "
+        "No such file or directory\n"
+        "-> load or install Open MPI >= 4.0 (for instance `module load openmpi`; an "
+        "administrator: `apt-get install openmpi-bin`) and see that its mpirun comes first on PATH\n"
+    )
+
+
+def test_an_unwritable_out(bench: Bench) -> None:
+    (bench.root / "file").write_text("")
+    config = bench.config(out=str(bench.root / "file" / "runs"))
+    assert refused(bench, config) == (
+        f"bundle: {bench.root}/file/runs: cannot be written: Not a directory\n"
+        "-> choose a folder that you may write as `out`\n"
+    )
+
+
+def test_an_image_altered_on_disk(bench: Bench, tmp_path: Path) -> None:
+    cache = Path(json.loads(bench.bundle("build", "--json").stdout)["path"]).parents[1]
+    mine = tmp_path / "cache"
+    shutil.copytree(cache / "images", mine / "images")
+    (mine / "sha256").symlink_to(cache / "sha256")
+    bench.environment["BUNDLE_CACHE"] = str(mine)
+    altered = Path(json.loads(bench.bundle("build", "--json").stdout)["path"])
+    stat = altered.stat()
+    with altered.open("r+b") as stream:
+        stream.seek(stat.st_size // 2)
+        byte = stream.read(1)
+        stream.seek(stat.st_size // 2)
+        stream.write(bytes([byte[0] ^ 1]))
+    os.utime(altered, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    text = refused(bench, bench.config())
+    assert text.startswith(f"bundle: the image {altered} was altered: sha256 expected ")
+    assert text.endswith("-> remove it and build it again: python bundle.py build --stack cpu\n")
+
+
+def test_a_disk_that_fills_while_saving_leaves_no_half_model(bench: Bench) -> None:
+    config = bench.config()
+    bench.out.mkdir()
+    command = (
+        'mount -t tmpfs -o size=12m none "$1" && shift && "$@"; code=$?; '
+        'find "$OUT" -name model.npz -o -name DONE -o -name result.json; '
+        'cat "$OUT"/*/failure.json; exit $code'
+    )
+    prefix = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", command, "-"]
+    bench.environment["OUT"] = str(bench.out)
+    done = bench.bundle("submit", "--wait", config, code=2, prefix=[*prefix, str(bench.out)])
+    assert "No space left on device" in done.stderr
+    assert "model.npz" not in done.stdout.replace("failure", "").split("{")[0]
+    assert "DONE" not in done.stdout
