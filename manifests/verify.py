@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Callable, List, Optional
 
+from container.digest import sha256_of_file
 from container.progress import Progress
 from container.trouble import Trouble
 from manifests.datasets.table import table_problems
@@ -20,27 +20,13 @@ from manifests.schema import (
 )
 from manifests.snapshot import snapshot_problems
 
-_BLOCK = 1 << 20
-
 #: Where the image with this identity lies on this machine; None when it is not there.
 ImageLookup = Callable[[ImageIdentity], Optional[Path]]
 
 
-def file_sha256(path: Path, advance: Callable[[int], None] = lambda _count: None) -> str:
-    """sha256, hexadecimal, of a file read in blocks; ``advance`` gets the bytes of each."""
-    sha256 = hashlib.sha256()
-    with path.open("rb") as stream:
-        while True:
-            block = stream.read(_BLOCK)
-            if not block:
-                return sha256.hexdigest()
-            sha256.update(block)
-            advance(len(block))
-
-
 def _file_problems(path: Path, name: str, expected: str) -> List[str]:
     try:
-        found = file_sha256(path)
+        found = sha256_of_file(path)
     except FileNotFoundError:
         return [f"{name}: is missing"]
     except OSError as error:
@@ -135,7 +121,7 @@ def image_problems(image: ImageIdentity, path: Optional[Path], progress: Progres
     if path is None or not path.is_file():
         return [f"image: no file with sha256 {image.sha256} (stack {image.stack}) is here"]
     with progress.track("check the image", path.stat().st_size, "B") as advance:
-        found = file_sha256(path, advance)
+        found = sha256_of_file(path, advance)
     if found == image.sha256:
         return []
     return [f"image: {path} was altered: sha256 {found}, expected {image.sha256}"]
