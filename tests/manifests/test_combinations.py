@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from typing import Any, List
+
+import pytest
+
+from manifests.combinations import check_combinations
+from manifests.config import RunConfig
+from manifests.config_file import parse_config
+
+
+def config(**keys: Any) -> RunConfig:
+    raw = {
+        "arch": "nin", "nclasses": 8, "epoch": 3, "batchsize": 32, "train": "t/l", "val": "v/l",
+        "mean.npy": "m", "out": "o", **keys,
+    }  # fmt: skip
+    return parse_config(raw, "c.yaml")
+
+
+def check(ranks: int = 1, train: int = 1000, val: int = 100, **keys: Any) -> List[str]:
+    return check_combinations(
+        config(**keys), site_nodes=1, ranks=ranks, train_samples=train, val_samples=val
+    )
+
+
+def test_what_works() -> None:
+    assert check(insize=67) == []
+    assert check(ranks=31) == []
+
+
+@pytest.mark.parametrize(
+    ("keys", "problems"),
+    [
+        ({"communicator": "pure_nccl"}, [
+            "communicator: pure_nccl reduces between GPUs and the stack cpu has none; use naive",
+            "communicator: pure_nccl is not available in this version; available: naive",
+        ]),
+        ({"precision": "mixed"}, [
+            "precision: mixed needs GPUs and the stack cpu has none; use float32",
+            "precision: mixed is not available in this version; available: float32",
+        ]),
+        ({"nnodes": 2, "communicator": "single_node"}, [
+            "nnodes: 2 asked for, site local has 1",
+            "communicator: single_node works on one node, nnodes is 2; "
+            "use nnodes 1 or another communicator",
+            "communicator: single_node is not available in this version; available: naive",
+        ]),
+        ({"insize": 66}, ["insize: 66 given, nin needs at least 67"]),
+        ({"insize": 257}, ["insize: 257 given, the stored images have 256"]),
+        ({"arch": "resnet50", "insize": 67}, [
+            "insize: 67 given, resnet50 works with 224 only",
+            "arch: resnet50 is not available in this version; available: nin",
+        ]),
+        ({"resume": "x"}, ["resume: is not available in this version; leave it out or null"]),
+        ({"ranks": 32}, [
+            "batchsize: 32 ranks x 32 are 1024 samples per step, the training set has 1000; "
+            "use fewer ranks or a smaller batchsize",
+        ]),
+        ({"ranks": 2, "val": 1}, [
+            "val: the validation set has 1 samples for 2 ranks; use fewer ranks or more samples",
+        ]),
+    ],
+)  # fmt: skip
+def test_what_cannot_work(keys: Any, problems: List[str]) -> None:
+    assert check(**keys) == problems
+
+
+def test_unread_lists_are_not_judged() -> None:
+    assert (
+        check_combinations(
+            config(), site_nodes=1, ranks=10**6, train_samples=None, val_samples=None
+        )
+        == []
+    )
