@@ -1,0 +1,230 @@
+"""Run directories made by hand from the schema's models, with a few small JPEG files."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Callable, Dict, List
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from manifests import schema
+from manifests.schema import RunFiles
+
+#: These are tests of image code: elsewhere there is nothing to test it with.
+IN_IMAGE = importlib.util.find_spec("chainer") is not None
+collect_ignore_glob = [] if IN_IMAGE else ["test_*.py"]
+
+PROJECT = Path(__file__).resolve().parents[2]
+NAMES = ["plain.jpg", 'a b/"c".jpg', "dé'f.jpg"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "mpi: starts ranks with mpirun")
+    if IN_IMAGE:
+        # Importing Chainer 7.8.1 goes by way of numpy.distutils and pkg_resources, which warn of
+        # their end; what Chainer warns of afterwards is still an error.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            importlib.import_module("chainer")
+
+
+def pytest_collection_modifyitems(items: List[pytest.Item]) -> None:
+    if shutil.which("mpirun") is None:
+        for item in items:
+            if item.get_closest_marker("mpi"):
+                item.add_marker(pytest.mark.skip(reason="there is no mpirun here"))
+
+
+def make_pixels(seed: int, shape: tuple[int, ...]) -> Any:
+    """Smooth noise: JPEG changes it little, and no two images are alike."""
+    coarse = np.random.Generator(np.random.Philox(seed)).integers(0, 256, (8, 8, 3), np.uint8)
+    image = Image.fromarray(coarse).resize(shape[:2], Image.Resampling.BICUBIC)
+    return np.asarray(image)
+
+
+@dataclass
+class Case:
+    """A run directory and the image folders beside it."""
+
+    root: Path
+    manifest: Dict[str, Any]
+    train: List[str] = field(default_factory=list)
+
+    @property
+    def files(self) -> RunFiles:
+        return RunFiles(self.root / "run")
+
+    @property
+    def train_root(self) -> Path:
+        return self.root / "train"
+
+    @property
+    def val_root(self) -> Path:
+        return self.root / "val"
+
+    def arguments(self) -> List[str]:
+        roots = ["--train-root", str(self.train_root), "--val-root", str(self.val_root)]
+        return ["--run", str(self.files.root), *roots]
+
+    def seal(self) -> None:
+        """Write the manifest with the digests of the inputs as they are now."""
+        data = self.manifest["identity"]["data"]
+        for name, table in (("train", self.files.train_table), ("val", self.files.val_table)):
+            text = table.read_bytes()
+            data[name] = {"sha256": sha256(table), "samples": text.count(b"\n")}
+        data["mean"] = {
+            "sha256": sha256(self.files.mean),
+            "shape": [3, 256, 256],
+            "dtype": "float32",
+        }
+        if self.files.initmodel.exists():
+            data["initmodel"] = sha256(self.files.initmodel)
+        identity = schema.Identity.model_validate(self.manifest["identity"])
+        self.manifest["identity_digest"] = identity.digest()
+        manifest = schema.Manifest.model_validate(self.manifest)
+        self.files.manifest.write_text(json.dumps(manifest.model_dump(mode="json")))
+
+    def environment(self) -> Dict[str, str]:
+        knobs = self.manifest["identity"]["determinism"]["environment"]
+        return {**os.environ, **knobs, "PYTHONPATH": str(PROJECT)}
+
+    def launch(self, ranks: int = 2, **environment: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "trainer", *self.arguments()]
+        mca = self.manifest["identity"]["determinism"]["mca"]
+        return mpirun(command, ranks, mca, {**self.environment(), **environment})
+
+
+def mpirun(
+    command: List[str], ranks: int, mca: Dict[str, str], environment: Dict[str, str]
+) -> subprocess.CompletedProcess[str]:
+    argv = ["mpirun", "-np", str(ranks), "--oversubscribe", "--bind-to", "none", "--quiet"]
+    if os.geteuid() == 0:
+        argv.append("--allow-run-as-root")
+    # Ranks in sibling user namespaces may not read each other's memory.
+    argv += ["--mca", "btl_vader_single_copy_mechanism", "none"]
+    for key, value in mca.items():
+        argv += ["--mca", key, value]
+    return subprocess.run(
+        [*argv, *command], env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+MCA = {
+    "coll": "basic,libnbc,self,inter,tuned",
+    "coll_tuned_use_dynamic_rules": "1",
+    "coll_tuned_allreduce_algorithm": "3",
+}
+
+
+@pytest.fixture
+def fixed_mca() -> Dict[str, str]:
+    return dict(MCA)
+
+
+@pytest.fixture
+def launch_ranks() -> Callable[..., subprocess.CompletedProcess[str]]:
+    return mpirun
+
+
+@pytest.fixture
+def make_case(tmp_path: Path) -> Callable[..., Case]:
+    """Make a run of NiN at 67 pixels on 10 training and 5 validation images.
+
+    Keyword arguments replace fields of Training; ``loading`` and ``observing`` those records.
+    """
+
+    def make(name: str = "case", **changes: Any) -> Case:
+        root = tmp_path / name
+        loading = changes.pop("loading", {"iterator": "serial"})
+        observing = changes.pop("observing", {"trail_interval": 2})
+        case = Case(root, plain_manifest(changes, loading, observing))
+        case.files.inputs.mkdir(parents=True)
+        case.train = write_set(case.files.train_table, case.train_root, 10, 0)
+        write_set(case.files.val_table, case.val_root, 5, 1000)
+        mean = np.full((3, 256, 256), 128, np.float32)
+        mean[:, :, :128] -= 16
+        np.save(case.files.mean, mean)
+        case.seal()
+        return case
+
+    return make
+
+
+def write_set(table: Path, root: Path, count: int, seed: int) -> List[str]:
+    names = [NAMES[k] if k < len(NAMES) else f"{k:03d}.jpg" for k in range(count)]
+    lines = []
+    for k, name in enumerate(names):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(make_pixels(seed + k, (256, 256, 3))).save(path, quality=90)
+        lines.append(f"{sha256(path)}\t{k % 8}\t{name}\n")
+    table.write_text("".join(lines), encoding="utf-8")
+    return names
+
+
+def plain_manifest(
+    training: Dict[str, Any], loading: Dict[str, Any], observing: Dict[str, Any]
+) -> Dict[str, Any]:
+    zeros = "0" * 64
+    return {
+        "identity": {
+            "training": {
+                "arch": "nin",
+                "nclasses": 8,
+                "insize": 67,
+                "epochs": 2,
+                "batchsize": 2,
+                "val_batchsize": 2,
+                "optimizer": {"name": "momentum_sgd", "lr": 0.01},
+                "communicator": "naive",
+                "precision": "float32",
+                "seed": 7,
+                **training,
+            },
+            "code": {"digest": zeros, "files": {}},
+            "image": {
+                "stack": "cpu",
+                "sha256": zeros,
+                "size": 1,
+                "lock_sha256": zeros,
+                "recipe_sha256": zeros,
+            },
+            "data": {},
+            "world": {"ranks": 2, "nodes": 1},
+            "determinism": {
+                "environment": {
+                    "OPENBLAS_CORETYPE": "Haswell",
+                    "OPENBLAS_NUM_THREADS": "1",
+                    "NPY_DISABLE_CPU_FEATURES": "AVX512F AVX512_SKX",
+                },
+                "mca": dict(MCA),
+            },
+        },
+        "circumstance": {
+            "created": "2026-01-01T00:00:00Z",
+            "host": "here",
+            "user": "me",
+            "tool_version": "0",
+            "paths": {"image": "i", "train_root": "t", "val_root": "v", "out": "o"},
+            "placement": {"site": "local", "jobname": "job"},
+            "loading": loading,
+            "observing": observing,
+        },
+        "promises": {"cpu_features": ["avx2", "fma"]},
+        "recipe": {"stack": "cpu", "files": {}},
+    }

@@ -1,0 +1,188 @@
+"""From the bytes of a file to a sample, and every way in which a file can be wrong."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from trainer import image
+from trainer.augment import View, apply_view, choose_view
+from trainer.loadtypes.original import OriginalImages
+from trainer.sampleset import Part, SampleSet
+from trainer.trouble import TrainerError
+
+WHAT = "image 'x.jpg' (line 1 of inputs/train.tsv)"
+REPLACE = "replace the image or take it off the list, then submit a new run"
+
+
+def encoded(mode: str, form: str = "PNG", size: tuple[int, int] = (256, 256)) -> bytes:
+    stream = io.BytesIO()
+    Image.new("RGB", size, (200, 100, 50)).convert(mode).save(stream, form)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("mode", "form"),
+    [("RGB", "PNG"), ("L", "PNG"), ("P", "PNG"), ("RGBA", "PNG"), ("CMYK", "JPEG"), ("L", "JPEG")],
+)
+def test_every_kind_becomes_rgb(mode: str, form: str) -> None:
+    decoded = image.decode(encoded(mode, form), WHAT)
+    assert (decoded.mode, decoded.size) == ("RGB", (256, 256))
+
+
+def test_not_an_image() -> None:
+    with pytest.raises(TrainerError) as caught:
+        image.decode(b"hello", WHAT)
+    assert str(caught.value) == f"{WHAT}: is not an image that Pillow knows\n-> {REPLACE}"
+
+
+def test_empty_file() -> None:
+    with pytest.raises(TrainerError) as caught:
+        image.decode(b"", WHAT)
+    assert str(caught.value) == f"{WHAT}: is not an image that Pillow knows\n-> {REPLACE}"
+
+
+def test_truncated() -> None:
+    whole = io.BytesIO()
+    noise = np.random.Generator(np.random.Philox(0)).integers(0, 256, (256, 256, 3), np.uint8)
+    Image.fromarray(noise).save(whole, "JPEG")
+    with pytest.raises(TrainerError) as caught:
+        image.decode(whole.getvalue()[:5000], WHAT)
+    expected = f"{WHAT}: is truncated (image file is truncated (15 bytes not processed))"
+    found = str(caught.value)
+    assert found.split("(image file")[0] == expected.split("(image file")[0]
+    assert found.endswith(f" bytes not processed))\n-> {REPLACE}")
+
+
+def test_other_size() -> None:
+    with pytest.raises(TrainerError) as caught:
+        image.decode(encoded("RGB", size=(256, 200)), WHAT)
+    assert str(caught.value) == (
+        f"{WHAT}: is 256x200 pixels, expected 256x256\n"
+        "-> scale the images to 256x256 before submitting"
+    )
+
+
+def test_scaled_side_follows_the_paper() -> None:
+    assert image.scaled_side(67, 227) == 76
+    assert image.scaled_side(227, 227) == 256
+    assert image.scaled_side(240, 227) == 256
+
+
+def test_scaling_averages_areas_of_image_and_mean_alike() -> None:
+    blocks = np.arange(128 * 128, dtype=np.uint32).reshape(128, 128) % 200
+    fine = np.repeat(np.repeat(blocks, 2, 0), 2, 1).astype(np.uint8)
+    small = image.pixels(Image.fromarray(np.stack([fine] * 3, axis=-1)), 128)
+    assert (small == blocks[:, :, None]).all()
+    mean = np.stack([fine] * 3).astype(np.float32)
+    assert np.array_equal(image.scaled_mean(mean, 128), np.stack([blocks] * 3))
+    assert image.scaled_mean(mean, 256) is mean
+
+
+def test_validation_sees_the_centre() -> None:
+    assert choose_view(256, 227, seed=1, index=3, epoch=None) == View(14, 14, False)
+
+
+def test_training_views_are_a_function_of_sample_and_epoch_and_cover_all() -> None:
+    views = [choose_view(76, 67, 1, index, 0) for index in range(3000)]
+    assert views == [choose_view(76, 67, 1, index, 0) for index in range(3000)]
+    assert views != [choose_view(76, 67, 1, index, 1) for index in range(3000)]
+    assert {view.top for view in views} == {view.left for view in views} == set(range(10))
+    assert abs(sum(view.flip for view in views) / 3000 - 0.5) < 0.03
+
+
+def test_no_room_means_no_shift() -> None:
+    view = choose_view(256, 256, 1, 0, 0)
+    assert (view.top, view.left) == (0, 0)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_view_subtracts_the_mean_of_its_own_pixels(flip: bool) -> None:
+    pixels = np.random.Generator(np.random.Philox(0)).integers(0, 256, (9, 9, 3), np.uint8)
+    mean = np.arange(3 * 81, dtype=np.float32).reshape(3, 9, 9)
+    found = apply_view(pixels, mean, 4, View(2, 3, flip))
+    expected = (pixels.transpose(2, 0, 1).astype(np.float64) - mean)[:, 2:6, 3:7] / 255
+    if flip:
+        expected = expected[:, :, ::-1]
+    assert found.dtype == np.float32
+    assert found.flags.c_contiguous
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7)
+
+
+def train_set(case: Any) -> SampleSet:
+    files = case.files
+    return SampleSet(files.train_table, case.train_root, files.mean, 7, 67, 227)
+
+
+def test_changed_image_is_refused_when_first_seen_only(make_case: Any) -> None:
+    case = make_case()
+    path: Path = case.train_root / case.train[1]
+    samples = OriginalImages(train_set(case))
+    before = samples.load(1, 0)
+    data = path.read_bytes()
+    path.write_bytes(data + b"\0")
+    assert np.array_equal(samples.load(1, 0), before)
+    with pytest.raises(TrainerError) as caught:
+        OriginalImages(train_set(case)).load(1, 0)
+    import hashlib
+
+    old, new = (hashlib.sha256(text).hexdigest() for text in (data, data + b"\0"))
+    assert str(caught.value) == (
+        "image 'a b/\"c\".jpg' (line 2 of inputs/train.tsv): was changed after the run was "
+        f"submitted: expected sha256 {old}, found {new}\n"
+        "-> restore the image, or submit a new run with the images as they are now"
+    )
+
+
+def test_missing_image(make_case: Any) -> None:
+    case = make_case()
+    path: Path = case.train_root / case.train[0]
+    path.unlink()
+    with pytest.raises(TrainerError) as caught:
+        OriginalImages(train_set(case)).load(0, 0)
+    assert str(caught.value) == (
+        "image 'plain.jpg' (line 1 of inputs/train.tsv): cannot be read: "
+        f"No such file or directory\n-> check {path} and that its folder is bound into the container"
+    )
+
+
+def test_label_without_a_class(make_case: Any) -> None:
+    from trainer.table import SampleTable
+
+    table = SampleTable(make_case().files.train_table)
+    assert table.labels([0, 9], 8).tolist() == [0, 1]
+    with pytest.raises(TrainerError) as caught:
+        table.labels([0, 5], 4)
+    assert str(caught.value) == (
+        "image '005.jpg' (line 6 of inputs/train.tsv): has the label 5, "
+        "expected 0 to 3 (nclasses is 4)\n-> correct the list or nclasses, then submit a new run"
+    )
+
+
+def test_broken_table_line(tmp_path: Path) -> None:
+    from trainer.table import SampleTable
+
+    folder = tmp_path / "inputs"
+    folder.mkdir()
+    (folder / "train.tsv").write_text("ab\t0\tgood\nab 0 bad\n")
+    table = SampleTable(folder / "train.tsv")
+    assert (len(table), table.entry(0)) == (2, ("ab", 0, "good"))
+    with pytest.raises(TrainerError) as caught:
+        table.entry(1)
+    assert str(caught.value) == (
+        "line 2 of inputs/train.tsv: is not a sha256, a label and a path separated by tabs\n"
+        "-> submit the run again; tables are written by `bundle.py submit`"
+    )
+
+
+def test_parts_split_evenly_and_in_order() -> None:
+    part = Part("train", (1, 2, 3, 4, 5), (0, 0, 0, 1, 1))
+    pieces = part.split(3)
+    assert [piece.indices for piece in pieces] == [(1, 2), (3, 4), (5,)]
+    assert [piece.epochs for piece in pieces] == [(0, 0), (0, 1), (1,)]
+    assert Part("val", (1,), None).split(4) == [Part("val", (1,), None)]

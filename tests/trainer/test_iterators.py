@@ -1,0 +1,156 @@
+"""Every iterator kind and number of workers gives the same bits; none hangs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Dict, List
+
+import numpy as np
+import pytest
+
+from trainer.iterators import ITERATORS
+from trainer.sampleset import Part, SampleSet
+from trainer.trouble import TrainerError
+
+BATCHES = [
+    Part("train", (3, 1, 4, 0, 5), (0, 0, 0, 1, 1)),
+    Part("val", (0, 2, 4), None),
+    Part("train", (9, 2, 6, 5, 3), (1, 1, 1, 1, 1)),
+    Part("train", (8,), (2,)),
+]
+
+
+def sets_of(case: Any) -> Dict[str, SampleSet]:
+    files = case.files
+    return {
+        "train": SampleSet(files.train_table, case.train_root, files.mean, 7, 67, 227),
+        "val": SampleSet(files.val_table, case.val_root, files.mean, 7, 67, 227),
+    }
+
+
+def loaded(case: Any, kind: str, workers: int) -> List[Any]:
+    with closing(ITERATORS[kind]("original", sets_of(case), workers)) as pool:
+        return list(pool.batches(BATCHES))
+
+
+def test_kinds_and_workers_do_not_change_a_bit(make_case: Any) -> None:
+    case = make_case()
+    expected = loaded(case, "serial", 1)
+    assert [batch.shape for batch in expected] == [
+        (5, 3, 67, 67),
+        (3, 3, 67, 67),
+        (5, 3, 67, 67),
+        (1, 3, 67, 67),
+    ]
+    for kind, workers in [("thread", 1), ("thread", 3), ("process", 1), ("process", 3)]:
+        found = loaded(case, kind, workers)
+        assert all(batch.dtype == np.float32 for batch in found)
+        assert [batch.tobytes() for batch in found] == [batch.tobytes() for batch in expected]
+
+
+@pytest.mark.parametrize("kind", ["serial", "thread", "process"])
+def test_broken_image_is_named_at_its_batch(make_case: Any, kind: str) -> None:
+    case = make_case()
+    (case.train_root / case.train[2]).unlink()
+    begun = time.monotonic()
+    with closing(ITERATORS[kind]("original", sets_of(case), 2)) as pool:
+        batches = pool.batches(BATCHES)
+        next(batches), next(batches)
+        with pytest.raises(TrainerError) as caught:
+            next(batches)
+    assert caught.value.message == (
+        'image "dé\'f.jpg" (line 3 of inputs/train.tsv): cannot be read: No such file or directory'
+    )
+    assert time.monotonic() - begun < 20
+
+
+def test_memory_is_bounded(make_case: Any) -> None:
+    asked = []
+
+    def work() -> Any:
+        for step in range(50):
+            asked.append(step)
+            yield BATCHES[0]
+
+    with closing(ITERATORS["thread"]("original", sets_of(make_case()), 2)) as pool:
+        next(pool.batches(work()))
+        assert len(asked) == pool.ahead + 1
+
+
+def test_killed_loader_is_an_error_that_names_images(make_case: Any) -> None:
+    case = make_case()
+    begun = time.monotonic()
+    with closing(ITERATORS["process"]("original", sets_of(case), 2)) as pool:
+        for pid in pool._executor._processes:  # type: ignore[attr-defined]
+            os.kill(pid, signal.SIGKILL)
+        with pytest.raises(TrainerError) as caught:
+            list(pool.batches(BATCHES))
+    assert str(caught.value) == (
+        "a loader process died before it delivered image '003.jpg' (line 4 of inputs/train.tsv) "
+        "to image '004.jpg' (line 5 of inputs/train.tsv)\n"
+        "-> most often memory ran out: use a smaller loaderjob; "
+        "or find the cause with `iterator: serial`"
+    )
+    assert time.monotonic() - begun < 20
+
+
+PARENT = """
+import sys, time
+from pathlib import Path
+from trainer.iterators import ITERATORS
+from trainer.sampleset import SampleSet
+table, root, mean = map(Path, sys.argv[1:])
+if __name__ == "__main__":
+    pool = ITERATORS["process"]("original", {"train": SampleSet(table, root, mean, 7, 67, 227)}, 2)
+    print(*pool._executor._processes, flush=True)
+    time.sleep(60)
+"""
+
+
+def test_loaders_end_with_a_killed_trainer(make_case: Any, tmp_path: Path) -> None:
+    case = make_case()
+    script = tmp_path / "parent.py"
+    script.write_text(PARENT)
+    arguments = [case.files.train_table, case.train_root, case.files.mean]
+    with subprocess.Popen(
+        [sys.executable, script, *arguments],
+        env=case.environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as parent:
+        assert parent.stdout is not None
+        loaders = [int(pid) for pid in parent.stdout.readline().split()]
+        parent.kill()
+    assert loaders
+    limit = time.monotonic() + 20
+    while any(runs(pid) for pid in loaders):
+        assert time.monotonic() < limit
+        time.sleep(0.05)
+
+
+def runs(pid: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+
+
+def test_loaders_import_neither_mpi_nor_chainer(make_case: Any) -> None:
+    code = (
+        "import sys, trainer.iterators.process; "
+        "print([m for m in sys.modules if m.split('.')[0] in ('mpi4py', 'chainer', 'chainermn')])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=make_case().environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "[]\n"
