@@ -53,14 +53,13 @@ def run(arguments: Arguments, files: RunFiles) -> None:
     check_inputs(files, manifest.identity.data)
     # Loaders first: their processes must descend from one that has not seen MPI.
     pool = open_pool(arguments, files, manifest)
-    try:
-        everyone = world.join(manifest.identity.world.ranks)
-        # Chainer takes half a second to import: only when all is well so far.
-        from trainer.session import train_and_save
+    everyone = world.join(manifest.identity.world.ranks)
+    # Chainer takes half a second to import: only when all is well so far.
+    from trainer.session import train_and_save
 
-        train_and_save(everyone, pool, files, manifest, started)
-    finally:
-        pool.close()
+    train_and_save(everyone, pool, files, manifest, started)
+    # After a failure nobody waits for loaders: they end with this process.
+    pool.close()
 
 
 def check_contract(manifest: Manifest) -> None:

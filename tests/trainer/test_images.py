@@ -147,7 +147,8 @@ def test_missing_image(make_case: Any) -> None:
         OriginalImages(train_set(case)).load(0, 0)
     assert str(caught.value) == (
         "image 'plain.jpg' (line 1 of inputs/train.tsv): cannot be read: "
-        f"No such file or directory\n-> check {path} and that its folder is bound into the container"
+        "No such file or directory\n"
+        f"-> check {path} and that its folder is bound into the container"
     )
 
 

@@ -35,7 +35,7 @@ class Pool(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Stop at once; what is still in work is given up."""
+        """Wait for the parts in work, drop those that wait, end the workers."""
 
     def batches(self, work: Iterable[Part]) -> Iterator[Floats]:
         """Yield each batch as float32 (n, 3, side, side), strictly in the order of ``work``."""

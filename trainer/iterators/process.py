@@ -92,4 +92,4 @@ class ProcessPool(Pool):
         return _Loading(future, part, self._described)
 
     def close(self) -> None:
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        self._executor.shutdown(cancel_futures=True)

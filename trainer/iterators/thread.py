@@ -19,4 +19,4 @@ class ThreadPool(Pool):
         return self._executor.submit(load_part, self._sets, part)
 
     def close(self) -> None:
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        self._executor.shutdown(cancel_futures=True)
