@@ -33,7 +33,7 @@ _CPU: Tuple[Knob, ...] = (
         "Haswell",
         "OpenBLAS picks its kernels by the CPU it meets, and they sum in different orders; the "
         "Haswell kernels run on every CPU with AVX2 and FMA, and their block sizes are constants",
-        "OpenBLAS user manual, section on run-time variables; driver/others/dynamic.c",
+        "OpenBLAS: driver/others/dynamic.c, kernel/setparam-ref.c (HASWELL takes the *_DEFAULT_P)",
     ),
     Knob(
         ENVIRONMENT,

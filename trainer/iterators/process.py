@@ -10,9 +10,11 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import resource_tracker
 from typing import Dict
 
 from trainer.iterators.pool import Floats, Pool, load_part, open_sets
@@ -38,6 +40,20 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
+
+
+def _start_tracker() -> None:
+    """Start multiprocessing's resource tracker so that it does its work without a warning.
+
+    When a failure ends all ranks at once, it removes the semaphores that they leave behind; its
+    warning about that would stand below the message that matters.
+    """
+    option = "ignore:resource_tracker:UserWarning"
+    sys.warnoptions.append(option)
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        sys.warnoptions.remove(option)
 
 
 def _ready() -> int:
@@ -76,6 +92,7 @@ class ProcessPool(Pool):
     def __init__(self, loadtype: str, sets: Dict[str, SampleSet], workers: int) -> None:
         super().__init__(loadtype, sets, workers)
         self._described = sets
+        _start_tracker()
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([__name__])
         self._executor = ProcessPoolExecutor(
