@@ -17,7 +17,7 @@ refuse() {
     printf 'bundle: %s\n-> %s\n' "$1" "$2" >&2
     leave 2
 }
-rm -f DONE exit_code
+rm -f DONE exit_code failure.json result.json
 
 # Libraries choose algorithms by these names: only what the manifest records may be set.
 for name in $(compgen -e); do
@@ -46,13 +46,17 @@ case ${TMPDIR:-/tmp} in
 esac
 
 mpirun \
+    --quiet \
     --oversubscribe \
     --bind-to none \
     -np 2 \
+    --mca btl self,vader \
     --mca btl_vader_single_copy_mechanism none \
     --mca coll_tuned_use_dynamic_rules 1 \
     --mca plm isolated \
-    /usr/bin/apptainer exec \
+    --mca pml ob1 \
+    /usr/bin/apptainer \
+    --quiet exec \
     --no-home \
     --pwd /bundle/code \
     --mount 'type=bind,"source=/out/digits-20260102T030405Z-abcdef01/code",destination=/bundle/code,ro' \
@@ -80,6 +84,5 @@ if [ "$status" -eq 0 ] && [ ! -f result.json ]; then
     refuse 'the ranks ended without an error and without a result' \
         'look into logs/; was the job stopped from outside?'
 fi
-printf '%s\n' "$status" >.exit_code.partial && mv .exit_code.partial exit_code
 if [ "$status" -eq 0 ]; then : >DONE; fi
-exit "$status"
+leave "$status"
