@@ -82,7 +82,8 @@ def create_run(
     partial = out / f"{PARTIAL}{host}-{os.getpid()}-{name}"
     taken = Trouble(f"{root}: exists already", "wait a second and submit again")
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError):  # a file: making the folder below says so
+            out.mkdir(parents=True, exist_ok=True)
         _sweep(out, host)
         if root.exists():
             raise taken

@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Dict, List, Tuple
@@ -173,7 +174,8 @@ def make_digits(target: Path, *, progress: Progress) -> DigitsSet:
     if _existing(target):
         return _set_in(target, made=False)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError):  # a file: the next line says that it is no folder
+            target.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     except OSError as error:
         raise Trouble(
@@ -188,7 +190,8 @@ def make_digits(target: Path, *, progress: Progress) -> DigitsSet:
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise Trouble(
-            f"{target}: cannot be written: {error.strerror}", "free some space or choose another"
+            f"{target}: cannot be written: {error.strerror}",
+            "free some space or choose another folder",
         ) from error
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,250 @@
+"""Fingerprints of real image files, good ones and each kind of bad one."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from pathlib import Path
+from typing import Callable, List, Optional
+
+import pytest
+
+from container.progress import Silent
+from container.trouble import Trouble
+from manifests.datasets import digest_cache
+from manifests.datasets.digest_cache import DigestCache, stamp_of
+from manifests.datasets.fingerprint import Fingerprint, fingerprint
+from manifests.datasets.inputs import read_images, read_lists
+from manifests.datasets.list_file import SampleList, read_list
+from manifests.datasets.table import table_problems
+
+NEXT_STEP = "repair these images or take them out of the list"
+
+
+def listed(folder: Path, nclasses: int = 2) -> SampleList:
+    return read_list(folder / "train.txt", root=folder, nclasses=nclasses)
+
+
+def take(folder: Path, cache: Optional[Path] = None) -> Fingerprint:
+    return fingerprint(listed(folder), folder, cache_folder=cache, progress=Silent())
+
+
+def refused(folder: Path, cache: Optional[Path] = None) -> List[str]:
+    with pytest.raises(Trouble) as caught:
+        take(folder, cache)
+    assert caught.value.next_step == NEXT_STEP
+    return caught.value.problems
+
+
+def first_image(folder: Path) -> Path:
+    return folder / listed(folder).paths[0]
+
+
+@pytest.fixture
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Remember files at once, instead of after two seconds."""
+    monkeypatch.setattr(digest_cache, "SETTLED_NS", -(10**12))
+
+
+def test_table_follows_the_list(data_set: Path) -> None:
+    found = take(data_set)
+    samples = listed(data_set)
+    rows = [
+        f"{hashlib.sha256((data_set / path).read_bytes()).hexdigest()}\t{label}\t{path}\n"
+        for path, label in zip(samples.paths, samples.labels)
+    ]
+    assert found.table == "".join(rows).encode()
+    assert found.identity.sha256 == hashlib.sha256(found.table).hexdigest()
+    assert found.identity.samples == 4
+
+
+def test_png_is_accepted(data_set: Path, jpeg: Callable[..., bytes]) -> None:
+    first_image(data_set).write_bytes(jpeg(kind="PNG"))
+    take(data_set)
+
+
+def test_every_bad_image_is_named_with_its_line(
+    data_set: Path, jpeg: Callable[..., bytes], tmp_path: Path
+) -> None:
+    good = jpeg()
+    (tmp_path / "outside.jpg").write_bytes(good)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "x.jpg").write_bytes(good)
+    bad = data_set / "bad"
+    bad.mkdir()
+    (bad / "truncated").write_bytes(good[:-200])
+    (bad / "text").write_text("this is not an image")
+    (bad / "empty").write_bytes(b"")
+    (bad / "gif").write_bytes(jpeg(kind="GIF"))
+    (bad / "small").write_bytes(jpeg(size=(300, 200)))
+    (bad / "folder").mkdir()
+    (bad / "link").symlink_to(tmp_path / "outside.jpg")
+    (bad / "inside").symlink_to(first_image(data_set))
+    (data_set / "away").symlink_to(tmp_path / "other")
+    names = ["missing", "truncated", "text", "empty", "gif", "small", "folder", "link", "inside"]
+    lines = [f"bad/{name} 0\n" for name in names]
+    (data_set / "train.txt").write_text("".join(lines) + "away/x.jpg 1\n")
+    listing = f"{data_set}/train.txt"
+    cache = tmp_path / "cache"
+    expected = [
+        f"{listing}, line 1: {bad}/missing does not exist",
+        f"{listing}, line 2: {bad}/truncated is truncated or damaged: ",
+        f"{listing}, line 3: {bad}/text is not an image (JPEG or PNG)",
+        f"{listing}, line 4: {bad}/empty is not an image (JPEG or PNG)",
+        f"{listing}, line 5: {bad}/gif is not an image (JPEG or PNG)",
+        f"{listing}, line 6: {bad}/small has 300x200 pixels, expected 256x256",
+        f"{listing}, line 7: {bad}/folder is no regular file",
+        f"{listing}, line 8: {bad}/link is a link to {tmp_path}/outside.jpg, "
+        "which the container cannot see",
+        f"{listing}, line 10: {data_set}/away/x.jpg is reached through a link that leads out of "
+        "the root folder",
+    ]
+    for _ in range(2):  # bad images are not remembered as good ones
+        problems = refused(data_set, cache)
+        assert problems[1].startswith(expected[1] + "image file is truncated")
+        assert [*problems[:1], expected[1], *problems[2:]] == expected
+
+
+def test_missing_root(data_set: Path) -> None:
+    samples = listed(data_set)
+    with pytest.raises(Trouble) as caught:
+        fingerprint(samples, data_set / "no", cache_folder=None, progress=Silent())
+    assert caught.value.problems == [
+        f"{data_set}/train.txt: its root folder {data_set}/no does not exist"
+    ]
+
+
+@pytest.mark.usefixtures("settled")
+def test_cache_is_used_and_every_change_is_seen(data_set: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    before = take(data_set, cache)
+    path = first_image(data_set)
+    status = path.stat()
+    # The same size and times by a tool that sets them back: only the change time tells.
+    data = bytearray(path.read_bytes())
+    data[-3] ^= 1
+    path.write_bytes(bytes(data))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    after = take(data_set, cache)
+    assert after.identity.sha256 != before.identity.sha256
+    assert take(data_set, cache) == after
+    assert after == take(data_set)
+
+
+@pytest.mark.usefixtures("settled")
+def test_cached_files_are_not_read(data_set: Path, tmp_path: Path) -> None:
+    cache = DigestCache(tmp_path / "cache")
+    path = first_image(data_set)
+    cache.remember([(str(path), stamp_of(path.stat()), "f" * 64)], now_ns=time.time_ns())
+    cache.close()
+    assert take(data_set, tmp_path / "cache").table.startswith(b"f" * 64)
+
+
+def test_fresh_files_are_not_remembered(data_set: Path, tmp_path: Path) -> None:
+    take(data_set, tmp_path / "cache")
+    path = first_image(data_set)
+    cache = DigestCache(tmp_path / "cache")
+    assert cache.known({str(path): stamp_of(path.stat())}) == {}
+    cache.close()
+
+
+def test_broken_cache_is_a_warning(data_set: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    (cache / "images-1.sqlite3").write_text("this is no database, but long enough to be one" * 50)
+    found = take(data_set, cache)
+    assert found.table == take(data_set).table
+    assert found.warnings == [
+        f"image digests are not cached: {cache}/images-1.sqlite3: file is not a database"
+    ]
+    (tmp_path / "file").write_text("")
+    found = take(data_set, tmp_path / "file" / "cache")
+    assert len(found.warnings) == 1
+    assert found.table == take(data_set).table
+
+
+def test_both_sets_at_once(data_set: Path) -> None:
+    lists = read_lists(
+        train=data_set / "train.txt", train_root=data_set, val=data_set / "val.txt",
+        val_root=data_set, mean=data_set / "mean.npy", nclasses=3,
+    )  # fmt: skip
+    assert lists.warnings == [
+        f"{data_set}/train.txt: 1 of 3 classes have no sample: 2",
+        f"{data_set}/val.txt: 1 of 3 classes have no sample: 2",
+    ]
+    found = read_images(
+        lists, train_root=data_set, val_root=data_set, cache_folder=None, progress=Silent()
+    )
+    assert (found.train.identity.samples, found.val.identity.samples) == (4, 2)
+    for samples in (lists.train, lists.val):
+        (data_set / samples.paths[0]).unlink()
+    with pytest.raises(Trouble) as caught:
+        read_images(
+            lists, train_root=data_set, val_root=data_set, cache_folder=None, progress=Silent()
+        )
+    assert caught.value.problems == [
+        f"{data_set}/train.txt, line 1: {data_set}/{lists.train.paths[0]} does not exist",
+        f"{data_set}/val.txt, line 1: {data_set}/{lists.val.paths[0]} does not exist",
+    ]
+
+
+def test_all_three_files_missing(tmp_path: Path) -> None:
+    with pytest.raises(Trouble) as caught:
+        read_lists(
+            train=tmp_path / "t", train_root=tmp_path, val=tmp_path / "v", val_root=tmp_path,
+            mean=tmp_path / "m", nclasses=3,
+        )  # fmt: skip
+    assert str(caught.value) == (
+        f"{tmp_path}/t: cannot be read: No such file or directory\n"
+        f"{tmp_path}/v: cannot be read: No such file or directory\n"
+        f"{tmp_path}/m: cannot be read: No such file or directory\n"
+        "-> correct these files; docs/configuration.md says what they must hold"
+    )
+
+
+@pytest.fixture
+def table(data_set: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "inputs" / "train.tsv"
+    path.parent.mkdir()
+    path.write_bytes(take(data_set).table)
+    return path
+
+
+def check(table: Path, root: Path, cache: Optional[Path] = None) -> List[str]:
+    return table_problems(table, root, cache_folder=cache, progress=Silent())
+
+
+@pytest.mark.usefixtures("settled")
+def test_table_against_the_images(data_set: Path, table: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    assert check(table, data_set) == check(table, data_set, cache) == []
+    paths = listed(data_set).paths
+    old = hashlib.sha256((data_set / paths[0]).read_bytes()).hexdigest()
+    (data_set / paths[0]).write_bytes((data_set / paths[1]).read_bytes())
+    new = hashlib.sha256((data_set / paths[0]).read_bytes()).hexdigest()
+    (data_set / paths[2]).unlink()
+    expected = [
+        f"inputs/train.tsv, line 1: {data_set}/{paths[0]} was altered: sha256 {new}, "
+        f"expected {old}",
+        f"inputs/train.tsv, line 3: {data_set}/{paths[2]} does not exist",
+    ]
+    assert check(table, data_set) == check(table, data_set, cache) == expected
+    assert check(table, data_set, cache) == expected
+
+
+def test_table_that_is_broken(data_set: Path, table: Path) -> None:
+    table.write_bytes(table.read_bytes()[:-5] + b"\nnonsense\n\xff")
+    assert check(table, data_set) == [
+        "inputs/train.tsv, line 5: is not `<sha256>\\t<label>\\t<path>`",
+        "inputs/train.tsv: does not end with a whole line",
+    ]
+    assert check(table.parent / "no.tsv", data_set) == [
+        "inputs/no.tsv: cannot be read: No such file or directory"
+    ]
+
+
+def test_table_without_its_root(table: Path, tmp_path: Path) -> None:
+    assert check(table, tmp_path / "gone") == [
+        f"inputs/train.tsv: its root folder {tmp_path}/gone does not exist"
+    ]

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import List
+
+import pytest
+
+from container.trouble import Trouble
+from manifests.datasets.list_file import NEXT_STEP, parse_list, read_list
+
+ROOT = Path("/data/set")
+
+
+def problems_of(text: str, nclasses: int = 8) -> List[str]:
+    return parse_list(text, "l.txt", root=ROOT, nclasses=nclasses)[1]
+
+
+def test_paths_with_spaces_and_quotes() -> None:
+    text = 'a b.jpg 0\nit\'s "c".jpg\t1\n\nd.jpg   2\r\n/data/set/e/f.jpg 3\nx/../y..z.jpg 3'
+    samples, problems = parse_list(text, "l.txt", root=ROOT, nclasses=4)
+    assert problems == []
+    assert samples.paths == ["a b.jpg", 'it\'s "c".jpg', "d.jpg", "e/f.jpg", "y..z.jpg"]
+    assert samples.labels == [0, 1, 2, 3, 3]
+    assert samples.lines == [1, 2, 4, 5, 6]
+    assert samples.warnings == []
+
+
+def test_empty_classes_are_a_warning() -> None:
+    samples, problems = parse_list("a 1\n", "l.txt", root=ROOT, nclasses=20)
+    assert problems == []
+    assert samples.warnings == [
+        "l.txt: 19 of 20 classes have no sample: 0, 2, 3, 4, 5, 6, 7, 8, 9, 10, …"
+    ]
+
+
+def test_every_problem_with_its_line() -> None:
+    text = "a\nb c\nd 8\ne -1\nf\tg 1\n../h 1\n/data/i 1\nj 1\nk 1.0\nl " + "9" * 5000
+    assert problems_of(text)[:-1] == [
+        "l.txt, line 1: found 'a', expected `<path> <label>`",
+        "l.txt, line 2: label 'c' is no whole number from 0 to 7",
+        "l.txt, line 3: label 8 is outside of 0 to 7 (nclasses)",
+        "l.txt, line 4: label '-1' is no whole number from 0 to 7",
+        "l.txt, line 5: path 'f\\tg' has control characters",
+        "l.txt, line 6: path '../h' is outside of the root folder /data/set",
+        "l.txt, line 7: path '/data/i' is outside of the root folder /data/set",
+        "l.txt, line 9: label '1.0' is no whole number from 0 to 7",
+    ]
+
+
+@pytest.mark.parametrize("text", ["", "\n \n"])
+def test_no_samples(text: str) -> None:
+    assert problems_of(text) == ["l.txt: holds no samples"]
+
+
+def test_many_problems_are_capped(tmp_path: Path) -> None:
+    path = tmp_path / "l.txt"
+    path.write_text("x\n" * 50)
+    with pytest.raises(Trouble) as caught:
+        read_list(path, root=ROOT, nclasses=2)
+    assert len(caught.value.problems) == 21
+    assert caught.value.problems[-1] == f"{path}: 30 more problems of this kind"
+    assert caught.value.next_step == NEXT_STEP
+
+
+def test_missing_and_not_utf8(tmp_path: Path) -> None:
+    path = tmp_path / "l.txt"
+    with pytest.raises(Trouble) as caught:
+        read_list(path, root=ROOT, nclasses=2)
+    assert str(caught.value) == (
+        f"{path}: cannot be read: No such file or directory\n-> {NEXT_STEP}"
+    )
+    path.write_bytes(b"a 1\n\xff 1\n")
+    with pytest.raises(Trouble) as caught:
+        read_list(path, root=ROOT, nclasses=2)
+    assert str(caught.value) == f"{path}, line 2: is not UTF-8 text\n-> {NEXT_STEP}"

@@ -1,0 +1,225 @@
+"""Run directories appear whole or not at all; killed ones are swept; all are found and listed."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Optional
+
+import pytest
+
+from container.trouble import Trouble
+from manifests.job import Job, read_job
+from manifests.run_state import State, run_state
+from manifests.rundir import create_run, find_run, list_runs, run_name
+from manifests.schema import RunFiles
+
+PROJECT = Path(__file__).parent.parent.parent
+NAME = "digits-20260131T235958Z-01234567"
+
+
+def fill(files: RunFiles) -> None:
+    files.inputs.mkdir()
+    files.manifest.write_text("{}")
+
+
+def test_name() -> None:
+    created = datetime(2026, 1, 31, 23, 59, 58, tzinfo=timezone.utc)
+    assert run_name("digits", created, "0123456789abcdef") == NAME
+
+
+def test_whole(tmp_path: Path) -> None:
+    out = tmp_path / "a" / "o u't"
+    files = create_run(out, NAME, fill)
+    assert files.root == out / NAME
+    assert files.manifest.read_text() == "{}"
+    assert [path.name for path in out.iterdir()] == [NAME]
+
+
+def test_or_not_at_all(tmp_path: Path) -> None:
+    def interrupted(files: RunFiles) -> None:
+        fill(files)
+        (files.root / "code").mkdir()
+        (files.root / "code" / "a").write_text("a")
+        (files.root / "code" / "a").chmod(0o444)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        create_run(tmp_path, NAME, interrupted)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_taken_name(tmp_path: Path) -> None:
+    create_run(tmp_path, NAME, fill)
+    with pytest.raises(Trouble) as caught:
+        create_run(tmp_path, NAME, fill)
+    message = f"{tmp_path}/{NAME}: exists already\n-> wait a second and submit again"
+    assert str(caught.value) == message
+
+    def meanwhile(files: RunFiles) -> None:
+        fill(files)
+        (tmp_path / "other").mkdir()
+        (tmp_path / "other" / "x").write_text("")
+
+    with pytest.raises(Trouble) as caught:
+        create_run(tmp_path, "other", meanwhile)
+    assert caught.value.problems == [f"{tmp_path}/other: exists already"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [NAME, "other"]
+
+
+@pytest.mark.parametrize("below", ["", "deeper/still"])
+def test_out_below_a_file(tmp_path: Path, below: str) -> None:
+    (tmp_path / "file").write_text("mine")
+    out = tmp_path / "file" / below
+    with pytest.raises(Trouble) as caught:
+        create_run(out, NAME, fill)
+    assert str(caught.value) == (
+        f"{out}: cannot be written: Not a directory\n-> choose a folder that you may write as `out`"
+    )
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_out_without_permission(tmp_path: Path) -> None:
+    tmp_path.chmod(0o555)
+    with pytest.raises(Trouble) as caught:
+        create_run(tmp_path / "out", NAME, fill)
+    assert str(caught.value) == (
+        f"{tmp_path}/out: cannot be written: Permission denied\n"
+        "-> choose a folder that you may write as `out`"
+    )
+
+
+def test_full_disk(tmp_path: Path) -> None:
+    def full(files: RunFiles) -> None:
+        fill(files)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(Trouble) as caught:
+        create_run(tmp_path, NAME, full)
+    assert str(caught.value) == (
+        f"{tmp_path}: cannot be written: No space left on device\n"
+        "-> free some space, or choose another folder as `out`"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_faults_are_not_hidden(tmp_path: Path) -> None:
+    def broken(files: RunFiles) -> None:
+        (tmp_path.parent / "nowhere" / "x").read_text()
+
+    with pytest.raises(FileNotFoundError):
+        create_run(tmp_path, NAME, broken)
+    assert list(tmp_path.iterdir()) == []
+
+
+FILLING = """
+import sys, time
+from pathlib import Path
+from manifests.rundir import create_run
+def fill(files):
+    (files.root / "half").write_text("half")
+    print("filling", flush=True)
+    time.sleep(60)
+create_run(Path(sys.argv[1]), "killed", fill)
+"""
+
+
+def test_leftovers_of_killed_processes_are_swept(tmp_path: Path) -> None:
+    writer = subprocess.Popen(
+        [sys.executable, "-c", FILLING, str(tmp_path)], cwd=PROJECT, stdout=subprocess.PIPE
+    )
+    assert writer.stdout is not None
+    with writer.stdout:
+        writer.stdout.readline()
+        foreign = tmp_path / ".partial-another.host-1-x"
+        foreign.mkdir()
+        create_run(tmp_path, "first", fill)
+        assert len(list(tmp_path.iterdir())) == 3, "a living one is left alone"
+        writer.kill()
+        writer.wait()
+    create_run(tmp_path, "second", fill)
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == [foreign.name, "first", "second"]
+
+
+def test_found_by_directory_and_by_manifest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = create_run(tmp_path, NAME, fill)
+    assert find_run(str(files.root)).root == files.root
+    assert find_run(files.manifest).root == files.root
+    monkeypatch.chdir(tmp_path)
+    assert find_run(NAME).root == files.root
+    for text, problem in (
+        (f"{tmp_path}/no", "does not exist"),
+        (str(tmp_path), "is no run directory: it holds no manifest.json"),
+    ):
+        with pytest.raises(Trouble) as caught:
+            find_run(text)
+        assert str(caught.value) == (
+            f"{text}: {problem}\n-> give a run directory or its manifest.json"
+        )
+
+
+def test_list_of_many_is_fast(tmp_path: Path) -> None:
+    for number in range(1000):
+        root = tmp_path / f"job-{number % 7}-20260131T{number:06d}Z-0123abcd"
+        root.mkdir()
+        (root / "manifest.json").write_text("{}")
+        for name in ("DONE", "result.json") if number % 2 else ("job.json",):
+            (root / name).write_text("{}")
+    (tmp_path / ".partial-h-1-x").mkdir()
+    (tmp_path / "notes").mkdir()
+    begun = time.monotonic()
+    runs = list_runs(tmp_path)
+    assert time.monotonic() - begun < 2
+    assert len(runs) == 1000
+    first = runs[0]
+    assert (first.jobname, first.created, first.identity, first.state) == (
+        "job-0", "20260131T000000Z", "0123abcd", "unknown",
+    )  # fmt: skip
+    assert runs[1].state == "done"
+    assert {run.state for run in list_runs(tmp_path, lambda _files: True)} == {"running", "done"}
+
+
+def test_list_of_nothing(tmp_path: Path) -> None:
+    with pytest.raises(Trouble) as caught:
+        list_runs(tmp_path / "no")
+    assert str(caught.value) == (
+        f"{tmp_path}/no: cannot be read: No such file or directory\n"
+        "-> give the `out` folder of your runs"
+    )
+
+
+@pytest.mark.parametrize(
+    ("present", "code", "alive", "state"),
+    [
+        ("", None, None, "prepared"),
+        ("job.json", None, True, "running"),
+        ("job.json", None, None, "unknown"),
+        ("job.json", None, False, "failed"),
+        ("job.json failure.json", None, True, "failed"),
+        ("job.json exit_code", 3, True, "failed"),
+        ("job.json exit_code", 0, False, "failed"),
+        ("job.json exit_code DONE result.json", 0, False, "done"),
+        ("job.json DONE result.json", None, True, "done"),
+        ("job.json exit_code DONE result.json", 1, False, "failed"),
+        ("job.json DONE", None, False, "failed"),
+    ],
+)
+def test_state(present: str, code: Optional[int], alive: Optional[bool], state: State) -> None:
+    assert run_state(set(present.split()), code, alive) == state
+
+
+def test_job(tmp_path: Path) -> None:
+    files = RunFiles(tmp_path)
+    assert read_job(files) is None
+    job = Job(backend="local", id="12", host="h", submitted="2026-01-31T23:59:58Z")
+    files.job.write_text(job.model_dump_json())
+    assert read_job(files) == job
