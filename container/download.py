@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import shutil
 import ssl
 import time
@@ -85,7 +86,7 @@ class Downloader:
         except urllib.error.URLError as error:
             missing = isinstance(error.reason, FileNotFoundError) or url.startswith("file:")
             raise NotFetched(str(error.reason), missing) from error
-        except (TimeoutError, ConnectionError) as error:
+        except (TimeoutError, ConnectionError, http.client.HTTPException) as error:
             raise NotFetched(str(error) or type(error).__name__, False) from error
 
 

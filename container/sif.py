@@ -120,20 +120,22 @@ def list_objects(path: Path) -> List[SifObject]:
         if len(raw) < HEADER.size or not raw[32:].startswith(MAGIC + b"\0"):
             raise NotSif(f"{path}: is not a SIF file")
         total, start = HEADER.unpack(raw)[8:10]
+        if not (0 <= total <= 4096 and start >= 0):
+            raise NotSif(f"{path}: is no SIF file that makes sense: its table is at {start}")
         stream.seek(start)
-        size = path.stat().st_size
-        found = []
-        for _ in range(total):
-            entry = stream.read(DESCRIPTOR.size)
-            if len(entry) < DESCRIPTOR.size:
-                raise NotSif(f"{path}: is cut off in its table of objects")
-            kind, used, number, _, _, offset, length, *_, name, _ = DESCRIPTOR.unpack(entry)
-            if not used:
-                continue
-            if offset + length > size:
-                raise NotSif(f"{path}: is cut off: object {number} ends at {offset + length}")
-            text = name.rstrip(b"\0").decode("utf-8", "replace")
-            found.append(SifObject(number, kind, text, offset, length))
+        table = stream.read(total * DESCRIPTOR.size)
+    if len(table) < total * DESCRIPTOR.size:
+        raise NotSif(f"{path}: is cut off in its table of objects")
+    size = path.stat().st_size
+    found = []
+    for entry in DESCRIPTOR.iter_unpack(table):
+        kind, used, number, _, _, offset, length, *_, name, _ = entry
+        if not used:
+            continue
+        if offset + length > size:
+            raise NotSif(f"{path}: is cut off: object {number} ends at {offset + length}")
+        text = name.rstrip(b"\0").decode("utf-8", "replace")
+        found.append(SifObject(number, kind, text, offset, length))
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import urllib.parse
@@ -64,6 +65,8 @@ class AptSource:
             try:
                 self._download([file], folder)
             except CommandFailed as error:
+                if "No space left on device" in error.stderr_tail:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
                 problems.append(apt_problem(file, error.stderr_tail))
         if problems:
             raise Trouble(problems, OTHER_MIRROR)

@@ -1,0 +1,173 @@
+"""What the tests of the image side share: a small lock, a loopback server, the built image."""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, List
+
+import pytest
+
+from container.build import build_image
+from container.cache import Cache, cache_root
+from container.digest import sha256_of_bytes
+from container.image import Image
+from container.lock import DebianFiles, Lock, LockedFile, PythonFile, PythonFiles
+from container.recipe import Recipe, load_recipe
+from container.runtime import Runtime, find_runtime
+from container.sources import deb_source, wheel_source
+from container.stack import Probe
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="session")
+def project() -> Path:
+    return PROJECT
+
+
+@pytest.fixture
+def locked() -> Callable[..., LockedFile]:
+    """A locked .deb with the given content; its file name lies in a pool."""
+
+    def make(name: str, content: bytes = b"content", **changes: Any) -> LockedFile:
+        values: Dict[str, Any] = {
+            "name": name,
+            "version": "1.0",
+            "file": f"pool/main/{name[0]}/{name}/{name}_1.0+b1_amd64.deb",
+            "size": len(content),
+            "sha256": sha256_of_bytes(content),
+            "roles": ["image"],
+        }
+        return LockedFile(**{**values, **changes})
+
+    return make
+
+
+@pytest.fixture
+def small_lock(locked: Callable[..., LockedFile]) -> Lock:
+    """A well-formed lock of one .deb and one wheel."""
+    wheel = PythonFile(
+        name="six",
+        version="1.17.0",
+        kind="wheel",
+        file="six-1.17.0-py2.py3-none-any.whl",
+        size=3,
+        sha256=sha256_of_bytes(b"six"),
+        roles=["build", "image"],
+    )
+    return Lock(
+        stack="tiny",
+        timestamp=1_700_000_000,
+        compression="none",
+        debian=DebianFiles(
+            release="bookworm", architecture="amd64", files=[locked("hello", roles=["image"])]
+        ),
+        python=PythonFiles(version="3.11", files=[wheel]),
+        environment={"LC_ALL": "C.UTF-8"},
+        drop=["usr/share/doc"],
+        probes=[Probe(name="Python", python="found = 1", expected="1")],
+    )
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    """Serves a folder; ``answers`` maps a path to the status codes that it gives first."""
+
+    answers: Dict[str, List[int]] = {}
+    kinds: Dict[str, str] = {}
+
+    def do_GET(self) -> None:
+        waiting = self.answers.get(self.path)
+        if waiting:
+            self.send_error(waiting.pop(0))
+            return
+        super().do_GET()
+
+    def guess_type(self, path: Any) -> str:
+        return self.kinds.get(self.path) or super().guess_type(path)
+
+    def log_message(self, *_words: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[Any]:
+    """A loopback server of ``web.folder`` at ``web.url``; see _Quiet for answers and kinds."""
+    folder = tmp_path / "web"
+    folder.mkdir()
+    handler = type("Handler", (_Quiet,), {"answers": {}, "kinds": {}})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder)))
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+
+    class Web:
+        url = f"http://127.0.0.1:{server.server_port}/"
+        answers = handler.answers
+        kinds = handler.kinds
+
+    Web.folder = folder  # type: ignore[attr-defined]
+    yield Web
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def make_deb(tmp_path: Path) -> Callable[..., Path]:
+    """Write a .deb from tar members ``(name, type, mode, content or link target)``."""
+
+    def make(name: str, *members: Any) -> Path:
+        data = io.BytesIO()
+        with tarfile.open(fileobj=data, mode="w:xz") as archive:
+            for path, kind, mode, value in members:
+                member = tarfile.TarInfo(path)
+                member.type, member.mode = kind, mode
+                if kind in (tarfile.SYMTYPE, tarfile.LNKTYPE):
+                    member.linkname = value
+                    archive.addfile(member)
+                else:
+                    member.size = len(value)
+                    archive.addfile(member, io.BytesIO(value))
+        parts = [(b"debian-binary", b"2.0\n"), (b"data.tar.xz", data.getvalue())]
+        target = tmp_path / name
+        with target.open("wb") as out:
+            out.write(b"!<arch>\n")
+            for label, content in parts:
+                head = b"%-16s%-12d%-6d%-6d%-8o%-10d`\n" % (label, 0, 0, 0, 0o644, len(content))
+                out.write(head + content + b"\n" * (len(content) % 2))
+        return target
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def runtime(project: Path) -> Runtime:
+    return find_runtime(project, os.environ)
+
+
+@pytest.fixture(scope="session")
+def recipe(project: Path) -> Recipe:
+    return load_recipe(project, "cpu")
+
+
+@pytest.fixture(scope="session")
+def shared_cache() -> Cache:
+    """``$BUNDLE_TEST_CACHE`` or the user's own: what is fetched once is there the next time."""
+    chosen = os.environ.get("BUNDLE_TEST_CACHE")
+    return Cache(Path(chosen) if chosen else cache_root(os.environ))
+
+
+@pytest.fixture(scope="session")
+def built_image(recipe: Recipe, shared_cache: Cache, runtime: Runtime) -> Image:
+    return build_image(
+        recipe,
+        shared_cache,
+        runtime=runtime,
+        deb_source=deb_source(None),
+        wheel_source=wheel_source(),
+    )

@@ -1,0 +1,71 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from container.runtime import Runtime, find_runtime
+from container.trouble import Trouble
+
+NEXT = (
+    "run `make setup`, which installs a private Apptainer on Debian, "
+    "or ask your administrator for apptainer or singularity"
+)
+
+
+def program(path: Path, answer: str, status: int = 0) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\necho '{answer}'\nexit {status}\n")
+    path.chmod(0o755)
+    return path
+
+
+def private(project: Path) -> Path:
+    return project / ".tools/apptainer/usr/bin/apptainer"
+
+
+def test_the_user_s_own_goes_first(tmp_path: Path) -> None:
+    program(private(tmp_path), "apptainer version 1.4.5")
+    own = program(tmp_path / "bin/singularity", "singularity-ce version 4.1.0-1")
+    found = find_runtime(tmp_path, {"PATH": f"{tmp_path}/bin:/nowhere"})
+    assert found == Runtime(own, "singularity-ce", "4.1.0-1")
+
+
+def test_the_private_one_is_found(tmp_path: Path) -> None:
+    own = program(private(tmp_path), "apptainer version 1.4.5")
+    assert find_runtime(tmp_path, {"PATH": "/nowhere"}) == Runtime(own, "apptainer", "1.4.5")
+
+
+def test_the_game_of_that_name_is_passed_over(tmp_path: Path) -> None:
+    program(tmp_path / "bin/singularity", "Endgame: Singularity 1.00")
+    own = program(private(tmp_path), "apptainer version 1.4.5")
+    assert find_runtime(tmp_path, {"PATH": f"{tmp_path}/bin"}).program == own
+
+
+def test_without_any_the_next_step_is_setup(tmp_path: Path) -> None:
+    game = program(tmp_path / "bin/singularity", "Endgame: Singularity 1.00")
+    with pytest.raises(Trouble) as caught:
+        find_runtime(tmp_path, {"PATH": f"{tmp_path}/bin"})
+    assert str(caught.value) == (
+        "neither apptainer nor singularity was found\n"
+        f"{game} is not the container program: it says 'Endgame: Singularity 1.00'\n"
+        f"-> {NEXT}"
+    )
+
+
+def test_an_image_that_cannot_be_run(tmp_path: Path) -> None:
+    broken = program(tmp_path / "apptainer", "apptainer version 1.4.5", status=255)
+    image = tmp_path / "x.sif"
+    with pytest.raises(Trouble) as caught:
+        Runtime(broken, "apptainer", "1.4.5").exec_options(image)
+    assert caught.value.problems[0] == f"{broken} cannot run {image}"
+    assert len(caught.value.problems) == 3
+
+
+@pytest.mark.image
+def test_a_file_that_is_no_image_is_named(tmp_path: Path, project: Path) -> None:
+    image = tmp_path / "x.sif"
+    image.write_text("no image")
+    with pytest.raises(Trouble) as caught:
+        find_runtime(project, os.environ).inspect(image)
+    assert str(caught.value).startswith(f"{image}: ")
+    assert caught.value.next_step == "check the file"

@@ -1,0 +1,55 @@
+from pathlib import Path
+
+import pytest
+
+from container.lock import parse_lock
+from container.stack import load_stack
+from container.trouble import Trouble
+
+WHOLE = """
+stack: tiny
+timestamp: 1
+compression: none
+debian: {release: bookworm, architecture: amd64, packages: [bash], tools: [], exclude: {}}
+python: {version: "3.11", glibc: "2.36", packages: [], build: []}
+environment: {}
+drop: []
+probes: []
+"""
+
+
+def test_a_stack_file_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(WHOLE)
+    assert load_stack(path).debian.packages == ["bash"]
+
+
+def test_every_fault_comes_with_its_key_path(tmp_path: Path) -> None:
+    path = tmp_path / "tiny.yaml"
+    text = WHOLE.replace("drop: []", "drop: [usr/../../etc]").replace("[bash]", "[Bash, dash]")
+    path.write_text(text.replace('"3.11"', "3.11") + "probe: 1\n")
+    with pytest.raises(Trouble) as caught:
+        load_stack(path)
+    assert caught.value.problems == [
+        f"{path}: debian.packages[0]: string should match pattern '^[a-z0-9][a-z0-9+.-]+$'",
+        f"{path}: python.version: input should be a valid string",
+        f"{path}: drop: value error, 'usr/../../etc' leaves the image",
+        f"{path}: probe: extra inputs are not permitted",
+    ]
+    assert caught.value.next_step == "correct the stack file"
+
+
+def test_each_stack_of_the_project_says_what_its_lock_says(project: Path) -> None:
+    """The lock repeats what decides bits; a stack file that was edited needs a new lock."""
+    for path in sorted((project / "container/stacks").glob("*.yaml")):
+        stack = load_stack(path)
+        lock_file = project / "container/locks" / f"{stack.stack}.json"
+        lock = parse_lock(lock_file.read_text(encoding="utf-8"), str(lock_file))
+        assert path.stem == stack.stack == lock.stack
+        for part in ("timestamp", "compression", "environment", "drop", "probes"):
+            assert getattr(stack, part) == getattr(lock, part), part
+        pins = {(pin.name, pin.version, pin.kind) for pin in stack.python.packages}
+        assert pins == {(file.name, file.version, file.kind) for file in lock.python_for("image")}
+        names = {file.name for file in lock.files_for("image")}
+        assert set(stack.debian.packages) <= names
+        assert not set(stack.debian.exclude) & names

@@ -1,0 +1,80 @@
+from pathlib import Path
+from typing import Callable
+
+import pytest
+
+from container.cache import cache_root
+from container.digest import sha256_of_bytes
+from container.lock import LockedFile
+from container.store import Store
+from container.trouble import Trouble
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "sha256")
+
+
+def arrival(tmp_path: Path, content: bytes) -> Path:
+    path = tmp_path / "arrived"
+    path.write_bytes(content)
+    return path
+
+
+def test_an_input_is_found_under_its_digest(
+    store: Store, tmp_path: Path, locked: Callable[..., LockedFile]
+) -> None:
+    file = locked("hello", b"abc")
+    assert store.find(file) is None
+    entry = store.adopt(arrival(tmp_path, b"abc"), file)
+    digest = sha256_of_bytes(b"abc")
+    assert entry == tmp_path / "sha256" / digest[:2] / digest
+    assert store.find(file) == entry
+    assert not (tmp_path / "arrived").exists()
+
+
+@pytest.mark.parametrize("altered", [b"abd", b"ab", b""])
+def test_an_altered_entry_is_removed_on_use(
+    store: Store, tmp_path: Path, locked: Callable[..., LockedFile], altered: bytes
+) -> None:
+    file = locked("hello", b"abc")
+    entry = store.adopt(arrival(tmp_path, b"abc"), file)
+    entry.write_bytes(altered)
+    assert store.find(file) is None
+    assert not entry.exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b"abd", f"expected sha256 {sha256_of_bytes(b'abc')}, found {sha256_of_bytes(b'abd')}"),
+        (b"abcd", "expected 3 bytes, found 4"),
+    ],
+)
+def test_another_file_is_refused_and_not_kept(
+    store: Store,
+    tmp_path: Path,
+    locked: Callable[..., LockedFile],
+    content: bytes,
+    fault: str,
+) -> None:
+    with pytest.raises(Trouble) as caught:
+        store.adopt(arrival(tmp_path, content), locked("hello", b"abc"))
+    assert str(caught.value) == (
+        f"hello_1.0+b1_amd64.deb: {fault}\n"
+        "-> the source serves another file than the lock names: "
+        "try again, or name another one with --mirror or pip's index settings"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({"BUNDLE_CACHE": "/a", "XDG_CACHE_HOME": "/b", "HOME": "/c"}, "/a"),
+        ({"BUNDLE_CACHE": "", "XDG_CACHE_HOME": "/b", "HOME": "/c"}, "/b/bundle"),
+        ({"HOME": "/c"}, "/c/.cache/bundle"),
+    ],
+)
+def test_where_the_cache_is(environ: dict, expected: str) -> None:
+    assert cache_root(environ) == Path(expected)
