@@ -27,8 +27,10 @@ def model_bytes(model: chainer.Link) -> bytes:
             entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
             entry.create_system = 3
             entry.external_attr = 0o644 << 16
-            with archive.open(entry, "w", force_zip64=True) as stream:
-                np.lib.format.write_array(stream, np.asarray(array), allow_pickle=False)
+            stream = io.BytesIO()
+            np.lib.format.write_array(stream, np.asarray(array), allow_pickle=False)
+            # Whole entries: headers of streamed ones differ between patch releases of Python.
+            archive.writestr(entry, stream.getvalue())
     return buffer.getvalue()
 
 

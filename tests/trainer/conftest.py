@@ -97,7 +97,8 @@ class Case:
 
     def environment(self) -> Dict[str, str]:
         knobs = self.manifest["identity"]["determinism"]["environment"]
-        return {**os.environ, **knobs, "PYTHONPATH": str(PROJECT)}
+        path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
+        return {**os.environ, **knobs, "PYTHONPATH": path}
 
     def launch(self, ranks: int = 2, **environment: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "trainer", *self.arguments()]
@@ -116,7 +117,7 @@ def mpirun(
     for key, value in mca.items():
         argv += ["--mca", key, value]
     return subprocess.run(
-        [*argv, *command], env=environment, capture_output=True, text=True, timeout=120, check=False
+        [*argv, *command], env=environment, capture_output=True, text=True, timeout=300, check=False
     )
 
 

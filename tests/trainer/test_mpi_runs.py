@@ -36,7 +36,9 @@ def lines_of(path: Path) -> list[str]:
 def run(make_case: Any, name: str, **changes: Any) -> Any:
     case = make_case(name, **changes)
     done = case.launch()
-    assert (done.returncode, done.stderr) == (0, "")
+    # A busy machine takes long enough for a line of progress.
+    noise = [line for line in done.stderr.splitlines() if not line.startswith("step ")]
+    assert (done.returncode, noise) == (0, [])
     return case
 
 
@@ -94,7 +96,7 @@ def fail(case: Any, ranks: int = 2, **environment: str) -> tuple[str, Failure]:
     """Start a run that must fail soon; return its standard error and its record."""
     begun = time.monotonic()
     done = case.launch(ranks, **environment)
-    assert time.monotonic() - begun < 30
+    assert time.monotonic() - begun < 60
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert not case.files.result.exists()
