@@ -1,0 +1,187 @@
+"""rerun, compare, verify: what changes the verdict and what must not, tried from outside."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.integration.conftest import Bench, clone_project
+
+pytestmark = pytest.mark.image
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def private_cache(bench: Bench, folder: Path) -> Path:
+    """A cache of the test's own that shares the verified inputs of the real one; its image."""
+    path = Path(json.loads(bench.bundle("build", "--json").stdout)["path"])
+    (folder / "images").mkdir(parents=True)
+    for name in (path, path.with_suffix(".json")):
+        shutil.copy2(name, folder / "images" / name.name)
+    (folder / "sha256").symlink_to(path.parents[1] / "sha256")
+    bench.environment["BUNDLE_CACHE"] = str(folder)
+    return folder / "images" / path.name
+
+
+def run_directory_in(text: str) -> Path:
+    line = next(line for line in text.splitlines() if "running again in " in line)
+    return Path(line.partition("running again in ")[2])
+
+
+def copied(run: Path, target: Path) -> Path:
+    """A copy of a run that a test may alter."""
+    shutil.copytree(run, target)
+    for path in target.rglob("*"):
+        path.chmod(path.stat().st_mode | 0o200)
+    return target
+
+
+def test_what_moved_was_edited_or_was_deleted_does_not_change_the_bits(
+    bench: Bench, tmp_path: Path
+) -> None:
+    bench.project = clone_project(tmp_path / "the project")
+    image = private_cache(bench, tmp_path / "cache")
+    run = bench.submit(bench.config())
+    digest = sha256(image)
+
+    loop = bench.project / "trainer" / "main.py"
+    loop.write_text("raise SystemExit('the working tree must not run')\n")
+    image.unlink()
+    moved_run = run.rename(bench.root / "moved run")
+    bench.data.rename(bench.root / "new data")
+    done = bench.bundle("rerun", moved_run, "--data", f"{bench.data}={bench.root / 'new data'}")
+
+    assert "verdict: identical" in done.stdout
+    assert sha256(image) == digest
+    again = run_directory_in(done.stderr)
+    assert again.parent == moved_run.parent
+    verdict = json.loads((again / "verdict.json").read_text())
+    assert (verdict["verdict"], verdict["suspects"]) == ("identical", [])
+    results = [json.loads((path / "result.json").read_text()) for path in (moved_run, again)]
+    assert results[0]["digests"] == results[1]["digests"]
+    manifest = json.loads((again / "manifest.json").read_text())
+    assert manifest["kind"] == "rerun"
+    assert manifest["circumstance"]["rerun_of"] == str(moved_run)
+
+
+def test_one_pixel_of_one_image_is_named(bench: Bench, finished: tuple[Bench, Path]) -> None:
+    run = copied(finished[1], bench.root / "run")
+    victim = bench.data / "train" / "0 it's" / 'image "4".jpg'
+    picture = Image.open(victim)
+    red, green, blue = picture.getpixel((7, 7))  # type: ignore[misc]
+    picture.putpixel((7, 7), ((red + 99) % 256, green, blue))
+    picture.save(victim, quality=90)
+    done = bench.bundle("rerun", run, "--data", f"{finished[0].data}={bench.data}", code=2)
+    assert done.stdout.startswith("verdict: cannot-run\n")
+    assert f"inputs/train.tsv, line 5: {victim} was altered: sha256" in done.stdout
+    assert sorted(path.name for path in bench.root.iterdir()) == ["data", "run"]
+
+
+def test_one_byte_of_the_snapshot_is_named(bench: Bench, finished: tuple[Bench, Path]) -> None:
+    run = copied(finished[1], bench.root / "run")
+    victim = run / "code" / "trainer" / "loop.py"
+    victim.write_bytes(victim.read_bytes() + b"\n")
+    done = bench.bundle("rerun", run, "--json", code=2)
+    verdict = json.loads(done.stdout)
+    assert verdict["verdict"] == "cannot-run"
+    assert [text.partition(": sha256")[0] for text in verdict["evidence"]] == [
+        "code/trainer/loop.py: was altered"
+    ]
+    problems = json.loads(bench.bundle("verify", run, "--json", code=1).stdout)["problems"]
+    assert problems == verdict["evidence"]
+
+
+def test_a_run_that_is_not_repeatable_is_caught_at_its_first_step(
+    bench: Bench, tmp_path: Path
+) -> None:
+    bench.project = clone_project(tmp_path / "project")
+    optimizer = bench.project / "trainer" / "optimizers" / "momentum_sgd.py"
+    noise = """
+
+import os
+
+_update, _calls = MomentumSGD.update, 0
+
+
+def _noisy_update(self, rate):
+    global _calls
+    _calls += 1
+    _update(self, rate)
+    if _calls == 2:
+        # The same on all ranks of a run, another in each run.
+        self._parameters[0].array += os.stat("/bundle/run/manifest.json").st_mtime_ns % 1000003
+
+
+MomentumSGD.update = _noisy_update
+"""
+    optimizer.write_text(optimizer.read_text() + noise)
+    run = bench.submit(bench.config())
+    done = bench.bundle("rerun", run, code=1)
+    assert "verdict: diverged" in done.stdout
+    assert "first difference at step 2" in done.stdout
+
+
+def test_a_tampered_result_is_diverged_or_inconclusive_never_identical(
+    bench: Bench, finished: tuple[Bench, Path]
+) -> None:
+    run = copied(finished[1], bench.root / "run")
+    trail = run / "results" / "trail" / "rank-00001.jsonl"
+    lines = trail.read_text().splitlines()
+    record = json.loads(lines[1])
+    record["loss"] = (float.fromhex(record["loss"]) + 1.0).hex()
+    trail.write_text("\n".join([lines[0], json.dumps(record), *lines[2:]]) + "\n")
+    done = bench.bundle("compare", finished[1], run, code=1)
+    assert f"first difference at step {record['step']}, rank 1: loss" in done.stdout
+
+
+def test_a_run_without_done_is_nothing_to_compare_with(
+    bench: Bench, finished: tuple[Bench, Path]
+) -> None:
+    run = copied(finished[1], bench.root / "run")
+    (run / "DONE").unlink()
+    done = bench.bundle("rerun", run, code=2)
+    assert f"{run}: did not end well (no DONE), there is nothing to compare with" in done.stdout
+    assert "verdict: inconclusive" in bench.bundle("compare", finished[1], run, code=3).stdout
+
+
+def test_a_manifest_of_a_newer_major_version_is_refused(
+    bench: Bench, finished: tuple[Bench, Path]
+) -> None:
+    run = copied(finished[1], bench.root / "run")
+    manifest = json.loads((run / "manifest.json").read_text())
+    manifest["version"] = "2.0"
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    for verb in ("rerun", "verify", "show"):
+        assert bench.bundle(verb, run, code=2).stderr == (
+            f"bundle: {run}/manifest.json: version 2.0 is not known: "
+            "this bundle reads version 1.x\n"
+            "-> read it with a bundle of that version\n"
+        )
+
+
+def test_a_whole_run_verifies(finished: tuple[Bench, Path]) -> None:
+    bench, run = finished
+    assert bench.bundle("verify", run).stdout == "verified: nothing differs\n"
+
+
+def test_a_dry_rerun_writes_nothing(finished: tuple[Bench, Path]) -> None:
+    bench, run = finished
+    before = sorted(bench.root.rglob("*"))
+    assert bench.bundle("rerun", run, "--dry-run").stdout.startswith("#!/bin/bash\n")
+    assert sorted(bench.root.rglob("*")) == before
+
+
+def test_an_unused_data_option_is_an_error(finished: tuple[Bench, Path]) -> None:
+    bench, run = finished
+    done = bench.bundle("rerun", run, "--data", "/nowhere=/there", code=2)
+    assert done.stderr.splitlines()[-2:] == [
+        "bundle: --data /nowhere=/there: no recorded data lies below /nowhere",
+        f"-> recorded roots: {bench.data / 'train'}, {bench.data / 'val'}",
+    ]
