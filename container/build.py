@@ -209,7 +209,7 @@ def _trouble_with_disk(cache: Cache) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             problem = f"{cache.root}: there is no space left for the image ({error.strerror})"
             raise Trouble(problem, NO_SPACE) from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR):
             problem = f"{error.filename or cache.root}: cannot be written: {error.strerror}"
             raise Trouble(problem, "name a folder of yours with BUNDLE_CACHE") from error
         raise

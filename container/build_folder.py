@@ -6,9 +6,9 @@ import fcntl
 import os
 import shutil
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Callable, Iterator
 
 from container.cache import Cache
 from container.recipe import Recipe
@@ -73,17 +73,10 @@ def build_folder(cache: Cache, recipe: Recipe) -> Iterator[Path]:
 
 def remove_tree(folder: Path) -> None:
     """Remove a tree, folders without write permission included; what cannot go stays."""
-
-    def force(function: Callable[..., Any], name: str, _error: Any) -> None:
-        path = Path(name)
-        try:
-            path.parent.chmod(0o700)
-            if path.is_dir() and not path.is_symlink():
-                path.chmod(0o700)
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
-        except OSError:
-            del function
-
-    shutil.rmtree(folder, onerror=force)
+    for parent, names, _ in os.walk(folder):
+        for name in names:
+            path = Path(parent, name)
+            if not path.is_symlink():
+                with suppress(OSError):
+                    path.chmod(0o700)
+    shutil.rmtree(folder, ignore_errors=True)

@@ -26,11 +26,13 @@ NO_RUNTIME = (
     "run `make setup`, which installs a private Apptainer on Debian, "
     "or ask your administrator for apptainer or singularity"
 )
-#: A build that loses its parent is killed with it.
+#: A build that loses its parent is killed, and in a process namespace all that it started.
 DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL")
 NAMESPACE = ("unshare", "--user", "--map-root-user", "--mount")
-#: From the strictest to none: own network namespace, own user namespace, as the caller.
+OWN_PROCESSES = ("--pid", "--fork", "--kill-child", "--mount-proc")
+#: From the strictest to the least; machines (above all containers) forbid some of these.
 BUILD_PREFIXES: Tuple[Tuple[str, ...], ...] = (
+    (*DIE_WITH_PARENT, *NAMESPACE, "--net", *OWN_PROCESSES),
     (*DIE_WITH_PARENT, *NAMESPACE, "--net"),
     (*DIE_WITH_PARENT, *NAMESPACE),
     NAMESPACE,
