@@ -36,6 +36,8 @@ private_apt=(
     -o "Dir::Etc::SourceList=$work/apt/sources.list" -o Dir::Etc::SourceParts=/dev/null
     -o "Dir::State::Lists=$work/apt/lists" -o "Dir::Cache=$work/apt/cache"
     -o APT::Sandbox::User=root -o Acquire::Languages=none
+    # A site's mirror may be a frozen copy whose index has passed its date; it is signed all the same.
+    -o Acquire::Check-Valid-Until=false
 )
 printf 'fetching a private Apptainer\n'
 apt-get -qq "${private_apt[@]}" update
