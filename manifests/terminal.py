@@ -33,6 +33,9 @@ class Drawn:
 
     @contextmanager
     def _bar(self, text: str, total: int, unit: str) -> Iterator[Advance]:
+        if not self.console.is_terminal:
+            size = f"{total / 1e6:.0f} MB" if unit == "B" else f"{total} {unit}"
+            self.stage(f"{text}: {size}")
         count = DownloadColumn() if unit == "B" else MofNCompleteColumn()
         columns = [TextColumn("{task.description}"), BarColumn(), count, TextColumn(unit)]
         bars = Bars(
