@@ -26,6 +26,9 @@ NO_RUNTIME = (
     "run `make setup`, which installs a private Apptainer on Debian, "
     "or ask your administrator for apptainer or singularity"
 )
+#: Ways to start a container, tried in this order. Root without CAP_SYS_RESOURCE needs a user
+#: namespace; a user who may not open /dev/fuse there has the image unpacked at every start.
+EXEC_OPTIONS: Tuple[Tuple[str, ...], ...] = ((), ("--userns",), ("--unsquash",))
 #: A build that loses its parent is killed, and in a process namespace all that it started.
 DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL")
 NAMESPACE = ("unshare", "--user", "--map-root-user", "--mount")
@@ -47,10 +50,9 @@ class Runtime:
     _options: Dict[Path, Tuple[str, ...]] = field(default_factory=dict, compare=False, repr=False)
 
     def exec_options(self, image: Path) -> Tuple[str, ...]:
-        """Options that ``exec`` needs on this machine: none, or ``--userns``; tried on the image.
+        """Options that ``exec`` needs on this machine, one of EXEC_OPTIONS; tried on the image.
 
-        Root without CAP_SYS_RESOURCE cannot start a container in any other way. Raises Trouble
-        when the image cannot be run at all.
+        Raises Trouble when the image cannot be run at all.
         """
         if image not in self._options:
             self._options[image] = self._probe(image)
@@ -58,7 +60,7 @@ class Runtime:
 
     def _probe(self, image: Path) -> Tuple[str, ...]:
         failures = []
-        for options in ((), ("--userns",)):
+        for options in EXEC_OPTIONS:
             try:
                 run([str(self.program), "exec", *options, str(image), "true"], timeout=120)
                 return options
@@ -66,7 +68,8 @@ class Runtime:
                 failures.append(str(error))
         raise Trouble(
             [f"{self.program} cannot run {image}", *failures],
-            "ask your administrator to allow user namespaces, or to install apptainer with setuid",
+            "ask your administrator to allow user namespaces and /dev/fuse, "
+            "or to install apptainer with setuid",
         )
 
     def exec_argv(
@@ -95,11 +98,12 @@ class Runtime:
 
         Raises Trouble when the file is no image or the runtime cannot read it.
         """
-        result: Any = {}
-        for prefix in ((), NAMESPACE):
-            result = _client([*prefix, str(self.program)]).inspect(str(image))
-            if "attributes" in result:
-                return dict(result["attributes"])
+        # It runs the image, but takes exec's options from the environment only.
+        names = [option.lstrip("-").upper() for option in self.exec_options(image)]
+        switches = [f"{tool}_{name}=1" for name in names for tool in ("APPTAINER", "SINGULARITY")]
+        result = _client(["env", *switches, str(self.program)]).inspect(str(image))
+        if "attributes" in result:
+            return dict(result["attributes"])
         message = "".join(result.get("message", [])).strip()
         raise Trouble(f"{image}: {self.program} cannot inspect it: {message}", "check the file")
 

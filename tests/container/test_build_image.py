@@ -173,9 +173,14 @@ def test_the_image_is_what_its_recipe_says(
 
 def test_every_way_to_start_it_works(built_image: Image, runtime: Runtime) -> None:
     path = built_image.path
-    environment = "printenv LC_ALL PYTHONNOUSERSITE GREETING"
-    shown = runtime.execute(path, ["sh", "-c", environment], ["--env", "GREETING=hello"]).stdout
-    assert shown == "C.UTF-8\n1\nhello\n"
+    environment = "printenv LC_ALL PYTHONNOUSERSITE GREETING; printenv PYTHONPATH || echo none"
+    command = ["sh", "-c", environment]
+    foreign = {**os.environ, "PYTHONPATH": "/foreign", "LC_ALL": "de_DE.UTF-8"}
+    greeting = ["--env", "GREETING=hello"]
+    shown = runtime.execute(path, command, greeting, environ=foreign).stdout
+    assert shown == "C.UTF-8\n1\nhello\nnone\n"
+    given = [*greeting, "--env", "PYTHONPATH=/given"]
+    assert runtime.execute(path, command, given).stdout == "C.UTF-8\n1\nhello\n/given\n"
     options = runtime.exec_options(path)
 
     def start(verb: str, *words: str, stdin: str = "") -> str:
@@ -260,13 +265,13 @@ def other_user(folder: Path, environ: Dict[str, str]) -> Tuple[List[str], str]:
     This Python may lie where only root can go: then the system's serves, if it is of the same
     version and so can use the packages of this one.
     """
+    packages = [path for path in sys.path if path.endswith("-packages")]
+    environ["PYTHONPATH"] = os.pathsep.join(packages)
     masked = ["sh", "-c", 'umask 077; exec "$@"', "sh"]
     if os.geteuid() != 0:
         return masked, sys.executable
     as_nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", *masked]
     run(["chown", "-R", "65534:65534", str(folder)])
-    packages = [path for path in sys.path if path.endswith("site-packages")]
-    environ["PYTHONPATH"] = os.pathsep.join(packages)
     question = "import sys, pydantic, cyclonedx; print(sys.version_info[:2])"
     for python in (sys.executable, "/usr/bin/python3"):
         if may_run([*as_nobody, python, "-c", question], environ):
