@@ -35,6 +35,7 @@ if __name__ == "__main__":
     os.environ.pop("BUNDLE_ENTERED", None)
 
 import json
+from dataclasses import asdict
 from typing import Any, Dict, List, NoReturn, Optional, Tuple
 
 import click
@@ -115,7 +116,7 @@ def build(
         return
     image = build_stack(stack, world, mirror=mirror, output=output)
     if json_wanted:
-        as_json({name: str(value) for name, value in vars(image).items()})
+        as_json({**asdict(image), "path": str(image.path)})
         return
     say(f"{'built' if image.fresh else 'up to date'}: {image.path}")
     say(f"sha256 {image.sha256}")

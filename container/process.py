@@ -90,7 +90,7 @@ def run(
 
 
 #: Popen objects of sessions that are meant to outlive us: dropping one warns of a running child.
-_sessions: List["subprocess.Popen[bytes]"] = []
+_sessions: List[subprocess.Popen[bytes]] = []
 
 
 def start_session(

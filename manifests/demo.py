@@ -33,11 +33,16 @@ ranks_per_node: 2
 arch: nin
 nclasses: 8
 insize: 67
-epoch: 10
-batchsize: 16
+epoch: 7
+batchsize: 8
+val_batchsize: 64
 seed: 0
 optimizer: momentum_sgd
-lr: 0.02
+lr: 0.0125
+lr_decay_epochs: 1
+lr_decay_factor: 0.8
+warmup_epochs: 1
+weight_decay: 0.0001
 communicator: naive
 
 train: data/train.txt

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import warnings
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Callable, Dict, List
 
@@ -21,9 +22,14 @@ from PIL import Image
 from manifests import schema
 from manifests.schema import RunFiles
 
-#: These are tests of image code: elsewhere there is nothing to test it with.
+#: These are tests of image code. Whole runs start from the host, each rank in the image, as in a
+#: job; the others need the image's own Python (tests/integration/test_trainer_in_image.py).
 IN_IMAGE = importlib.util.find_spec("chainer") is not None
-collect_ignore_glob = [] if IN_IMAGE else ["test_*.py"]
+WHOLE_RUNS = "test_mpi_runs.py"
+_here = Path(__file__).parent
+collect_ignore = [
+    path.name for path in _here.glob("test_*.py") if not IN_IMAGE and path.name != WHOLE_RUNS
+]
 
 PROJECT = Path(__file__).resolve().parents[2]
 NAMES = ["plain.jpg", 'a b/"c".jpg', "dé'f.jpg"]
@@ -101,9 +107,38 @@ class Case:
         return {**os.environ, **knobs, "PYTHONPATH": path}
 
     def launch(self, ranks: int = 2, **environment: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "trainer", *self.arguments()]
+        command = [*image_python(self.root), "-m", "trainer", *self.arguments()]
         mca = self.manifest["identity"]["determinism"]["mca"]
         return mpirun(command, ranks, mca, {**self.environment(), **environment})
+
+
+@cache
+def image_exec() -> tuple[str, ...]:
+    """``singularity exec … IMAGE`` on the cpu image, which is built if it is not there."""
+    from container.build import build_image
+    from container.cache import Cache, cache_root
+    from container.recipe import load_recipe
+    from container.runtime import find_runtime
+    from container.sources import deb_source, wheel_source
+
+    runtime = find_runtime(PROJECT, os.environ)
+    image = build_image(
+        load_recipe(PROJECT, "cpu"),
+        Cache(cache_root(os.environ)),
+        runtime=runtime,
+        deb_source=deb_source(None),
+        wheel_source=wheel_source(),
+    )
+    words = runtime.exec_argv(image.path, [])
+    return (words[0], "--quiet", *words[1:-1], "--bind", f"{PROJECT}:{PROJECT}:ro", words[-1])
+
+
+def image_python(folder: Path) -> List[str]:
+    """The image's Python: this one inside of it, else through singularity with ``folder`` bound."""
+    if IN_IMAGE:
+        return [sys.executable]
+    *options, image = image_exec()
+    return [*options, "--bind", str(folder), image, "python3"]
 
 
 def mpirun(
@@ -113,7 +148,7 @@ def mpirun(
     if os.geteuid() == 0:
         argv.append("--allow-run-as-root")
     # Ranks in sibling user namespaces may not read each other's memory.
-    argv += ["--mca", "btl_vader_single_copy_mechanism", "none"]
+    argv += ["--mca", "btl_vader_single_copy_mechanism", "none", "--mca", "pml", "ob1"]
     for key, value in mca.items():
         argv += ["--mca", key, value]
     return subprocess.run(
@@ -140,6 +175,12 @@ def fixed_mca() -> Dict[str, str]:
 @pytest.fixture
 def launch_ranks() -> Callable[..., subprocess.CompletedProcess[str]]:
     return mpirun
+
+
+@pytest.fixture
+def python_for() -> Callable[[Path], List[str]]:
+    """The words that start the image's Python with a folder in sight."""
+    return image_python
 
 
 @pytest.fixture

@@ -53,6 +53,7 @@ mpirun \
     --mca btl self,vader \
     --mca btl_vader_single_copy_mechanism none \
     --mca coll_tuned_use_dynamic_rules 1 \
+    --mca mpi_yield_when_idle 1 \
     --mca plm isolated \
     --mca pml ob1 \
     /usr/bin/apptainer \
