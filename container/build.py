@@ -40,7 +40,7 @@ from container.trouble import Trouble
 
 __all__ = ["Image", "build_image", "find_image", "image_digest", "image_labels"]
 
-WAITING = "Waiting for another build of this image"
+WAITING = "waiting for another build of this image"
 NO_SPACE = "free some space there, or name another folder with BUNDLE_CACHE; then build again"
 
 
@@ -73,13 +73,13 @@ def build_image(
                 store = Store(cache.store)
                 _fetch(lock.debian.files, store, deb_source, folder, progress, "Debian packages")
                 _fetch(lock.python.files, store, wheel_source, folder, progress, "Python packages")
-                progress.stage("Laying out the verified inputs")
+                progress.stage("laying out the verified inputs")
                 lay_out(recipe, store, folder)
-                progress.stage("Building the root file system (network off)")
+                progress.stage("building the root file system (network off)")
                 tree = _make_tree(recipe, runtime, folder)
-                progress.stage("Packing it as squashfs")
+                progress.stage("packing it as squashfs")
                 squashfs = _pack(lock, tree, store, folder)
-                progress.stage("Writing the SIF file")
+                progress.stage("writing the SIF file")
                 return published(recipe, cache, _write_sif(recipe, squashfs, folder))
 
 
@@ -97,7 +97,7 @@ def _fetch(
         return
     arrivals = folder / "arrivals"
     arrivals.mkdir(exist_ok=True)
-    with progress.track(f"Fetching {what}", sum(file.size for file in missing), "B") as advance:
+    with progress.track(f"fetching {what}", sum(file.size for file in missing), "B") as advance:
 
         def arrived(file: LockedFile, path: Path) -> None:
             store.adopt(path, file)

@@ -43,9 +43,9 @@ def resolve(
     Raises Trouble: no apt, no mirror, packages that do not exist, a pin that no index has.
     """
     progress = progress or Silent()
-    progress.stage(f"Asking the Debian mirror for {stack.debian.release}")
+    progress.stage(f"asking the Debian mirror for {stack.debian.release}")
     debian = resolve_debian(stack.debian, mirror)
-    progress.stage("Asking the package index for the Python packages")
+    progress.stage("asking the package index for the Python packages")
     python = resolve_python(stack.python, index)
     return Lock(
         stack=stack.stack,

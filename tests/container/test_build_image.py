@@ -314,7 +314,7 @@ def test_killed_at_any_moment_the_next_build_succeeds(
     driver: Driver, fresh_cache: Cache, small: Recipe, undisturbed: TwoBuilds
 ) -> None:
     """The next build runs without network and gives what an undisturbed one gives."""
-    for stage in ("Laying out", "Building", "Packing"):
+    for stage in ("laying out", "building", "packing"):
         process = driver.start()
         assert process.stdout is not None
         for line in process.stdout:
@@ -350,7 +350,7 @@ def test_two_builds_at_once_make_one_image(undisturbed: TwoBuilds) -> None:
     results, outputs, left = undisturbed
     assert results[0][0] == results[1][0]
     assert sorted(fresh for _, fresh, _ in results) == [False, True]
-    assert sum("Waiting for another build of this image" in output for output in outputs) == 1
+    assert sum("waiting for another build of this image" in output for output in outputs) == 1
     assert left == [".json", ".sif"]
 
 

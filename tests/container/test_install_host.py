@@ -1,0 +1,102 @@
+"""What `make` does to a machine: look first, refuse with a list, touch nothing then."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Dict, List
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[2]
+PLAIN = ("bash", "dirname", "grep", "head", "id", "cat", "env", "sha256sum", "cut")
+
+
+def bare_path(folder: Path, *more: str) -> str:
+    """A PATH with nothing on it but the plainest tools and ``more``: no apt-get, so no Debian."""
+    folder.mkdir()
+    for name in (*PLAIN, *more):
+        found = shutil.which(name)
+        assert found is not None
+        (folder / name).symlink_to(Path(found).resolve())
+    return str(folder)
+
+
+def install(project: Path, environment: Dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["bash", str(PROJECT / "container" / "install_host.sh"), str(project)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_machine_without_anything_gets_the_whole_list(tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    done = install(project, {"PATH": bare_path(tmp_path / "bin"), "HOME": str(tmp_path)})
+    assert done.returncode == 2
+    assert done.stdout == ""
+    lines: List[str] = done.stderr.splitlines()
+    assert lines[:3] == [
+        "bundle: this machine lacks what bundle needs, and this account cannot install it.",
+        "Ask an administrator to install:",
+        "  - git",
+    ]
+    assert "  - Python 3.9 or newer with its venv module" in lines
+    assert "  - Open MPI 4.0 or newer (its mpirun on PATH)" in lines
+    assert "  - Apptainer 1.2 or newer, or SingularityCE 3.10 or newer" in lines
+    assert lines[-1] == "-> then run the same command again; nothing was changed"
+    assert list(project.iterdir()) == []
+
+
+def test_another_mpi_family_is_refused_before_anything_else(tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    path = bare_path(tmp_path / "bin")
+    # A stand-in that prints what MPICH's launcher prints.
+    mpirun = tmp_path / "bin" / "mpirun"
+    mpirun.write_text("#!/usr/bin/env bash\necho 'HYDRA build details:'\n")
+    mpirun.chmod(0o755)
+    done = install(project, {"PATH": path, "HOME": str(tmp_path)})
+    assert done.returncode == 2
+    assert done.stderr == (
+        "bundle: mpirun on PATH is not Open MPI: HYDRA build details:\n"
+        "-> put an Open MPI >= 4.0 first on PATH (for instance: module load openmpi), "
+        "then run this again\n"
+    )
+    assert list(project.iterdir()) == []
+
+
+def test_a_ready_machine_is_left_alone(tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    if shutil.which("python3") is None:
+        pytest.skip("this test needs a python3 on PATH")
+    path = bare_path(tmp_path / "bin", "git", "mpirun")
+    for name, text in (("apptainer", "#!/bin/sh\necho apptainer version 1.4.5\n"),):
+        (tmp_path / "bin" / name).write_text(text)
+        (tmp_path / "bin" / name).chmod(0o755)
+    python = tmp_path / "bin" / "python3"
+    python.write_text("#!/bin/sh\nexit 0\n")
+    python.chmod(0o755)
+    done = install(project, {"PATH": path, "HOME": str(tmp_path)})
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert list(project.iterdir()) == []
+
+
+def test_the_command_line_says_how_to_make_its_environment(tmp_path: Path) -> None:
+    shutil.copy(PROJECT / "bundle.py", tmp_path / "bundle.py")
+    done = subprocess.run(
+        ["/usr/bin/env", "python3", str(tmp_path / "bundle.py"), "--help"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"bundle: its own environment is not there or not complete: {tmp_path}/.venv\n"
+        f"-> run: make -C '{tmp_path}' setup\n"
+    )
