@@ -309,9 +309,11 @@ def rerun(
     remember_out(world.cache, files.root.parent)
     start_run(files, world)
     note(f"running again in {files.root}")
-    code = wait_for(files, world, to_stderr=json_wanted)
-    if code != 0:
-        sys.exit(code)
+    try:
+        wait_for(files, world, to_stderr=json_wanted)
+    except Trouble as error:
+        note(str(error))
+    # A rerun that failed is judged too: an exit code of 1 must mean diverged and nothing else.
     print_comparison(judge(run, files), json_wanted)
 
 

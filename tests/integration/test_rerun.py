@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -185,3 +186,24 @@ def test_an_unused_data_option_is_an_error(finished: tuple[Bench, Path]) -> None
         "bundle: --data /nowhere=/there: no recorded data lies below /nowhere",
         f"-> recorded roots: {bench.data / 'train'}, {bench.data / 'val'}",
     ]
+
+
+def test_a_rerun_that_fails_is_inconclusive_and_says_why(
+    bench: Bench, finished: tuple[Bench, Path], tmp_path: Path
+) -> None:
+    run = copied(finished[1], bench.root / "run")
+    # A stand-in for a launcher that breaks: it is Open MPI by its word only.
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    mpirun = tools / "mpirun"
+    mpirun.write_text(
+        "#!/bin/sh\n"
+        "[ \"$1\" = --version ] && { echo 'mpirun (Open MPI) 4.1.4'; exit 0; }\n"
+        "echo 'no slots' >&2; exit 1\n"
+    )
+    mpirun.chmod(0o755)
+    bench.environment["PATH"] = f"{tools}:{os.environ['PATH']}"
+    done = bench.bundle("rerun", run, code=3)
+    assert done.stdout.startswith("verdict: inconclusive\n")
+    assert "the run is not complete (no DONE)" in done.stdout
+    assert "the job failed; the end of its standard error:\nno slots\n" in done.stderr
