@@ -38,6 +38,18 @@ def _unwritable(path: Path, error: OSError) -> Trouble:
     return Trouble(reason, "choose a folder that you may write as `out`")
 
 
+def refuse_unwritable(out: Path) -> None:
+    """Raise Trouble when runs cannot be made in ``out``, which may not exist yet; makes nothing.
+
+    Asked before a data set is read: hours are not to end at a folder's mode.
+    """
+    place = next(path for path in (out, *out.parents) if path.exists())
+    if not place.is_dir():
+        raise _unwritable(out, NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)))
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise _unwritable(out, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+
+
 def _sweep(out: Path, host: str) -> None:
     """Remove what killed processes of this host left; a living one holds the lock."""
     for path in out.glob(f"{PARTIAL}{host}-*"):

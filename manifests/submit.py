@@ -22,7 +22,7 @@ from manifests.config_file import read_config
 from manifests.datasets.inputs import Fingerprints, Lists, read_images, read_lists
 from manifests.determinism import determinism_for, promises_for
 from manifests.launch import Plan
-from manifests.rundir import run_name
+from manifests.rundir import refuse_unwritable, run_name
 from manifests.snapshot import Snapshot, copy_snapshot, take_snapshot
 from manifests.surroundings import TOOL_VERSION, Surroundings
 
@@ -37,6 +37,7 @@ def plan_submit(
     config = read_config(config_path)
     site = load_site(config.site, profile_folders(around.environ))
     world = world_of(config, site)
+    refuse_unwritable(config.out)
     lists = read_inputs(config)
     refuse_combinations(config, site, world, lists)
     refuse_processor(promises_for(config.stack), around)
