@@ -43,7 +43,7 @@ def refuse_unwritable(out: Path) -> None:
 
     Asked before a data set is read: hours are not to end at a folder's mode.
     """
-    place = next(path for path in (out, *out.parents) if path.exists())
+    place = next(path for path in (out, *out.parents) if os.access(path, os.F_OK))
     if not place.is_dir():
         raise _unwritable(out, NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)))
     if not os.access(place, os.W_OK | os.X_OK):
