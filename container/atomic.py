@@ -9,14 +9,26 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Iterator
 
+from container.trouble import Trouble
+
 
 @contextmanager
 def replacing(target: Path) -> Iterator[BinaryIO]:
     """Open a temporary file beside ``target``; rename it over the target when the block ends well.
 
-    On any exception the temporary file is removed and the target is as it was.
+    A symbolic link stays, and what it names is replaced. On any exception the temporary file is
+    removed and the target is as it was. Raises Trouble for a target that is there and no regular
+    file (a folder, a device, a pipe) or whose folder is not there; errors of the disk name it.
     """
-    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    target = target.resolve()
+    if target.exists() and not target.is_file():
+        raise Trouble(f"{target}: is not a regular file", "name another file")
+    if not target.parent.is_dir():
+        raise Trouble(f"{target}: there is no folder {target.parent}", "make it, or name another")
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    except OSError as error:
+        raise type(error)(error.errno, error.strerror, str(target)) from error
     temporary = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as stream:
@@ -27,8 +39,10 @@ def replacing(target: Path) -> Iterator[BinaryIO]:
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
         temporary.replace(target)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(target)
         raise
 
 

@@ -86,6 +86,8 @@ class Downloader:
         except urllib.error.URLError as error:
             missing = isinstance(error.reason, FileNotFoundError) or url.startswith("file:")
             raise NotFetched(str(error.reason), missing) from error
+        except ValueError as error:
+            raise NotFetched(f"{url!r} is no URL that can be read: {error}", True) from error
         except (TimeoutError, ConnectionError, http.client.HTTPException) as error:
             raise NotFetched(str(error) or type(error).__name__, False) from error
 

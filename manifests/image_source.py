@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import hashlib
 from pathlib import Path
 from typing import List, Optional
 
@@ -41,10 +41,24 @@ def build_stack(
     """Build the image of a stack of the working tree, and copy it to ``output`` where given."""
     image = build_recipe(load_recipe(around.project, stack), around, mirror)
     if output is not None:
-        with atomic.replacing(output) as target, image.path.open("rb") as source:
-            shutil.copyfileobj(source, target)
-        output.chmod(0o755)
+        copy_image(image, output)
     return image
+
+
+def copy_image(image: Image, output: Path) -> None:
+    """Copy an image, hashing what is copied. Raises Trouble when that is not the image's sha256."""
+    sha256 = hashlib.sha256()
+    with atomic.replacing(output) as target, image.path.open("rb") as source:
+        while block := source.read(1 << 20):
+            sha256.update(block)
+            target.write(block)
+        if sha256.hexdigest() != image.sha256:
+            raise Trouble(
+                f"the image {image.path} was altered: sha256 expected {image.sha256}, "
+                f"found {sha256.hexdigest()}",
+                "remove it and build it again: python bundle.py build",
+            )
+    output.chmod(0o755)
 
 
 def describe_build(stack: str, around: Surroundings) -> List[str]:

@@ -1,0 +1,66 @@
+"""Files appear whole or not at all, and nothing but a regular file is ever replaced."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from container.atomic import replacing, write_bytes
+from container.trouble import Trouble
+
+
+def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
+    target = tmp_path / "file"
+    target.write_bytes(b"old")
+    with replacing(target) as stream:
+        stream.write(b"new")
+        assert target.read_bytes() == b"old"
+    assert target.read_bytes() == b"new"
+
+
+def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "file"
+    target.write_bytes(b"old")
+    with pytest.raises(RuntimeError), replacing(target) as stream:
+        stream.write(b"new")
+        raise RuntimeError
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert target.read_bytes() == b"old"
+
+
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("file")
+    write_bytes(tmp_path / "link", b"new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "file").read_bytes() == b"new"
+
+
+def test_what_is_no_regular_file_is_not_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for target in (pipe, tmp_path):
+        with pytest.raises(Trouble) as caught:
+            write_bytes(target, b"new")
+        assert str(caught.value) == f"{target}: is not a regular file\n-> name another file"
+    assert pipe.is_fifo()
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    target = tmp_path / "no" / "file"
+    with pytest.raises(Trouble) as caught:
+        write_bytes(target, b"")
+    assert str(caught.value) == (
+        f"{target}: there is no folder {tmp_path / 'no'}\n-> make it, or name another"
+    )
+
+
+def test_an_error_of_the_disk_names_the_target(tmp_path: Path) -> None:
+    target = tmp_path / "file"
+    with pytest.raises(OSError) as caught, replacing(target):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert (caught.value.filename, caught.value.errno) == (str(target), errno.ENOSPC)
+    assert list(tmp_path.iterdir()) == []
