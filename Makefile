@@ -16,11 +16,11 @@ help:
 # Stamps hold the hash of what they were made from: a changed requirement installs again, and a
 # moved checkout makes its tools again, because their paths are absolute.
 setup:
-	@bash container/install_host.sh .
+	@bash container/install_host.sh . $(PYTHON)
 	@bash container/install_python.sh $(VENV) requirements/host.txt $(PYTHON)
 
 dev:
-	@bash container/install_host.sh .
+	@bash container/install_host.sh . $(PYTHON)
 	@bash container/install_python.sh $(VENV) requirements/dev.txt $(PYTHON)
 
 demo: dev

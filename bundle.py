@@ -393,7 +393,11 @@ def demo(folder: Path, mirror: Optional[str]) -> None:
 
 def main(arguments: Optional[List[str]] = None) -> None:
     try:
-        cli.main(args=arguments, prog_name="bundle.py", standalone_mode=False)
+        # Not cli.main(): on a closed pipe it exits with 1, which means diverged here.
+        with cli.make_context("bundle.py", sys.argv[1:] if arguments is None else arguments) as at:
+            cli.invoke(at)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
     except (Trouble, CommandFailed) as error:
         give_up(error)
     except click.ClickException as error:

@@ -2,6 +2,7 @@
 # A private Apptainer below PREFIX for Debian releases that do not carry the package.
 #
 #   install_apptainer.sh PREFIX
+#   install_apptainer.sh --check      says whether it could, and touches nothing
 #
 # The packages come from suite sid of the mirror that this machine's apt is configured with and are
 # checked by apt against Debian's keyring. sid's apptainer wants a newer libc than Debian 12 has, so
@@ -9,7 +10,7 @@
 # own libraries stay as they are. No root is needed. Which Apptainer version this yields does not
 # matter to the images: their bytes depend on their recipe alone.
 set -euo pipefail
-prefix=${1:?usage: install_apptainer.sh PREFIX}
+prefix=${1:?usage: install_apptainer.sh PREFIX | --check}
 here=$(cd "$(dirname "$0")" && pwd)
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 triplet=x86_64-linux-gnu
@@ -23,7 +24,8 @@ refuse() {
 [ -r "$keyring" ] || refuse "$keyring is missing (package debian-archive-keyring)"
 # shellcheck disable=SC2016  # apt expands $(REPO_URI)
 mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -m1 '/debian/$') ||
-    refuse "apt has no Debian mirror configured"
+    refuse "apt has no Debian mirror configured (none whose address ends in /debian/)"
+[ "$prefix" != --check ] || exit 0
 
 mkdir -p "$(dirname "$prefix")"
 prefix=$(cd "$(dirname "$prefix")" && pwd)/$(basename "$prefix")

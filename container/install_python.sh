@@ -11,19 +11,21 @@ python=${3:-python3}
 
 stamp=$venv/.installed
 path=$(pwd)/$venv
-wanted="$path $(sha256sum <"$requirements" | cut -d' ' -f1)"
+line_of() { printf '%s %s\n' "$path" "$(sha256sum <"$1" | cut -d' ' -f1)"; }
+wanted=$(line_of "$requirements")
 if [ -x "$venv/bin/python" ] && [ -r "$stamp" ] && grep -qxF "$wanted" "$stamp" &&
     "$venv/bin/python" -c '' 2>/dev/null; then
     exit 0
 fi
 # An environment that was made for another path is of no use to this one.
 if [ -e "$venv" ] && ! grep -q "^$path " "$stamp" 2>/dev/null; then rm -rf "$venv"; fi
-"$python" -c 'import sys; sys.exit(sys.version_info < (3, 9))' || {
-    printf 'bundle: %s is %s, and bundle needs Python >= 3.9\n' "$python" "$("$python" --version 2>&1)" >&2
-    printf -- '-> make PYTHON=/path/to/a/newer/python …\n' >&2
-    exit 2
-}
+# From here to the end the environment is not complete, whatever it was before.
+rm -f "$stamp"
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
 printf 'installing Python packages pinned in %s\n' "$requirements"
 "$venv/bin/python" -m pip -q install --disable-pip-version-check --require-hashes -r "$requirements"
-printf '%s\n' "$wanted" >>"$stamp"
+# The development environment holds the host's packages too.
+{
+    printf '%s\n' "$wanted"
+    case $requirements in */dev.txt) line_of "${requirements%dev.txt}host.txt" ;; esac
+} >"$stamp"

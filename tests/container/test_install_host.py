@@ -63,9 +63,8 @@ def test_another_mpi_family_is_refused_before_anything_else(tmp_path: Path) -> N
     done = install(project, {"PATH": path, "HOME": str(tmp_path)})
     assert done.returncode == 2
     assert done.stderr == (
-        "bundle: mpirun on PATH is not Open MPI: HYDRA build details:\n"
-        "-> put an Open MPI >= 4.0 first on PATH (for instance: module load openmpi), "
-        "then run this again\n"
+        "bundle: mpirun on PATH is not Open MPI 4.0 or newer: HYDRA build details:\n"
+        "-> put one first on PATH (for instance: module load openmpi), then run this again\n"
     )
     assert list(project.iterdir()) == []
 
@@ -100,3 +99,40 @@ def test_the_command_line_says_how_to_make_its_environment(tmp_path: Path) -> No
         f"bundle: its own environment is not there or not complete: {tmp_path}/.venv\n"
         f"-> run: make -C '{tmp_path}' setup\n"
     )
+
+
+def test_a_game_called_singularity_is_not_taken_for_the_container_program(tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    path = bare_path(tmp_path / "bin")
+    game = tmp_path / "bin" / "singularity"
+    game.write_text("#!/bin/sh\necho 'Endgame: Singularity 1.00'\n")
+    game.chmod(0o755)
+    done = install(project, {"PATH": path, "HOME": str(tmp_path)})
+    assert done.returncode == 2
+    assert "  - Apptainer 1.2 or newer, or SingularityCE 3.10 or newer" in done.stderr
+
+
+def test_an_environment_is_only_called_complete_for_what_was_installed_last(
+    tmp_path: Path,
+) -> None:
+    """A -> B -> A installs three times; the packages are none, the installer is the real one."""
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / name).write_text(f"# {name}\n")
+    script = PROJECT / "container" / "install_python.sh"
+    said = []
+    for name in ("a.txt", "a.txt", "b.txt", "a.txt"):
+        done = subprocess.run(
+            ["bash", str(script), "venv", name],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        said.append(done.stdout)
+    assert said == [
+        "installing Python packages pinned in a.txt\n",
+        "",
+        "installing Python packages pinned in b.txt\n",
+        "installing Python packages pinned in a.txt\n",
+    ]
