@@ -6,19 +6,21 @@ import os
 import signal
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Mapping, Optional
+from typing import List, Mapping, Optional
 
 from container.process import start_session
 from manifests.schema import RunFiles
 
 #: What a job inherits: paths, locale, scratch, and the host MPI's and modules' own settings.
+#: Of Apptainer's own settings only where it may write: by others it would bind foreign files over
+#: the run's code or strip its environment.
 INHERITED = (
     "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TMPDIR", "TERM", "LD_LIBRARY_PATH",
+    "APPTAINER_TMPDIR", "APPTAINER_CACHEDIR", "SINGULARITY_TMPDIR", "SINGULARITY_CACHEDIR",
 )  # fmt: skip
-INHERITED_PREFIXES = (
-    "LC_", "OMPI_MCA_", "PMIX_MCA_", "UCX_", "MODULE", "LMOD_", "APPTAINER_", "SINGULARITY_",
-)  # fmt: skip
+INHERITED_PREFIXES = ("LC_", "OMPI_MCA_", "PMIX_MCA_", "UCX_", "MODULE", "LMOD_")
 
 #: Seconds that a cancelled job has to end by itself before it is killed.
 GRACE = 10.0
@@ -33,18 +35,41 @@ def inherited(environ: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def process_start(pid: int) -> Optional[int]:
-    """Clock ticks after boot at which ``pid`` started, or None when it is gone or a zombie.
+@dataclass(frozen=True)
+class Process:
+    """One line of proc(5)'s /proc/[pid]/stat: fields 1, 3, 6 and 22 (clock ticks after boot)."""
 
-    With the pid it names one process for good, since pids are used again
-    (proc(5), /proc/[pid]/stat, fields 3 and 22).
-    """
+    pid: int
+    state: str
+    session: int
+    started: int
+
+
+def read_process(pid: int) -> Optional[Process]:
+    """None when the process is gone or a zombie."""
     try:
-        text = Path(f"/proc/{pid}/stat").read_text()
+        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except OSError:
         return None
     fields = text.rpartition(")")[2].split()
-    return None if fields[0] == "Z" else int(fields[19])
+    if fields[0] in ("Z", "X"):
+        return None
+    return Process(pid, fields[0], int(fields[3]), int(fields[19]))
+
+
+def session_of(job_id: str) -> List[Process]:
+    """The living processes of a job: its leader, and all that the leader left behind.
+
+    The id holds the leader's pid, which is the session's number, and its start: a pid is not given
+    out again while a session of that number lives, and afterwards the start tells them apart.
+    """
+    number, started = (int(part) for part in job_id.split("."))
+    leader = read_process(number)
+    if leader is not None and leader.started != started:
+        return []
+    pids = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
+    processes = [process for process in map(read_process, pids) if process is not None]
+    return [process for process in processes if process.session == number]
 
 
 def start(files: RunFiles, environ: Mapping[str, str]) -> str:
@@ -59,12 +84,13 @@ def start(files: RunFiles, environ: Mapping[str, str]) -> str:
         stdout=files.logs / "start.log",
         stderr=files.logs / "start.log",
     )
-    return f"{pid}.{process_start(pid) or 0}"
+    process = read_process(pid)
+    return f"{pid}.{process.started if process else 0}"
 
 
 def is_alive(job_id: str) -> bool:
-    pid, _, started = job_id.partition(".")
-    return process_start(int(pid)) == int(started)
+    """Whether anything of the job still runs, be it ranks whose job script was killed."""
+    return bool(session_of(job_id))
 
 
 def cancel(job_id: str, grace: float = GRACE) -> bool:
@@ -75,11 +101,15 @@ def cancel(job_id: str, grace: float = GRACE) -> bool:
     """
     if not is_alive(job_id):
         return False
-    group = int(job_id.partition(".")[0])
-    os.killpg(group, signal.SIGTERM)
+    signal_session(job_id, signal.SIGTERM)
     deadline = time.monotonic() + grace
     while is_alive(job_id) and time.monotonic() < deadline:
         time.sleep(0.05)
-    with suppress(ProcessLookupError):
-        os.killpg(group, signal.SIGKILL)
+    signal_session(job_id, signal.SIGKILL)
     return True
+
+
+def signal_session(job_id: str, number: signal.Signals) -> None:
+    for process in session_of(job_id):
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, number)

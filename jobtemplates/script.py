@@ -27,7 +27,12 @@ TEMPLATES = Path(__file__).parent / "scripts"
 SCRUBBED = (
     "CHAINER", "CUPY_", "CUDNN_", "CUBLAS_", "CUDA_LAUNCH", "NVIDIA_TF32", "NCCL_", "OPENBLAS_",
     "GOTO_", "OMP_", "MKL_", "BLIS_", "NPY_", "NUMEXPR_", "PYTHON", "LD_PRELOAD", "GLIBC_TUNABLES",
-    "MALLOC_", "OMPI_MCA_coll", "SINGULARITYENV_", "APPTAINERENV_",
+    "MALLOC_", "OMPI_MCA_coll", "SINGULARITY", "APPTAINER",
+)  # fmt: skip
+
+#: What stays of these: where Apptainer may write.
+KEPT = (
+    "APPTAINER_TMPDIR", "APPTAINER_CACHEDIR", "SINGULARITY_TMPDIR", "SINGULARITY_CACHEDIR",
 )  # fmt: skip
 
 
@@ -104,6 +109,7 @@ def render_script(manifest: Manifest, files: RunFiles, site: Site, host: Host) -
         "stdout": log_path(files, placement.stdout, "stdout.log"),
         "stderr": log_path(files, placement.stderr, "stderr.log"),
         "prefixes": Verbatim(" | ".join(f"{prefix}*" for prefix in SCRUBBED)),
+        "kept": Verbatim(" | ".join(KEPT)),
         "modules": [*site.modules, *placement.modules],
         "environment": site.environment,
         "mpirun": mpirun,

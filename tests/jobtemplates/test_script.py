@@ -130,12 +130,17 @@ def test_variables_that_choose_algorithms_do_not_reach_the_ranks(tmp_path: Path)
         PYTHONPATH="/elsewhere",
         OMPI_MCA_coll="^tuned",
         APPTAINERENV_OMP_NUM_THREADS="9",
+        APPTAINER_BIND="/evil:/bundle/code",
+        SINGULARITY_CLEANENV="1",
+        APPTAINER_TMPDIR="/scratch",
         LC_ALL="C.UTF-8",
     )
     environ = stage.seen()["environ"]
     assert isinstance(environ, dict)
     gone = ("OPENBLAS_CORETYPE", "CHAINER_DTYPE", "PYTHONPATH", "OMPI_MCA_coll")
-    assert [name for name in (*gone, "APPTAINERENV_OMP_NUM_THREADS") if name in environ] == []
+    gone += ("APPTAINERENV_OMP_NUM_THREADS", "APPTAINER_BIND", "SINGULARITY_CLEANENV")
+    assert [name for name in gone if name in environ] == []
+    assert environ["APPTAINER_TMPDIR"] == "/scratch"
     assert environ["LC_ALL"] == "C.UTF-8"
 
 

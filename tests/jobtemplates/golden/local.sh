@@ -22,7 +22,8 @@ rm -f DONE exit_code failure.json result.json
 # Libraries choose algorithms by these names: only what the manifest records may be set.
 for name in $(compgen -e); do
     case $name in
-    CHAINER* | CUPY_* | CUDNN_* | CUBLAS_* | CUDA_LAUNCH* | NVIDIA_TF32* | NCCL_* | OPENBLAS_* | GOTO_* | OMP_* | MKL_* | BLIS_* | NPY_* | NUMEXPR_* | PYTHON* | LD_PRELOAD* | GLIBC_TUNABLES* | MALLOC_* | OMPI_MCA_coll* | SINGULARITYENV_* | APPTAINERENV_*) unset "$name" ;;
+    APPTAINER_TMPDIR | APPTAINER_CACHEDIR | SINGULARITY_TMPDIR | SINGULARITY_CACHEDIR) ;;
+    CHAINER* | CUPY_* | CUDNN_* | CUBLAS_* | CUDA_LAUNCH* | NVIDIA_TF32* | NCCL_* | OPENBLAS_* | GOTO_* | OMP_* | MKL_* | BLIS_* | NPY_* | NUMEXPR_* | PYTHON* | LD_PRELOAD* | GLIBC_TUNABLES* | MALLOC_* | OMPI_MCA_coll* | SINGULARITY* | APPTAINER*) unset "$name" ;;
     esac
 done
 
@@ -39,6 +40,7 @@ command -v mpirun >/dev/null || refuse 'there is no mpirun on PATH' \
     'load or install Open MPI (an administrator: apt-get install openmpi-bin), then submit again'
 
 # The node's scratch folder must exist inside the container too: MPI keeps its sockets there.
+case ${TMPDIR:-/tmp} in /*) ;; *) unset TMPDIR ;; esac
 scratch=()
 case ${TMPDIR:-/tmp} in
 /tmp | /tmp/* | /var/tmp | /var/tmp/*) ;;
