@@ -1,10 +1,12 @@
-"""Did the knobs that decide bits take effect, and has this CPU what the promise needs?"""
+"""Is this the run's own code, did its knobs take effect, has this CPU what the promise needs?"""
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
 from typing import AbstractSet, Mapping, Optional
 
-from manifests.schema import Determinism, Promises
+from manifests.schema import CodeIdentity, Determinism, Promises
 from trainer.machine import OpenBlas
 from trainer.trouble import TrainerError
 
@@ -27,6 +29,32 @@ def check_environment(determinism: Determinism, environment: Mapping[str, str]) 
         raise TrainerError(
             f"settings that decide bits are not set: {'; '.join(wrong)}", USE_JOB_SCRIPT
         )
+
+
+def check_code(code: CodeIdentity, root: Path) -> None:
+    """Hold the code that runs (below ``root``) against the snapshot's digests.
+
+    Raises TrainerError naming every file that is another one: a container program may have been
+    told to put foreign files over the snapshot.
+    """
+    wrong = [
+        name
+        for name, expected in sorted(code.files.items())
+        if _sha256(root / name) != expected.sha256
+    ]
+    if wrong:
+        raise TrainerError(
+            f"the code in the container is not the run's snapshot: {', '.join(wrong)}",
+            "start the run by its job.sh, without binds of your own (APPTAINER_BIND, "
+            "SINGULARITY_BIND, the site's configuration)",
+        )
+
+
+def _sha256(path: Path) -> Optional[str]:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return None
 
 
 def _shown(value: Optional[str]) -> str:

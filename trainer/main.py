@@ -64,6 +64,7 @@ def run(arguments: Arguments, files: RunFiles) -> None:
 
 def check_contract(manifest: Manifest) -> None:
     determinism = manifest.identity.determinism
+    contract.check_code(manifest.identity.code, Path(__file__).resolve().parents[1])
     contract.check_environment(determinism, os.environ)
     contract.check_cpu(manifest.promises, platform.machine(), machine.this_cpu().features)
     contract.check_effect(

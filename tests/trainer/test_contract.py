@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from manifests.schema import AVAILABLE, Determinism, Promises
+from manifests.schema import AVAILABLE, CodeIdentity, Determinism, Promises
 from trainer import contract
 from trainer.communicators import COMMUNICATORS
 from trainer.inputs import SUBMIT_AGAIN, check_inputs, read_manifest
@@ -221,3 +222,18 @@ def test_mean_of_another_kind(make_case: Any) -> None:
         f"{case.files.mean}: holds float32 [3, 224, 224], expected float32 [3, 256, 256]\n"
         "-> make the mean image from the training set's 256x256 images"
     )
+
+
+def test_foreign_code_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("own")
+    (tmp_path / "b.py").write_text("foreign")
+    digest = hashlib.sha256(b"own").hexdigest()
+    files = {name: {"sha256": digest, "size": 3} for name in ("a.py", "b.py", "c.py")}
+    code = CodeIdentity.model_validate({"digest": "0" * 64, "files": files})
+    with pytest.raises(TrainerError) as caught:
+        contract.check_code(code, tmp_path)
+    assert caught.value.message == (
+        "the code in the container is not the run's snapshot: b.py, c.py"
+    )
+    only = CodeIdentity.model_validate({"digest": "0" * 64, "files": {"a.py": files["a.py"]}})
+    contract.check_code(only, tmp_path)
