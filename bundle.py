@@ -42,7 +42,7 @@ import click
 
 from container import atomic
 from container.process import CommandFailed
-from container.trouble import Trouble
+from container.trouble import Trouble, fault_of
 from manifests.schema import RunFiles
 from manifests.surroundings import TOOL_VERSION, Surroundings, look_around
 from manifests.terminal import Drawn, table
@@ -160,22 +160,39 @@ def submit(
     plan = plan_submit(config, world, group=group, read_only=dry_run)
     for warning in plan.warnings:
         note(f"warning: {warning}")
+    told: Dict[str, Any] = {
+        "run": str(plan.files.root),
+        "identity": plan.manifest.identity_digest,
+    }
     if dry_run:
-        click.echo(plan.script, nl=False)
+        if json_wanted:
+            as_json({**told, "script": plan.script})
+        else:
+            click.echo(plan.script, nl=False)
         return
-    files = write_run(plan)
-    if script_name is not None:
-        atomic.write_bytes(script_name, plan.script.encode("utf-8"))
+    if script_name is None:
+        files = write_run(plan)
+    else:
+        # The script gets its name only if the run is there, and the run is there only if the
+        # script can be written.
+        with atomic.replacing(script_name) as stream:
+            stream.write(plan.script.encode("utf-8"))
+            files = write_run(plan)
     remember_out(world.cache, files.root.parent)
     job = start_run(files, world)
-    if json_wanted and not wait:
-        as_json({"run": str(files.root), "job": job.id, "identity": plan.manifest.identity_digest})
-        return
-    say(f"run  {files.root}")
-    say(f"job  {job.id} on {job.host}")
+    told["job"] = job.id
+    if not json_wanted:
+        say(f"run  {files.root}")
+        say(f"job  {job.id} on {job.host}")
     if wait:
-        sys.exit(wait_for(files, world))
-    say(f"-> python bundle.py logs -f {files.root}")
+        code = wait_for(files, world, to_stderr=json_wanted)
+        if json_wanted:
+            as_json({**told, "exit_code": code})
+        sys.exit(code)
+    if json_wanted:
+        as_json(told)
+    else:
+        say(f"-> python bundle.py logs -f {files.root}")
 
 
 def wait_for(files: RunFiles, world: Surroundings, *, to_stderr: bool = False) -> int:
@@ -275,6 +292,9 @@ def cancel(run: Path) -> None:
 @MOVED
 @MIRROR
 @click.option("--site", help="Run at this site instead of the one recorded.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder for the new run (default: beside RUN)."
+)
 @DRY
 @JSON
 def rerun(
@@ -282,6 +302,7 @@ def rerun(
     moved: Tuple[str, ...],
     mirror: Optional[str],
     site: Optional[str],
+    out: Optional[Path],
     dry_run: bool,
     json_wanted: bool,
 ) -> None:
@@ -296,7 +317,13 @@ def rerun(
     world = around()
     try:
         plan = plan_rerun(
-            run, world, moved=parse_moved(moved), site_name=site, mirror=mirror, read_only=dry_run
+            run,
+            world,
+            moved=parse_moved(moved),
+            out=out,
+            site_name=site,
+            mirror=mirror,
+            read_only=dry_run,
         )
     except CannotRun as error:
         print_comparison(cannot_run(run, error), json_wanted)
@@ -412,6 +439,8 @@ def main(arguments: Optional[List[str]] = None) -> None:
     except OSError as error:
         name = f"{error.filename}: " if error.filename else ""
         give_up(Trouble(f"{name}{error.strerror}", "see to the file system, then try again"))
+    except Exception as error:
+        give_up(fault_of(error))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+import traceback
 from typing import Iterable, List
 
 
@@ -23,3 +25,18 @@ class Trouble(Exception):
         if self.next_step:
             lines.append(f"-> {self.next_step}")
         return "\n".join(lines)
+
+
+def fault_of(error: Exception) -> Trouble:
+    """A fault of bundle itself as Trouble, its traceback kept in a file for whoever mends it.
+
+    It ends with 2 like other trouble: 1 means that bits diverged and nothing else.
+    """
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="bundle-fault-", suffix=".txt", delete=False
+    ) as stream:
+        traceback.print_exception(type(error), error, error.__traceback__, file=stream)
+    return Trouble(
+        f"a fault of bundle itself: {type(error).__name__}: {error}",
+        f"please report it with {stream.name}",
+    )

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Callable, Iterator, List
 
 from container import atomic
+from container.digest import sha256_of_file
 from container.trouble import Trouble
 from jobtemplates import local
 from manifests.job import Job, read_job
 from manifests.records import read_failure, read_manifest
 from manifests.run_state import left_exit_code
-from manifests.rundir import create_run
+from manifests.rundir import create_run, run_name
 from manifests.schema import Manifest, RunFiles
 from manifests.surroundings import Surroundings
 
@@ -43,9 +47,20 @@ def write_run(plan: Plan) -> RunFiles:
         files.results.mkdir()
         atomic.write_bytes(files.job_script, plan.script.encode("utf-8"))
         files.job_script.chmod(0o755)
-        atomic.write_json(files.manifest, plan.manifest.model_dump(mode="json"))
+        companions = {path.name: sha256_of_file(path) for path in (files.config, files.job_script)}
+        manifest = plan.manifest.model_copy(update={"companions": companions})
+        atomic.write_json(files.manifest, manifest.model_dump(mode="json"))
 
     return create_run(plan.files.root.parent, plan.files.root.name, fill)
+
+
+def new_run(out: Path, jobname: str, now: datetime, identity_digest: str) -> RunFiles:
+    """The file names of a run that is not there yet: the second after, where the name is taken."""
+    while True:
+        files = RunFiles(out / run_name(jobname, now, identity_digest))
+        if not os.path.lexists(files.root):
+            return files
+        now += timedelta(seconds=1)
 
 
 def start_run(files: RunFiles, around: Surroundings) -> Job:
@@ -122,5 +137,11 @@ def explain_failure(files: RunFiles) -> str:
         step = "" if failure.step is None else f", step {failure.step}"
         return f"rank {failure.rank}{step}: {failure.message}\n-> {failure.next_step}"
     log = log_of(files, "stderr")
-    tail = log.read_text(errors="replace").splitlines()[-20:] if log.exists() else []
-    return "\n".join(["the job failed; the end of its standard error:", *tail, f"-> see {log}"])
+    tail = log.read_text(errors="replace").splitlines()[-20:] if log.is_file() else []
+    code = left_exit_code(files) or 0
+    lines = ["the job failed; the end of its standard error:", *tail]
+    if code > 128 and code - 128 in {number.value for number in signal.Signals}:
+        name = signal.Signals(code - 128).name
+        why = " (often: no memory was left)" if name == "SIGKILL" else ""
+        lines = [f"the job failed: a rank was ended by {name}{why}", *tail]
+    return "\n".join([*lines, f"-> see {files.logs}"])

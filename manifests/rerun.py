@@ -17,10 +17,10 @@ from manifests import comparison, schema
 from manifests.compare import compare
 from manifests.comparison import Comparison
 from manifests.image_source import find_image_of_run, image_of_run
-from manifests.launch import Plan
+from manifests.launch import Plan, job_is_alive, new_run
 from manifests.records import read_manifest
 from manifests.run_record import load_record
-from manifests.rundir import find_run, run_name
+from manifests.rundir import find_run, refuse_unwritable
 from manifests.submit import host_of, image_mpi, refuse_processor
 from manifests.surroundings import TOOL_VERSION, Surroundings
 from manifests.verify import before_problems, verify_run
@@ -35,11 +35,14 @@ def plan_rerun(
     around: Surroundings,
     *,
     moved: Dict[str, str],
+    out: Optional[Path] = None,
     site_name: Optional[str] = None,
     mirror: Optional[str] = None,
     read_only: bool = False,
 ) -> Plan:
-    """Old run -> Plan with the same identity. Nothing of the working tree enters it.
+    """Old run -> Plan with the same identity, in ``out`` (beside the old one by default).
+
+    Nothing of the working tree enters it.
 
     Raises CannotRun with all that differs from the manifest (a byte of the snapshot, a pixel of
     an image, another image file), Trouble for what is wrong with this host.
@@ -54,24 +57,29 @@ def plan_rerun(
         progress=around.progress,
     )  # fmt: skip
     if not old.done.exists():
-        problems.append(f"{old.root}: did not end well (no DONE), there is nothing to compare with")
+        problems.append(f"{old.root}: {unfinished(old, around)}: there is nothing to compare with")
     if problems:
         raise CannotRun(problems, "restore what was altered; for data that moved: --data OLD=NEW")
+    out = (out or old.root.parent).resolve()
+    refuse_unwritable(out)
     refuse_processor(manifest.promises, around)
     site = load_site(
         site_name or manifest.circumstance.placement.site, profile_folders(around.environ)
     )
     mpi = find_host_mpi(site.mpirun)
     runtime = find_runtime(around.project, around.environ)
-    image = image_of_run(manifest, around, mirror=mirror, may_build=not read_only)
+    try:
+        image = image_of_run(manifest, around, mirror=mirror, may_build=not read_only)
+    except Trouble as error:
+        raise CannotRun(error.problems, error.next_step) from error
     again = manifest.model_copy(
         update={
             "kind": "rerun",
-            "circumstance": circumstance_again(manifest, old, image, roots, site.name, around),
+            "circumstance": circumstance_again(manifest, old, image, roots, out, site.name, around),
         }
     )
-    name = run_name(again.circumstance.placement.jobname, around.now(), manifest.identity_digest)
-    files = schema.RunFiles(old.root.parent / name)
+    jobname = again.circumstance.placement.jobname
+    files = new_run(out, jobname, around.now(), manifest.identity_digest)
 
     def fill(target: schema.RunFiles) -> None:
         shutil.copyfile(old.config, target.config)
@@ -90,6 +98,11 @@ def plan_rerun(
             *script_warnings(again, site),
         ],
     )
+
+
+def unfinished(files: schema.RunFiles, around: Surroundings) -> str:
+    alive = job_is_alive(files, around.host)
+    return "is still running" if alive else "did not end well (no DONE)"
 
 
 def data_roots(manifest: schema.Manifest, moved: Dict[str, str]) -> Dict[str, Path]:
@@ -122,6 +135,7 @@ def circumstance_again(
     old: schema.RunFiles,
     image: Path,
     roots: Dict[str, Path],
+    out: Path,
     site: str,
     around: Surroundings,
 ) -> schema.Circumstance:
@@ -131,7 +145,7 @@ def circumstance_again(
             "image": str(image),
             "train_root": str(roots["train"]),
             "val_root": str(roots["val"]),
-            "out": str(old.root.parent),
+            "out": str(out),
         }
     )
     return before.model_copy(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import List, Optional, Tuple
 
 from container import atomic
-from container.image import Image, find_image, image_digest
+from container.image import Image, altered_trouble, fault_of, recorded_image
 from container.recipe import Recipe, load_recipe
 from container.runtime import Runtime, find_runtime
 from container.trouble import Trouble
@@ -21,8 +21,8 @@ from manifests.config import RunConfig, loading, observing, placement, training
 from manifests.config_file import read_config
 from manifests.datasets.inputs import Fingerprints, Lists, read_images, read_lists
 from manifests.determinism import determinism_for, promises_for
-from manifests.launch import Plan
-from manifests.rundir import refuse_unwritable, run_name
+from manifests.launch import Plan, new_run
+from manifests.rundir import refuse_unwritable
 from manifests.snapshot import Snapshot, copy_snapshot, take_snapshot
 from manifests.surroundings import TOOL_VERSION, Surroundings
 
@@ -71,8 +71,7 @@ def plan_submit(
         promises=promises_for(config.stack),
         recipe=schema.Recipe(stack=recipe.stack, files=dict(recipe.files)),
     )
-    name = run_name(config.jobname, around.now(), manifest.identity_digest)
-    files = schema.RunFiles(config.out / name)
+    files = new_run(config.out, config.jobname, around.now(), manifest.identity_digest)
 
     def fill(target: schema.RunFiles) -> None:
         atomic.write_bytes(target.config, config_path.read_bytes())
@@ -135,16 +134,15 @@ def refuse_processor(promises: schema.Promises, around: Surroundings) -> None:
 
 def built_image(recipe: Recipe, around: Surroundings) -> Image:
     """The image built from this recipe. Raises Trouble when there is none or it was altered."""
-    build = f"python bundle.py build --stack {recipe.stack}"
-    image = find_image(recipe, around.cache)
+    image = recorded_image(recipe, around.cache)
     if image is None:
-        raise Trouble(f"the image of stack {recipe.stack} is not built yet", f"run: {build}")
-    found = image_digest(image.path)
-    if found != image.sha256:
         raise Trouble(
-            f"the image {image.path} was altered: sha256 expected {image.sha256}, found {found}",
-            f"remove it and build it again: {build}",
+            f"the image of stack {recipe.stack} is not built yet",
+            f"run: python bundle.py build --stack {recipe.stack}",
         )
+    fault = fault_of(image)
+    if fault is not None:
+        raise altered_trouble(image, fault)
     return image
 
 

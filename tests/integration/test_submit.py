@@ -102,6 +102,30 @@ def test_another_seed_gives_other_bits_and_is_the_suspect(bench: Bench) -> None:
     assert "training.seed: 1 | 2" in done.stdout
 
 
+def test_json_while_waiting_is_json_alone(bench: Bench) -> None:
+    done = bench.bundle("submit", "--wait", "--json", bench.config())
+    told = json.loads(done.stdout)
+    assert sorted(told) == ["exit_code", "identity", "job", "run"]
+    assert told["exit_code"] == 0
+    assert "main/loss" in done.stderr
+    dry = json.loads(bench.bundle("submit", "--dry-run", "--json", bench.config()).stdout)
+    assert dry["script"].startswith("#!/bin/bash\n")
+
+
+def test_foreign_binds_of_the_caller_do_not_reach_the_run(
+    finished: tuple[Bench, Path], tmp_path: Path
+) -> None:
+    bench, run = finished
+    evil = tmp_path / "evil.py"
+    evil.write_text("raise SystemExit('foreign code ran')\n")
+    bench.environment["APPTAINER_BIND"] = f"{evil}:/bundle/code/trainer/loop.py"
+    try:
+        other = bench.submit(bench.config("bound"))
+    finally:
+        del bench.environment["APPTAINER_BIND"]
+    assert result_of(other)["digests"] == result_of(run)["digests"]
+
+
 # --- bad input ------------------------------------------------------------------------------
 
 
@@ -200,3 +224,14 @@ def test_a_disk_that_fills_while_saving_leaves_no_half_model(bench: Bench) -> No
     assert "No space left on device" in done.stderr
     assert "model.npz" not in done.stdout.replace("failure", "").split("{")[0]
     assert "DONE" not in done.stdout
+
+
+def test_a_script_name_that_cannot_be_written_leaves_no_run(bench: Bench) -> None:
+    config = bench.config()
+    before = sorted(bench.root.rglob("*"))
+    done = bench.bundle("submit", "--out", bench.root / "no" / "job.sh", config, code=2)
+    assert done.stderr.splitlines()[-2:] == [
+        f"bundle: {bench.root}/no/job.sh: there is no folder {bench.root}/no",
+        "-> make it, or name another",
+    ]
+    assert sorted(bench.root.rglob("*")) == before
