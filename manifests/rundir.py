@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import glob
 import os
 import re
 import shutil
@@ -50,9 +51,31 @@ def refuse_unwritable(out: Path) -> None:
         raise _unwritable(out, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
 
 
+def _partial_name(host: str, pid: int, name: str) -> str:
+    """``+`` is in no host name: node's leftovers are told from those of node-2."""
+    return f"{PARTIAL}{host}+{pid}-{name}"
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        pass  # somebody else's, or no process number: nothing to be removed
+    return True
+
+
 def _sweep(out: Path, host: str) -> None:
-    """Remove what killed processes of this host left; a living one holds the lock."""
-    for path in out.glob(f"{PARTIAL}{host}-*"):
+    """Remove what killed processes of this host left.
+
+    The number in the name tells whether its maker lives, also between its mkdir and its lock; the
+    lock tells it where process numbers do not, as in a container with the host's name.
+    """
+    for path in out.glob(f"{glob.escape(PARTIAL + host)}+*"):
+        pid = path.name[len(PARTIAL + host) + 1 :].partition("-")[0]
+        if not (pid.isascii() and pid.isdigit()) or _is_running(int(pid)):
+            continue
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         except OSError:
@@ -91,7 +114,7 @@ def create_run(
     """
     host = host or socket.gethostname()
     root = out / name
-    partial = out / f"{PARTIAL}{host}-{os.getpid()}-{name}"
+    partial = out / _partial_name(host, os.getpid(), name)
     taken = Trouble(f"{root}: exists already", "wait a second and submit again")
     try:
         with suppress(FileExistsError):  # a file: making the folder below says so

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -137,15 +138,46 @@ def test_leftovers_of_killed_processes_are_swept(tmp_path: Path) -> None:
     assert writer.stdout is not None
     with writer.stdout:
         writer.stdout.readline()
-        foreign = tmp_path / ".partial-another.host-1-x"
-        foreign.mkdir()
+        here = socket.gethostname()
+        foreign = [f".partial-another.host+{2**22 + 1}-x", f".partial-{here}-2+{2**22 + 1}-x"]
+        for name in foreign:
+            (tmp_path / name).mkdir()
         create_run(tmp_path, "first", fill)
-        assert len(list(tmp_path.iterdir())) == 3, "a living one is left alone"
+        assert len(list(tmp_path.iterdir())) == 4, "a living one is left alone"
         writer.kill()
         writer.wait()
     create_run(tmp_path, "second", fill)
     names = sorted(path.name for path in tmp_path.iterdir())
-    assert names == [foreign.name, "first", "second"]
+    assert names == sorted([*foreign, "first", "second"])
+
+
+MANY = """
+import sys
+from pathlib import Path
+from manifests.rundir import create_run
+def fill(files):
+    (files.root / "code").mkdir()
+    (files.root / "manifest.json").write_text("{}")
+for number in range(int(sys.argv[3])):
+    create_run(Path(sys.argv[1]), f"{sys.argv[2]}-{number}", fill)
+"""
+
+
+def test_processes_that_make_runs_at_once_leave_each_other_alone(tmp_path: Path) -> None:
+    count = 100
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", MANY, str(tmp_path), str(name), str(count)],
+            cwd=PROJECT, stderr=subprocess.PIPE,
+        )
+        for name in range(6)
+    ]  # fmt: skip
+    outcomes = [(process.communicate()[1], process.returncode) for process in processes]
+    assert outcomes == [(b"", 0)] * 6
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        f"{name}-{number}" for name in range(6) for number in range(count)
+    )
+    assert len(list(tmp_path.glob("*/manifest.json"))) == 6 * count
 
 
 def test_found_by_directory_and_by_manifest(
