@@ -13,7 +13,14 @@ from typing import Dict, Iterator, List, Mapping, Optional, Sequence
 from container.build_folder import build_folder, sole_builder
 from container.cache import Cache
 from container.check_pins import MISMATCH
-from container.image import Image, find_image, image_digest, published
+from container.image import (
+    Image,
+    fault_of,
+    find_image,
+    image_digest,
+    published,
+    recorded_image,
+)
 from container.layout import lay_out
 from container.lock import Lock, LockedFile
 from container.process import CommandFailed
@@ -69,6 +76,10 @@ def build_image(
             known = find_image(recipe, cache)
             if known is not None:
                 return known
+            old = recorded_image(recipe, cache)
+            fault = fault_of(old) if old else None
+            if fault is not None:
+                progress.stage(f"{fault}; building it again")
             with build_folder(cache, recipe) as folder:
                 store = Store(cache.store)
                 _fetch(lock.debian.files, store, deb_source, folder, progress, "Debian packages")

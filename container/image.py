@@ -12,6 +12,7 @@ from container.build_folder import name_of
 from container.cache import Cache
 from container.digest import sha256_of_file
 from container.recipe import Recipe
+from container.trouble import Trouble
 
 
 @dataclass(frozen=True)
@@ -36,20 +37,53 @@ def image_digest(path: Path) -> str:
     return sha256_of_file(path)
 
 
-def find_image(recipe: Recipe, cache: Cache) -> Optional[Image]:
-    """The recipe's image when it is in the cache and is what the build wrote, else None.
+def recorded_image(recipe: Recipe, cache: Cache) -> Optional[Image]:
+    """The recipe's image as the build recorded it, None when there is none.
 
-    An untouched file (size, time, inode as recorded) is not read again; any other is.
+    Its bytes are not looked at: see :func:`fault_of`.
     """
     path = image_path(recipe, cache)
     record = _read_record(_record_path(path))
     if record is None or not path.is_file():
         return None
-    if record["stamp"] != _stamp(path):
-        if image_digest(path) != record["sha256"]:
-            return None
-        record_image(path, record["sha256"])
     return _image(recipe, path, record["sha256"], fresh=False)
+
+
+def find_image(recipe: Recipe, cache: Cache, *, remember: bool = True) -> Optional[Image]:
+    """The recipe's image when it is in the cache and is what the build wrote, else None.
+
+    An untouched file (size, time, inode as recorded) is not read again; any other is. One that is
+    whole is recorded as it is now where ``remember``; nothing is written where not.
+    """
+    image = recorded_image(recipe, cache)
+    record = _read_record(_record_path(image_path(recipe, cache)))
+    if image is None or record is None or record["stamp"] == _stamp(image.path):
+        return image
+    if fault_of(image) is not None:
+        return None
+    if remember:
+        record_image(image.path, image.sha256)
+    return image
+
+
+def fault_of(image: Image) -> Optional[str]:
+    """None for a file that is what the build wrote, else a sentence with both digests.
+
+    The file is read whole.
+    """
+    return altered(image, image_digest(image.path))
+
+
+def altered(image: Image, found: str) -> Optional[str]:
+    """As :func:`fault_of`, for a file whose sha256 was ``found``."""
+    if found == image.sha256:
+        return None
+    return f"the image {image.path} was altered: sha256 expected {image.sha256}, found {found}"
+
+
+def altered_trouble(image: Image, fault: str) -> Trouble:
+    build = f"python bundle.py build --stack {image.stack}"
+    return Trouble(fault, f"remove it and build it again: {build}")
 
 
 def published(recipe: Recipe, cache: Cache, finished: Path) -> Image:

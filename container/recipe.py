@@ -80,7 +80,8 @@ def make_recipe(stack: str, files: Dict[str, str]) -> Recipe:
 def load_recipe(project_root: Path, stack: str) -> Recipe:
     """Read the recipe of a stack from the project's files.
 
-    Raises Trouble when the stack has no lock or a file cannot be read.
+    Raises Trouble when the stack has no lock, the lock is altered or malformed (an altered lock
+    would only look like an image that is not built yet), or a file cannot be read.
     """
     if not (project_root / lock_path(stack)).exists():
         known = sorted(path.stem for path in (project_root / "container/locks").glob("*.json"))
@@ -95,4 +96,6 @@ def load_recipe(project_root: Path, stack: str) -> Recipe:
             files[name] = (project_root / name).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise Trouble(f"{name}: cannot be read: {error}", "restore it from git") from error
-    return make_recipe(stack, files)
+    recipe = make_recipe(stack, files)
+    parse_lock(recipe.lock_text, lock_path(stack))
+    return recipe

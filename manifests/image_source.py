@@ -8,7 +8,7 @@ from typing import List, Optional
 
 from container import atomic
 from container.build import build_image
-from container.image import Image, find_image, image_digest
+from container.image import Image, altered, altered_trouble, find_image, image_digest
 from container.lock import lock_text
 from container.recipe import Recipe, load_recipe, lock_path, make_recipe
 from container.resolve import resolve
@@ -52,12 +52,9 @@ def copy_image(image: Image, output: Path) -> None:
         while block := source.read(1 << 20):
             sha256.update(block)
             target.write(block)
-        if sha256.hexdigest() != image.sha256:
-            raise Trouble(
-                f"the image {image.path} was altered: sha256 expected {image.sha256}, "
-                f"found {sha256.hexdigest()}",
-                "remove it and build it again: python bundle.py build",
-            )
+        fault = altered(image, sha256.hexdigest())
+        if fault is not None:
+            raise altered_trouble(image, fault)
     output.chmod(0o755)
 
 

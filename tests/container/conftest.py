@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import tarfile
 import threading
 from functools import partial
@@ -16,9 +17,10 @@ import pytest
 from container.build import build_image
 from container.cache import Cache, cache_root
 from container.digest import sha256_of_bytes
-from container.image import Image
-from container.lock import DebianFiles, Lock, LockedFile, PythonFile, PythonFiles
-from container.recipe import Recipe, load_recipe
+from container.image import Image, published
+from container.lock import DebianFiles, Lock, LockedFile, PythonFile, PythonFiles, lock_text
+from container.progress import Silent
+from container.recipe import Recipe, load_recipe, lock_path, needed_files
 from container.runtime import Runtime, find_runtime
 from container.sources import deb_source, wheel_source
 from container.stack import Probe
@@ -73,6 +75,47 @@ def small_lock(locked: Callable[..., LockedFile]) -> Lock:
         drop=["usr/share/doc"],
         probes=[Probe(name="Python", python="found = 1", expected="1")],
     )
+
+
+@pytest.fixture
+def tiny_project(tmp_path: Path, small_lock: Lock) -> Path:
+    """A project folder with one stack, ``tiny``: the small lock and the real build files."""
+    folder = tmp_path / "project"
+    for name in needed_files("cpu")[:-1]:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(PROJECT / name, folder / name)
+    lock = folder / lock_path("tiny")
+    lock.parent.mkdir(parents=True)
+    lock.write_text(lock_text(small_lock), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def tiny(tiny_project: Path) -> Recipe:
+    return load_recipe(tiny_project, "tiny")
+
+
+@pytest.fixture
+def tiny_image(tiny: Recipe, tmp_path: Path) -> Image:
+    """A file in a cache of the test's own that stands for a finished image of the tiny recipe."""
+    finished = tmp_path / "image.sif"
+    finished.write_bytes(b"an image")
+    return published(tiny, Cache(tmp_path / "cache"), finished)
+
+
+class Lines(Silent):
+    """A Progress that keeps the stages."""
+
+    def __init__(self) -> None:
+        self.stages: List[str] = []
+
+    def stage(self, text: str) -> None:
+        self.stages.append(text)
+
+
+@pytest.fixture
+def lines() -> Lines:
+    return Lines()
 
 
 class _Quiet(SimpleHTTPRequestHandler):

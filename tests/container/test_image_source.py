@@ -1,0 +1,144 @@
+"""What the flows say of images: altered, not built, built again. No image is built here."""
+
+import json
+import os
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, List
+
+import pytest
+
+from container.build import build_image
+from container.cache import Cache
+from container.digest import canonical_json, sha256_of_bytes
+from container.image import Image
+from container.recipe import Recipe, load_recipe, lock_path
+from container.runtime import Runtime
+from container.trouble import Trouble
+from manifests.image_source import copy_image
+from manifests.submit import built_image
+from manifests.surroundings import Surroundings
+
+
+@pytest.fixture
+def around(tiny_project: Path, tmp_path: Path, lines: Any) -> Surroundings:
+    return Surroundings(
+        project=tiny_project,
+        cache=Cache(tmp_path / "cache"),
+        environ={"PATH": os.defpath},
+        now=lambda: datetime(2026, 1, 31, tzinfo=timezone.utc),
+        host="here",
+        user="me",
+        as_root=False,
+        cpu_features=frozenset(),
+        progress=lines,
+    )
+
+
+def everything(folder: Path) -> List[Any]:
+    """Each path below ``folder`` with its bytes."""
+    found = sorted(folder.rglob("*"))
+    return [(path, path.read_bytes() if path.is_file() else None) for path in found]
+
+
+def alter(image: Image, *, keep_time: bool) -> str:
+    """Change one byte; returns what is said of the image then."""
+    before = image.path.stat()
+    image.path.write_bytes(b"an imagE")
+    moved = 0 if keep_time else 1_000_000_000
+    os.utime(image.path, ns=(before.st_atime_ns, before.st_mtime_ns + moved))
+    return (
+        f"the image {image.path} was altered: sha256 expected {sha256_of_bytes(b'an image')}, "
+        f"found {sha256_of_bytes(b'an imagE')}"
+    )
+
+
+REMEDY = "remove it and build it again: python bundle.py build --stack tiny"
+
+
+@pytest.mark.parametrize("keep_time", [True, False])
+def test_submit_says_that_an_image_was_altered(
+    tiny: Recipe, tiny_image: Image, around: Surroundings, keep_time: bool
+) -> None:
+    fault = alter(tiny_image, keep_time=keep_time)
+    before = everything(around.cache.root)
+    with pytest.raises(Trouble) as caught:
+        built_image(tiny, around)
+    assert str(caught.value) == f"{fault}\n-> {REMEDY}"
+    assert everything(around.cache.root) == before
+
+
+def test_submit_uses_a_touched_image_and_writes_nothing(
+    tiny: Recipe, tiny_image: Image, around: Surroundings
+) -> None:
+    os.utime(tiny_image.path, ns=(1, 1))
+    before = everything(around.cache.root)
+    assert built_image(tiny, around).sha256 == tiny_image.sha256
+    assert everything(around.cache.root) == before
+
+
+def test_submit_says_that_there_is_no_image(tiny: Recipe, around: Surroundings) -> None:
+    with pytest.raises(Trouble) as caught:
+        built_image(tiny, around)
+    assert str(caught.value) == (
+        "the image of stack tiny is not built yet\n-> run: python bundle.py build --stack tiny"
+    )
+
+
+@pytest.mark.parametrize("keep_time", [True, False])
+def test_an_altered_image_is_not_copied(tiny_image: Image, tmp_path: Path, keep_time: bool) -> None:
+    fault = alter(tiny_image, keep_time=keep_time)
+    with pytest.raises(Trouble) as caught:
+        copy_image(tiny_image, tmp_path / "copy.sif")
+    assert str(caught.value) == f"{fault}\n-> {REMEDY}"
+    assert not (tmp_path / "copy.sif").exists()
+
+
+class Nothing:
+    """A source that has no file."""
+
+    def fetch(self, files: Any, folder: Path, arrived: Any) -> None:
+        raise Trouble("nothing is served", "serve it")
+
+
+def test_build_says_that_it_builds_over_an_altered_image(
+    tiny: Recipe, tiny_image: Image, around: Surroundings, lines: Any
+) -> None:
+    fault = alter(tiny_image, keep_time=False)
+    with pytest.raises(Trouble, match="nothing is served"):
+        build_image(
+            tiny,
+            around.cache,
+            runtime=Runtime(Path("/nowhere"), "", ""),
+            deb_source=Nothing(),
+            wheel_source=Nothing(),
+            progress=lines,
+        )
+    assert lines.stages[0] == f"{fault}; building it again"
+
+
+LOCK_REMEDY = "restore it from version control, or write it anew with `bundle.py lock`"
+
+
+def test_a_broken_lock_is_reported_as_such(tiny_project: Path) -> None:
+    (tiny_project / lock_path("tiny")).write_text("{\n")
+    with pytest.raises(Trouble) as caught:
+        load_recipe(tiny_project, "tiny")
+    assert str(caught.value) == (
+        "container/locks/tiny.json: is not JSON: Expecting property name enclosed in double "
+        f"quotes: line 2 column 1 (char 2)\n-> {LOCK_REMEDY}"
+    )
+
+
+def test_an_altered_lock_is_reported_as_such(tiny_project: Path) -> None:
+    lock = tiny_project / lock_path("tiny")
+    content = json.loads(lock.read_text())
+    content["timestamp"] += 1
+    lock.write_text(json.dumps(content))
+    claimed = content.pop("digest")
+    with pytest.raises(Trouble) as caught:
+        load_recipe(tiny_project, "tiny")
+    assert str(caught.value) == (
+        "container/locks/tiny.json: was altered since it was written: its digest says "
+        f"{claimed}, its content has {sha256_of_bytes(canonical_json(content))}\n-> {LOCK_REMEDY}"
+    )
