@@ -37,15 +37,18 @@ def compare(a: RunRecord, b: RunRecord) -> Comparison:
     """Say whether two runs gave the same bits, and where they parted.
 
     A difference in the bits is ``diverged``, or ``inconclusive`` where a run was made outside of
-    the conditions under which its manifest promises them. Without a difference the runs are
-    ``identical`` if both ended and left result and trail, else ``inconclusive``.
+    the conditions under which its manifest promises them, or its files were altered afterwards.
+    Without a difference the runs are ``identical`` if both ended and left result and trail, else
+    ``inconclusive``.
     """
     finding = trail_difference(a.trail, b.trail) if a.trail and b.trail else None
     differences = _trail_evidence(a, b, finding) + _result_evidence(a, b)
     gaps = _gaps(a) + _gaps(b)
     outside = _outside_promises(a) + _outside_promises(b)
-    if differences:
-        verdict: Verdict = "inconclusive" if outside else "diverged"
+    if a.altered or b.altered:
+        verdict: Verdict = "inconclusive"
+    elif differences:
+        verdict = "inconclusive" if outside else "diverged"
     else:
         verdict = "inconclusive" if gaps else "identical"
     return Comparison(
@@ -168,7 +171,7 @@ def _agreement(
 
 def _gaps(record: RunRecord) -> List[str]:
     gaps = [f"{record.path}: {text}" for text in _missing(record)]
-    return gaps + list(record.faults)
+    return [*gaps, *record.faults, *record.altered]
 
 
 def _missing(record: RunRecord) -> List[str]:
@@ -177,7 +180,7 @@ def _missing(record: RunRecord) -> List[str]:
         missing.append("the run is not complete (no DONE)")
     if record.result is None:
         missing.append("there is no result.json")
-    if not record.trail:
+    if not record.trail and not record.altered:
         missing.append("there is no whole trail")
     return missing
 

@@ -15,13 +15,15 @@ from manifests.records import (
     trail_digest,
 )
 from manifests.schema import Manifest, Result, RunFiles, TrailRecord
+from manifests.verify import altered_trail, identity_problems, outcome_problems
 
 
 @dataclass(frozen=True)
 class RunRecord:
     """``trail`` holds the records of each rank; None where it is missing or damaged.
 
-    ``faults`` are sentences on why the records cannot be relied on.
+    ``faults`` are sentences on what is missing or cannot be read; ``altered`` on files that are
+    not those which the run left, so that nothing can be concluded from them.
     """
 
     path: str
@@ -30,23 +32,32 @@ class RunRecord:
     trail: Optional[List[List[TrailRecord]]] = None
     done: bool = False
     faults: List[str] = field(default_factory=list)
+    altered: List[str] = field(default_factory=list)
 
 
 def load_record(files: RunFiles, warn: Warn = ignore) -> RunRecord:
-    """Read a run. Raises Trouble for an unreadable manifest or result, not for a missing trail."""
+    """Read a run and hold what it left against its own digests.
+
+    An altered trail takes no part in a comparison. Raises Trouble for an unreadable manifest or
+    result, not for a missing trail.
+    """
     manifest = read_manifest(files, warn)
     result = read_result(files, warn) if files.result.exists() else None
     ranks = manifest.identity.world.ranks
     faults: List[str] = []
+    altered = list(identity_problems(files))
     trail = None
     try:
         trail = read_trail(files, ranks)
     except Trouble as trouble:
         faults += trouble.problems[:5]
-    if trail is not None and result and trail_digest(files, ranks) != result.digests.trail:
-        faults.append(f"{files.trail}: is not the trail that result.json speaks of")
-    if result and result.identity_digest != manifest.identity_digest:
-        faults.append(f"{files.result}: belongs to another manifest")
+    if result is not None:
+        altered += outcome_problems(files, manifest, result)
+        if trail is not None:
+            found = trail_digest(files, ranks)
+            if found != result.digests.trail:
+                trail = None
+                altered.append(altered_trail(found, result))
     return RunRecord(
         path=str(files.root),
         manifest=manifest,
@@ -54,4 +65,5 @@ def load_record(files: RunFiles, warn: Warn = ignore) -> RunRecord:
         trail=trail,
         done=files.done.exists(),
         faults=faults,
+        altered=[f"{files.root}/{problem}" for problem in altered],
     )

@@ -134,6 +134,16 @@ def result_problems(files: RunFiles, manifest: Manifest) -> List[str]:
         result = read_result(files)
     except Trouble as trouble:
         return [*problems, *trouble.problems]
+    return [
+        *problems,
+        *outcome_problems(files, manifest, result),
+        *_trail_problems(files, manifest.identity.world.ranks, result),
+    ]
+
+
+def outcome_problems(files: RunFiles, manifest: Manifest, result: Result) -> List[str]:
+    """What does not fit together of result, manifest and model; the trail aside."""
+    problems = []
     digests = result.digests
     if result.identity_digest != manifest.identity_digest:
         problems.append(
@@ -146,15 +156,18 @@ def result_problems(files: RunFiles, manifest: Manifest) -> List[str]:
             f"result.json: digests.tensors have the digest {tensors}, "
             f"digests.parameters says {digests.parameters}"
         )
-    problems += _file_problems(files.model, "results/model.npz", digests.model)
-    return problems + _trail_problems(files, manifest.identity.world.ranks, result)
+    return problems + _file_problems(files.model, "results/model.npz", digests.model)
+
+
+def altered_trail(found: str, result: Result) -> str:
+    return f"results/trail: was altered: sha256 {found}, expected {result.digests.trail}"
 
 
 def _trail_problems(files: RunFiles, ranks: int, result: Result) -> List[str]:
     try:
         found = trail_digest(files, ranks)
         if found != result.digests.trail:
-            return [f"results/trail: was altered: sha256 {found}, expected {result.digests.trail}"]
+            return [altered_trail(found, result)]
         trail = read_trail(files, ranks)
     except Trouble as trouble:
         return trouble.problems
