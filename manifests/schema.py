@@ -281,6 +281,9 @@ class Recipe(_Record):
 
 
 class Manifest(_Record):
+    """``companions`` maps the files written beside the manifest (``config.yaml``, ``job.sh``) to
+    their sha256; they decide no bit, but nobody is to take an edited one for the original."""
+
     version: str = SCHEMA_VERSION
     kind: Literal["run", "rerun", "replicate"] = "run"
     identity_digest: str
@@ -288,6 +291,7 @@ class Manifest(_Record):
     circumstance: Circumstance
     promises: Promises
     recipe: Recipe
+    companions: Dict[str, str] = Field(default_factory=dict)
 
 
 # --- result: what came out ------------------------------------------------------------------
@@ -320,12 +324,16 @@ class ResultDigests(_Record):
 
 
 class Result(_Record):
+    """``log`` is the sha256 of ``results/log.jsonl``. It is none of ``digests``: the log holds
+    times, which differ between equal runs."""
+
     version: str = SCHEMA_VERSION
     kind: Literal["result"] = "result"
     identity_digest: str
     steps: int
     digests: ResultDigests
     metrics: Dict[str, float]  # last row of the log
+    log: Optional[str] = None
     observed: Observed
 
 

@@ -161,6 +161,8 @@ def copy_snapshot(snapshot: Snapshot, target: Path) -> None:
 
 def snapshot_problems(code_dir: Path, identity: CodeIdentity) -> List[str]:
     """Every missing, altered and extra file of a run's ``code/``, each ``code/path: what``."""
+    if code_dir.is_symlink():
+        return [f"code: is a link to {code_dir.readlink()}, expected the folder itself"]
     problems = []
     for name, expected in sorted(identity.files.items()):
         path = code_dir / name

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Callable, List, Optional
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional
 
 from container.digest import sha256_of_file
 from container.progress import Progress
+from container.recipe import Recipe, lock_path
 from container.trouble import Trouble
 from manifests.datasets.table import table_problems
+from manifests.job import read_job
 from manifests.records import read_manifest, read_object, read_result, read_trail, trail_digest
 from manifests.schema import (
     ImageIdentity,
@@ -48,9 +51,55 @@ def identity_problems(files: RunFiles) -> List[str]:
     return [f"manifest.json: identity has the digest {found}, identity_digest says {expected}"]
 
 
+def recipe_problems(manifest: Manifest) -> List[str]:
+    """Whether the texts that build the image again are those of the identity."""
+    image, kept = manifest.identity.image, manifest.recipe
+    problems = []
+    if kept.stack != image.stack:
+        problems.append(
+            f"manifest.json: recipe.stack is {kept.stack}, identity.image.stack is {image.stack}"
+        )
+    recipe = Recipe(kept.stack, kept.files)
+    if recipe.sha256 != image.recipe_sha256:
+        problems.append(
+            f"manifest.json: recipe was altered: it has the digest {recipe.sha256}, "
+            f"identity.image.recipe_sha256 says {image.recipe_sha256}"
+        )
+    lock = lock_path(kept.stack)
+    if lock not in kept.files:
+        problems.append(f"manifest.json: recipe.files lacks {lock}")
+    elif recipe.lock_sha256 != image.lock_sha256:
+        problems.append(
+            f"manifest.json: recipe: {lock} has the sha256 {recipe.lock_sha256}, "
+            f"identity.image.lock_sha256 says {image.lock_sha256}"
+        )
+    return problems
+
+
+def companion_problems(files: RunFiles, manifest: Manifest) -> List[str]:
+    """Mismatches of the files written beside the manifest: the config and the job script."""
+    return [
+        problem
+        for name, expected in sorted(manifest.companions.items())
+        for problem in _file_problems(files.root / name, name, expected)
+    ]
+
+
+def _extra_problems(folder: Path, shown: str, expected: Iterable[Path]) -> List[str]:
+    wanted = {path.name for path in expected}
+    try:
+        names = sorted(path.name for path in folder.iterdir())
+    except OSError:
+        return []  # that the files of it are missing is said for each
+    return [f"{shown}/{name}: is no file of this run" for name in names if name not in wanted]
+
+
 def input_problems(files: RunFiles, manifest: Manifest) -> List[str]:
-    """Mismatches of ``inputs/``: tables, mean image, initial model."""
+    """Mismatches of ``inputs/``: tables, mean image, initial model, and what else is there."""
     data = manifest.identity.data
+    expected = [files.train_table, files.val_table, files.mean]
+    if data.initmodel:
+        expected.append(files.initmodel)
     return [
         *_file_problems(files.train_table, "inputs/train.tsv", data.train.sha256),
         *_file_problems(files.val_table, "inputs/val.tsv", data.val.sha256),
@@ -60,6 +109,7 @@ def input_problems(files: RunFiles, manifest: Manifest) -> List[str]:
             if data.initmodel
             else []
         ),
+        *_extra_problems(files.inputs, "inputs", expected),
     ]
 
 
@@ -103,6 +153,7 @@ def before_problems(
     """
     return [
         *identity_problems(files),
+        *recipe_problems(manifest),
         *snapshot_problems(files.code, manifest.identity.code),
         *input_problems(files, manifest),
         *data_problems(
@@ -128,8 +179,8 @@ def image_problems(image: ImageIdentity, path: Optional[Path], progress: Progres
 
 
 def result_problems(files: RunFiles, manifest: Manifest) -> List[str]:
-    """Mismatches between result, trail, model and DONE."""
-    problems = [] if files.done.exists() else ["DONE: is missing, the run is not complete"]
+    """Mismatches between result, trail, model, log, job, exit code and DONE."""
+    problems = _ending_problems(files)
     try:
         result = read_result(files)
     except Trouble as trouble:
@@ -137,12 +188,57 @@ def result_problems(files: RunFiles, manifest: Manifest) -> List[str]:
     return [
         *problems,
         *outcome_problems(files, manifest, result),
+        *log_problems(files, result),
         *_trail_problems(files, manifest.identity.world.ranks, result),
     ]
 
 
+def _ending_problems(files: RunFiles) -> List[str]:
+    """What the job left of itself: DONE with exit code 0, and a ``job.json`` that can be read."""
+    problems: List[str] = []
+    try:
+        read_job(files)
+    except Trouble as trouble:
+        problems += trouble.problems
+    if not files.done.exists():
+        return [*problems, "DONE: is missing, the run is not complete"]
+    try:
+        text = files.exit_code.read_text(encoding="ascii", errors="replace").strip()
+    except OSError as error:
+        return [*problems, f"exit_code: cannot be read: {error.strerror}"]
+    if text != "0":
+        problems.append(f"exit_code: is {text[:20]!r}, expected 0 where DONE is")
+    return problems
+
+
+def _numbers(row: Mapping[str, Any]) -> Dict[str, str]:
+    """Texts instead of numbers: NaN then equals NaN."""
+    return {name: repr(float(value)) for name, value in row.items()}
+
+
+def log_problems(files: RunFiles, result: Result) -> List[str]:
+    """Whether the log is the one that was written, and the metrics are its last row."""
+    if result.log is not None:
+        altered = _file_problems(files.log, "results/log.jsonl", result.log)
+        if altered:
+            return altered
+    try:
+        row = _numbers(json.loads(files.log.read_bytes().splitlines()[-1]))
+    except OSError as error:
+        return [f"results/log.jsonl: cannot be read: {error.strerror}"]
+    except (ValueError, TypeError, AttributeError, IndexError, RecursionError):
+        return ["results/log.jsonl: its last line is no row of a log"]
+    metrics = _numbers(result.metrics)
+    return [
+        f"result.json: metrics.{name} is {metrics.get(name, 'absent')}, "
+        f"the last row of results/log.jsonl has {row.get(name, 'absent')}"
+        for name in sorted({*metrics, *row})
+        if metrics.get(name) != row.get(name)
+    ]
+
+
 def outcome_problems(files: RunFiles, manifest: Manifest, result: Result) -> List[str]:
-    """What does not fit together of result, manifest and model; the trail aside."""
+    """What does not fit together of result, manifest and model; trail and log aside."""
     problems = []
     digests = result.digests
     if result.identity_digest != manifest.identity_digest:
@@ -171,7 +267,9 @@ def _trail_problems(files: RunFiles, ranks: int, result: Result) -> List[str]:
         trail = read_trail(files, ranks)
     except Trouble as trouble:
         return trouble.problems
-    problems = []
+    problems = _extra_problems(
+        files.trail, "results/trail", [files.trail_of(rank) for rank in range(ranks)]
+    )
     for rank, records in enumerate(trail):
         last = records[-1].step if records else 0
         if last != result.steps:
@@ -203,8 +301,10 @@ def verify_run(
     paths = manifest.circumstance.paths
     problems = [
         *identity_problems(files),
+        *recipe_problems(manifest),
         *snapshot_problems(files.code, manifest.identity.code),
         *input_problems(files, manifest),
+        *companion_problems(files, manifest),
     ]
     image = manifest.identity.image
     problems += image_problems(image, image_path(image), progress)

@@ -69,6 +69,7 @@ def make_result(
     tensors: Mapping[str, str],
     trail: str,
     model: bytes,
+    log: bytes,
     metrics: Mapping[str, float],
     seen: Observed,
 ) -> Result:
@@ -82,5 +83,6 @@ def make_result(
             model=hashlib.sha256(model).hexdigest(),
         ),
         metrics=dict(metrics),
+        log=hashlib.sha256(log).hexdigest(),
         observed=seen,
     )

@@ -75,7 +75,10 @@ def train_and_save(
         packed = model_bytes(model)
         write_whole(files.model, packed)
         seen = observed(manifest, started, time.time(), ranks)
-        result = make_result(manifest, order.steps, tensors, trail_sha256, packed, metrics, seen)
+        log = files.log.read_bytes()  # rank 0 wrote it: no network file system shows it an old one
+        result = make_result(
+            manifest, order.steps, tensors, trail_sha256, packed, log, metrics, seen
+        )
         write_whole(files.result, json_bytes(result.model_dump(mode="json")))
     # Nobody leaves before the result is there: a rank that ends early may not be waited for.
     everyone.gather(None)

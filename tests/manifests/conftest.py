@@ -12,11 +12,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from container.recipe import Recipe
 from manifests import schema
+from manifests.job import Job
 from manifests.records import trail_digest
 from manifests.snapshot import copy_snapshot, take_snapshot
 
 CREATED = "2026-01-31T23:59:58Z"
+RECIPE = Recipe(
+    "cpu", {"Singularity.def": "Bootstrap: localimage\n", "container/locks/cpu.json": "{}\n"}
+)
+METRICS = {"main/loss": 0.5, "validation/main/accuracy": 0.9, "elapsed_time": 1.5}
+LOG = (json.dumps({"main/loss": 2.0}) + "\n" + json.dumps(METRICS) + "\n").encode()
 
 
 def sha(data: bytes) -> str:
@@ -113,7 +120,8 @@ def make_manifest(
         ),
         code=code or schema.CodeIdentity(digest=digest, files=files),
         image=schema.ImageIdentity(
-            stack="cpu", sha256=sha(b"image"), size=5, lock_sha256="5" * 64, recipe_sha256="6" * 64
+            stack="cpu", sha256=sha(b"image"), size=5, lock_sha256=RECIPE.lock_sha256,
+            recipe_sha256=RECIPE.sha256,
         ),
         data=data or schema.DataIdentity(train=set_identity, val=set_identity, mean=array),
         world=schema.World(ranks=2, nodes=1),
@@ -133,7 +141,7 @@ def make_manifest(
             observing=schema.Observing(trail_interval=5),
         ),
         promises=schema.Promises(cpu_features=["avx2"]),
-        recipe=schema.Recipe(stack="cpu", files={"Singularity.def": "Bootstrap: localimage\n"}),
+        recipe=schema.Recipe(stack=RECIPE.stack, files=RECIPE.files),
     )
 
 
@@ -154,7 +162,8 @@ def make_result(
             trail=trail_sha256,
             model=sha(model),
         ),
-        metrics={"main/loss": 0.5, "validation/main/accuracy": 0.9, "elapsed_time": 1.5},
+        metrics=METRICS,
+        log=sha(LOG),
         observed=schema.Observed(
             started=CREATED,
             finished=CREATED,
@@ -208,10 +217,18 @@ def finished_run(tmp_path: Path, data_set: Path) -> schema.RunFiles:
     made = make_manifest(
         code=snapshot.identity, data=schema.DataIdentity(**identities), root=str(data_set)
     )
+    companions = {}
+    for path, text in ((files.config, b"arch: nin\n"), (files.job_script, b"#!/bin/bash\n")):
+        path.write_bytes(text)
+        companions[path.name] = sha(text)
+    made = made.model_copy(update={"companions": companions})
     files.manifest.write_text(json.dumps(made.model_dump(mode="json")))
+    job = Job(backend="local", id="12.345", host="node1", submitted=CREATED)
+    files.job.write_text(job.model_dump_json())
     trail = make_trail(2, 12, 5)
     write_trail(files, trail)
     files.model.write_bytes(b"model")
+    files.log.write_bytes(LOG)
     tensors = trail[0][-1].parameters or {}
     outcome = make_result(made, tensors, trail_digest(files, 2), b"model", 12)
     files.result.write_text(outcome.model_dump_json())

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, List
+from typing import Any, Callable, Dict, List
 
 import pytest
 
 from container.progress import Silent
+from container.recipe import Recipe
 from manifests.records import read_manifest
 from manifests.schema import RunFiles
 from manifests.verify import before_problems, verify_run
@@ -126,3 +127,114 @@ def test_result_of_another_run(finished_run: RunFiles, image: Path) -> None:
 def test_result_missing(finished_run: RunFiles, image: Path) -> None:
     finished_run.result.unlink()
     assert verify(finished_run, image) == [f"{finished_run.result}: does not exist"]
+
+
+def edit_json(path: Path, edit: Callable[[Dict[str, Any]], None]) -> None:
+    raw = json.loads(path.read_text())
+    edit(raw)
+    path.write_text(json.dumps(raw))
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("config.yaml", "seed: 99\n"), ("job.sh", "#!/bin/sh\n"), ("results/log.jsonl", "{}\n")],
+)
+def test_altered_companions_and_log(
+    finished_run: RunFiles, image: Path, name: str, text: str
+) -> None:
+    path = finished_run.root / name
+    expected = sha(path)
+    path.write_text(text)
+    assert verify(finished_run, image) == [
+        f"{name}: was altered: sha256 {sha(path)}, expected {expected}"
+    ]
+    path.unlink()
+    assert verify(finished_run, image) == [f"{name}: is missing"]
+
+
+def test_runs_of_before_companions(finished_run: RunFiles, image: Path) -> None:
+    edit_json(finished_run.manifest, lambda raw: raw.pop("companions"))
+    edit_json(finished_run.result, lambda raw: raw.pop("log"))
+    assert verify(finished_run, image) == []
+    finished_run.log.write_text("[]\n")
+    assert verify(finished_run, image) == ["results/log.jsonl: its last line is no row of a log"]
+    finished_run.log.unlink()
+    assert verify(finished_run, image) == [
+        "results/log.jsonl: cannot be read: No such file or directory"
+    ]
+
+
+def test_altered_metrics(finished_run: RunFiles, image: Path) -> None:
+    edit_json(
+        finished_run.result, lambda raw: raw["metrics"].update({"main/loss": 0.25, "lr": 1.0})
+    )
+    assert verify(finished_run, image) == [
+        "result.json: metrics.lr is 1.0, the last row of results/log.jsonl has absent",
+        "result.json: metrics.main/loss is 0.25, the last row of results/log.jsonl has 0.5",
+    ]
+
+
+@pytest.mark.parametrize("text", ["1", "", "null"])
+def test_altered_exit_code(finished_run: RunFiles, image: Path, text: str) -> None:
+    finished_run.exit_code.write_text(f"{text}\n")
+    assert verify(finished_run, image) == [f"exit_code: is '{text}', expected 0 where DONE is"]
+
+
+def test_missing_exit_code(finished_run: RunFiles, image: Path) -> None:
+    finished_run.exit_code.unlink()
+    assert verify(finished_run, image) == ["exit_code: cannot be read: No such file or directory"]
+
+
+def test_altered_job_record(finished_run: RunFiles, image: Path) -> None:
+    finished_run.job.write_text("[]")
+    assert verify(finished_run, image) == [f"{finished_run.job}: is not a JSON object"]
+
+
+def test_altered_recipe(finished_run: RunFiles, image: Path, tmp_path: Path) -> None:
+    def alter(raw: Dict[str, Any]) -> None:
+        raw["recipe"]["files"]["container/locks/cpu.json"] = "{} "
+
+    edit_json(finished_run.manifest, alter)
+    manifest = read_manifest(finished_run)
+    of_image = manifest.identity.image
+    found = Recipe("cpu", manifest.recipe.files)
+    expected = [
+        f"manifest.json: recipe was altered: it has the digest {found.sha256}, "
+        f"identity.image.recipe_sha256 says {of_image.recipe_sha256}",
+        f"manifest.json: recipe: container/locks/cpu.json has the sha256 {found.lock_sha256}, "
+        f"identity.image.lock_sha256 says {of_image.lock_sha256}",
+    ]
+    assert verify(finished_run, image) == expected
+    data = tmp_path / "data"
+    assert expected == before_problems(
+        finished_run, manifest, train_root=data, val_root=data, cache_folder=None, progress=Silent()
+    )
+
+
+def test_recipe_of_another_stack(finished_run: RunFiles, image: Path) -> None:
+    edit_json(finished_run.manifest, lambda raw: raw["recipe"].update(stack="gpu"))
+    manifest = read_manifest(finished_run)
+    assert verify(finished_run, image) == [
+        "manifest.json: recipe.stack is gpu, identity.image.stack is cpu",
+        f"manifest.json: recipe was altered: it has the digest "
+        f"{Recipe('gpu', manifest.recipe.files).sha256}, "
+        f"identity.image.recipe_sha256 says {manifest.identity.image.recipe_sha256}",
+        "manifest.json: recipe.files lacks container/locks/gpu.json",
+    ]
+
+
+def test_files_that_are_not_of_the_run(finished_run: RunFiles, image: Path) -> None:
+    (finished_run.inputs / "initmodel.npz").write_bytes(b"")
+    (finished_run.trail / "rank-00002.jsonl").write_bytes(b"")
+    assert verify(finished_run, image) == [
+        "inputs/initmodel.npz: is no file of this run",
+        "results/trail/rank-00002.jsonl: is no file of this run",
+    ]
+
+
+def test_code_that_is_a_link(finished_run: RunFiles, image: Path, tmp_path: Path) -> None:
+    finished_run.code.rename(tmp_path / "elsewhere")
+    finished_run.code.symlink_to(tmp_path / "elsewhere")
+    assert verify(finished_run, image) == [
+        f"code: is a link to {tmp_path}/elsewhere, expected the folder itself"
+    ]
