@@ -10,10 +10,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import tempfile
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from container.process import CommandFailed, Completed, run
 from container.trouble import Trouble
@@ -60,12 +62,14 @@ class Runtime:
 
     def _probe(self, image: Path) -> Tuple[str, ...]:
         failures = []
-        for options in EXEC_OPTIONS:
-            try:
-                run([str(self.program), "exec", *options, str(image), "true"], timeout=120)
-                return options
-            except CommandFailed as error:
-                failures.append(str(error))
+        with own_configuration(os.environ) as environ:
+            for options in EXEC_OPTIONS:
+                argv = [str(self.program), "exec", *options, str(image), "true"]
+                try:
+                    run(argv, env=environ, timeout=120)
+                    return options
+                except CommandFailed as error:
+                    failures.append(str(error))
         raise Trouble(
             [f"{self.program} cannot run {image}", *failures],
             "ask your administrator to allow user namespaces and /dev/fuse, "
@@ -98,10 +102,13 @@ class Runtime:
 
         Raises Trouble when the file is no image or the runtime cannot read it.
         """
-        # It runs the image, but takes exec's options from the environment only.
+        # It runs the image, but takes exec's options from the environment only; and spython runs
+        # it by a function of its own, which is why `env` stands in front.
         names = [option.lstrip("-").upper() for option in self.exec_options(image)]
         switches = [f"{tool}_{name}=1" for name in names for tool in ("APPTAINER", "SINGULARITY")]
-        result = _client(["env", *switches, str(self.program)]).inspect(str(image))
+        with own_configuration({}) as places:
+            words = [*switches, *(f"{name}={place}" for name, place in places.items())]
+            result = _client(["env", *words, str(self.program)]).inspect(str(image))
         if "attributes" in result:
             return dict(result["attributes"])
         message = "".join(result.get("message", [])).strip()
@@ -147,7 +154,8 @@ def find_runtime(project_root: Path, environ: Mapping[str, str]) -> Runtime:
     problems = []
     for program in candidates:
         try:
-            answer = run([str(program), "--version"], timeout=60).stdout
+            with own_configuration(os.environ) as own:
+                answer = run([str(program), "--version"], env=own, timeout=60).stdout
         except CommandFailed as error:
             problems.append(str(error))
             continue
@@ -156,6 +164,16 @@ def find_runtime(project_root: Path, environ: Mapping[str, str]) -> Runtime:
             return Runtime(program.absolute(), match["family"], match["version"])
         problems.append(f"{program} is not the container program: it says {answer.strip()!r}")
     raise Trouble(["neither apptainer nor singularity was found", *problems], NO_RUNTIME)
+
+
+@contextmanager
+def own_configuration(environ: Mapping[str, str]) -> Iterator[Dict[str, str]]:
+    """``environ`` for a question to the program: it makes no ``~/.apptainer`` then.
+
+    Its configuration folder is a temporary one, removed at the end.
+    """
+    with tempfile.TemporaryDirectory(prefix="bundle-") as folder:
+        yield {**environ, "APPTAINER_CONFIGDIR": folder, "SINGULARITY_CONFIGDIR": folder}
 
 
 def _client(

@@ -62,7 +62,7 @@ def describe_build(stack: str, around: Surroundings) -> List[str]:
     """What ``build`` would do, without doing it."""
     recipe = load_recipe(around.project, stack)
     lock = recipe.lock
-    known = find_image(recipe, around.cache)
+    known = find_image(recipe, around.cache, remember=False)
     total = sum(file.size for file in lock.all_files)
     return [
         f"stack {stack}: lock sha256 {recipe.lock_sha256}",

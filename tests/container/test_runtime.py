@@ -1,8 +1,10 @@
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
 
+from container.image import Image
 from container.runtime import Runtime, find_runtime
 from container.trouble import Trouble
 
@@ -59,6 +61,48 @@ def test_an_image_that_cannot_be_run(tmp_path: Path) -> None:
         Runtime(broken, "apptainer", "1.4.5").exec_options(image)
     assert caught.value.problems[0] == f"{broken} cannot run {image}"
     assert len(caught.value.problems) == 4
+
+
+#: Stands for Apptainer, which makes its folder in the home when nobody names another one.
+NOSY = """#!/bin/sh
+folder="${APPTAINER_CONFIGDIR:-$HOME/.apptainer}"
+mkdir -p "$folder" "${SINGULARITY_CONFIGDIR:-$HOME/.singularity}"
+touch "$folder/seen"
+[ "$1" = --version ] && echo "apptainer version 1.4.5"
+[ "$1" = inspect ] && echo '{"data": {"attributes": {"labels": {}}}, "type": "container"}'
+echo "$1 $folder" >> "$0.log"
+exit 0
+"""
+
+
+def test_asking_the_program_leaves_nothing_in_the_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, scratch = tmp_path / "home", tmp_path / "scratch"
+    for folder in (home, scratch):
+        folder.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    for name in ("APPTAINER_CONFIGDIR", "SINGULARITY_CONFIGDIR"):
+        monkeypatch.delenv(name, raising=False)
+    own = program(private(tmp_path), "")
+    own.write_text(NOSY)
+    found = find_runtime(tmp_path, {"PATH": "/nowhere"})
+    assert found.exec_options(tmp_path / "x.sif") == ()
+    found.inspect(tmp_path / "x.sif")
+    asked = Path(f"{own}.log").read_text().splitlines()
+    assert [line.split()[0] for line in asked] == ["--version", "exec", "inspect"]
+    assert [list(home.iterdir()), list(scratch.iterdir())] == [[], []]
+
+
+@pytest.mark.image
+def test_the_real_program_leaves_nothing_in_the_home(
+    built_image: Image, runtime: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    fresh = Runtime(runtime.program, runtime.family, runtime.version)
+    fresh.inspect(built_image.path)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.image
