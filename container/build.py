@@ -8,11 +8,12 @@ import sys
 import uuid
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Dict, Iterator, List, Mapping, Optional, Sequence
+from typing import Dict, Iterator, List, Mapping, Optional
 
 from container.build_folder import build_folder, sole_builder
 from container.cache import Cache
 from container.check_pins import MISMATCH
+from container.fetch import fill_store
 from container.image import (
     Image,
     fault_of,
@@ -22,7 +23,7 @@ from container.image import (
     recorded_image,
 )
 from container.layout import lay_out
-from container.lock import Lock, LockedFile
+from container.lock import Lock
 from container.process import CommandFailed
 from container.progress import Progress, Silent
 from container.recipe import DEFINITION, Recipe
@@ -82,8 +83,15 @@ def build_image(
                 progress.stage(f"{fault}; building it again")
             with build_folder(cache, recipe) as folder:
                 store = Store(cache.store)
-                _fetch(lock.debian.files, store, deb_source, folder, progress, "Debian packages")
-                _fetch(lock.python.files, store, wheel_source, folder, progress, "Python packages")
+                fill_store(
+                    store,
+                    [
+                        ("Debian packages", lock.debian.files, deb_source),
+                        ("Python packages", lock.python.files, wheel_source),
+                    ],
+                    folder / "arrivals",
+                    progress,
+                )
                 progress.stage("laying out the verified inputs")
                 lay_out(recipe, store, folder)
                 progress.stage("building the root file system (network off)")
@@ -92,29 +100,6 @@ def build_image(
                 squashfs = _pack(lock, tree, store, folder)
                 progress.stage("writing the SIF file")
                 return published(recipe, cache, _write_sif(recipe, squashfs, folder))
-
-
-def _fetch(
-    files: Sequence[LockedFile],
-    store: Store,
-    source: Source,
-    folder: Path,
-    progress: Progress,
-    what: str,
-) -> None:
-    """Bring what the store lacks into it."""
-    missing = [file for file in files if store.find(file) is None]
-    if not missing:
-        return
-    arrivals = folder / "arrivals"
-    arrivals.mkdir(exist_ok=True)
-    with progress.track(f"fetching {what}", sum(file.size for file in missing), "B") as advance:
-
-        def arrived(file: LockedFile, path: Path) -> None:
-            store.adopt(path, file)
-            advance(file.size)
-
-        source.fetch(missing, arrivals, arrived)
 
 
 def _make_tree(recipe: Recipe, runtime: Runtime, folder: Path) -> Path:

@@ -8,7 +8,7 @@ import shutil
 import urllib.parse
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, List, Optional, Protocol, Sequence
+from typing import Callable, Dict, List, Optional, Protocol, Sequence
 
 from container.download import Downloader, NotFetched
 from container.lock import LockedFile
@@ -35,14 +35,25 @@ class AptSource:
     base: str
 
     def fetch(self, files: Sequence[LockedFile], folder: Path, arrived: Arrived) -> None:
+        problems: List[str] = []
         for start in range(0, len(files), BATCH):
             batch = files[start : start + BATCH]
+            failed: Dict[str, str] = {}
             try:
                 self._download(batch, folder)
             except CommandFailed:
-                self._one_by_one(batch, folder)
+                failed = self._one_by_one(batch, folder)
             for file in batch:
-                arrived(file, folder / file.basename)
+                if file.basename not in failed:
+                    arrived(file, folder / file.basename)
+            problems += failed.values()
+            rest = files[start + BATCH :]
+            if len(failed) == len(batch) and rest:
+                # The mirror itself is at fault: each further file would cost its retries.
+                problems.append(not_tried(rest))
+                break
+        if problems:
+            raise Trouble(problems, OTHER_MIRROR)
 
     def _download(self, files: Sequence[LockedFile], folder: Path) -> None:
         options = ["-o", "Acquire::Retries=3"]
@@ -55,9 +66,9 @@ class AptSource:
             triples += [self.base + quoted(file.file), target, f"SHA256:{file.sha256}"]
         run([APT_HELPER, *options, "download-file", *triples], cwd=folder)
 
-    def _one_by_one(self, files: Sequence[LockedFile], folder: Path) -> None:
-        """Find out which file of a failed batch is at fault."""
-        problems: List[str] = []
+    def _one_by_one(self, files: Sequence[LockedFile], folder: Path) -> Dict[str, str]:
+        """Find out which files of a failed batch are at fault: file name -> problem."""
+        problems: Dict[str, str] = {}
         for file in files:
             target = folder / file.basename
             if target.exists() and mismatch(target, file) is None:
@@ -67,9 +78,8 @@ class AptSource:
             except CommandFailed as error:
                 if "No space left on device" in error.stderr_tail:
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
-                problems.append(apt_problem(file, error.stderr_tail))
-        if problems:
-            raise Trouble(problems, OTHER_MIRROR)
+                problems[file.basename] = apt_problem(file, error.stderr_tail)
+        return problems
 
 
 @dataclass(frozen=True)
@@ -81,12 +91,16 @@ class MirrorSource:
 
     def fetch(self, files: Sequence[LockedFile], folder: Path, arrived: Arrived) -> None:
         problems: List[str] = []
-        for file in files:
+        for number, file in enumerate(files, start=1):
             target = folder / file.basename
             try:
                 self.downloader.to_file(self.base + quoted(file.file), target)
             except NotFetched as error:
                 problems.append(not_fetched(file, str(error)))
+                if not error.final and number < len(files):
+                    # It does not answer, and each further file would wait for that anew.
+                    problems.append(not_tried(files[number:]))
+                    break
                 continue
             fault = mismatch(target, file)
             if fault is None:
@@ -106,8 +120,13 @@ class IndexSource:
 
     def fetch(self, files: Sequence[LockedFile], folder: Path, arrived: Arrived) -> None:
         problems: List[str] = []
-        for file in files:
-            problem = self._fetch_one(file, folder / file.basename)
+        for number, file in enumerate(files):
+            try:
+                problem = self._fetch_one(file, folder / file.basename)
+            except Trouble as error:
+                # No index answers: the other files would wait for the same silence.
+                problems += [*error.problems, not_tried(files[number:])]
+                break
             if problem is None:
                 arrived(file, folder / file.basename)
             else:
@@ -155,6 +174,10 @@ def not_fetched(file: LockedFile, reason: str) -> str:
         f"{file.basename}: cannot be fetched: {reason} "
         f"(expected {file.size} bytes, sha256 {file.sha256})"
     )
+
+
+def not_tried(files: Sequence[LockedFile]) -> str:
+    return "not tried after that: " + ", ".join(file.basename for file in files)
 
 
 def apt_problem(file: LockedFile, stderr: str) -> str:

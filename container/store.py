@@ -20,15 +20,20 @@ class Store:
         return self.root / sha256[:2] / sha256
 
     def find(self, file: LockedFile) -> Optional[Path]:
-        """The entry's path when it is there and whole; an entry that is not is removed."""
+        """The entry's path when it is there and whole; another is left for adopt to replace.
+
+        Raises Trouble when something else than a file has its place.
+        """
         entry = self.path(file.sha256)
-        try:
-            if mismatch(entry, file) is None:
-                return entry
-        except FileNotFoundError:
+        if not _is_there(entry) or mismatch(entry, file) is not None:
             return None
-        entry.unlink(missing_ok=True)
-        return None
+        return entry
+
+    def fault(self, file: LockedFile) -> Optional[str]:
+        """A sentence on an entry that was altered; None when it is whole or not there."""
+        entry = self.path(file.sha256)
+        fault = mismatch(entry, file) if _is_there(entry) else None
+        return f"the stored copy of {file.basename} was altered ({fault})" if fault else None
 
     def adopt(self, arrived: Path, file: LockedFile) -> Path:
         """Move ``arrived`` (on the store's own file system) in; it is verified first.
@@ -51,6 +56,17 @@ ANOTHER_SOURCE = (
     "the source serves another file than the lock names: "
     "try again, or name another one with --mirror or pip's index settings"
 )
+
+
+def _is_there(entry: Path) -> bool:
+    if not os.path.lexists(entry):
+        return False
+    if not entry.is_file():
+        raise Trouble(
+            f"{entry}: is not a file, though its name is that of a stored input",
+            "remove it, then build again",
+        )
+    return True
 
 
 def mismatch(path: Path, file: LockedFile) -> Optional[str]:

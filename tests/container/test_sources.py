@@ -8,6 +8,7 @@ from container.download import Downloader, NotFetched
 from container.lock import Lock, LockedFile
 from container.sources import (
     APT_HELPER,
+    BATCH,
     AptSource,
     IndexSource,
     MirrorSource,
@@ -107,6 +108,38 @@ def test_all_missing_packages_are_named_at_once(
         f"(expected 7 bytes, sha256 {digest})"
         for name in ("one", "two")
     ]
+
+
+@needs_apt
+def test_apt_names_what_is_missing_in_every_batch(
+    tmp_path: Path, locked: Callable[..., LockedFile]
+) -> None:
+    """One of the first batch and one of the second; a mirror without anything is left sooner."""
+    folder, arrivals = tmp_path / "mirror", tmp_path / "arrivals"
+    arrivals.mkdir()
+    files = [locked(f"p{number:02}", str(number).encode()) for number in range(2 * BATCH + 1)]
+    source = AptSource("copy:" + str(folder) + "/")
+    with pytest.raises(Trouble) as caught:
+        source.fetch(files, arrivals, lambda _file, _path: None)
+    problems = caught.value.problems
+    assert [text.partition(":")[0] for text in problems[:-1]] == [
+        file.basename for file in files[:BATCH]
+    ]
+    names = ", ".join(file.basename for file in files[BATCH:])
+    assert problems[-1] == f"not tried after that: {names}"
+
+    lacking = (files[3], files[BATCH + 1])
+    for number, file in enumerate(files):
+        if file not in lacking:
+            (folder / file.file).parent.mkdir(parents=True)
+            (folder / file.file).write_bytes(str(number).encode())
+    seen: List[str] = []
+    with pytest.raises(Trouble) as caught:
+        source.fetch(files, arrivals, lambda file, _path: seen.append(file.name))
+    assert [text.partition(":")[0] for text in caught.value.problems] == [
+        file.basename for file in lacking
+    ]
+    assert seen == [file.name for file in files if file not in lacking]
 
 
 def test_a_server_that_stumbles_is_asked_again(web: Any, tmp_path: Path) -> None:

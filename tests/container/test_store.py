@@ -33,15 +33,45 @@ def test_an_input_is_found_under_its_digest(
     assert not (tmp_path / "arrived").exists()
 
 
-@pytest.mark.parametrize("altered", [b"abd", b"ab", b""])
-def test_an_altered_entry_is_removed_on_use(
-    store: Store, tmp_path: Path, locked: Callable[..., LockedFile], altered: bytes
+@pytest.mark.parametrize(
+    ("altered", "fault"),
+    [
+        (b"abd", f"expected sha256 {sha256_of_bytes(b'abc')}, found {sha256_of_bytes(b'abd')}"),
+        (b"ab", "expected 3 bytes, found 2"),
+        (b"", "expected 3 bytes, found 0"),
+    ],
+)
+def test_an_altered_entry_is_named_and_replaced(
+    store: Store, tmp_path: Path, locked: Callable[..., LockedFile], altered: bytes, fault: str
 ) -> None:
     file = locked("hello", b"abc")
+    assert store.fault(file) is None
     entry = store.adopt(arrival(tmp_path, b"abc"), file)
+    assert store.fault(file) is None
     entry.write_bytes(altered)
     assert store.find(file) is None
-    assert not entry.exists()
+    assert store.fault(file) == (f"the stored copy of hello_1.0+b1_amd64.deb was altered ({fault})")
+    assert store.adopt(arrival(tmp_path, b"abc"), file) == entry
+    assert store.find(file) == entry
+
+
+@pytest.mark.parametrize("kind", ["folder", "broken link"])
+def test_something_else_in_an_entry_s_place_is_named(
+    store: Store, locked: Callable[..., LockedFile], kind: str
+) -> None:
+    file = locked("hello", b"abc")
+    entry = store.path(file.sha256)
+    entry.parent.mkdir(parents=True)
+    if kind == "folder":
+        entry.mkdir()
+    else:
+        entry.symlink_to("nowhere")
+    with pytest.raises(Trouble) as caught:
+        store.find(file)
+    assert str(caught.value) == (
+        f"{entry}: is not a file, though its name is that of a stored input\n"
+        "-> remove it, then build again"
+    )
 
 
 @pytest.mark.parametrize(
