@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
@@ -148,7 +149,15 @@ def read_config(path: Path, *, home: Optional[Path] = None) -> RunConfig:
     """Read a YAML or JSON config file; ``~/`` in its paths means ``home``.
 
     Raises Trouble when it cannot be read, is not UTF-8, not YAML (JSON), or has wrong keys or
-    values; all problems of keys and values are reported together.
+    values, or when its path is not UTF-8; all problems of keys and values are reported together.
     """
+    folder = path.parent.resolve()
+    whole = os.fsencode(folder / path.name)
+    text = whole.decode("utf-8", "backslashreplace")
+    if whole != text.encode("utf-8"):
+        raise Trouble(
+            f"{text}: the path is not UTF-8 text, and the records of a run are",
+            "rename the file or folder whose name has the bytes written with a backslash",
+        )
     raw = load_yaml(path)
-    return parse_config(raw, str(path), folder=path.parent.resolve(), home=home)
+    return parse_config(raw, str(path), folder=folder, home=home)

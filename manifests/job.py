@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Optional
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 from typing_extensions import Literal
 
-from manifests.records import read_record
+from manifests.records import Warn, ignore, read_record
 from manifests.schema import SCHEMA_VERSION, RunFiles
+
+_LOCAL_ID = re.compile(r"[0-9]{1,10}\.[0-9]{1,20}")
 
 
 class Job(BaseModel):
@@ -23,7 +26,15 @@ class Job(BaseModel):
     host: str
     submitted: str
 
+    @field_validator("id")
+    @classmethod
+    def _id_of_its_backend(cls, value: str, info: ValidationInfo) -> str:
+        """A local job is a process, named by its number and its start (jobtemplates.local)."""
+        if info.data.get("backend") == "local" and not _LOCAL_ID.fullmatch(value):
+            raise ValueError(f"found {value[:60]!r}, expected PID.START")
+        return value
 
-def read_job(files: RunFiles) -> Optional[Job]:
+
+def read_job(files: RunFiles, warn: Warn = ignore) -> Optional[Job]:
     """None where nothing was submitted. Raises Trouble for a damaged or newer file."""
-    return read_record(files.job, Job) if files.job.exists() else None
+    return read_record(files.job, Job, warn) if files.job.exists() else None

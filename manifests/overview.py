@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Dict, List
 
 from container import atomic
 from container.cache import Cache
 from container.digest import sha256_of_bytes
+from container.trouble import Trouble
 from manifests.job import read_job
 from manifests.launch import job_is_alive
-from manifests.records import read_manifest, read_result
+from manifests.records import Warn, ignore, read_manifest, read_result
 from manifests.rundir import RunSummary, find_run, list_runs, summary_of
 from manifests.schema import Manifest
 from manifests.surroundings import Surroundings
 
-UNDER_WAY = ("prepared", "running", "unknown")
+#: A damaged run may be under way: it is shown with them.
+UNDER_WAY = ("prepared", "running", "unknown", "damaged")
 
 
 # --- which out folders there are ------------------------------------------------------------
@@ -37,41 +40,56 @@ def known_outs(cache: Cache) -> List[Path]:
     return sorted(path for path in map(Path, texts) if path.is_dir())
 
 
-def runs_below(outs: List[Path], around: Surroundings) -> List[RunSummary]:
-    """Raises Trouble for a folder that cannot be read."""
+def runs_below(outs: List[Path], around: Surroundings, warn: Warn = ignore) -> List[RunSummary]:
+    """Raises Trouble for a folder that cannot be read; a damaged run is one of the runs."""
     return [
         run
         for out in (outs or known_outs(around.cache))
-        for run in list_runs(out, lambda files: job_is_alive(files, around.host))
+        for run in list_runs(out, lambda files: job_is_alive(files, around.host), warn)
     ]
 
 
-def summary(run: Path, around: Surroundings) -> RunSummary:
-    return summary_of(find_run(str(run)), lambda files: job_is_alive(files, around.host))
+def summary(run: Path, around: Surroundings, warn: Warn = ignore) -> RunSummary:
+    return summary_of(find_run(str(run)), lambda files: job_is_alive(files, around.host), warn)
 
 
 # --- rows -----------------------------------------------------------------------------------
 
 
 def last_row(log: Path) -> Dict[str, Any]:
-    """The last whole line of a run's log; empty before the first."""
+    """The last whole row of a run's log; empty before the first. Damaged lines are passed over."""
     try:
         with log.open("rb") as stream:
             stream.seek(max(0, log.stat().st_size - 4096))
             lines = stream.read().splitlines(keepends=True)
     except OSError:
         return {}
-    whole = [line for line in lines if line.endswith(b"\n")]
-    return dict(json.loads(whole[-1])) if whole else {}
+    for line in reversed(lines):
+        if line.endswith(b"\n"):
+            with suppress(ValueError, RecursionError):
+                row = json.loads(line)
+                if isinstance(row, dict):
+                    return row
+    return {}
 
 
-def row_of(run: RunSummary) -> Dict[str, Any]:
-    """One run in columns; a column that the run does not have yet is None."""
+def row_of(run: RunSummary, warn: Warn = ignore) -> Dict[str, Any]:
+    """One run in columns; a column that the run does not have yet is None.
+
+    A run whose records cannot be read is ``damaged``; ``warn`` is told why.
+    """
     last = last_row(run.files.log)
-    job = read_job(run.files)
+    state, job = run.state, None
+    if state != "damaged":  # else it was said already
+        try:
+            job = read_job(run.files, warn)
+        except Trouble as trouble:
+            state = "damaged"
+            for problem in trouble.problems:
+                warn(problem)
     return {
         "run": str(run.files.root),
-        "state": run.state,
+        "state": state,
         "job": job.id if job else None,
         "identity": run.identity,
         "created": run.created,
@@ -82,29 +100,31 @@ def row_of(run: RunSummary) -> Dict[str, Any]:
     }
 
 
-def list_rows(outs: List[Path], around: Surroundings) -> List[Dict[str, Any]]:
-    rows = [row_of(run) for run in runs_below(outs, around)]
+def list_rows(outs: List[Path], around: Surroundings, warn: Warn = ignore) -> List[Dict[str, Any]]:
+    rows = [row_of(run, warn) for run in runs_below(outs, around, warn)]
     return sorted(rows, key=lambda row: (row["created"], row["run"]))
 
 
-def status_rows(runs: List[Path], around: Surroundings) -> List[Dict[str, Any]]:
+def status_rows(
+    runs: List[Path], around: Surroundings, warn: Warn = ignore
+) -> List[Dict[str, Any]]:
     if runs:
-        return [row_of(summary(run, around)) for run in runs]
-    return [row_of(run) for run in runs_below([], around) if run.state in UNDER_WAY]
+        return [row_of(summary(run, around, warn), warn) for run in runs]
+    return [row_of(run, warn) for run in runs_below([], around, warn) if run.state in UNDER_WAY]
 
 
 # --- one run --------------------------------------------------------------------------------
 
 
-def show_values(run: Path, around: Surroundings) -> Dict[str, Any]:
+def show_values(run: Path, around: Surroundings, warn: Warn = ignore) -> Dict[str, Any]:
     """The manifest without its bulk (code files, recipe texts), and the result."""
-    found = summary(run, around)
+    found = summary(run, around, warn)
     files = found.files
-    manifest = read_manifest(files)
+    manifest = read_manifest(files, warn)
     values = manifest.model_dump(mode="json")
     values["identity"]["code"]["files"] = len(manifest.identity.code.files)
     values["recipe"]["files"] = sorted(manifest.recipe.files)
-    result = read_result(files) if files.result.exists() else None
+    result = read_result(files, warn) if files.result.exists() else None
     return {
         "run": str(files.root),
         "state": found.state,
@@ -113,14 +133,14 @@ def show_values(run: Path, around: Surroundings) -> Dict[str, Any]:
     }
 
 
-def show_lines(run: Path, around: Surroundings) -> List[str]:
-    found = summary(run, around)
+def show_lines(run: Path, around: Surroundings, warn: Warn = ignore) -> List[str]:
+    found = summary(run, around, warn)
     files = found.files
-    manifest = read_manifest(files)
+    manifest = read_manifest(files, warn)
     lines = [f"run        {files.root}", f"state      {found.state}"]
     lines += identity_lines(manifest)
     if files.result.exists():
-        result = read_result(files)
+        result = read_result(files, warn)
         metrics = ", ".join(f"{name} {value:.6g}" for name, value in sorted(result.metrics.items()))
         lines += [
             f"steps      {result.steps} in {result.observed.seconds:.1f} s",

@@ -23,6 +23,8 @@ from manifests.schema import (
 Record = TypeVar("Record", bound=BaseModel)
 Warn = Callable[[str], None]
 
+_OWN = "Value error, "
+
 RESTORE = "restore the file from a copy of the run directory"
 
 
@@ -53,6 +55,11 @@ def read_object(path: Path) -> Dict[str, Any]:
     return value
 
 
+def _reason(message: str) -> str:
+    """What a validator of our own said, without pydantic's word for it."""
+    return message[len(_OWN) :] if message.startswith(_OWN) else message
+
+
 def parse_record(raw: Dict[str, Any], where: str, model: Type[Record], warn: Warn) -> Record:
     """Check version and fields of a record.
 
@@ -70,7 +77,7 @@ def parse_record(raw: Dict[str, Any], where: str, model: Type[Record], warn: War
     except ValidationError as error:
         raise Trouble(
             [
-                f"{where}: {'.'.join(str(part) for part in item['loc'])}: {item['msg']}"
+                f"{where}: {'.'.join(str(part) for part in item['loc'])}: {_reason(item['msg'])}"
                 for item in error.errors(include_url=False)
             ],
             RESTORE,
@@ -103,8 +110,11 @@ def parse_trail(data: bytes, where: str) -> List[TrailRecord]:
     records = []
     for number, line in enumerate(data.split(b"\n")[:-1], start=1):
         try:
-            records.append(TrailRecord.model_validate_json(line))
-        except ValidationError as error:
+            record = TrailRecord.model_validate_json(line)
+            if record.loss is not None:
+                float.fromhex(record.loss)
+            records.append(record)
+        except (ValueError, OverflowError) as error:  # pydantic's own error is a ValueError
             raise Trouble(f"{where}, line {number}: is not a trail record", RESTORE) from error
     return records
 

@@ -8,7 +8,7 @@ from typing_extensions import Literal
 
 from manifests.schema import RunFiles
 
-State = Literal["prepared", "running", "done", "failed", "unknown"]
+State = Literal["prepared", "running", "done", "failed", "unknown", "damaged"]
 
 
 def run_state(

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Callable, Iterator, List, Optional, Union
 
 from container.trouble import Trouble
+from manifests.records import Warn, ignore
 from manifests.run_state import State, left_exit_code, present_names, run_state
 from manifests.schema import RunFiles
 
@@ -170,26 +171,38 @@ class RunSummary:
 JobAlive = Callable[[RunFiles], Optional[bool]]
 
 
-def state_of(files: RunFiles, job_alive: JobAlive) -> State:
-    """The state of one run; ``job_alive`` is asked only where the files leave it open."""
+def state_of(files: RunFiles, job_alive: JobAlive, warn: Warn = ignore) -> State:
+    """The state of one run; ``job_alive`` is asked only where the files leave it open.
+
+    ``damaged`` where they cannot be read; ``warn`` is told why.
+    """
     present = present_names(files)
     code = left_exit_code(files) if "exit_code" in present else None
     state = run_state(present, code, None)
-    return run_state(present, code, job_alive(files)) if state == "unknown" else state
+    if state != "unknown":
+        return state
+    try:
+        return run_state(present, code, job_alive(files))
+    except Trouble as trouble:
+        for problem in trouble.problems:
+            warn(problem)
+        return "damaged"
 
 
-def summary_of(files: RunFiles, job_alive: JobAlive) -> RunSummary:
+def summary_of(files: RunFiles, job_alive: JobAlive, warn: Warn = ignore) -> RunSummary:
     match = _NAME.fullmatch(files.root.name)
     return RunSummary(
         files=files,
         jobname=match["jobname"] if match else files.root.name,
         created=match["created"] if match else "",
         identity=match["identity"] if match else "",
-        state=state_of(files, job_alive),
+        state=state_of(files, job_alive, warn),
     )
 
 
-def list_runs(out: Path, job_alive: JobAlive = lambda _files: None) -> List[RunSummary]:
+def list_runs(
+    out: Path, job_alive: JobAlive = lambda _files: None, warn: Warn = ignore
+) -> List[RunSummary]:
     """The runs directly below ``out``, oldest first. Raises Trouble when it cannot be read."""
     try:
         names = sorted(entry.name for entry in os.scandir(out))
@@ -198,5 +211,5 @@ def list_runs(out: Path, job_alive: JobAlive = lambda _files: None) -> List[RunS
             f"{out}: cannot be read: {error.strerror}", "give the `out` folder of your runs"
         ) from error
     found = [RunFiles(out / name) for name in names if not name.startswith(".")]
-    runs = [summary_of(files, job_alive) for files in found if files.manifest.is_file()]
+    runs = [summary_of(files, job_alive, warn) for files in found if files.manifest.is_file()]
     return sorted(runs, key=lambda run: (run.created, run.files.root.name))

@@ -42,6 +42,17 @@ def parse_cpu_features(cpuinfo: str) -> FrozenSet[str]:
     return frozenset()
 
 
+def user_name() -> str:
+    """The account's name; ``uid N`` where the machine has none, as in a container or a batch node.
+
+    ``getuser`` raises KeyError there, and OSError from Python 3.13 on.
+    """
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
+
+
 def look_around(project: Path, progress: Progress) -> Surroundings:
     return Surroundings(
         project=project,
@@ -49,7 +60,7 @@ def look_around(project: Path, progress: Progress) -> Surroundings:
         environ=dict(os.environ),
         now=lambda: datetime.now(timezone.utc),
         host=socket.gethostname(),
-        user=getpass.getuser(),
+        user=user_name(),
         as_root=os.geteuid() == 0,
         cpu_features=parse_cpu_features(Path("/proc/cpuinfo").read_text()),
         progress=progress,

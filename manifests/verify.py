@@ -12,7 +12,15 @@ from container.recipe import Recipe, lock_path
 from container.trouble import Trouble
 from manifests.datasets.table import table_problems
 from manifests.job import read_job
-from manifests.records import read_manifest, read_object, read_result, read_trail, trail_digest
+from manifests.records import (
+    Warn,
+    ignore,
+    read_manifest,
+    read_object,
+    read_result,
+    read_trail,
+    trail_digest,
+)
 from manifests.schema import (
     ImageIdentity,
     Manifest,
@@ -178,11 +186,11 @@ def image_problems(image: ImageIdentity, path: Optional[Path], progress: Progres
     return [f"image: {path} was altered: sha256 {found}, expected {image.sha256}"]
 
 
-def result_problems(files: RunFiles, manifest: Manifest) -> List[str]:
+def result_problems(files: RunFiles, manifest: Manifest, warn: Warn = ignore) -> List[str]:
     """Mismatches between result, trail, model, log, job, exit code and DONE."""
-    problems = _ending_problems(files)
+    problems = _ending_problems(files, warn)
     try:
-        result = read_result(files)
+        result = read_result(files, warn)
     except Trouble as trouble:
         return [*problems, *trouble.problems]
     return [
@@ -193,11 +201,11 @@ def result_problems(files: RunFiles, manifest: Manifest) -> List[str]:
     ]
 
 
-def _ending_problems(files: RunFiles) -> List[str]:
+def _ending_problems(files: RunFiles, warn: Warn) -> List[str]:
     """What the job left of itself: DONE with exit code 0, and a ``job.json`` that can be read."""
     problems: List[str] = []
     try:
-        read_job(files)
+        read_job(files, warn)
     except Trouble as trouble:
         problems += trouble.problems
     if not files.done.exists():
@@ -291,13 +299,14 @@ def verify_run(
     train_root: Optional[Path] = None,
     val_root: Optional[Path] = None,
     cache_folder: Optional[Path] = None,
+    warn: Warn = ignore,
 ) -> List[str]:
     """Return every mismatch between a run directory, its image, its data and its manifest.
 
     Roots default to those of the manifest; ``cache_folder`` None reads every image again. Raises
     Trouble when the manifest itself cannot be read.
     """
-    manifest = read_manifest(files)
+    manifest = read_manifest(files, warn)
     paths = manifest.circumstance.paths
     problems = [
         *identity_problems(files),
@@ -317,4 +326,4 @@ def verify_run(
             cache_folder=cache_folder,
             progress=progress,
         )
-    return problems + result_problems(files, manifest)
+    return problems + result_problems(files, manifest, warn)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any, Dict, List
@@ -298,3 +299,17 @@ def test_documentation_names_every_key_and_default() -> None:
     page = Path(config_module.__file__).parent.parent / "docs" / "configuration.md"
     rows = re.findall(r"^\| `([^`]+)` \|", page.read_text(encoding="utf-8"), re.MULTILINE)
     assert sorted(rows) == sorted(known_keys())
+
+
+def test_a_path_that_is_not_utf8(tmp_path: Path) -> None:
+    folder = os.fsencode(tmp_path) + b"/caf\xe9"
+    Path(os.fsdecode(folder)).mkdir()
+    path = Path(os.fsdecode(folder)) / "config.yaml"
+    path.write_text("arch: nin\n")
+    with pytest.raises(Trouble) as caught:
+        read_config(path)
+    assert str(caught.value) == (
+        f"{tmp_path}/caf\\xe9/config.yaml: the path is not UTF-8 text, "
+        "and the records of a run are\n"
+        "-> rename the file or folder whose name has the bytes written with a backslash"
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import socket
 import subprocess
@@ -252,6 +253,21 @@ def test_state(present: str, code: Optional[int], alive: Optional[bool], state: 
 def test_job(tmp_path: Path) -> None:
     files = RunFiles(tmp_path)
     assert read_job(files) is None
-    job = Job(backend="local", id="12", host="h", submitted="2026-01-31T23:59:58Z")
+    job = Job(backend="local", id="12.345", host="h", submitted="2026-01-31T23:59:58Z")
     files.job.write_text(job.model_dump_json())
     assert read_job(files) == job
+
+
+@pytest.mark.parametrize("text", ["12", "12.x", ".", "12.3\n", "-1.2", "1" * 5000 + ".1"])
+def test_job_with_an_impossible_id(tmp_path: Path, text: str) -> None:
+    files = RunFiles(tmp_path)
+    job = {"version": "1.0", "backend": "local", "id": text, "host": "h", "submitted": ""}
+    files.job.write_text(json.dumps(job))
+    with pytest.raises(Trouble) as caught:
+        read_job(files)
+    assert str(caught.value) == (
+        f"{files.job}: id: found {text[:60]!r}, expected PID.START\n"
+        "-> restore the file from a copy of the run directory"
+    )
+    files.job.write_text(json.dumps({**job, "backend": "slurm"}))
+    assert read_job(files) is not None
