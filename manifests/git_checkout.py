@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Dict, List, Sequence
+from typing import Callable, Dict, List
 
 from container.process import CommandFailed, run
 from container.trouble import Trouble
@@ -50,25 +50,26 @@ def _mangled(name: str) -> bool:
     return "\n" in name or "\ufffd" in name
 
 
-def git_files(root: Path) -> List[str]:
-    """Existing tracked and untracked files minus the ignored ones, relative to ``root``.
+def git_files(root: Path, *, untracked: bool = True) -> List[str]:
+    """Existing tracked and, if wanted, untracked files minus the ignored ones, below ``root``.
 
     Undecodable bytes of a name come back as U+FFFD, a carriage return as a newline.
     """
     found = []
-    for name in _git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard"):
+    kinds = ["--cached", "--others"] if untracked else ["--cached"]
+    for name in _git(root, "ls-files", "-z", *kinds, "--exclude-standard"):
         path = root / name
         if path.is_dir() and not path.is_symlink():
             inner = name.rstrip("/")
             if is_checkout(path):
-                found += [f"{inner}/{below}" for below in git_files(path)]
+                found += [f"{inner}/{below}" for below in git_files(path, untracked=untracked)]
         elif os.path.lexists(path) or _mangled(name):
             found.append(name)
     return found
 
 
-def git_state(root: Path, excluded: Sequence[Path]) -> GitState:
-    """Commit, branch, and whether anything outside of ``excluded`` is not committed."""
+def git_state(root: Path, left_out: Callable[[Path], bool]) -> GitState:
+    """Commit, branch, and whether anything is not committed but untracked files ``left_out``."""
     commit, branch, dirty = None, None, False
     arguments = ("status", "--porcelain=v2", "--branch", "--untracked-files=all", "-z")
     for field in _git(root, *arguments, "--no-renames"):
@@ -77,8 +78,7 @@ def git_state(root: Path, excluded: Sequence[Path]) -> GitState:
         elif field.startswith("# branch.head "):
             branch = field.split(" ", 2)[2]
         elif field.startswith("? "):
-            path = root / field[2:]
-            dirty |= not any(folder == path or folder in path.parents for folder in excluded)
+            dirty |= not left_out(root / field[2:])
         elif not field.startswith("#"):
             dirty = True
     return GitState(

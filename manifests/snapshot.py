@@ -22,7 +22,8 @@ from typing import BinaryIO, Dict, Iterable, Iterator, List, Optional, Sequence
 
 from container.trouble import Trouble
 from manifests.git_checkout import git_files, git_state, is_checkout
-from manifests.schema import CodeIdentity, FileDigest, GitState, digest_of
+from manifests.rundir import PARTIAL
+from manifests.schema import CodeIdentity, FileDigest, GitState, RunFiles, digest_of
 
 #: Names that are never code, for folders that no ``.gitignore`` speaks for.
 LEFT_OUT = (
@@ -109,18 +110,55 @@ def _below(path: Path, folders: Iterable[Path]) -> bool:
     return any(folder == path or folder in path.parents for folder in folders)
 
 
+class _RunFolders:
+    """Which files below ``root`` lie in a run directory, whole or half-made; asks each folder once.
+
+    A checkout that is run from is none: its own folder is not asked.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._known: Dict[Path, bool] = {}
+
+    def hold(self, path: Path) -> bool:
+        return self._is_run(path.parent)
+
+    def _is_run(self, folder: Path) -> bool:
+        if self._root not in folder.parents:
+            return False
+        known = self._known.get(folder)
+        if known is None:
+            files = RunFiles(folder)
+            known = (
+                folder.name.startswith(PARTIAL)
+                or (files.manifest.is_file() and files.job_script.is_file() and files.code.is_dir())
+                or self._is_run(folder.parent)
+            )
+            self._known[folder] = known
+        return known
+
+
 def take_snapshot(project: Path, *, exclude: Sequence[Path] = ()) -> Snapshot:
     """List and digest the code of ``project``, without what lies below the folders ``exclude``.
 
-    Folders that are not below the project, or are the project, exclude nothing.
+    Folders that are not below the project, or are the project, exclude nothing, and what git
+    tracks is never excluded: it is code wherever it lies. Run directories, half-made ones too,
+    are no code even then: they would change the code of the next run.
 
     Raises Trouble when git is missing or refuses, or when files cannot be part of a snapshot
     (all of them are named).
     """
     root = project.resolve()
     excluded = [path for path in (folder.resolve() for folder in exclude) if root in path.parents]
-    names = git_files(root) if is_checkout(root) else _folder_files(root)
-    kept = sorted({name for name in names if not _below(root / name, excluded)})
+    in_git = is_checkout(root)
+    names = git_files(root) if in_git else _folder_files(root)
+    tracked = frozenset(git_files(root, untracked=False)) if in_git and excluded else frozenset()
+    runs = _RunFolders(root)
+    kept = sorted(
+        name
+        for name in set(names)
+        if not runs.hold(root / name) and (name in tracked or not _below(root / name, excluded))
+    )
     problems = [f"{root}: {text}" for text in (_refusal(root, name) for name in kept) if text]
     files: Dict[str, FileDigest] = {}
     if not problems:
@@ -131,7 +169,9 @@ def take_snapshot(project: Path, *, exclude: Sequence[Path] = ()) -> Snapshot:
                 problems.append(f"{root}: {name}: cannot be read: {error.strerror}")
     if problems:
         raise Trouble(problems, "rename, remove or git-ignore these files")
-    state = git_state(root, excluded) if is_checkout(root) else None
+    state = None
+    if in_git:
+        state = git_state(root, lambda path: runs.hold(path) or _below(path, excluded))
     return Snapshot(root, files, state)
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from container.trouble import Trouble
-from manifests.schema import GitState
+from manifests.rundir import create_run
+from manifests.schema import GitState, RunFiles
 from manifests.snapshot import Snapshot, copy_snapshot, snapshot_problems, take_snapshot
 
 NEXT_STEP = "rename, remove or git-ignore these files"
@@ -247,3 +248,64 @@ def test_identity_that_contradicts_itself(copied: Snapshot, tmp_path: Path) -> N
     assert snapshot_problems(tmp_path / "code", identity) == [
         "identity.code.digest: does not fit identity.code.files"
     ]
+
+
+def make_run(out: Path, name: str) -> None:
+    def fill(files: RunFiles) -> None:
+        files.manifest.write_text("{}")
+        files.job_script.write_text("")
+        (files.code / "trainer").mkdir(parents=True)
+        (files.code / "trainer" / "loop.py").write_text("old\n")
+
+    create_run(out, name, fill)
+
+
+@pytest.mark.parametrize("place", [".", "some/where"])
+@pytest.mark.parametrize("with_git", [True, False])
+def test_run_directories_below_the_project_are_no_code(
+    checkout: Path, place: str, with_git: bool
+) -> None:
+    git(checkout, "add", "-A")
+    git(checkout, "commit", "-qm", "second")
+    if not with_git:
+        (checkout / ".git").rename(checkout.parent / "gone")
+    out = checkout / place
+    before = take_snapshot(checkout, exclude=[checkout])
+    make_run(out, "a")
+    (out / ".partial-h+1-b" / "code").mkdir(parents=True)
+    (out / ".partial-h+1-b" / "code" / "x.py").write_text("half\n")
+    after = take_snapshot(checkout, exclude=[checkout])
+    assert after == before
+    assert after.identity == before.identity
+    # A folder of this kind that is no run is code, and so is the project, whatever it looks like.
+    (out / "a" / "job.sh").unlink()
+    (checkout / "manifest.json").write_text("{}")
+    (checkout / "job.sh").write_text("")
+    (checkout / "code").mkdir(exist_ok=True)
+    (checkout / "code" / "mine.py").write_text("")
+    added = set(take_snapshot(checkout).files) - set(before.files)
+    prefix = "" if place == "." else f"{place}/"
+    assert added == {
+        f"{prefix}a/manifest.json", f"{prefix}a/code/trainer/loop.py",
+        "manifest.json", "job.sh", "code/mine.py",
+    }  # fmt: skip
+
+
+def test_tracked_run_directories_are_no_code_either(checkout: Path) -> None:
+    before = take_snapshot(checkout).identity
+    make_run(checkout, "kept")
+    git(checkout, "add", "-A")
+    assert take_snapshot(checkout).identity == before
+
+
+def test_tracked_files_are_never_excluded(checkout: Path) -> None:
+    (checkout / "trainer").mkdir()
+    (checkout / "trainer" / "loop.py").write_text("code\n")
+    git(checkout, "add", "trainer")
+    git(checkout, "commit", "-qm", "trainer")
+    (checkout / "trainer" / "loop.py").write_text("modified\n")
+    (checkout / "trainer" / "image.jpg").write_text("data\n")
+    files = take_snapshot(checkout, exclude=[checkout / "trainer", checkout / "sub"]).files
+    assert sorted(files) == [
+        ".gitignore", "modified.py", "same.py", "staged.sh", "trainer/loop.py",
+    ]  # fmt: skip
