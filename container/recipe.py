@@ -9,6 +9,7 @@ from typing import Dict
 
 from container.digest import canonical_json, sha256_of_bytes
 from container.lock import Lock, parse_lock
+from container.stack import check_stack_name
 from container.trouble import Trouble
 
 DEFINITION = "Singularity.def"
@@ -80,11 +81,13 @@ def make_recipe(stack: str, files: Dict[str, str]) -> Recipe:
 def load_recipe(project_root: Path, stack: str) -> Recipe:
     """Read the recipe of a stack from the project's files.
 
-    Raises Trouble when the stack has no lock, the lock is altered or malformed (an altered lock
-    would only look like an image that is not built yet), or a file cannot be read.
+    Raises Trouble when there is no stack of that name with a lock (all that are there are named),
+    the lock is altered or malformed (such a lock would only look like an image that is not built
+    yet), or a file cannot be read.
     """
-    if not (project_root / lock_path(stack)).exists():
-        known = sorted(path.stem for path in (project_root / "container/locks").glob("*.json"))
+    known = sorted(path.stem for path in (project_root / "container/locks").glob("*.json"))
+    check_stack_name(stack, known)
+    if stack not in known:
         raise Trouble(
             f"stack {stack!r} has no lock ({lock_path(stack)}); stacks with one: "
             + (", ".join(known) or "none"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Dict, List
 
@@ -12,6 +13,7 @@ from container.faults import faults_of
 from container.trouble import Trouble
 from container.yaml_text import load_yaml
 
+STACK_NAME = r"[a-z][a-z0-9]*"
 #: Debian policy 5.6.1.
 DebianName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9+.-]+$")]
 #: PEP 508.
@@ -76,7 +78,7 @@ class Stack(StackPart):
     user namespaces read the image through FUSE; ``gzip`` is known to every kernel.
     """
 
-    stack: Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*$")]
+    stack: Annotated[str, Field(pattern=rf"^{STACK_NAME}$")]
     timestamp: int = Field(ge=0, lt=2**32)
     compression: Compression
     debian: DebianChoice
@@ -92,6 +94,38 @@ class Stack(StackPart):
             if ".." in glob.split("/"):
                 raise ValueError(f"{glob!r} leaves the image")
         return globs
+
+
+def check_stack_name(name: str, known: List[str]) -> None:
+    """Raises Trouble, with the ``known`` names, for what cannot be one: it becomes a file name."""
+    if not re.fullmatch(STACK_NAME, name):
+        raise Trouble(
+            f"{name!r} is no name of a stack (small letters and digits, a letter first); "
+            f"known stacks: {', '.join(known) or 'none'}",
+            "name one of these",
+        )
+
+
+def find_stack(project_root: Path, name: str) -> Stack:
+    """The stack of that name among the project's. Raises Trouble, as load_stack; with all names
+    when there is none of that name."""
+    folder = project_root / "container" / "stacks"
+    known = sorted(path.stem for path in folder.glob("*.yaml"))
+    check_stack_name(name, known)
+    path = folder / f"{name}.yaml"
+    if name not in known:
+        raise Trouble(
+            f"there is no stack {name!r} ({path.relative_to(project_root)}); "
+            f"known stacks: {', '.join(known) or 'none'}",
+            "name one of these, or write that file",
+        )
+    stack = load_stack(path)
+    if stack.stack != name:
+        raise Trouble(
+            f"{path}: stack: found {stack.stack!r}, expected {name!r} as in the file's name",
+            "correct the stack file",
+        )
+    return stack
 
 
 def load_stack(path: Path) -> Stack:

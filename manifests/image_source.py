@@ -14,7 +14,7 @@ from container.recipe import Recipe, load_recipe, lock_path, make_recipe
 from container.resolve import resolve
 from container.runtime import find_runtime
 from container.sources import configured_index, deb_source, wheel_source
-from container.stack import load_stack
+from container.stack import find_stack
 from container.trouble import Trouble
 from manifests.schema import Manifest
 from manifests.surroundings import Surroundings
@@ -76,7 +76,7 @@ def write_lock(
     stack: str, around: Surroundings, *, mirror: Optional[str], dry_run: bool
 ) -> List[str]:
     """Resolve a stack anew and write its lock; returns what changed, a line each."""
-    choice = load_stack(around.project / "container" / "stacks" / f"{stack}.yaml")
+    choice = find_stack(around.project, stack)
     text = lock_text(
         resolve(choice, mirror=mirror, index=configured_index(), progress=around.progress)
     )

@@ -15,7 +15,7 @@ from container.image import Image
 from container.recipe import Recipe, load_recipe, lock_path
 from container.runtime import Runtime
 from container.trouble import Trouble
-from manifests.image_source import copy_image
+from manifests.image_source import copy_image, write_lock
 from manifests.submit import built_image
 from manifests.surroundings import Surroundings
 
@@ -115,6 +115,25 @@ def test_build_says_that_it_builds_over_an_altered_image(
             progress=lines,
         )
     assert lines.stages[0] == f"{fault}; building it again"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("../x", "'../x' is no name of a stack (small letters and digits, a letter first); "
+                 "known stacks: none\n-> name one of these"),
+        ("gpu", "there is no stack 'gpu' (container/stacks/gpu.yaml); known stacks: none\n"
+                "-> name one of these, or write that file"),
+    ],
+)  # fmt: skip
+def test_no_lock_is_written_for_a_stack_that_is_not_there(
+    around: Surroundings, name: str, message: str
+) -> None:
+    before = everything(around.project.parent)
+    with pytest.raises(Trouble) as caught:
+        write_lock(name, around, mirror=None, dry_run=False)
+    assert str(caught.value) == message
+    assert everything(around.project.parent) == before
 
 
 LOCK_REMEDY = "restore it from version control, or write it anew with `bundle.py lock`"

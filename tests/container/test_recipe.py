@@ -56,6 +56,16 @@ def test_a_stack_without_lock_is_refused(project: Path, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["../x", "/etc/x", "", "Cpu", "cpu\n", "cpu-1", "*"])
+def test_what_is_no_name_of_a_stack_is_refused(project: Path, name: str) -> None:
+    with pytest.raises(Trouble) as caught:
+        load_recipe(project, name)
+    assert str(caught.value) == (
+        f"{name!r} is no name of a stack (small letters and digits, a letter first); "
+        "known stacks: cpu\n-> name one of these"
+    )
+
+
 def test_a_build_file_that_is_gone_is_named(project: Path, tmp_path: Path) -> None:
     (tmp_path / "container/locks").mkdir(parents=True)
     shutil.copy(project / "container/locks/cpu.json", tmp_path / "container/locks")

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from container.lock import parse_lock
-from container.stack import load_stack
+from container.stack import find_stack, load_stack
 from container.trouble import Trouble
 
 WHOLE = """
@@ -37,6 +37,47 @@ def test_every_fault_comes_with_its_key_path(tmp_path: Path) -> None:
         f"{path}: probe: extra inputs are not permitted",
     ]
     assert caught.value.next_step == "correct the stack file"
+
+
+@pytest.mark.parametrize("name", ["../tiny", "/tiny", "", "Tiny", "tiny\n", "*"])
+def test_what_is_no_name_of_a_stack_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(Trouble) as caught:
+        find_stack(stacks(tmp_path), name)
+    assert str(caught.value) == (
+        f"{name!r} is no name of a stack (small letters and digits, a letter first); "
+        "known stacks: other, tiny\n-> name one of these"
+    )
+
+
+def stacks(folder: Path) -> Path:
+    """A project with two stack files; what ``other`` says is not its name."""
+    for name in ("tiny", "other"):
+        path = folder / "container" / "stacks" / f"{name}.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(WHOLE)
+    return folder
+
+
+def test_a_stack_is_found_by_its_name(tmp_path: Path) -> None:
+    assert find_stack(stacks(tmp_path), "tiny").stack == "tiny"
+
+
+def test_an_unknown_stack_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Trouble) as caught:
+        find_stack(stacks(tmp_path), "gpu")
+    assert str(caught.value) == (
+        "there is no stack 'gpu' (container/stacks/gpu.yaml); known stacks: other, tiny\n"
+        "-> name one of these, or write that file"
+    )
+
+
+def test_a_stack_file_with_another_s_name_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Trouble) as caught:
+        find_stack(stacks(tmp_path), "other")
+    assert str(caught.value) == (
+        f"{tmp_path}/container/stacks/other.yaml: stack: found 'tiny', expected 'other' "
+        "as in the file's name\n-> correct the stack file"
+    )
 
 
 def test_each_stack_of_the_project_says_what_its_lock_says(project: Path) -> None:
