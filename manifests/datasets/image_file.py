@@ -8,7 +8,7 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, Tuple, Union
+from typing import Dict, List, Tuple, Union
 
 from PIL import Image
 
@@ -18,50 +18,86 @@ from manifests.schema import IMAGE_SIDE
 #: Kinds of image file that both the host and the trainer can read.
 FORMATS = ("JPEG", "PNG")
 
+# Pillow would warn of many pixels, or refuse them without saying how many there are; here the size
+# is checked before a pixel is decoded.
+Image.MAX_IMAGE_PIXELS = None
+
 #: A sentence without its subject: what is wrong with a file.
 Problem = str
 
 
 @dataclass
 class ImageFolder:
-    """The root folder of a sample set, as the container will see it: links may not lead out."""
+    """The root folder of a sample set, as the container will see it.
+
+    Only this folder is in the container, under another path: a link is followed there if it is
+    relative and stays below the root all the way. ``known`` holds what is wrong with folders.
+    """
 
     root: str
-    real_root: str
-    inside: Dict[str, bool]
+    known: Dict[str, Problem]
 
     @classmethod
     def of(cls, root: Path) -> ImageFolder:
-        return cls(os.path.normpath(root), os.path.realpath(root), {})
+        return cls(os.path.normpath(root), {})
 
     def path(self, name: str) -> str:
         return f"{self.root}/{name}"
 
-    def _within(self, folder: str) -> bool:
-        known = self.inside.get(folder)
-        if known is None:
-            real = os.path.realpath(folder)
-            known = real == self.real_root or real.startswith(f"{self.real_root}/")
-            self.inside[folder] = known
-        return known
+    def _folder_problem(self, folder: str) -> Problem:
+        problem = self.known.get(folder)
+        if problem is None:
+            problem = _link_problem(self.root, folder)
+            if problem:
+                problem = f"is reached through a link that {problem}"
+            self.known[folder] = problem
+        return problem
 
     def stamp(self, name: str) -> Union[Stamp, Problem]:
         """The stamp of a regular file, or why it is none."""
         path = self.path(name)
         try:
             status = os.lstat(path)
-            if stat.S_ISLNK(status.st_mode):
-                target = os.path.realpath(path)
+            problem = self._folder_problem(name.rpartition("/")[0])
+            if not problem and stat.S_ISLNK(status.st_mode):
                 status = Path(path).stat()
-                if not self._within(target.rpartition("/")[0]):
-                    return f"is a link to {target}, which the container cannot see"
-            elif not self._within(path.rpartition("/")[0]):
-                return "is reached through a link that leads out of the root folder"
+                problem = _link_problem(self.root, name)
+                if problem:
+                    problem = f"is a link that {problem}"
         except FileNotFoundError:
             return "does not exist"
         except OSError as error:
             return f"cannot be read: {error.strerror}"
+        if problem:
+            return problem
         return stamp_of(status) if stat.S_ISREG(status.st_mode) else "is no regular file"
+
+
+def _link_problem(root: str, name: str) -> Problem:
+    """Why the links on the way from ``root`` to ``name`` do not work in the container.
+
+    Raises OSError when a part of the way is not there.
+    """
+    at: List[str] = []
+    ahead = name.split("/")[::-1]
+    while ahead:
+        part = ahead.pop()
+        if part in ("", "."):
+            continue
+        if part == "..":
+            if not at:
+                return "leads out of the root folder, which is all that the container sees"
+            at.pop()
+            continue
+        path = "/".join([root, *at, part])
+        if not stat.S_ISLNK(os.lstat(path).st_mode):
+            at.append(part)
+            continue
+        target = str(Path(path).readlink())
+        if target.startswith("/"):
+            return f"has the absolute target {target}, which the container does not have"
+        ahead += target.split("/")[::-1]
+    return ""
 
 
 def decode_problem(data: bytes) -> Problem:

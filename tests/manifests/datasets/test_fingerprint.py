@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import struct
 import time
+import zlib
 from pathlib import Path
 from typing import Callable, List, Optional
 
@@ -80,7 +82,8 @@ def test_every_bad_image_is_named_with_its_line(
     (bad / "small").write_bytes(jpeg(size=(300, 200)))
     (bad / "folder").mkdir()
     (bad / "link").symlink_to(tmp_path / "outside.jpg")
-    (bad / "inside").symlink_to(first_image(data_set))
+    image = first_image(data_set)
+    (bad / "inside").symlink_to(image)
     (data_set / "away").symlink_to(tmp_path / "other")
     names = ["missing", "truncated", "text", "empty", "gif", "small", "folder", "link", "inside"]
     lines = [f"bad/{name} 0\n" for name in names]
@@ -95,10 +98,12 @@ def test_every_bad_image_is_named_with_its_line(
         f"{listing}, line 5: {bad}/gif is not an image (JPEG or PNG)",
         f"{listing}, line 6: {bad}/small has 300x200 pixels, expected 256x256",
         f"{listing}, line 7: {bad}/folder is no regular file",
-        f"{listing}, line 8: {bad}/link is a link to {tmp_path}/outside.jpg, "
-        "which the container cannot see",
-        f"{listing}, line 10: {data_set}/away/x.jpg is reached through a link that leads out of "
-        "the root folder",
+        f"{listing}, line 8: {bad}/link is a link that has the absolute target "
+        f"{tmp_path}/outside.jpg, which the container does not have",
+        f"{listing}, line 9: {bad}/inside is a link that has the absolute target "
+        f"{image}, which the container does not have",
+        f"{listing}, line 10: {data_set}/away/x.jpg is reached through a link that has the "
+        f"absolute target {tmp_path}/other, which the container does not have",
     ]
     for _ in range(2):  # bad images are not remembered as good ones
         problems = refused(data_set, cache)
@@ -247,4 +252,54 @@ def test_table_that_is_broken(data_set: Path, table: Path) -> None:
 def test_table_without_its_root(table: Path, tmp_path: Path) -> None:
     assert check(table, tmp_path / "gone") == [
         f"inputs/train.tsv: its root folder {tmp_path}/gone does not exist"
+    ]
+
+
+def test_links_that_work_in_the_container_too(data_set: Path, tmp_path: Path) -> None:
+    image = first_image(data_set)
+    inside = image.relative_to(data_set)
+    more = data_set / "more"
+    (more / "deep").mkdir(parents=True)
+    (more / "deep" / "a").symlink_to(f"../../{inside}")
+    (more / "b").symlink_to("deep/./a")
+    (data_set / "same").symlink_to("more/deep")
+    (more / "out").symlink_to(f"../../{data_set.name}/{inside}")
+    (data_set / "up").symlink_to(f"../{data_set.name}/more")
+    (more / "hop").symlink_to("absolute")
+    (more / "absolute").symlink_to(image)
+    (more / "gone").symlink_to("nothing")
+    (more / "loop").symlink_to("loop")
+    good = ["more/deep/a", "more/b", "same/a"]
+    names = [*good, "more/out", "up/b", "more/hop", "more/gone", "more/loop"]
+    (data_set / "train.txt").write_text("".join(f"{name} 0\n" for name in names))
+    leaves = "leads out of the root folder, which is all that the container sees"
+    listing = f"{data_set}/train.txt"
+    assert refused(data_set, None) == [
+        f"{listing}, line 4: {more}/out is a link that {leaves}",
+        f"{listing}, line 5: {data_set}/up/b is reached through a link that {leaves}",
+        f"{listing}, line 6: {more}/hop is a link that has the absolute target {image}, "
+        "which the container does not have",
+        f"{listing}, line 7: {more}/gone does not exist",
+        f"{listing}, line 8: {more}/loop cannot be read: Too many levels of symbolic links",
+    ]
+    (data_set / "train.txt").write_text(
+        "".join(f"{name} {at % 2}\n" for at, name in enumerate(good))
+    )
+    table = take(data_set, None).table.decode()
+    digest = hashlib.sha256(image.read_bytes()).hexdigest()
+    assert table == "".join(f"{digest}\t{at % 2}\t{name}\n" for at, name in enumerate(good))
+
+
+@pytest.mark.parametrize(("width", "height"), [(12000, 12000), (16000, 16000), (2**31 - 1, 3)])
+def test_huge_images_are_one_sentence(data_set: Path, width: int, height: int) -> None:
+    """PNG headers alone: the size stands in the first chunk, nothing else needs to be there."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    data = b"IDAT" + zlib.compress(b"\0" * 100)
+    chunk += struct.pack(">I", len(data) - 4) + data + struct.pack(">I", zlib.crc32(data))
+    (data_set / "huge.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk)
+    (data_set / "train.txt").write_text("huge.png 0\n")
+    assert refused(data_set, None) == [
+        f"{data_set}/train.txt, line 1: {data_set}/huge.png has {width}x{height} pixels, "
+        "expected 256x256"
     ]
