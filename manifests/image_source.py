@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import List, Optional
+from typing import Any, Dict, List, Optional
 
 from container import atomic
 from container.build import build_image
-from container.image import Image, altered, altered_trouble, find_image, image_digest
+from container.image import (
+    Image,
+    altered,
+    altered_trouble,
+    fault_of,
+    find_image,
+    image_digest,
+    recorded_image,
+)
 from container.lock import lock_text
 from container.recipe import Recipe, load_recipe, lock_path, make_recipe
 from container.resolve import resolve
@@ -58,18 +67,48 @@ def copy_image(image: Image, output: Path) -> None:
     output.chmod(0o755)
 
 
-def describe_build(stack: str, around: Surroundings) -> List[str]:
-    """What ``build`` would do, without doing it."""
+@dataclass(frozen=True)
+class BuildOutlook:
+    """What ``build`` would find: the counts and the ``bytes`` of the lock's packages, and the
+    finished image, None when there is none or it was altered (then ``fault`` says so)."""
+
+    stack: str
+    lock_sha256: str
+    debian_packages: int
+    python_packages: int
+    bytes: int
+    image: Optional[Path]
+    fault: Optional[str]
+
+    def lines(self) -> List[str]:
+        state = f"up to date: {self.image}" if self.image else "the image is not built yet"
+        return [
+            f"stack {self.stack}: lock sha256 {self.lock_sha256}",
+            f"{self.debian_packages} Debian and {self.python_packages} Python packages, "
+            f"{self.bytes / 1e6:.0f} MB",
+            f"{self.fault}; it would be built again" if self.fault else state,
+        ]
+
+    def values(self) -> Dict[str, Any]:
+        """As plain values for JSON, by the names of the fields."""
+        return {**asdict(self), "image": str(self.image) if self.image else None}
+
+
+def describe_build(stack: str, around: Surroundings) -> BuildOutlook:
+    """What ``build`` would do, without doing it; nothing is written."""
     recipe = load_recipe(around.project, stack)
     lock = recipe.lock
     known = find_image(recipe, around.cache, remember=False)
-    total = sum(file.size for file in lock.all_files)
-    return [
-        f"stack {stack}: lock sha256 {recipe.lock_sha256}",
-        f"{len(lock.debian.files)} Debian and {len(lock.python.files)} Python packages, "
-        f"{total / 1e6:.0f} MB",
-        f"up to date: {known.path}" if known else "the image is not built yet",
-    ]
+    recorded = recorded_image(recipe, around.cache)
+    return BuildOutlook(
+        stack=stack,
+        lock_sha256=recipe.lock_sha256,
+        debian_packages=len(lock.debian.files),
+        python_packages=len(lock.python.files),
+        bytes=sum(file.size for file in lock.all_files),
+        image=known.path if known else None,
+        fault=fault_of(recorded) if recorded and not known else None,
+    )
 
 
 def write_lock(

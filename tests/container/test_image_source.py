@@ -4,7 +4,7 @@ import json
 import os
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, List
+from typing import Any, Dict, List
 
 import pytest
 
@@ -15,7 +15,7 @@ from container.image import Image
 from container.recipe import Recipe, load_recipe, lock_path
 from container.runtime import Runtime
 from container.trouble import Trouble
-from manifests.image_source import copy_image, write_lock
+from manifests.image_source import copy_image, describe_build, write_lock
 from manifests.submit import built_image
 from manifests.surroundings import Surroundings
 
@@ -115,6 +115,57 @@ def test_build_says_that_it_builds_over_an_altered_image(
             progress=lines,
         )
     assert lines.stages[0] == f"{fault}; building it again"
+
+
+def outlook(recipe: Recipe, **changes: Any) -> Dict[str, Any]:
+    values = {
+        "stack": "tiny",
+        "lock_sha256": recipe.lock_sha256,
+        "debian_packages": 1,
+        "python_packages": 1,
+        "bytes": 10,
+        "image": None,
+        "fault": None,
+    }
+    return {**values, **changes}
+
+
+def head(recipe: Recipe) -> List[str]:
+    return [
+        f"stack tiny: lock sha256 {recipe.lock_sha256}",
+        "1 Debian and 1 Python packages, 0 MB",
+    ]
+
+
+def test_a_dry_build_without_image(tiny: Recipe, around: Surroundings) -> None:
+    found = describe_build("tiny", around)
+    assert found.values() == outlook(tiny)
+    assert found.lines() == [*head(tiny), "the image is not built yet"]
+    assert not around.cache.root.exists()
+
+
+@pytest.mark.parametrize("touched", [False, True])
+def test_a_dry_build_with_an_image_writes_nothing(
+    tiny: Recipe, tiny_image: Image, around: Surroundings, touched: bool
+) -> None:
+    if touched:
+        os.utime(tiny_image.path, ns=(1, 1))
+    before = everything(around.cache.root)
+    found = describe_build("tiny", around)
+    assert found.values() == outlook(tiny, image=str(tiny_image.path))
+    assert found.lines() == [*head(tiny), f"up to date: {tiny_image.path}"]
+    assert everything(around.cache.root) == before
+
+
+def test_a_dry_build_with_an_altered_image(
+    tiny: Recipe, tiny_image: Image, around: Surroundings
+) -> None:
+    fault = alter(tiny_image, keep_time=False)
+    before = everything(around.cache.root)
+    found = describe_build("tiny", around)
+    assert json.loads(json.dumps(found.values())) == outlook(tiny, fault=fault)
+    assert found.lines() == [*head(tiny), f"{fault}; it would be built again"]
+    assert everything(around.cache.root) == before
 
 
 @pytest.mark.parametrize(
