@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import List, Optional
 
 from manifests.config import RunConfig
+from manifests.determinism import KNOBS
 from manifests.schema import AVAILABLE, IMAGE_SIDE, INPUT_SIDE
 
 
@@ -22,6 +23,8 @@ def _not_available(config: RunConfig) -> List[str]:
 
 def _stack_problems(config: RunConfig) -> List[str]:
     problems = []
+    if config.stack not in KNOBS:
+        problems.append(f"stack: no stack {config.stack!r}; available: {', '.join(KNOBS)}")
     if config.stack == "cpu" and config.communicator == "pure_nccl":
         problems.append(
             "communicator: pure_nccl reduces between GPUs and the stack cpu has none; use naive"
@@ -85,10 +88,15 @@ def check_combinations(
     ``site_nodes`` is how many nodes the site has, ``ranks`` the number of processes in all; the
     numbers of samples are None where the list files have not been read.
     """
-    return [
+    known = config.stack in KNOBS
+    problems = [
         *_stack_problems(config),
         *_site_problems(config, site_nodes),
         *_input_problems(config),
         *_sample_problems(config, ranks, train_samples, val_samples),
         *_not_available(config),
     ]
+    # The communicator's default follows the stack: of a wrong stack it says nothing.
+    return (
+        problems if known else [text for text in problems if not text.startswith("communicator:")]
+    )

@@ -44,7 +44,7 @@ class StepDifference(_Part):
 
 class Comparison(_Part):
     """``evidence`` says what the verdict rests on; ``suspects`` are the identity fields that
-    differ, ``circumstances`` those that only describe."""
+    differ, ``circumstances`` those that only describe; ``next_step`` is for the person to do."""
 
     version: str = SCHEMA_VERSION
     kind: Literal["comparison"] = "comparison"
@@ -57,15 +57,18 @@ class Comparison(_Part):
     last_equal_parameters: Optional[int] = None
     suspects: List[FieldDifference] = Field(default_factory=list)
     circumstances: List[FieldDifference] = Field(default_factory=list)
+    next_step: Optional[str] = None
 
 
 def exit_code(verdict: Verdict) -> int:
     return _EXIT_CODES[verdict]
 
 
-def cannot_run(a: str, problems: List[str]) -> Comparison:
+def cannot_run(a: str, problems: List[str], next_step: str = "") -> Comparison:
     """The verdict on a run that could not be repeated at all."""
-    return Comparison(verdict="cannot-run", a=a, evidence=list(problems))
+    return Comparison(
+        verdict="cannot-run", a=a, evidence=list(problems), next_step=next_step or None
+    )
 
 
 def _value(value: Any) -> str:
@@ -91,4 +94,5 @@ def lines(comparison: Comparison) -> List[str]:
         *(f"  - {sentence}" for sentence in comparison.evidence),
         *_fields("differs in what decides the bits (a | b):", comparison.suspects),
         *_fields("differs in what only describes (a | b):", comparison.circumstances),
+        *([f"-> {comparison.next_step}"] if comparison.next_step else []),
     ]

@@ -39,6 +39,9 @@ DEFAULT_LR: Dict[str, float] = {
     "rmsprop_warmup": 0.1,
 }
 
+#: More is a slip of the finger; the steps of a run must stay a number that can be counted.
+MOST_EPOCHS = 10**6
+
 _NO_CONTROL = r"^[^\x00-\x1f\x7f]+$"
 
 
@@ -69,6 +72,13 @@ def _directive_value(value: Any) -> Any:
     return value
 
 
+def _plain_name(value: str) -> str:
+    """The job's output lies in the run's ``logs/`` and nowhere else."""
+    if "/" in value or value in (".", ".."):
+        raise ValueError("no plain file name")
+    return value
+
+
 def _some_time(value: str) -> str:
     if not value.strip("0:"):
         raise ValueError("no time at all")
@@ -77,11 +87,15 @@ def _some_time(value: str) -> str:
 
 HostPath = Annotated[Path, BeforeValidator(_host_path)]
 Text = Annotated[str, Field(pattern=_NO_CONTROL)]
+LogName = Annotated[Text, AfterValidator(_plain_name)]
 DirectiveValue = Annotated[
     str,
     BeforeValidator(_directive_value),
     Field(pattern=r"^[^\x00-\x1f\x7f]*$", description="text, a whole number or null"),
 ]
+
+
+_LOG_NAME = "a file name without a folder (it lies in the run's logs/), or null"
 
 
 def _from_optimizer(name: str) -> Any:
@@ -103,7 +117,7 @@ class RunConfig(BaseModel):
         default_factory=lambda known: INPUT_SIDE[known["arch"]][1],
         description="a whole number >= 1 (pixels)",
     )
-    epoch: int = Field(ge=1, description="a whole number >= 1")
+    epoch: int = Field(ge=1, le=MOST_EPOCHS, description="a whole number from 1 to 1000000")
     batchsize: int = Field(ge=1, description="a whole number >= 1 (samples per rank)")
     val_batchsize: int = Field(
         ge=1,
@@ -186,8 +200,8 @@ class RunConfig(BaseModel):
         pattern=r"^[0-9]{1,4}:[0-5][0-9]:[0-5][0-9]$",
         description="hours, minutes and seconds as hh:mm:ss",
     )
-    stdout: Optional[Text] = Field(None, description="a file name, or null")
-    stderr: Optional[Text] = Field(None, description="a file name, or null")
+    stdout: Optional[LogName] = Field(None, description=_LOG_NAME)
+    stderr: Optional[LogName] = Field(None, description=_LOG_NAME)
     others: Dict[Text, DirectiveValue] = Field(
         default_factory=dict, description="a mapping of directive to value"
     )

@@ -35,6 +35,11 @@ def test_what_works() -> None:
             "communicator: pure_nccl reduces between GPUs and the stack cpu has none; use naive",
             "communicator: pure_nccl is not available in this version; available: naive",
         ]),
+        ({"stack": "cuda12"}, ["stack: no stack 'cuda12'; available: cpu"]),
+        ({"stack": "cuda12", "insize": 66}, [
+            "stack: no stack 'cuda12'; available: cpu",
+            "insize: 66 given, nin needs at least 67",
+        ]),
         ({"precision": "mixed"}, [
             "precision: mixed needs GPUs and the stack cpu has none; use float32",
             "precision: mixed is not available in this version; available: float32",

@@ -296,6 +296,11 @@ def test_cannot_run() -> None:
     found = cannot_run("a", ["code/x.py: was altered"])
     assert exit_code(found.verdict) == 2
     assert lines(found) == ["verdict: cannot-run", "  a: a", "  - code/x.py: was altered"]
+    found = cannot_run("a", ["code/x.py: was altered"], "restore it")
+    assert found.next_step == "restore it"
+    assert lines(found) == [
+        "verdict: cannot-run", "  a: a", "  - code/x.py: was altered", "-> restore it",
+    ]  # fmt: skip
 
 
 def test_json_round_trip(run: Any) -> None:

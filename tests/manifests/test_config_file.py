@@ -220,7 +220,7 @@ def test_all_problems_at_once() -> None:
         "c.yaml: arch: found 'nim' (text), expected one of alex, googlenet, googlenetbn, nin, "
         "resnet50; did you mean nin?",
         "c.yaml: nclasses: is missing, expected a whole number >= 1",
-        "c.yaml: epoch: is missing, expected a whole number >= 1",
+        "c.yaml: epoch: is missing, expected a whole number from 1 to 1000000",
         "c.yaml: batchsize: found '32' (text), expected a whole number >= 1 (samples per rank)",
         "c.yaml: lr: found nan (a number), expected a number > 0",
         "c.yaml: train: found '' (text), expected the path of a list file",
@@ -242,7 +242,7 @@ def test_all_problems_at_once() -> None:
     ("key", "value", "found"),
     [
         ("nclasses", 0, "0 (a number), expected a whole number >= 1"),
-        ("epoch", 1.5, "1.5 (a number), expected a whole number >= 1"),
+        ("epoch", 1.5, "1.5 (a number), expected a whole number from 1 to 1000000"),
         ("seed", 2**63, f"{2**63} (a number), expected a whole number from 0 to 2^63 - 1"),
         ("momentum", 1, "1 (a number), expected a number >= 0 and < 1"),
         ("lr", 0, "0 (a number), expected a number > 0"),
@@ -252,7 +252,8 @@ def test_all_problems_at_once() -> None:
          "write it in quotes"),
         ("others", ["a"], "a list, expected a mapping of directive to value"),
         ("modules", 3, "3 (a number), expected the path of a file, or a mapping of name to module"),
-        ("stdout", "a\nb", "'a\\nb' (text), expected a file name, or null"),
+        ("stdout", "a\nb", "'a\\nb' (text), expected a file name without a folder "
+         "(it lies in the run's logs/), or null"),
         ("out", " runs", "' runs' (text), expected the path of a folder"),
         ("iterator", "processes", "'processes' (text), expected one of serial, thread, process; "
          "did you mean process?"),
@@ -313,3 +314,28 @@ def test_a_path_that_is_not_utf8(tmp_path: Path) -> None:
         "and the records of a run are\n"
         "-> rename the file or folder whose name has the bytes written with a backslash"
     )
+
+
+@pytest.mark.parametrize("key", ["stdout", "stderr"])
+@pytest.mark.parametrize("name", ["/tmp/o.log", "../o.log", "..", ".", "logs/o.log", "o/"])
+def test_output_lies_in_the_logs_of_the_run(key: str, name: str) -> None:
+    with pytest.raises(Trouble) as caught:
+        parse_config({**SMALL, key: name}, "c.yaml")
+    assert str(caught.value) == (
+        f"c.yaml: {key}: found {name!r} (text), expected a file name without a folder "
+        f"(it lies in the run's logs/), or null\n-> {NEXT_STEP}"
+    )
+    assert (
+        getattr(parse_config({**SMALL, key: "o..$JOB_ID.log"}, "c.yaml"), key) == "o..$JOB_ID.log"
+    )
+
+
+def test_more_epochs_than_anybody_wants() -> None:
+    assert parse_config({**SMALL, "epoch": 10**6}, "c.yaml").epoch == 10**6
+    for epoch in (10**6 + 1, 10**30):
+        with pytest.raises(Trouble) as caught:
+            parse_config({**SMALL, "epoch": epoch}, "c.yaml")
+        assert str(caught.value) == (
+            f"c.yaml: epoch: found {epoch} (a number), expected a whole number from 1 to 1000000"
+            f"\n-> {NEXT_STEP}"
+        )
