@@ -18,12 +18,19 @@ from container.image import (
     image_digest,
     recorded_image,
 )
-from container.lock import lock_text
-from container.recipe import Recipe, load_recipe, lock_path, make_recipe
+from container.lock import lock_text, parse_lock
+from container.recipe import (
+    FORMAT_ENTRY,
+    RECIPE_FORMAT,
+    Recipe,
+    load_recipe,
+    lock_path,
+    needed_files,
+)
 from container.resolve import resolve
 from container.runtime import find_runtime
 from container.sources import configured_index, deb_source, wheel_source
-from container.stack import find_stack
+from container.stack import check_stack_name, find_stack
 from container.trouble import Trouble
 from manifests.schema import Manifest
 from manifests.surroundings import Surroundings
@@ -139,42 +146,95 @@ def find_image_of_run(manifest: Manifest, around: Surroundings) -> Optional[Path
     """
     expected = manifest.identity.image.sha256
     recorded = Path(manifest.circumstance.paths.image)
-    candidates = [recorded, *sorted(around.cache.images.glob(f"{manifest.recipe.stack}-*.sif"))]
+    cached = sorted(around.cache.images.glob("*.sif"))
     size = manifest.identity.image.size
-    for path in candidates:
+    for path in [recorded, *cached]:
         if path.is_file() and path.stat().st_size == size and image_digest(path) == expected:
             return path
     return recorded if recorded.is_file() else None
 
 
+def recipe_of_run(manifest: Manifest, where: str) -> Recipe:
+    """The recipe that a manifest carries; ``where`` names the manifest in messages.
+
+    Raises Trouble when texts are missing or are not those that the identity names.
+    """
+    kept, image = manifest.recipe, manifest.identity.image
+    named = f"the recipe in {where}"
+    restore = "restore the manifest from a copy of the run: it must be as bundle wrote it"
+    check_stack_of_run(kept.stack, named, restore)
+    lacking = [name for name in needed_files(kept.stack) if name not in kept.files]
+    if lacking:
+        raise Trouble([f"{named} lacks {name}" for name in lacking], restore)
+    recipe = Recipe(kept.stack, dict(kept.files))
+    if recipe.sha256 != image.recipe_sha256:
+        raise Trouble(
+            f"{named} was altered: sha256 expected {image.recipe_sha256}, found {recipe.sha256}",
+            restore,
+        )
+    try:
+        parse_lock(recipe.lock_text, f"{named}: lock")
+    except Trouble as error:
+        # The lock's own next steps are for the project's file.
+        raise Trouble(error.problems, restore) from error
+    return recipe
+
+
+def check_stack_of_run(stack: str, named: str, restore: str) -> None:
+    """A stack's name becomes part of file names; a manifest may come from anywhere."""
+    try:
+        check_stack_name(stack, [])
+    except Trouble as error:
+        raise Trouble(f"{named}: {stack!r} is no name of a stack", restore) from error
+
+
 def image_of_run(
-    manifest: Manifest, around: Surroundings, *, mirror: Optional[str], may_build: bool
+    manifest: Manifest,
+    around: Surroundings,
+    *,
+    mirror: Optional[str],
+    may_build: bool,
+    where: str = "manifest.json",
 ) -> Path:
     """The image file of an old run: found, or built again from the manifest's own recipe.
 
-    Raises Trouble when the rebuilt image has other bytes, or when it would have to be built and
-    ``may_build`` is False.
+    ``where`` names the manifest in messages. Raises Trouble when the recipe was altered or is
+    another bundle's, when the rebuilt image has other bytes, or when it would have to be built
+    and ``may_build`` is False.
     """
     expected = manifest.identity.image.sha256
     found = find_image_of_run(manifest, around)
     if found is not None and image_digest(found) == expected:
         return found
+    lost = (
+        f"the image {found} was altered" if found else f"the image with sha256 {expected} is gone"
+    )
+    back = f"give the original image file back as {manifest.circumstance.paths.image}"
+    recipe = recipe_of_run(manifest, where)
+    packing = recipe.files.get(FORMAT_ENTRY)
+    if packing != RECIPE_FORMAT:
+        raise Trouble(
+            f"{lost}, and the recipe in {where} is of format {packing}: "
+            f"this bundle builds format {RECIPE_FORMAT}",
+            f"use the version of bundle that wrote it, or {back}",
+        )
     if not may_build:
         raise Trouble(
-            f"the image with sha256 {expected} is gone; a real rerun would build it again",
+            f"{lost}; a real rerun would build it again",
             "leave --dry-run out",
         )
-    around.progress.stage("the image is gone: building it again from the manifest's recipe")
-    recipe = make_recipe(manifest.recipe.stack, manifest.recipe.files)
+    around.progress.stage(f"{lost}: building it again from the manifest's recipe")
     stale = find_image(recipe, around.cache)
-    if stale is not None:
+    fault = fault_of(stale) if stale else None
+    if stale is not None and fault is not None:
         # Altered behind the back of its time stamps: the build would take it for up to date.
+        around.progress.stage(f"{fault}; building it again")
         stale.path.unlink()
     image = build_recipe(recipe, around, mirror)
     if image.sha256 != expected:
         raise Trouble(
-            f"the image built again from the manifest's recipe has sha256 {image.sha256}, "
+            f"the image built again from the recipe in {where} has sha256 {image.sha256}, "
             f"expected {expected}",
-            f"give the original image file back as {manifest.circumstance.paths.image}",
+            back,
         )
     return image.path

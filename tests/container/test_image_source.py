@@ -12,12 +12,14 @@ from container.build import build_image
 from container.cache import Cache
 from container.digest import canonical_json, sha256_of_bytes
 from container.image import Image
-from container.recipe import Recipe, load_recipe, lock_path
+from container.recipe import FORMAT_ENTRY, Recipe, load_recipe, lock_path
 from container.runtime import Runtime
 from container.trouble import Trouble
-from manifests.image_source import copy_image, describe_build, write_lock
+from manifests.image_source import copy_image, describe_build, image_of_run, write_lock
+from manifests.schema import Manifest
 from manifests.submit import built_image
 from manifests.surroundings import Surroundings
+from tests.records import manifest_values
 
 
 @pytest.fixture
@@ -211,4 +213,126 @@ def test_an_altered_lock_is_reported_as_such(tiny_project: Path) -> None:
     assert str(caught.value) == (
         "container/locks/tiny.json: was altered since it was written: its digest says "
         f"{claimed}, its content has {sha256_of_bytes(canonical_json(content))}\n-> {LOCK_REMEDY}"
+    )
+
+
+# --- the image of an old run ------------------------------------------------------------------
+
+WHERE = "/runs/old/manifest.json"
+RESTORE = "restore the manifest from a copy of the run: it must be as bundle wrote it"
+
+
+def old_run(recipe: Recipe, image: Path, *, sha256: str = "1" * 64, size: int = 8) -> Manifest:
+    """A manifest that carries the recipe, of an image with that sha256, recorded at that path."""
+    values = manifest_values(image=str(image))
+    values["recipe"] = {"stack": recipe.stack, "files": dict(recipe.files)}
+    values["identity"]["image"] = {
+        "stack": recipe.stack,
+        "sha256": sha256,
+        "size": size,
+        "lock_sha256": recipe.lock_sha256,
+        "recipe_sha256": recipe.sha256,
+    }
+    return Manifest.model_validate(values)
+
+
+def refused(manifest: Manifest, around: Surroundings, *, may_build: bool = True) -> str:
+    """What is said when there is no image for a run; the cache stays as it is."""
+    before = everything(around.cache.root)
+    with pytest.raises(Trouble) as caught:
+        image_of_run(manifest, around, mirror=None, may_build=may_build, where=WHERE)
+    assert everything(around.cache.root) == before
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_an_old_run_s_image_is_found_where_it_was_or_in_the_cache(
+    tiny: Recipe, tiny_image: Image, around: Surroundings, tmp_path: Path, moved: bool
+) -> None:
+    path = tmp_path / "gone.sif" if moved else tiny_image.path
+    manifest = old_run(tiny, path, sha256=tiny_image.sha256)
+    before = everything(around.cache.root)
+    assert image_of_run(manifest, around, mirror=None, may_build=False) == tiny_image.path
+    assert everything(around.cache.root) == before
+
+
+def edited(recipe: Recipe, name: str, text: str) -> Recipe:
+    return Recipe(recipe.stack, {**recipe.files, name: text})
+
+
+@pytest.mark.parametrize("may_build", [True, False])
+def test_an_altered_recipe_in_a_manifest_is_named_by_the_manifest(
+    tiny: Recipe, around: Surroundings, tmp_path: Path, may_build: bool
+) -> None:
+    manifest = old_run(tiny, tmp_path / "gone.sif")
+    other = edited(tiny, "Singularity.def", "Bootstrap: scratch\n")
+    manifest.recipe.files["Singularity.def"] = "Bootstrap: scratch\n"
+    assert refused(manifest, around, may_build=may_build) == (
+        f"the recipe in {WHERE} was altered: sha256 expected {tiny.sha256}, found {other.sha256}"
+        f"\n-> {RESTORE}"
+    )
+
+
+def test_a_broken_lock_in_a_manifest_is_named_by_the_manifest(
+    tiny: Recipe, around: Surroundings, tmp_path: Path
+) -> None:
+    manifest = old_run(edited(tiny, lock_path("tiny"), "[]"), tmp_path / "gone.sif")
+    assert refused(manifest, around) == (
+        f"the recipe in {WHERE}: lock: is not a lock: expected a JSON object\n-> {RESTORE}"
+    )
+
+
+def test_texts_that_a_manifest_lacks_are_all_named(
+    tiny: Recipe, around: Surroundings, tmp_path: Path
+) -> None:
+    manifest = old_run(tiny, tmp_path / "gone.sif")
+    for name in ("Singularity.def", lock_path("tiny")):
+        del manifest.recipe.files[name]
+    assert refused(manifest, around) == (
+        f"the recipe in {WHERE} lacks Singularity.def\n"
+        f"the recipe in {WHERE} lacks container/locks/tiny.json\n-> {RESTORE}"
+    )
+
+
+def test_a_manifest_s_stack_may_not_be_a_path(
+    tiny: Recipe, around: Surroundings, tmp_path: Path
+) -> None:
+    files = {**tiny.files, lock_path("../x"): tiny.lock_text}
+    manifest = old_run(Recipe("../x", files), tmp_path / "gone.sif")
+    assert refused(manifest, around) == (
+        f"the recipe in {WHERE}: '../x' is no name of a stack\n-> {RESTORE}"
+    )
+
+
+def test_a_recipe_of_another_format_is_not_built(
+    tiny: Recipe, around: Surroundings, tmp_path: Path
+) -> None:
+    gone = tmp_path / "gone.sif"
+    manifest = old_run(edited(tiny, FORMAT_ENTRY, "0"), gone)
+    assert refused(manifest, around) == (
+        f"the image with sha256 {'1' * 64} is gone, and the recipe in {WHERE} is of format 0: "
+        "this bundle builds format 1\n-> use the version of bundle that wrote it, "
+        f"or give the original image file back as {gone}"
+    )
+
+
+def test_a_dry_rerun_builds_no_image(tiny: Recipe, around: Surroundings, tmp_path: Path) -> None:
+    gone, altered = tmp_path / "gone.sif", tmp_path / "altered.sif"
+    altered.write_bytes(b"an imagE")
+    next_step = "a real rerun would build it again\n-> leave --dry-run out"
+    assert refused(old_run(tiny, gone), around, may_build=False) == (
+        f"the image with sha256 {'1' * 64} is gone; {next_step}"
+    )
+    assert refused(old_run(tiny, altered), around, may_build=False) == (
+        f"the image {altered} was altered; {next_step}"
+    )
+
+
+def test_a_whole_image_of_other_bytes_is_kept_and_said_so(
+    tiny: Recipe, tiny_image: Image, around: Surroundings, tmp_path: Path
+) -> None:
+    gone = tmp_path / "gone.sif"
+    assert refused(old_run(tiny, gone), around) == (
+        f"the image built again from the recipe in {WHERE} has sha256 {tiny_image.sha256}, "
+        f"expected {'1' * 64}\n-> give the original image file back as {gone}"
     )
