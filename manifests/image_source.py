@@ -58,7 +58,22 @@ def build_stack(
     image = build_recipe(load_recipe(around.project, stack), around, mirror)
     if output is not None:
         copy_image(image, output)
+    notice = others_notice(image) if image.fresh else None
+    if notice is not None:
+        around.progress.stage(notice)
     return image
+
+
+def others_notice(image: Image) -> Optional[str]:
+    """A sentence on the other images of the stack beside this one; None when it is alone."""
+    others = [path for path in image.path.parent.glob(f"{image.stack}-*.sif") if path != image.path]
+    if not others:
+        return None
+    total = sum(path.stat().st_size for path in others) / 1e6
+    return (
+        f"images of stack {image.stack} of other recipes in {image.path.parent}: {len(others)}, "
+        f"{total:.0f} MB; they can be deleted, a rerun that needs one builds it again"
+    )
 
 
 def copy_image(image: Image, output: Path) -> None:

@@ -17,7 +17,7 @@ import pytest
 from container.build import build_image, find_image, image_digest, image_labels
 from container.build_folder import remove_tree
 from container.cache import Cache
-from container.image import Image
+from container.image import Image, published
 from container.lock import LockedFile, lock_text
 from container.process import run
 from container.recipe import Recipe, lock_path, make_recipe
@@ -504,6 +504,19 @@ def test_an_image_that_was_altered_is_not_used(
     assert image_digest(path) != built_image.sha256
     path.unlink()
     assert find_image(recipe, cache) is None
+
+
+def test_an_altered_image_is_built_again(
+    small: Recipe, fresh_cache: Cache, runtime: Runtime, undisturbed: TwoBuilds, lines: Any
+) -> None:
+    (fresh_cache.root / "altered").write_bytes(b"an image")
+    old = published(small, fresh_cache, fresh_cache.root / "altered")
+    old.path.write_bytes(b"altered")
+    image = build(small, fresh_cache, runtime, progress=lines)
+    assert (image.sha256, image.fresh) == (undisturbed[0][0][0], True)
+    assert lines.stages[0].startswith(f"the image {image.path} was altered: sha256 expected ")
+    assert lines.stages[0].endswith("; building it again")
+    assert find_image(small, fresh_cache) is not None
 
 
 def test_the_build_has_no_network_of_its_own() -> None:

@@ -15,7 +15,13 @@ from container.image import Image
 from container.recipe import FORMAT_ENTRY, Recipe, load_recipe, lock_path
 from container.runtime import Runtime
 from container.trouble import Trouble
-from manifests.image_source import copy_image, describe_build, image_of_run, write_lock
+from manifests.image_source import (
+    copy_image,
+    describe_build,
+    image_of_run,
+    others_notice,
+    write_lock,
+)
 from manifests.schema import Manifest
 from manifests.submit import built_image
 from manifests.surroundings import Surroundings
@@ -94,6 +100,19 @@ def test_an_altered_image_is_not_copied(tiny_image: Image, tmp_path: Path, keep_
         copy_image(tiny_image, tmp_path / "copy.sif")
     assert str(caught.value) == f"{fault}\n-> {REMEDY}"
     assert not (tmp_path / "copy.sif").exists()
+
+
+def test_other_images_of_the_stack_are_counted(tiny_image: Image) -> None:
+    folder = tiny_image.path.parent
+    for name in ("cpu-0123.sif", "tinier-0123.sif"):
+        (folder / name).write_bytes(b"of another stack")
+    assert others_notice(tiny_image) is None
+    for name in ("tiny-0123.sif", "tiny-4567.sif"):
+        (folder / name).write_bytes(bytes(1_500_000))
+    assert others_notice(tiny_image) == (
+        f"images of stack tiny of other recipes in {folder}: 2, 3 MB; "
+        "they can be deleted, a rerun that needs one builds it again"
+    )
 
 
 class Nothing:
