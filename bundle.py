@@ -36,6 +36,7 @@ if __name__ == "__main__":
 
 import json
 from dataclasses import asdict
+from functools import cache
 from typing import Any, Dict, List, NoReturn, Optional, Tuple
 
 import click
@@ -60,6 +61,11 @@ def say(text: str) -> None:
 def note(text: str) -> None:
     """What goes along with it: standard error."""
     click.echo(f"bundle: {text}", err=True)
+
+
+@cache  # a record is read more than once, its warning is said once
+def warn(text: str) -> None:
+    note(f"warning: {text}")
 
 
 def give_up(error: Trouble | CommandFailed) -> NoReturn:
@@ -111,8 +117,11 @@ def build(
 
     world = around()
     if dry_run:
-        for line in describe_build(stack, world):
-            say(line)
+        outlook = describe_build(stack, world)
+        if json_wanted:
+            as_json(outlook.values())
+        else:
+            say("\n".join(outlook.lines()))
         return
     image = build_stack(stack, world, mirror=mirror, output=output)
     if json_wanted:
@@ -159,7 +168,7 @@ def submit(
     world = around()
     plan = plan_submit(config, world, group=group, read_only=dry_run)
     for warning in plan.warnings:
-        note(f"warning: {warning}")
+        warn(warning)
     told: Dict[str, Any] = {
         "run": str(plan.files.root),
         "identity": plan.manifest.identity_digest,
@@ -219,7 +228,7 @@ def list_(outs: Tuple[Path, ...], json_wanted: bool) -> None:
     """List runs, newest last: those below OUTS, or all that were submitted from this account."""
     from manifests.overview import list_rows
 
-    rows = list_rows(list(outs), around())
+    rows = list_rows(list(outs), around(), warn)
     if json_wanted:
         as_json(rows)
     else:
@@ -233,7 +242,7 @@ def status(runs: Tuple[Path, ...], json_wanted: bool) -> None:
     """Show how far RUNS are; without RUNS, all that were submitted and have not ended."""
     from manifests.overview import status_rows
 
-    rows = status_rows(list(runs), around())
+    rows = status_rows(list(runs), around(), warn)
     if json_wanted:
         as_json(rows)
     elif rows:
@@ -250,9 +259,9 @@ def show(run: Path, json_wanted: bool) -> None:
     from manifests.overview import show_lines, show_values
 
     if json_wanted:
-        as_json(show_values(run, around()))
+        as_json(show_values(run, around(), warn))
         return
-    for line in show_lines(run, around()):
+    for line in show_lines(run, around(), warn):
         say(line)
 
 
@@ -312,7 +321,7 @@ def rerun(
     """
     from manifests.launch import start_run, write_run
     from manifests.overview import remember_out
-    from manifests.rerun import CannotRun, cannot_run, judge, plan_rerun
+    from manifests.rerun import CannotRun, cannot_run, judge, parse_moved, plan_rerun
 
     world = around()
     try:
@@ -324,11 +333,12 @@ def rerun(
             site_name=site,
             mirror=mirror,
             read_only=dry_run,
+            warn=warn,
         )
     except CannotRun as error:
         print_comparison(cannot_run(run, error), json_wanted)
     for warning in plan.warnings:
-        note(f"warning: {warning}")
+        warn(warning)
     if dry_run:
         click.echo(plan.script, nl=False)
         return
@@ -341,15 +351,7 @@ def rerun(
     except Trouble as error:
         note(str(error))
     # A rerun that failed is judged too: an exit code of 1 must mean diverged and nothing else.
-    print_comparison(judge(run, files), json_wanted)
-
-
-def parse_moved(moved: Tuple[str, ...]) -> Dict[str, str]:
-    """``OLD=NEW`` texts -> mapping. Raises Trouble for a text without both sides."""
-    wrong = [f"--data {text}: expected OLD=NEW" for text in moved if not all(text.partition("="))]
-    if wrong:
-        raise Trouble(wrong, "for instance: --data /old/imagenet=/new/imagenet")
-    return dict(text.split("=", 1) for text in moved)
+    print_comparison(judge(run, files, warn), json_wanted)
 
 
 def print_comparison(comparison: Any, json_wanted: bool) -> NoReturn:
@@ -371,7 +373,7 @@ def compare(first: Path, second: Path, json_wanted: bool) -> None:
     """Say whether two runs gave the same bits, or the first step where they do not."""
     from manifests.rerun import compare_runs
 
-    print_comparison(compare_runs(first, second), json_wanted)
+    print_comparison(compare_runs(first, second, warn), json_wanted)
 
 
 @cli.command()
@@ -381,9 +383,11 @@ def compare(first: Path, second: Path, json_wanted: bool) -> None:
 @JSON
 def verify(run: Path, moved: Tuple[str, ...], no_data: bool, json_wanted: bool) -> None:
     """Hold everything in RUN against its manifest and name every mismatch."""
-    from manifests.rerun import verify_whole
+    from manifests.rerun import parse_moved, verify_whole
 
-    problems = verify_whole(run, around(), moved=parse_moved(moved), check_data=not no_data)
+    problems = verify_whole(
+        run, around(), moved=parse_moved(moved), check_data=not no_data, warn=warn
+    )
     if json_wanted:
         as_json({"run": str(run), "problems": problems})
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Dict, List, Optional
+from typing import Dict, List, Optional, Sequence
 
 from container import atomic
 from container.recipe import make_recipe
@@ -18,7 +18,7 @@ from manifests.compare import compare
 from manifests.comparison import Comparison
 from manifests.image_source import find_image_of_run, image_of_run
 from manifests.launch import Plan, job_is_alive, new_run
-from manifests.records import read_manifest
+from manifests.records import Warn, ignore, read_manifest
 from manifests.run_record import load_record
 from manifests.rundir import find_run, refuse_unwritable
 from manifests.submit import host_of, image_mpi, refuse_processor
@@ -39,6 +39,7 @@ def plan_rerun(
     site_name: Optional[str] = None,
     mirror: Optional[str] = None,
     read_only: bool = False,
+    warn: Warn = ignore,
 ) -> Plan:
     """Old run -> Plan with the same identity, in ``out`` (beside the old one by default).
 
@@ -48,7 +49,7 @@ def plan_rerun(
     an image, another image file), Trouble for what is wrong with this host.
     """
     old = find_run(str(run))
-    manifest = read_manifest(old)
+    manifest = read_manifest(old, warn)
     around.progress.stage("holding snapshot, inputs and data against the manifest")
     roots = data_roots(manifest, moved)
     problems = before_problems(
@@ -103,6 +104,14 @@ def plan_rerun(
 def unfinished(files: schema.RunFiles, around: Surroundings) -> str:
     alive = job_is_alive(files, around.host)
     return "is still running" if alive else "did not end well (no DONE)"
+
+
+def parse_moved(moved: Sequence[str]) -> Dict[str, str]:
+    """``OLD=NEW`` texts -> mapping. Raises Trouble for a text without both sides."""
+    wrong = [f"--data {text}: expected OLD=NEW" for text in moved if not all(text.partition("="))]
+    if wrong:
+        raise Trouble(wrong, "for instance: --data /old/imagenet=/new/imagenet")
+    return dict(text.split("=", 1) for text in moved)
 
 
 def data_roots(manifest: schema.Manifest, moved: Dict[str, str]) -> Dict[str, Path]:
@@ -161,23 +170,29 @@ def circumstance_again(
     )
 
 
-def compare_runs(first: Path, second: Path) -> Comparison:
-    return compare(load_record(find_run(str(first))), load_record(find_run(str(second))))
+def compare_runs(first: Path, second: Path, warn: Warn = ignore) -> Comparison:
+    records = [load_record(find_run(str(run)), warn) for run in (first, second)]
+    return compare(*records)
 
 
-def judge(old: Path, again: schema.RunFiles) -> Comparison:
+def judge(old: Path, again: schema.RunFiles, warn: Warn = ignore) -> Comparison:
     """Compare the finished rerun with its original and keep the verdict in ``verdict.json``."""
-    comparison = compare_runs(old, again.root)
+    comparison = compare_runs(old, again.root, warn)
     atomic.write_json(again.verdict, comparison.model_dump(mode="json"))
     return comparison
 
 
 def cannot_run(old: Path, error: CannotRun) -> Comparison:
-    return comparison.cannot_run(str(old), error.problems)
+    return comparison.cannot_run(str(old), error.problems, error.next_step)
 
 
 def verify_whole(
-    run: Path, around: Surroundings, *, moved: Dict[str, str], check_data: bool
+    run: Path,
+    around: Surroundings,
+    *,
+    moved: Dict[str, str],
+    check_data: bool,
+    warn: Warn = ignore,
 ) -> List[str]:
     """Every mismatch between a run directory, its image, its data and its manifest."""
     files = find_run(str(run))
@@ -191,4 +206,5 @@ def verify_whole(
         train_root=roots["train"],
         val_root=roots["val"],
         cache_folder=around.cache.root / "fingerprints",
+        warn=warn,
     )

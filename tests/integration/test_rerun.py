@@ -129,7 +129,7 @@ MomentumSGD.update = _noisy_update
     assert "first difference at step 2" in done.stdout
 
 
-def test_a_tampered_result_is_diverged_or_inconclusive_never_identical(
+def test_a_tampered_trail_is_inconclusive_and_named(
     bench: Bench, finished: tuple[Bench, Path]
 ) -> None:
     run = copied(finished[1], bench.root / "run")
@@ -138,8 +138,8 @@ def test_a_tampered_result_is_diverged_or_inconclusive_never_identical(
     record = json.loads(lines[1])
     record["loss"] = (float.fromhex(record["loss"]) + 1.0).hex()
     trail.write_text("\n".join([lines[0], json.dumps(record), *lines[2:]]) + "\n")
-    done = bench.bundle("compare", finished[1], run, code=1)
-    assert f"first difference at step {record['step']}, rank 1: loss" in done.stdout
+    done = bench.bundle("compare", finished[1], run, code=3)
+    assert f"{run}/results/trail: was altered: sha256 " in done.stdout
 
 
 def test_a_run_without_done_is_nothing_to_compare_with(
@@ -207,3 +207,36 @@ def test_a_rerun_that_fails_is_inconclusive_and_says_why(
     assert done.stdout.startswith("verdict: inconclusive\n")
     assert "the run is not complete (no DONE)" in done.stdout
     assert "the job failed; the end of its standard error:\nno slots\n" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("config.yaml", "config.yaml: was altered: sha256"),
+        ("job.sh", "job.sh: was altered: sha256"),
+        ("results/log.jsonl", "results/log.jsonl: was altered: sha256"),
+        ("results/model.npz", "results/model.npz: was altered: sha256"),
+        ("inputs/mean.npy", "inputs/mean.npy: was altered: sha256"),
+        ("exit_code", "exit_code: "),
+    ],
+)
+def test_verify_names_the_file_that_was_edited(
+    bench: Bench, finished: tuple[Bench, Path], name: str, text: str
+) -> None:
+    run = copied(finished[1], bench.root / "run")
+    with (run / name).open("ab") as stream:
+        stream.write(b"1\n")
+    problems = json.loads(bench.bundle("verify", "--json", run, code=1).stdout)["problems"]
+    assert [problem for problem in problems if problem.startswith(text)], problems
+
+
+def test_a_newer_minor_version_is_read_with_a_warning(
+    bench: Bench, finished: tuple[Bench, Path]
+) -> None:
+    run = copied(finished[1], bench.root / "run")
+    manifest = json.loads((run / "manifest.json").read_text())
+    (run / "manifest.json").write_text(json.dumps({**manifest, "version": "1.7"}))
+    assert bench.bundle("show", run).stderr == (
+        f"bundle: warning: {run}/manifest.json: version 1.7 is newer than 1.0: "
+        "fields it added are kept, not used\n"
+    )
