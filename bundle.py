@@ -54,12 +54,12 @@ def around() -> Surroundings:
 
 
 def say(text: str) -> None:
-    """What the user asked for: standard output."""
+    """What the user asked for."""
     click.echo(text)
 
 
 def note(text: str) -> None:
-    """What goes along with it: standard error."""
+    """What goes along with it."""
     click.echo(f"bundle: {text}", err=True)
 
 
@@ -391,9 +391,8 @@ def verify(run: Path, moved: Tuple[str, ...], no_data: bool, json_wanted: bool) 
     if json_wanted:
         as_json({"run": str(run), "problems": problems})
     else:
-        for problem in problems:
-            say(problem)
-        say("verified: nothing differs" if not problems else f"{len(problems)} mismatches")
+        end = f"{len(problems)} mismatches" if problems else "verified: nothing differs"
+        say("\n".join([*problems, end]))
     sys.exit(1 if problems else 0)
 
 

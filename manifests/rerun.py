@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Dict, List, Optional, Sequence
 
 from container import atomic
-from container.recipe import make_recipe
 from container.runtime import find_runtime
 from container.trouble import Trouble
 from jobtemplates.mpi import find_host_mpi, mpi_warnings
@@ -16,7 +15,7 @@ from jobtemplates.sites import load_site, profile_folders
 from manifests import comparison, schema
 from manifests.compare import compare
 from manifests.comparison import Comparison
-from manifests.image_source import find_image_of_run, image_of_run
+from manifests.image_source import find_image_of_run, image_of_run, recipe_of_run
 from manifests.launch import Plan, job_is_alive, new_run
 from manifests.records import Warn, ignore, read_manifest
 from manifests.run_record import load_record
@@ -70,7 +69,9 @@ def plan_rerun(
     mpi = find_host_mpi(site.mpirun)
     runtime = find_runtime(around.project, around.environ)
     try:
-        image = image_of_run(manifest, around, mirror=mirror, may_build=not read_only)
+        image = image_of_run(
+            manifest, around, mirror=mirror, may_build=not read_only, where=str(old.manifest)
+        )
     except Trouble as error:
         raise CannotRun(error.problems, error.next_step) from error
     again = manifest.model_copy(
@@ -93,9 +94,7 @@ def plan_rerun(
         script=render_script(again, files, site, host_of(runtime, image, around)),
         fill=fill,
         warnings=[
-            *mpi_warnings(
-                mpi, image_mpi(make_recipe(manifest.recipe.stack, manifest.recipe.files))
-            ),
+            *mpi_warnings(mpi, image_mpi(recipe_of_run(manifest, str(old.manifest)))),
             *script_warnings(again, site),
         ],
     )
