@@ -35,7 +35,8 @@ def test_what_works() -> None:
     [
         ({"communicator": "pure_nccl"}, [
             "communicator: pure_nccl reduces between GPUs and the stack cpu has none; use naive",
-            "communicator: pure_nccl is not available in this version; available: naive",
+            "communicator: pure_nccl is not available in this version; available: hierarchical, "
+            "two_dimensional, single_node, flat, naive",
         ]),
         ({"precision": "mixed"}, [
             "precision: mixed needs GPUs and the stack cpu has none; use float32",
@@ -45,7 +46,6 @@ def test_what_works() -> None:
             "nnodes: 2 asked for, site local has 1",
             "communicator: single_node works on one node, nnodes is 2; "
             "use nnodes 1 or another communicator",
-            "communicator: single_node is not available in this version; available: naive",
         ]),
         ({"optimizer": "adam", "momentum": 0.9}, [
             "momentum: adam has no use for it; leave it out",
