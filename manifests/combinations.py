@@ -46,6 +46,20 @@ def _site_problems(config: RunConfig, site_nodes: int) -> List[str]:
     return problems
 
 
+def _optimizer_problems(config: RunConfig) -> List[str]:
+    """Settings that the chosen update rule would pass over in silence."""
+    unused = {
+        "adam": ["momentum"],
+        "rmsprop": ["momentum"],
+        "rmsprop_warmup": ["lr_decay_factor", "lr_decay_epochs", "warmup_epochs"],
+    }.get(config.optimizer, [])
+    return [
+        f"{key}: {config.optimizer} has no use for it; leave it out"
+        for key in unused
+        if key in config.model_fields_set
+    ]
+
+
 def _input_problems(config: RunConfig) -> List[str]:
     smallest, own = INPUT_SIDE[config.arch]
     if smallest == own and config.insize != own:
@@ -92,6 +106,7 @@ def check_combinations(
     problems = [
         *_stack_problems(config),
         *_site_problems(config, site_nodes),
+        *_optimizer_problems(config),
         *_input_problems(config),
         *_sample_problems(config, ranks, train_samples, val_samples),
         *_not_available(config),

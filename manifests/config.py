@@ -136,6 +136,9 @@ class RunConfig(BaseModel):
         default_factory=lambda known: DEFAULT_LR[known["optimizer"]],
         description="a number > 0",
     )
+    lr_batch: Optional[int] = Field(
+        None, ge=1, description="a whole number >= 1 (samples per step), or null"
+    )
     momentum: float = Field(
         _from_optimizer("momentum"), ge=0, lt=1, description="a number >= 0 and < 1"
     )
@@ -222,6 +225,7 @@ def training(config: RunConfig) -> Training:
         optimizer=Optimizer(
             name=config.optimizer,
             lr=config.lr,
+            lr_batch=config.lr_batch,
             momentum=config.momentum,
             weight_decay=config.weight_decay,
             lr_decay_factor=config.lr_decay_factor,

@@ -42,10 +42,10 @@ Precision = Literal["float32", "mixed"]
 #: ``tests/trainer`` holds it against the trainer's own registries.
 AVAILABLE: Dict[str, Tuple[str, ...]] = {
     "arch": ("nin",),
-    "communicator": ("naive",),
+    "communicator": ("hierarchical", "two_dimensional", "single_node", "flat", "naive"),
     "loadtype": ("original",),
     "iterator": ("serial", "thread", "process"),
-    "optimizer": ("momentum_sgd",),
+    "optimizer": ("momentum_sgd", "adam", "rmsprop_warmup", "rmsprop"),
     "precision": ("float32",),
 }
 
@@ -108,10 +108,15 @@ def digest_of(value: Any) -> str:
 
 
 class Optimizer(_Record):
-    """Update rule and its schedule; rates are per global batch, epochs may be fractions."""
+    """Update rule and its schedule; epochs may be fractions.
+
+    ``lr`` is the rate per global batch, or with ``lr_batch`` the rate for a global batch of so
+    many samples, from which it is scaled (``rmsprop_warmup`` always scales, by default from 256).
+    """
 
     name: OptimizerName
     lr: float = Field(gt=0)
+    lr_batch: Optional[int] = Field(default=None, ge=1)
     momentum: float = Field(default=0.9, ge=0, lt=1)
     weight_decay: float = Field(default=0.0005, ge=0)
     lr_decay_factor: float = Field(default=0.1, gt=0, le=1)

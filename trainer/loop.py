@@ -56,13 +56,14 @@ def train(world: World, data: Data, learner: Learner, records: Records, every_st
     for step in range(order.steps):
         with at_step(step + 1):
             batch = next(batches)
-            rate = learning_rate(learner.schedule, order.epoch_midway(step))
+            midway = order.epoch_midway(step)
+            rate = learning_rate(learner.schedule, midway, order.per_step)
             epoch = order.epoch_after(step)
 
             loss, correct = gradients(learner.model, batch, order.seed)
             learner.communicator.average_gradients(learner.model)
             reduced = records.trail.gradients(step + 1, learner.model)
-            learner.optimizer.update(rate)
+            learner.optimizer.update(rate, midway)
 
             records.trail.step(step + 1, epoch, batch.slots, loss, reduced, learner.model)
             check_finite(loss, world.rank, step + 1)

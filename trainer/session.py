@@ -32,7 +32,8 @@ def train_and_save(
     observing = manifest.circumstance.observing
     first = everyone.rank == 0
 
-    communicator = COMMUNICATORS[settings.communicator](everyone.mpi)
+    make_communicator = COMMUNICATORS[settings.communicator]
+    communicator = make_communicator(everyone.mpi, manifest.identity.world.nodes)
     order = Order(
         seed=settings.seed,
         samples=manifest.identity.data.train.samples,

@@ -26,6 +26,8 @@ def check(ranks: int = 1, train: int = 1000, val: int = 100, **keys: Any) -> Lis
 def test_what_works() -> None:
     assert check(insize=67) == []
     assert check(ranks=31) == []
+    assert check(optimizer="rmsprop_warmup", momentum=0.8, lr_batch=128) == []
+    assert check(optimizer="adam", warmup_epochs=1, momentum=None) == []
 
 
 @pytest.mark.parametrize(
@@ -33,7 +35,8 @@ def test_what_works() -> None:
     [
         ({"communicator": "pure_nccl"}, [
             "communicator: pure_nccl reduces between GPUs and the stack cpu has none; use naive",
-            "communicator: pure_nccl is not available in this version; available: naive",
+            "communicator: pure_nccl is not available in this version; available: hierarchical, "
+            "two_dimensional, single_node, flat, naive",
         ]),
         ({"stack": "cuda12"}, ["stack: no stack 'cuda12'; available: cpu"]),
         ({"stack": "cuda12", "insize": 66}, [
@@ -48,7 +51,18 @@ def test_what_works() -> None:
             "nnodes: 2 asked for, site local has 1",
             "communicator: single_node works on one node, nnodes is 2; "
             "use nnodes 1 or another communicator",
-            "communicator: single_node is not available in this version; available: naive",
+        ]),
+        ({"optimizer": "adam", "momentum": 0.9}, [
+            "momentum: adam has no use for it; leave it out",
+        ]),
+        ({"optimizer": "rmsprop", "momentum": 0.9}, [
+            "momentum: rmsprop has no use for it; leave it out",
+        ]),
+        ({"optimizer": "rmsprop_warmup", "warmup_epochs": 5, "lr_decay_epochs": 30,
+          "lr_decay_factor": 0.1}, [
+            "lr_decay_factor: rmsprop_warmup has no use for it; leave it out",
+            "lr_decay_epochs: rmsprop_warmup has no use for it; leave it out",
+            "warmup_epochs: rmsprop_warmup has no use for it; leave it out",
         ]),
         ({"insize": 66}, ["insize: 66 given, nin needs at least 67"]),
         ({"insize": 257}, ["insize: 257 given, the stored images have 256"]),

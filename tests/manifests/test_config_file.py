@@ -54,6 +54,7 @@ EVERY: Dict[str, Any] = {
     "seed": 5,
     "ranks_per_node": 2,
     "val_batchsize": 16,
+    "lr_batch": 512,
     "momentum": 0.5,
     "weight_decay": 0,
     "lr_decay_factor": 0.5,
@@ -125,6 +126,7 @@ def test_every_key_in_yaml_and_json(tmp_path: Path, name: str) -> None:
     assert training(config).optimizer == Optimizer(
         name="adam",
         lr=0.5,
+        lr_batch=512,
         momentum=0.5,
         weight_decay=0,
         lr_decay_factor=0.5,

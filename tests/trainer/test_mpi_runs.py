@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from manifests.schema import Failure, Result, TrailRecord, digest_of
+from manifests.schema import AVAILABLE, Failure, Result, TrailRecord, digest_of
 
 pytestmark = pytest.mark.mpi
 
@@ -182,25 +182,37 @@ def test_disk_full_while_the_model_is_saved(
 
 
 REDUCE = """
-import sys, mpi4py
+import hashlib, json, sys, mpi4py
 mpi4py.rc.initialize = False
 from trainer.world import join
 import numpy as np, chainer
 from trainer.communicators import COMMUNICATORS
-world = join(int(sys.argv[1]))
+ranks, cases, out = int(sys.argv[1]), json.loads(sys.argv[2]), sys.argv[3]
+world = join(ranks)
 class Two(chainer.Chain):
-    def __init__(self):
+    def __init__(self, size):
         super().__init__()
         with self.init_scope():
-            self.a = chainer.Parameter(np.float32(0), (200003,))
             self.b = chainer.Parameter(np.float32(0), (3,))
-model = Two()
-rng = np.random.Generator(np.random.Philox(world.rank))
-for _, p in sorted(model.namedparams()):
-    p.grad = rng.standard_normal(p.shape, dtype=np.float32)
-COMMUNICATORS["naive"](world.mpi).average_gradients(model)
+            self.a = chainer.Parameter(np.float32(0), (size, 1))
+found = {}
+for name, nodes, size in cases:
+    block = ranks // nodes
+    place = {"node_of": lambda rank: rank // block} if nodes > 1 else {}
+    communicator = COMMUNICATORS[name](world.mpi, nodes, **place)
+    assert communicator.local_rank == world.rank % block
+    model = Two(size)
+    for repeat in range(2):
+        rng = np.random.Generator(np.random.Philox(world.rank))
+        for _, p in sorted(model.namedparams()):
+            p.grad = rng.standard_normal(p.shape, dtype=np.float32)
+        communicator.average_gradients(model)
+        sums = np.concatenate([model.a.grad.ravel(), model.b.grad])
+        digests = world.gather(hashlib.sha256(sums.tobytes()).hexdigest())
+        assert digests == [found.setdefault(f"{name} {nodes} {size} digest", digests[0])] * ranks
+    found[f"{name} {nodes} {size}"] = sums
 if world.rank == 0:
-    np.savez(sys.argv[2], a=model.a.grad, b=model.b.grad)
+    np.savez(out, **found)
 """
 
 
@@ -215,8 +227,22 @@ def doubling(values: list[Any]) -> Any:
     return joined[0]
 
 
-@pytest.mark.parametrize("ranks", [3, 4, 5])
-def test_order_of_summation_is_recursive_doubling(
+def summed(name: str, nodes: int, values: list[Any]) -> Any:
+    """The order of summation that docs/determinism.md promises."""
+    if name in ("naive", "flat"):
+        return doubling(values)
+    block = len(values) // nodes
+    inside = []
+    for first in range(0, len(values), block):
+        total = values[first].copy()
+        for value in values[first + 1 : first + block]:
+            total += value
+        inside.append(total)
+    return doubling(inside)
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3, 4, 6])
+def test_order_of_summation(
     make_case: Any,
     launch_ranks: Any,
     python_for: Any,
@@ -224,13 +250,91 @@ def test_order_of_summation_is_recursive_doubling(
     tmp_path: Path,
     ranks: int,
 ) -> None:
+    """Every communicator on every number of equal nodes, some of them with fewer gradients than
+    ranks; the same bits twice, on all ranks, and those of the promised order."""
+    cases = [
+        (name, nodes, size)
+        for name in sorted(set(AVAILABLE["communicator"]))
+        for nodes in (1, 2, 3)
+        for size in (0, 200003)
+        if ranks % nodes == 0 and (nodes == 1 or name in ("hierarchical", "two_dimensional"))
+    ]
     out = tmp_path / "sums.npz"
-    command = [*python_for(tmp_path), "-c", REDUCE, str(ranks), str(out)]
+    command = [*python_for(tmp_path), "-c", REDUCE, str(ranks), json.dumps(cases), str(out)]
     done = launch_ranks(command, ranks, fixed_mca, make_case().environment())
     assert done.returncode == 0, done.stderr
-    generators = [np.random.Generator(np.random.Philox(rank)) for rank in range(ranks)]
-    scale = np.float32(1.0 / ranks)
     with np.load(out) as found:
-        for name, size in (("a", 200003), ("b", 3)):
-            values = [g.standard_normal((size,), dtype=np.float32) for g in generators]
-            assert found[name].tobytes() == (doubling(values) * scale).tobytes()
+        for name, nodes, size in cases:
+            generators = [np.random.Generator(np.random.Philox(rank)) for rank in range(ranks)]
+            values = [g.standard_normal((size + 3,), dtype=np.float32) for g in generators]
+            mean = summed(name, nodes, values) * np.float32(1.0 / ranks)
+            case = f"{name} {nodes} {size}"
+            assert found[case].tobytes() == mean.tobytes(), case
+            exact = np.mean(values, axis=0, dtype=np.float64)
+            bound = (ranks + 1) * 2.0**-24 * np.mean(np.abs(values), axis=0, dtype=np.float64)
+            assert (np.abs(found[case] - exact) <= bound).all(), case
+
+
+MISPLACED = """
+import sys, mpi4py
+mpi4py.rc.initialize = False
+from trainer.world import join
+from trainer.communicators import COMMUNICATORS
+from trainer.trouble import TrainerError
+world = join(3)
+try:
+    COMMUNICATORS[sys.argv[1]](world.mpi, 2, node_of=lambda rank: rank // 2)
+except TrainerError as error:
+    said = world.gather(str(error))
+    if world.rank == 0 and len(set(said)) == 1:
+        print(said[0])
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        (
+            "two_dimensional",
+            "two_dimensional needs as many ranks on each node, in blocks; "
+            "found rank(s) 0, 1 on node 1; 2 on node 2",
+        ),
+        ("single_node", "single_node: the ranks lie on 2 nodes, the run was made for 1 node"),
+    ],
+)
+def test_misplaced_ranks_are_told_on_every_rank(
+    make_case: Any,
+    launch_ranks: Any,
+    python_for: Any,
+    fixed_mca: Any,
+    tmp_path: Path,
+    name: str,
+    problem: str,
+) -> None:
+    command = [*python_for(tmp_path), "-c", MISPLACED, name]
+    done = launch_ranks(command, 3, fixed_mca, make_case().environment())
+    next_step = "start the job script as it is, on nodes of one kind"
+    assert (done.returncode, done.stdout) == (0, f"{problem}\n-> {next_step}\n"), done.stderr
+
+
+def test_fewer_nodes_than_the_run_was_made_for(make_case: Any) -> None:
+    case = make_case(communicator="hierarchical")
+    case.manifest["identity"]["world"]["nodes"] = 2
+    case.seal()
+    text, record = fail(case)
+    assert record.message == ("hierarchical: the ranks lie on 1 node, the run was made for 2 nodes")
+    assert text.count(said(record)) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("communicator", "optimizer"),
+    [("hierarchical", "adam"), ("two_dimensional", "rmsprop"), ("single_node", "rmsprop_warmup")],
+)
+def test_two_runs_are_identical(make_case: Any, communicator: str, optimizer: str) -> None:
+    settings = {
+        "communicator": communicator, "optimizer": {"name": optimizer, "lr": 0.001}, "epochs": 1,
+    }  # fmt: skip
+    assert outcome(run(make_case, "again", **settings)) == outcome(
+        run(make_case, "first", **settings)
+    )

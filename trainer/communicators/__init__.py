@@ -6,7 +6,11 @@ from typing import Any, Callable, Dict, Protocol
 
 import chainer
 
+from trainer.communicators.flat import Flat
+from trainer.communicators.hierarchical import Hierarchical
 from trainer.communicators.naive import Naive
+from trainer.communicators.single_node import SingleNode
+from trainer.communicators.two_dimensional import TwoDimensional
 
 
 class Communicator(Protocol):
@@ -18,5 +22,11 @@ class Communicator(Protocol):
         """Replace each gradient by its mean over the ranks, in a fixed order of summation."""
 
 
-#: mpi4py communicator -> Communicator
-COMMUNICATORS: Dict[str, Callable[[Any], Communicator]] = {"naive": Naive}
+#: mpi4py communicator, number of nodes that the run was made for -> Communicator
+COMMUNICATORS: Dict[str, Callable[[Any, int], Communicator]] = {
+    "hierarchical": Hierarchical,
+    "two_dimensional": TwoDimensional,
+    "single_node": SingleNode,
+    "flat": Flat,
+    "naive": Naive,
+}

@@ -13,7 +13,7 @@ import chainermn
 
 
 class Naive:
-    def __init__(self, mpi: Any) -> None:
+    def __init__(self, mpi: Any, nodes: int) -> None:
         self._communicator = chainermn.create_communicator("naive", mpi)
 
     @property

@@ -21,7 +21,7 @@ class MomentumSGD:
         self._momentum = np.float32(settings.momentum)
         self._weight_decay = np.float32(settings.weight_decay)
 
-    def update(self, rate: float) -> None:
+    def update(self, rate: float, epoch: float) -> None:
         step = np.float32(rate)
         for parameter, velocity, scratch in zip(self._parameters, self._velocities, self._scratch):
             np.multiply(parameter.array, self._weight_decay, out=scratch)
