@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Callable, Dict
 
-import chainer
-
+from trainer.models.alex import Alex
+from trainer.models.classifier import Classifier
 from trainer.models.nin import NIN
 
-#: nclasses -> network; called with (batch, Draws or None) it returns scores (N, nclasses).
-MODELS: Dict[str, Callable[[int], chainer.Chain]] = {"nin": NIN}
+#: nclasses -> network
+MODELS: Dict[str, Callable[[int], Classifier]] = {
+    "alex": Alex,
+    "nin": NIN,
+}
