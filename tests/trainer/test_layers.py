@@ -11,6 +11,7 @@ import pytest
 
 from trainer.models.convolution import Convolution2D, Convolution2DFunction
 from trainer.models.linear import Linear
+from trainer.models.pooling import average_pooling_2d, max_pooling_2d
 from trainer.models.response import local_response_normalization
 
 
@@ -67,3 +68,25 @@ def test_linear_begins_without_drawing() -> None:
     y = layer(np.ones((2, 3, 2, 2), np.float32))
     np.testing.assert_array_equal(y.array, np.ones((2, 5), np.float32))
     assert [name for name, _ in sorted(Linear(2, 2, bias=None).namedparams())] == ["/W"]
+
+
+@pytest.mark.parametrize(
+    ("side", "kernel", "stride", "pad"), [(7, 3, 1, 1), (8, 3, 2, 1), (14, 5, 3, 0), (2, 5, 2, 2)]
+)
+def test_pooling_is_that_of_chainer(side: int, kernel: int, stride: int, pad: int) -> None:
+    # Few distinct values, so that windows hold equal ones.
+    x = np.round(random(3, 2, side, side))
+    check_same(
+        lambda v: max_pooling_2d(v, kernel, stride, pad),
+        lambda v: F.max_pooling_2d(v, kernel, stride, pad),
+        x,
+    )
+
+
+@pytest.mark.parametrize(("side", "kernel", "stride", "pad"), [(7, 3, 1, 1), (14, 5, 3, 0)])
+def test_average_pooling_is_that_of_chainer(side: int, kernel: int, stride: int, pad: int) -> None:
+    check_same(
+        lambda v: average_pooling_2d(v, kernel, stride, pad),
+        lambda v: F.average_pooling_2d(v, kernel, stride, pad),
+        random(3, 2, side, side),
+    )

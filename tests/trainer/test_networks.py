@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any
 
 import chainer
+import chainer.functions as F
 import numpy as np
 import pytest
 
@@ -16,6 +17,7 @@ from trainer.initial import named_arrays, named_gradients, set_initial
 from trainer.loop import gradients
 from trainer.models import MODELS
 from trainer.models.alex import Alex
+from trainer.models.draws import Draws
 from trainer.order import Slot
 
 NETWORKS = [name for name in AVAILABLE["arch"] if name != "nin"]
@@ -44,6 +46,8 @@ def count(name: str, nclasses: int) -> int:
 PUBLISHED = {
     # Caffe's bvlc_alexnet; the paper rounds to 60 million.
     "alex": (60_965_224, [4096]),
+    # Caffe's bvlc_googlenet: 6,998,552 and 3,188,840 + 3,190,888 of the auxiliary classifiers.
+    "googlenet": (13_378_280, [1024, 1024, 1024]),
 }
 
 
@@ -107,3 +111,21 @@ def test_halves_of_alex_are_apart() -> None:
     x[:, 48:] = 1
     y = conv(x).array
     assert (y[:, :128] == 1).all() and (y[:, 128:] == 1 + 48 * 9).all()
+
+
+AUXILIARY = [name for name in NETWORKS if name.startswith("googlenet")]
+
+
+@pytest.mark.parametrize("name", AUXILIARY)
+def test_auxiliary_classifiers_work_in_training_only(name: str) -> None:
+    model, (images, labels, slots) = network(name), vars(batch(name, 2)).values()
+    draws = Draws(3, slots)
+    with chainer.no_backprop_mode(), chainer.using_config("train", True):
+        every = model.all_scores(images, draws)
+        loss, scores = model.loss(images, labels, draws)
+    assert [each.shape for each in every] == [(2, 8)] * 3
+    first, second, last = (float(F.softmax_cross_entropy(each, labels).array) for each in every)
+    assert float(loss.array) == pytest.approx(last + 0.3 * (first + second), rel=1e-6)
+    np.testing.assert_array_equal(scores.array, every[-1].array)
+    with chainer.no_backprop_mode(), chainer.using_config("train", False):
+        assert len(model.all_scores(images[:1], None)) == 1

@@ -6,10 +6,12 @@ from typing import Callable, Dict
 
 from trainer.models.alex import Alex
 from trainer.models.classifier import Classifier
+from trainer.models.googlenet import GoogLeNet
 from trainer.models.nin import NIN
 
 #: nclasses -> network
 MODELS: Dict[str, Callable[[int], Classifier]] = {
     "alex": Alex,
+    "googlenet": GoogLeNet,
     "nin": NIN,
 }
