@@ -19,6 +19,7 @@ from trainer.models import MODELS
 from trainer.models.alex import Alex
 from trainer.models.draws import Draws
 from trainer.order import Slot
+from trainer.statistics import named_statistics
 
 NETWORKS = [name for name in AVAILABLE["arch"] if name != "nin"]
 
@@ -48,6 +49,8 @@ PUBLISHED = {
     "alex": (60_965_224, [4096]),
     # Caffe's bvlc_googlenet: 6,998,552 and 3,188,840 + 3,190,888 of the auxiliary classifiers.
     "googlenet": (13_378_280, [1024, 1024, 1024]),
+    # torchvision's resnet50.
+    "resnet50": (25_557_032, [2048]),
 }
 
 
@@ -96,6 +99,18 @@ def test_initial_weights_have_the_spread_of_the_paper(name: str) -> None:
         expected = 0.01 if name == "alex" else np.sqrt(2 / np.prod(array.shape[1:]))
         some = array.reshape(-1)[:100_000]
         assert abs(some.std() / expected - 1) < 0.06, parameter
+
+
+def test_running_statistics_follow_the_batches() -> None:
+    model = MODELS["resnet50"](8)
+    set_initial(model, 3, model.initial_limit)
+    start = tensor_digests(named_statistics(model))
+    gradients(model, batch("resnet50", 2), seed=3)
+    moved = tensor_digests(named_statistics(model))
+    # 53 convolutions, each with a mean and a variance.
+    assert len(moved) == 2 * 53
+    assert all(moved[name] != start[name] for name in moved)
+    assert sorted(named_arrays(model)) == sorted(named_gradients(model))
 
 
 def test_biases_of_alex_begin_at_one_where_the_paper_says() -> None:

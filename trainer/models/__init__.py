@@ -8,10 +8,12 @@ from trainer.models.alex import Alex
 from trainer.models.classifier import Classifier
 from trainer.models.googlenet import GoogLeNet
 from trainer.models.nin import NIN
+from trainer.models.resnet50 import ResNet50
 
 #: nclasses -> network
 MODELS: Dict[str, Callable[[int], Classifier]] = {
     "alex": Alex,
     "googlenet": GoogLeNet,
     "nin": NIN,
+    "resnet50": ResNet50,
 }
