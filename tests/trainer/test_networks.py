@@ -18,6 +18,8 @@ from trainer.loop import gradients
 from trainer.models import MODELS
 from trainer.models.alex import Alex
 from trainer.models.draws import Draws
+from trainer.models.googlenetbn import GoogLeNetBN
+from trainer.models.normalized import NormalizedConvolution
 from trainer.order import Slot
 from trainer.statistics import named_statistics
 
@@ -49,6 +51,8 @@ PUBLISHED = {
     "alex": (60_965_224, [4096]),
     # Caffe's bvlc_googlenet: 6,998,552 and 3,188,840 + 3,190,888 of the auxiliary classifiers.
     "googlenet": (13_378_280, [1024, 1024, 1024]),
+    # 11,285,224 (see below) and 3,198,184 + 3,202,280 of the auxiliary classifiers.
+    "googlenetbn": (17_685_688, [1024, 1024, 1024]),
     # torchvision's resnet50.
     "resnet50": (25_557_032, [2048]),
 }
@@ -99,6 +103,18 @@ def test_initial_weights_have_the_spread_of_the_paper(name: str) -> None:
         expected = 0.01 if name == "alex" else np.sqrt(2 / np.prod(array.shape[1:]))
         some = array.reshape(-1)[:100_000]
         assert abs(some.std() / expected - 1) < 0.06, parameter
+
+
+def test_inception_with_normalisation_is_the_published_one() -> None:
+    """Published models have no auxiliary classifiers, but biases before each normalisation."""
+    model = GoogLeNetBN(1000)
+    heads = sum(p.size for head in (model.head1, model.head2) for p in head.params())
+    biases = sum(
+        link.norm.beta.size
+        for name, link in model.namedlinks()
+        if isinstance(link, NormalizedConvolution) and "/head" not in name
+    )
+    assert sum(p.size for p in model.params()) - heads + biases == 11_295_240
 
 
 def test_running_statistics_follow_the_batches() -> None:

@@ -9,13 +9,17 @@ import chainer.links as L
 
 from trainer.models.convolution import Convolution2D
 
+#: How much of the running statistics a step keeps, and what is added to variances: Chainer's
+#: numbers, for the paper names none.
+DECAY = 0.9
+EPS = 2e-5
+
 
 class NormalizedConvolution(chainer.Chain):  # type: ignore[misc]
     """No biases before the normalisation: it takes them away again (section 3.2).
 
-    In training it normalises by the batch of this rank and moves the running statistics by a
-    tenth of the way, in evaluation by the running statistics (trainer.statistics). 2e-5 is added
-    to variances, as Chainer does; the paper names no number.
+    In training it normalises by the batch of this rank, and the running statistics follow; in
+    evaluation it normalises by them (trainer.statistics).
     """
 
     def __init__(
@@ -24,7 +28,7 @@ class NormalizedConvolution(chainer.Chain):  # type: ignore[misc]
         super().__init__()
         with self.init_scope():
             self.conv = Convolution2D(channels, outputs, kernel, stride, pad, bias=None)
-            self.norm = L.BatchNormalization(outputs, decay=0.9, eps=2e-5)
+            self.norm = L.BatchNormalization(outputs, decay=DECAY, eps=EPS)
 
     def forward(self, x: Any) -> chainer.Variable:
         return self.norm(self.conv(x))
