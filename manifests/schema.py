@@ -41,7 +41,7 @@ Precision = Literal["float32", "mixed"]
 #: What this version of the trainer can do; the rest is refused before launch, by name.
 #: ``tests/trainer`` holds it against the trainer's own registries.
 AVAILABLE: Dict[str, Tuple[str, ...]] = {
-    "arch": ("nin",),
+    "arch": ("alex", "googlenet", "googlenetbn", "nin", "resnet50"),
     "communicator": ("hierarchical", "two_dimensional", "single_node", "flat", "naive"),
     "loadtype": ("original",),
     "iterator": ("serial", "thread", "process"),

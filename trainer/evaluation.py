@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trainer.data import Data
+from trainer.statistics import averaged
 from trainer.world import World
 
 
@@ -20,7 +21,8 @@ def count_correct(scores: npt.NDArray[Any], labels: npt.NDArray[Any]) -> int:
 def evaluate(model: chainer.Chain, data: Data, world: World) -> Dict[str, float]:
     """``loss`` and ``accuracy``: sums in float64, over the ranks in rank order."""
     loss, correct, samples = 0.0, 0, 0
-    with chainer.using_config("train", False), chainer.no_backprop_mode():
+    quiet = chainer.no_backprop_mode()
+    with averaged(model, world), chainer.using_config("train", False), quiet:
         for batch in data.validation(world.rank, world.size):
             scores = model(batch.images)
             each = F.softmax_cross_entropy(scores, batch.labels, reduce="no").array

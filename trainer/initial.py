@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Any, Callable
 
 import chainer
 import numpy as np
@@ -10,26 +11,42 @@ import numpy.typing as npt
 
 from trainer.randomness import Purpose, name_word, unit_floats, words
 
+#: Values that are drawn from words at a time: bounds the memory, changes no value.
+CHUNK = 1 << 20
 
-def he_uniform(seed: int, name: str, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
-    """Uniform with variance 2 / fan-in (He, Zhang, Ren, Sun 2015, equation 10).
+
+def he_limit(shape: tuple[int, ...]) -> float:
+    """Limit of the uniform distribution whose variance is 2 / fan-in (He, Zhang, Ren, Sun 2015,
+    "Delving deep into rectifiers", equation 10)."""
+    fan_in = int(np.prod(shape[1:]))
+    return math.sqrt(6.0 / fan_in)
+
+
+def uniform(seed: int, name: str, shape: tuple[int, ...], limit: float) -> npt.NDArray[np.float32]:
+    """Values between -limit and limit.
 
     Uniform rather than normal, because it takes nothing but exact arithmetic and one square
     root, which IEEE 754 rounds correctly: the values are the same on every CPU.
     """
-    fan_in = int(np.prod(shape[1:]))
     extra = name_word(f"{name} {'x'.join(map(str, shape))}")
     raw = words(seed, Purpose.INITIAL_WEIGHTS, int(np.prod(shape)), extra=extra)
-    limit = np.sqrt(np.float64(6.0) / fan_in)
-    values = (unit_floats(raw) * 2.0 - 1.0) * limit
-    return np.asarray(values, dtype=np.float32).reshape(shape)
+    values = np.empty(raw.shape, dtype=np.float32)
+    for start in range(0, len(raw), CHUNK):
+        part = slice(start, start + CHUNK)
+        values[part] = (unit_floats(raw[part]) * 2.0 - 1.0) * limit
+    return values.reshape(shape)
 
 
-def set_initial(model: chainer.Link, seed: int) -> None:
+def set_initial(
+    model: chainer.Link,
+    seed: int,
+    limit: Callable[[tuple[int, ...]], float] = he_limit,
+) -> None:
     """Draw every parameter of two or more dimensions; the others keep their link's constant."""
     for name, parameter in sorted(model.namedparams()):
-        if parameter.array.ndim >= 2:
-            parameter.array[...] = he_uniform(seed, name, parameter.shape)
+        shape = parameter.shape
+        if len(shape) >= 2:
+            parameter.array[...] = uniform(seed, name, shape, limit(shape))
 
 
 def named_arrays(model: chainer.Link) -> dict[str, npt.NDArray[Any]]:

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Optional
 
 import chainer
-import chainer.functions as F
 
 from manifests import schema
 from trainer.communicators import Communicator
 from trainer.data import Data, TrainingBatch
 from trainer.evaluation import count_correct, evaluate
 from trainer.log import Log, Row
+from trainer.models.classifier import Classifier
 from trainer.models.draws import Draws
 from trainer.optimizers import Optimizer
 from trainer.progress import Progress
@@ -28,7 +28,7 @@ from trainer.world import World
 class Learner:
     """The parts that change or read parameters."""
 
-    model: chainer.Chain
+    model: Classifier
     optimizer: Optimizer
     communicator: Communicator
     schedule: schema.Optimizer
@@ -79,12 +79,11 @@ def train(world: World, data: Data, learner: Learner, records: Records, every_st
     return row
 
 
-def gradients(model: chainer.Chain, batch: TrainingBatch, seed: int) -> tuple[float, int]:
+def gradients(model: Classifier, batch: TrainingBatch, seed: int) -> tuple[float, int]:
     """Set the gradients of this rank's batch; return its mean loss and its correct answers."""
     model.cleargrads()
     with chainer.using_config("train", True):
-        scores = model(batch.images, Draws(seed, batch.slots))
-        loss = F.softmax_cross_entropy(scores, batch.labels)
+        loss, scores = model.loss(batch.images, batch.labels, Draws(seed, batch.slots))
         loss.backward()
     return float(loss.array), count_correct(scores.array, batch.labels)
 

@@ -1,4 +1,4 @@
-"""Model files: Chainer's npz form, with bytes that depend on the parameters alone."""
+"""Model files: Chainer's npz form, with bytes that depend on its contents alone."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import chainer
 import numpy as np
 import numpy.typing as npt
 
+from trainer.initial import named_arrays
+from trainer.statistics import named_statistics
 from trainer.trouble import TrainerError
 
 
@@ -19,11 +21,9 @@ def model_bytes(model: chainer.Link) -> bytes:
 
     The zip headers carry a fixed time stamp and mode instead of those of the moment.
     """
-    serializer = chainer.serializers.DictionarySerializer()
-    serializer.save(model)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for name, array in sorted(serializer.target.items()):
+        for name, array in sorted(_entries(model).items()):
             entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
             entry.create_system = 3
             entry.external_attr = 0o644 << 16
@@ -34,30 +34,39 @@ def model_bytes(model: chainer.Link) -> bytes:
     return buffer.getvalue()
 
 
+def _entries(model: chainer.Link) -> dict[str, Any]:
+    """Name in the file -> value: parameters and what else the links keep."""
+    serializer = chainer.serializers.DictionarySerializer()
+    serializer.save(model)
+    return dict(serializer.target)
+
+
 def load_initial(model: chainer.Link, path: Path) -> List[str]:
-    """Copy the parameters that fit from a model file; return a sentence for each that did not.
+    """Copy what fits from a model file, parameters and running statistics; return a sentence for
+    each that did not.
 
     Raises TrainerError when the file is no model or nothing in it fits.
     """
     stored = _read(path)
     report = []
     fitted = 0
-    wanted = {name.lstrip("/"): parameter for name, parameter in sorted(model.namedparams())}
-    for name, parameter in wanted.items():
+    parameters = named_arrays(model)
+    for path_in_model, target in {**parameters, **named_statistics(model)}.items():
+        name = path_in_model.lstrip("/")
         array = stored.get(name)
+        drawn = path_in_model in parameters
+        kept = "keeps its drawn value" if drawn else "keeps its first value"
         if array is None:
-            report.append(f"{name} is not in the file and keeps its drawn value")
-        elif array.shape != parameter.shape:
+            report.append(f"{name} is not in the file and {kept}")
+        elif array.shape != target.shape:
             report.append(
-                f"{name} is {array.shape} in the file, {parameter.shape} in the network, "
-                "and keeps its drawn value"
+                f"{name} is {array.shape} in the file, {target.shape} in the network, and {kept}"
             )
         else:
-            parameter.array[...] = array
-            fitted += 1
-    report.extend(
-        f"{name} of the file is not in the network" for name in sorted(stored.keys() - wanted)
-    )
+            target[...] = array
+            fitted += drawn
+    unknown = sorted(stored.keys() - _entries(model).keys())
+    report.extend(f"{name} of the file is not in the network" for name in unknown)
     if not fitted:
         raise TrainerError(
             f"{path}: no parameter fits the network: {'; '.join(report)}",

@@ -20,6 +20,7 @@ from trainer.optimizers import OPTIMIZERS
 from trainer.order import Order
 from trainer.progress import Progress
 from trainer.result import make_result, observed, places, trail_digest
+from trainer.statistics import average_statistics
 from trainer.table import SampleTable
 from trainer.trail import Trail
 from trainer.world import World
@@ -68,6 +69,7 @@ def train_and_save(
     metrics = train(everyone, data, learner, records, every_step=observing.test)
     trail.close()
 
+    average_statistics(model, everyone)
     tensors = tensor_digests(named_arrays(model))
     everyone.check_equal(tensors, "after the last step")
     trail_sha256 = trail_digest(everyone, files)

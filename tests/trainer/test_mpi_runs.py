@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from manifests.schema import AVAILABLE, Failure, Result, TrailRecord, digest_of
+from manifests.schema import AVAILABLE, INPUT_SIDE, Failure, Result, TrailRecord, digest_of
 
 pytestmark = pytest.mark.mpi
 
@@ -90,6 +90,15 @@ def test_a_test_run_evaluates_after_each_step(make_case: Any) -> None:
     case = run(make_case, "case", epochs=1, observing={"test": True})
     rows = [json.loads(line) for line in lines_of(case.files.log)]
     assert [row["iteration"] for row in rows] == [1, 2, 3]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arch", sorted(INPUT_SIDE.keys() - {"nin"}))
+def test_every_network_repeats_however_often_it_evaluates(make_case: Any, arch: str) -> None:
+    changes = {"arch": arch, "insize": INPUT_SIDE[arch][1], "epochs": 1}
+    often = {"test": True, "trail_interval": 2}
+    expected = outcome(run(make_case, "first", **changes))
+    assert outcome(run(make_case, "often", observing=often, **changes)) == expected
 
 
 def fail(case: Any, ranks: int = 2, **environment: str) -> tuple[str, Failure]:

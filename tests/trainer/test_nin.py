@@ -9,8 +9,9 @@ import chainer.functions as F
 import numpy as np
 import pytest
 
+from trainer import initial
 from trainer.digest import tensor_digests
-from trainer.initial import he_uniform, named_arrays, named_gradients, set_initial
+from trainer.initial import he_limit, named_arrays, named_gradients, set_initial, uniform
 from trainer.models import convolution
 from trainer.models.convolution import Convolution2DFunction
 from trainer.models.draws import Draws
@@ -92,11 +93,21 @@ def test_initial_parameters_follow_seed_name_and_shape() -> None:
             fan_in = np.prod(array.shape[1:])
             assert abs(array.std() / np.sqrt(2 / fan_in) - 1) < 0.05
             assert abs(array.mean()) < 3 * np.sqrt(2 / fan_in / array.size)
-    assert he_uniform(5, "/a/W", (2, 3)).tolist() != he_uniform(5, "/b/W", (2, 3)).tolist()
+    assert drawn(5, "/a/W", (2, 3)).tolist() != drawn(5, "/b/W", (2, 3)).tolist()
+
+
+def drawn(seed: int, name: str, shape: tuple[int, ...]) -> Any:
+    return uniform(seed, name, shape, he_limit(shape))
+
+
+def test_drawing_in_chunks_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = drawn(1, "/a/W", (7, 11))
+    monkeypatch.setattr(initial, "CHUNK", 10)
+    assert drawn(1, "/a/W", (7, 11)).tobytes() == whole.tobytes()
 
 
 def test_initial_parameters_are_known() -> None:
-    assert [value.hex() for value in he_uniform(0, "/a/W", (1, 3))[0].tolist()] == [
+    assert [value.hex() for value in drawn(0, "/a/W", (1, 3))[0].tolist()] == [
         "-0x1.cb0fb40000000p-1",
         "-0x1.f937d00000000p-1",
         "0x1.8432500000000p-1",

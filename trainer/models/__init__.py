@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from typing import Callable, Dict
 
-import chainer
-
+from trainer.models.alex import Alex
+from trainer.models.classifier import Classifier
+from trainer.models.googlenet import GoogLeNet
+from trainer.models.googlenetbn import GoogLeNetBN
 from trainer.models.nin import NIN
+from trainer.models.resnet50 import ResNet50
 
-#: nclasses -> network; called with (batch, Draws or None) it returns scores (N, nclasses).
-MODELS: Dict[str, Callable[[int], chainer.Chain]] = {"nin": NIN}
+#: nclasses -> network
+MODELS: Dict[str, Callable[[int], Classifier]] = {
+    "alex": Alex,
+    "googlenet": GoogLeNet,
+    "googlenetbn": GoogLeNetBN,
+    "nin": NIN,
+    "resnet50": ResNet50,
+}

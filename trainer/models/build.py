@@ -11,11 +11,12 @@ from manifests.schema import DataIdentity, RunFiles, Training
 from trainer.initial import set_initial
 from trainer.model_file import load_initial
 from trainer.models import MODELS
+from trainer.models.classifier import Classifier
 
 
 def build_model(
     training: Training, data: DataIdentity, files: RunFiles
-) -> Tuple[chainer.Chain, List[str]]:
+) -> Tuple[Classifier, List[str]]:
     """Return the network and what is to be said about ``initmodel``.
 
     Raises TrainerError when the model file cannot be used.
@@ -24,6 +25,6 @@ def build_model(
     chainer.global_config.dtype = np.dtype(np.float32)
     chainer.global_config.use_ideep = "never"
     model = MODELS[training.arch](training.nclasses)
-    set_initial(model, training.seed)
+    set_initial(model, training.seed, model.initial_limit)
     notes = load_initial(model, files.initmodel) if data.initmodel is not None else []
     return model, notes

@@ -7,9 +7,10 @@ product. Any memory order is accepted; results have the fast one.
 
 from __future__ import annotations
 
-from typing import Any, Iterator, Tuple
+from typing import Any, Iterator, Optional, Tuple
 
 import chainer
+import chainer.functions as F
 import numpy as np
 import numpy.typing as npt
 
@@ -31,14 +32,17 @@ def samples_first(x: Array) -> Array:
 
 
 class Convolution2DFunction(chainer.FunctionNode):  # type: ignore[misc]
-    """y[n, o] = b[o] + sum over channels and window of W[o] * x[n], zeros outside."""
+    """y[n, o] = b[o] + sum over channels and window of W[o] * x[n], zeros outside.
+
+    Arguments x, W and, unless there is no bias, b.
+    """
 
     def __init__(self, stride: int, pad: int) -> None:
         self.stride = stride
         self.pad = pad
 
-    def forward_cpu(self, inputs: Tuple[Array, Array, Array]) -> Tuple[Array]:
-        x, weights, bias = inputs
+    def forward_cpu(self, inputs: Tuple[Array, ...]) -> Tuple[Array]:
+        x, weights, *bias = inputs
         self.retain_inputs((0, 1))
         kernel = weights.shape[2]
         flat = weights.reshape(len(weights), -1)
@@ -48,7 +52,10 @@ class Convolution2DFunction(chainer.FunctionNode):  # type: ignore[misc]
         for first, last in self._bands(flat.shape[1], rows, columns * len(x)):
             unfolded = self._unfold(source, kernel, first, last, columns)
             band = (flat @ unfolded).reshape(len(weights), last - first, columns, len(x))
-            np.add(band, bias[:, None, None, None], out=y[:, first:last])
+            if bias:
+                np.add(band, bias[0][:, None, None, None], out=y[:, first:last])
+            else:
+                y[:, first:last] = band
         return (samples_first(y),)
 
     def backward(
@@ -137,17 +144,41 @@ class Convolution2DFunction(chainer.FunctionNode):  # type: ignore[misc]
 
 
 class Convolution2D(chainer.Link):  # type: ignore[misc]
-    """Weights are set by :mod:`trainer.initial`, biases begin at zero."""
+    """Weights are set by :mod:`trainer.initial`; biases begin at ``bias``, None means no biases.
+
+    With ``groups`` the channels of input and output are cut into so many parts, and each part of
+    the output sees its part of the input only.
+    """
 
     def __init__(
-        self, channels: int, outputs: int, kernel: int, stride: int = 1, pad: int = 0
+        self,
+        channels: int,
+        outputs: int,
+        kernel: int,
+        stride: int = 1,
+        pad: int = 0,
+        groups: int = 1,
+        bias: Optional[float] = 0.0,
     ) -> None:
         super().__init__()
         self.stride = stride
         self.pad = pad
+        self.groups = groups
         with self.init_scope():
-            self.W = chainer.Parameter(np.float32(0), (outputs, channels, kernel, kernel))
-            self.b = chainer.Parameter(np.float32(0), (outputs,))
+            shape = (outputs, channels // groups, kernel, kernel)
+            self.W = chainer.Parameter(np.float32(0), shape)
+            if bias is not None:
+                self.b = chainer.Parameter(np.float32(bias), (outputs,))
 
     def forward(self, x: Any) -> chainer.Variable:
-        return Convolution2DFunction(self.stride, self.pad).apply((x, self.W, self.b))[0]
+        arguments = (x, *(getattr(self, name) for name in ("W", "b") if hasattr(self, name)))
+        if self.groups == 1:
+            return self._apply(arguments)
+        parts = (
+            F.split_axis(argument, self.groups, axis)
+            for argument, axis in zip(arguments, (1, 0, 0))
+        )
+        return F.concat([self._apply(part) for part in zip(*parts)], axis=1)
+
+    def _apply(self, arguments: Tuple[Any, ...]) -> chainer.Variable:
+        return Convolution2DFunction(self.stride, self.pad).apply(arguments)[0]

@@ -7,6 +7,7 @@ from typing import Any, Optional
 import chainer
 import chainer.functions as F
 
+from trainer.models.classifier import Classifier
 from trainer.models.convolution import Convolution2D
 from trainer.models.draws import Draws
 from trainer.models.pooling import max_pooling_2d
@@ -28,11 +29,8 @@ class MlpConv(chainer.Chain):  # type: ignore[misc]
         return self.mlp2(F.relu(self.mlp1(F.relu(self.conv(x)))))
 
 
-class NIN(chainer.Chain):  # type: ignore[misc]
-    """(N, 3, side, side) float32 -> (N, nclasses) scores; side >= 67.
-
-    ``draws`` holds the random choices of a training batch; None in evaluation.
-    """
+class NIN(Classifier):
+    """side >= 67"""
 
     def __init__(self, nclasses: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Max pooling on the CPU, in the memory order of trainer.models.convolution."""
+"""Max and average pooling on the CPU, in the memory order of trainer.models.convolution."""
 
 from __future__ import annotations
 
@@ -13,15 +13,56 @@ from trainer.models.convolution import samples_first, samples_last
 Array = npt.NDArray[Any]
 
 
-class MaxPooling2DFunction(chainer.FunctionNode):  # type: ignore[misc]
-    """Windows cover every input (the last may hang over the edge, as in Caffe and Chainer).
+class Pooling2DFunction(chainer.FunctionNode):  # type: ignore[misc]
+    """Windows cover every input (the last may hang over the edge, as in Caffe and Chainer)."""
 
-    Of equal values the first one in row order gets the gradient.
-    """
-
-    def __init__(self, kernel: int, stride: int) -> None:
+    def __init__(self, kernel: int, stride: int, pad: int = 0) -> None:
         self.kernel = kernel
         self.stride = stride
+        self.pad = pad
+
+    def _output_side(self, shape: Tuple[int, ...]) -> Tuple[int, int]:
+        rows, columns = (
+            -(-(side + 2 * self.pad - self.kernel) // self.stride) + 1 for side in shape[2:]
+        )
+        return rows, columns
+
+    def _inner(self, shape: Tuple[int, ...]) -> Tuple[slice, ...]:
+        """Where (C, H, W, N) lies in the array that the windows are taken from."""
+        rows, columns = (slice(self.pad, self.pad + side) for side in shape[2:])
+        return slice(None), rows, columns
+
+    def _covered(self, x: Array, value: float) -> Array:
+        """Extend rows and columns with ``value`` so that all windows fit."""
+        channels, rows, columns, samples = x.shape
+        shape = (samples, channels, rows, columns)
+        full_rows, full_columns = (
+            max((out - 1) * self.stride + self.kernel, side + self.pad)
+            for out, side in zip(self._output_side(shape), (rows, columns))
+        )
+        if (full_rows, full_columns) == (rows, columns):
+            return x
+        full = np.full((channels, full_rows, full_columns, samples), value, dtype=x.dtype)
+        full[self._inner(shape)] = x
+        return full
+
+    def _windows(self, x: Array, shape: Tuple[int, ...]) -> Iterator[Tuple[int, Array]]:
+        stride = self.stride
+        high = (shape[1] - 1) * stride + 1
+        wide = (shape[2] - 1) * stride + 1
+        for down in range(self.kernel):
+            for right in range(self.kernel):
+                view = x[:, down : down + high : stride, right : right + wide : stride]
+                yield down * self.kernel + right, view
+
+    def _zeros(self, dtype: Any) -> Array:
+        """An array of the size that the windows are taken from."""
+        samples, channels, rows, columns = self._input_shape
+        return self._covered(np.zeros((channels, rows, columns, samples), dtype=dtype), 0.0)
+
+
+class MaxPooling2DFunction(Pooling2DFunction):
+    """Of equal values the first one in row order gets the gradient."""
 
     def forward_cpu(self, inputs: Tuple[Array]) -> Tuple[Array]:
         (x,) = inputs
@@ -42,38 +83,42 @@ class MaxPooling2DFunction(chainer.FunctionNode):  # type: ignore[misc]
     ) -> Tuple[chainer.Variable]:
         del indexes
         gy = samples_last(grad_outputs[0].array)
-        samples, channels, rows, columns = self._input_shape
-        empty = np.zeros((channels, rows, columns, samples), dtype=gy.dtype)
-        target = self._covered(empty, 0.0)
+        target = self._zeros(gy.dtype)
         for place, view in self._windows(target, gy.shape):
             view += gy * (self._chosen == place)
-        return (chainer.as_variable(samples_first(target[:, :rows, :columns])),)
-
-    def _output_side(self, shape: Tuple[int, ...]) -> Tuple[int, int]:
-        rows, columns = (-(-(side - self.kernel) // self.stride) + 1 for side in shape[2:])
-        return rows, columns
-
-    def _covered(self, x: Array, value: float) -> Array:
-        """Extend rows and columns with ``value`` so that the last windows fit."""
-        channels, rows, columns, samples = x.shape
-        out_rows, out_columns = self._output_side((samples, channels, rows, columns))
-        full_rows = (out_rows - 1) * self.stride + self.kernel
-        full_columns = (out_columns - 1) * self.stride + self.kernel
-        if (full_rows, full_columns) == (rows, columns):
-            return x
-        full = np.full((channels, full_rows, full_columns, samples), value, dtype=x.dtype)
-        full[:, :rows, :columns] = x[:, :full_rows, :full_columns]
-        return full
-
-    def _windows(self, x: Array, shape: Tuple[int, ...]) -> Iterator[Tuple[int, Array]]:
-        stride = self.stride
-        high = (shape[1] - 1) * stride + 1
-        wide = (shape[2] - 1) * stride + 1
-        for down in range(self.kernel):
-            for right in range(self.kernel):
-                view = x[:, down : down + high : stride, right : right + wide : stride]
-                yield down * self.kernel + right, view
+        return (chainer.as_variable(samples_first(target[self._inner(self._input_shape)])),)
 
 
-def max_pooling_2d(x: Any, kernel: int, stride: int) -> chainer.Variable:
-    return MaxPooling2DFunction(kernel, stride).apply((x,))[0]
+class AveragePooling2DFunction(Pooling2DFunction):
+    """Zeros outside count as inputs, as in Caffe and Chainer."""
+
+    def forward_cpu(self, inputs: Tuple[Array]) -> Tuple[Array]:
+        (x,) = inputs
+        self.retain_inputs(())
+        self._input_shape = x.shape
+        source = self._covered(samples_last(x), 0.0)
+        shape = (source.shape[0], *self._output_side(x.shape), source.shape[3])
+        y = np.zeros(shape, dtype=x.dtype)
+        for _, view in self._windows(source, shape):
+            y += view
+        y *= x.dtype.type(1 / self.kernel**2)
+        return (samples_first(y),)
+
+    def backward(
+        self, indexes: Tuple[int, ...], grad_outputs: Tuple[chainer.Variable]
+    ) -> Tuple[chainer.Variable]:
+        del indexes
+        gy = samples_last(grad_outputs[0].array)
+        share = gy * gy.dtype.type(1 / self.kernel**2)
+        target = self._zeros(gy.dtype)
+        for _, view in self._windows(target, gy.shape):
+            view += share
+        return (chainer.as_variable(samples_first(target[self._inner(self._input_shape)])),)
+
+
+def max_pooling_2d(x: Any, kernel: int, stride: int, pad: int = 0) -> chainer.Variable:
+    return MaxPooling2DFunction(kernel, stride, pad).apply((x,))[0]
+
+
+def average_pooling_2d(x: Any, kernel: int, stride: int, pad: int = 0) -> chainer.Variable:
+    return AveragePooling2DFunction(kernel, stride, pad).apply((x,))[0]

@@ -1,0 +1,32 @@
+"""What every network gives the trainer: scores, its training loss, its initial spread."""
+
+from __future__ import annotations
+
+from typing import Any, Optional, Tuple
+
+import chainer
+import chainer.functions as F
+
+from trainer.initial import he_limit
+from trainer.models.draws import Draws
+
+
+class Classifier(chainer.Chain):  # type: ignore[misc]
+    """Called with images (N, 3, side, side) float32 it returns scores (N, nclasses).
+
+    ``draws`` holds the random choices of a training batch; None in evaluation.
+    """
+
+    def forward(self, x: Any, draws: Optional[Draws] = None) -> chainer.Variable:
+        raise NotImplementedError
+
+    def loss(
+        self, images: Any, labels: Any, draws: Draws
+    ) -> Tuple[chainer.Variable, chainer.Variable]:
+        """The mean loss of a training batch, which is what is minimised, and its scores."""
+        scores = self(images, draws)
+        return F.softmax_cross_entropy(scores, labels), scores
+
+    def initial_limit(self, shape: Tuple[int, ...]) -> float:
+        """Weights of this shape begin uniformly distributed between -limit and limit."""
+        return he_limit(shape)
