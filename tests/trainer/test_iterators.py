@@ -100,6 +100,20 @@ def test_killed_loader_is_an_error_that_names_images(make_case: Any) -> None:
     assert time.monotonic() - begun < 20
 
 
+@pytest.mark.parametrize("delay", [0.0, 0.01, 0.03, 0.1])
+def test_a_loader_killed_at_work_is_an_error_within_seconds(make_case: Any, delay: float) -> None:
+    case = make_case()
+    begun = time.monotonic()
+    with closing(ITERATORS["process"]("original", sets_of(case), 3)) as pool:
+        loaded = pool.batches(BATCHES * 200)
+        next(loaded)
+        time.sleep(delay)
+        os.kill(next(iter(pool._executor._processes)), signal.SIGKILL)  # type: ignore[attr-defined]
+        with pytest.raises(TrainerError, match="a loader process died before it delivered"):
+            list(loaded)
+    assert time.monotonic() - begun < 30
+
+
 PARENT = """
 import sys, time
 from pathlib import Path

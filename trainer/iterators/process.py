@@ -13,9 +13,12 @@ import signal
 import sys
 import threading
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import TimeoutError as NotYet
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import resource_tracker
-from typing import Dict
+from multiprocessing.process import BaseProcess
+from multiprocessing.synchronize import Barrier
+from typing import Dict, List
 
 from trainer.iterators.pool import Floats, Pool, load_part, open_sets
 from trainer.loadtypes import Samples
@@ -25,12 +28,17 @@ from trainer.trouble import TrainerError
 
 _sets: Dict[str, Samples] = {}
 
+#: How long loaders may take to start, and how long the executor may take to notice a dead one.
+START_SECONDS = 120.0
+NOTICE_SECONDS = 5.0
 
-def _begin(loadtype: str, sets: Dict[str, SampleSet]) -> None:
+
+def _begin(loadtype: str, sets: Dict[str, SampleSet], all_there: Barrier) -> None:
     # The terminal's Ctrl-C is for the training process, which then closes the pool.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _sets.update(open_sets(loadtype, sets))
+    all_there.wait(START_SECONDS)
 
 
 def _end_with_parent() -> None:
@@ -67,16 +75,24 @@ def _load(part: Part) -> Floats:
 class _Loading:
     """A part in work; explains the death of its loader by the images that it was to load."""
 
-    def __init__(self, future: Future[Floats], part: Part, sets: Dict[str, SampleSet]) -> None:
+    def __init__(self, future: Future[Floats], part: Part, pool: ProcessPool) -> None:
         self._future = future
         self._part = part
-        self._sets = sets
+        self._pool = pool
 
     def result(self) -> Floats:
+        """A loader that dies while it writes its answer leaves the executor reading half of it for
+        ever, so a dead loader is looked for here too."""
         try:
-            return self._future.result()
+            while True:
+                dead = self._pool.has_dead_loader()
+                try:
+                    return self._future.result(NOTICE_SECONDS)
+                except NotYet:
+                    if dead and not self._future.done():
+                        raise BrokenProcessPool("a loader process died") from None
         except BrokenProcessPool as error:
-            table = SampleTable(self._sets[self._part.set_name].table)
+            table = SampleTable(self._pool.described[self._part.set_name].table)
             first, last = self._part.indices[0], self._part.indices[-1]
             raise TrainerError(
                 f"a loader process died before it delivered {table.describe(first)} "
@@ -91,14 +107,21 @@ class ProcessPool(Pool):
 
     def __init__(self, loadtype: str, sets: Dict[str, SampleSet], workers: int) -> None:
         super().__init__(loadtype, sets, workers)
-        self._described = sets
+        self.described = sets
         _start_tracker()
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([__name__])
+        # All loaders start here and wait for each other: one that the executor started later, while
+        # it ends the others because one died, would be waited for in vain (Python 3.11).
+        all_there = context.Barrier(workers)
         self._executor = ProcessPoolExecutor(
-            workers, mp_context=context, initializer=_begin, initargs=(loadtype, sets)
+            workers,
+            mp_context=context,
+            initializer=_begin,
+            initargs=(loadtype, sets, all_there),
         )
-        self._executor.submit(_ready).result()
+        for started in [self._executor.submit(_ready) for _ in range(workers)]:
+            started.result()
 
     def submit(self, part: Part) -> _Loading:
         try:
@@ -106,7 +129,19 @@ class ProcessPool(Pool):
         except BrokenProcessPool as error:
             future = Future()
             future.set_exception(error)
-        return _Loading(future, part, self._described)
+        return _Loading(future, part, self)
+
+    def _processes(self) -> List[BaseProcess]:
+        # Private, and there in the image's pinned Python: the executor offers no other way.
+        return list((self._executor._processes or {}).values())
+
+    def has_dead_loader(self) -> bool:
+        return any(not process.is_alive() for process in self._processes())
 
     def close(self) -> None:
-        self._executor.shutdown(cancel_futures=True)
+        if self.has_dead_loader():
+            for process in self._processes():
+                process.kill()
+            self._executor.shutdown(wait=False, cancel_futures=True)
+        else:
+            self._executor.shutdown(cancel_futures=True)
