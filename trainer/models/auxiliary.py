@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any, Optional, Tuple
 
 import chainer
@@ -20,9 +21,9 @@ class AuxiliaryClassifier(Classifier):
     def forward(self, x: Any, draws: Optional[Draws] = None) -> chainer.Variable:
         return self.all_scores(x, draws)[-1]
 
+    @abstractmethod
     def all_scores(self, x: Any, draws: Optional[Draws]) -> Tuple[chainer.Variable, ...]:
         """The scores of the auxiliary classifiers, none without ``draws``, then the network's."""
-        raise NotImplementedError
 
     def loss(
         self, images: Any, labels: Any, draws: Draws

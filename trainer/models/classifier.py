@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any, Optional, Tuple
 
 import chainer
@@ -17,8 +18,9 @@ class Classifier(chainer.Chain):  # type: ignore[misc]
     ``draws`` holds the random choices of a training batch; None in evaluation.
     """
 
+    @abstractmethod
     def forward(self, x: Any, draws: Optional[Draws] = None) -> chainer.Variable:
-        raise NotImplementedError
+        """The scores."""
 
     def loss(
         self, images: Any, labels: Any, draws: Draws
