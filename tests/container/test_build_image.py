@@ -372,7 +372,7 @@ def test_ctrl_c_leaves_nothing(driver: Driver, fresh_cache: Cache) -> None:
     process = driver.start()
     assert process.stdout is not None
     for line in process.stdout:
-        if line.startswith("Building"):
+        if line.startswith("building"):
             time.sleep(1)
             process.send_signal(signal.SIGINT)
     process.stdout.close()
@@ -416,7 +416,7 @@ def test_a_full_disk_is_one_clear_message(
     ]
 
 
-STAGES = ("Laying", "Building", "Packing", "Writing")
+STAGES = ("laying", "building", "packing", "writing")
 
 
 def test_a_pin_that_does_not_load_stops_the_build(

@@ -145,7 +145,7 @@ def test_all_problems_of_a_config_at_once(bench: Bench) -> None:
         f"bundle: {config}: nclases: is not a known key; did you mean nclasses?\n"
         f"{config}: arch: found 'nine' (text), expected one of alex, googlenet, googlenetbn, nin, "
         "resnet50; did you mean nin?\n"
-        f"{config}: epoch: found 0 (a number), expected a whole number >= 1\n"
+        f"{config}: epoch: found 0 (a number), expected a whole number from 1 to 1000000\n"
         "-> correct the file; docs/configuration.md lists every key\n"
     )
 
