@@ -153,12 +153,8 @@ def write_lock(
     return [f"{target}: written, {changes} lines are new"]
 
 
-def find_image_of_run(manifest: Manifest, around: Surroundings) -> Optional[Path]:
-    """The image file of an old run by its sha256: where it was, else in the cache.
-
-    Without one that has the right bytes, a wrong one at the recorded place is returned, so that a
-    caller who hashes it can say what was found; None when there is none at all.
-    """
+def intact_image_of_run(manifest: Manifest, around: Surroundings) -> Optional[Path]:
+    """The image file of an old run by its sha256: where it was, else in the cache, else None."""
     expected = manifest.identity.image.sha256
     recorded = Path(manifest.circumstance.paths.image)
     cached = sorted(around.cache.images.glob("*.sif"))
@@ -166,7 +162,15 @@ def find_image_of_run(manifest: Manifest, around: Surroundings) -> Optional[Path
     for path in [recorded, *cached]:
         if path.is_file() and path.stat().st_size == size and image_digest(path) == expected:
             return path
-    return recorded if recorded.is_file() else None
+    return None
+
+
+def find_image_of_run(manifest: Manifest, around: Surroundings) -> Optional[Path]:
+    """As :func:`intact_image_of_run`, but an altered file at the recorded place is better than
+    none: a caller who hashes it can say what was found."""
+    recorded = Path(manifest.circumstance.paths.image)
+    found = intact_image_of_run(manifest, around)
+    return found or (recorded if recorded.is_file() else None)
 
 
 def recipe_of_run(manifest: Manifest, where: str) -> Recipe:
@@ -218,12 +222,13 @@ def image_of_run(
     and ``may_build`` is False.
     """
     expected = manifest.identity.image.sha256
-    found = find_image_of_run(manifest, around)
-    if found is not None and image_digest(found) == expected:
+    found = intact_image_of_run(manifest, around)
+    if found is not None:
         return found
-    lost = (
-        f"the image {found} was altered" if found else f"the image with sha256 {expected} is gone"
-    )
+    recorded = Path(manifest.circumstance.paths.image)
+    lost = f"the image with sha256 {expected} is gone"
+    if recorded.is_file():
+        lost = f"the image {recorded} was altered"
     back = f"give the original image file back as {manifest.circumstance.paths.image}"
     recipe = recipe_of_run(manifest, where)
     packing = recipe.files.get(FORMAT_ENTRY)

@@ -146,6 +146,16 @@ def _table_is(table: Path, identity: SampleSetIdentity) -> bool:
     return not _file_problems(table, table.name, identity.sha256)
 
 
+def identity_files_problems(files: RunFiles, manifest: Manifest) -> List[str]:
+    """Mismatches of what lies in the run directory and decides the bits."""
+    return [
+        *identity_problems(files),
+        *recipe_problems(manifest),
+        *snapshot_problems(files.code, manifest.identity.code),
+        *input_problems(files, manifest),
+    ]
+
+
 def before_problems(
     files: RunFiles,
     manifest: Manifest,
@@ -160,10 +170,7 @@ def before_problems(
     ``cache_folder`` is the fingerprint cache; None reads every image.
     """
     return [
-        *identity_problems(files),
-        *recipe_problems(manifest),
-        *snapshot_problems(files.code, manifest.identity.code),
-        *input_problems(files, manifest),
+        *identity_files_problems(files, manifest),
         *data_problems(
             files,
             manifest,
@@ -309,10 +316,7 @@ def verify_run(
     manifest = read_manifest(files, warn)
     paths = manifest.circumstance.paths
     problems = [
-        *identity_problems(files),
-        *recipe_problems(manifest),
-        *snapshot_problems(files.code, manifest.identity.code),
-        *input_problems(files, manifest),
+        *identity_files_problems(files, manifest),
         *companion_problems(files, manifest),
     ]
     image = manifest.identity.image
