@@ -34,9 +34,7 @@ if __name__ == "__main__":
     enter_own_environment()
     os.environ.pop("BUNDLE_ENTERED", None)
 
-import json
 from dataclasses import asdict
-from functools import cache
 from typing import Any, Dict, List, NoReturn, Optional, Tuple
 
 import click
@@ -44,28 +42,11 @@ import click
 from container import atomic
 from container.process import CommandFailed
 from container.trouble import Trouble, fault_of
+from manifests.command_line import DRY, JSON, around, as_json, note, say, warn
+from manifests.datasets.verbs import data
 from manifests.schema import RunFiles
-from manifests.surroundings import TOOL_VERSION, Surroundings, look_around
-from manifests.terminal import Drawn, table
-
-
-def around() -> Surroundings:
-    return look_around(PROJECT, Drawn())
-
-
-def say(text: str) -> None:
-    """What the user asked for."""
-    click.echo(text)
-
-
-def note(text: str) -> None:
-    """What goes along with it."""
-    click.echo(f"bundle: {text}", err=True)
-
-
-@cache  # a record is read more than once, its warning is said once
-def warn(text: str) -> None:
-    note(f"warning: {text}")
+from manifests.surroundings import TOOL_VERSION, Surroundings
+from manifests.terminal import table
 
 
 def give_up(error: Trouble | CommandFailed) -> NoReturn:
@@ -73,12 +54,6 @@ def give_up(error: Trouble | CommandFailed) -> NoReturn:
     sys.exit(getattr(error, "exit_code", 2))
 
 
-def as_json(value: Any) -> None:
-    say(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False))
-
-
-JSON = click.option("--json", "json_wanted", is_flag=True, help="Print JSON.")
-DRY = click.option("--dry-run", is_flag=True, help="Show what would be done; write nothing.")
 MOVED = click.option(
     "--data",
     "moved",
@@ -101,6 +76,9 @@ def cli() -> None:
     build -> submit -> rerun. Exit codes: 0 done or identical, 1 diverged, 2 trouble,
     3 inconclusive; a job that was waited for passes its own code on.
     """
+
+
+cli.add_command(data)
 
 
 @cli.command()
@@ -394,21 +372,6 @@ def verify(run: Path, moved: Tuple[str, ...], no_data: bool, json_wanted: bool) 
         end = f"{len(problems)} mismatches" if problems else "verified: nothing differs"
         say("\n".join([*problems, end]))
     sys.exit(1 if problems else 0)
-
-
-@cli.group()
-def data() -> None:
-    """Make and check data sets."""
-
-
-@data.command()
-@click.argument("folder", type=click.Path(path_type=Path))
-def digits(folder: Path) -> None:
-    """Make an 8-class set of 256x256 JPEG files of handwritten digits in FOLDER."""
-    from manifests.datasets.digits import make_digits
-
-    make_digits(folder, progress=around().progress)
-    say(f"made {folder}: train.txt, val.txt, mean.npy")
 
 
 @cli.command()

@@ -27,7 +27,7 @@ DOORS: Dict[str, Set[str]] = {
     "spython": {"container/runtime.py"},
     "jinja2": {"jobtemplates/script.py"},
     "shlex": {"container/process.py", "jobtemplates/script.py"},
-    "click": {"bundle.py"},
+    "click": {"bundle.py", "manifests/command_line.py", "manifests/datasets/verbs.py"},
     "rich": {"manifests/terminal.py"},
 }
 

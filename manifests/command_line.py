@@ -1,0 +1,44 @@
+"""What the verbs share: how they speak, and the options that more than one of them has.
+
+Imported by every call, `bundle.py --help` too: nothing slow belongs here.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import click
+
+from manifests.surroundings import Surroundings, look_around
+from manifests.terminal import Drawn
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+JSON = click.option("--json", "json_wanted", is_flag=True, help="Print JSON.")
+DRY = click.option("--dry-run", is_flag=True, help="Show what would be done; write nothing.")
+
+
+def around() -> Surroundings:
+    return look_around(PROJECT, Drawn())
+
+
+def say(text: str) -> None:
+    """What the user asked for."""
+    click.echo(text)
+
+
+def note(text: str) -> None:
+    """What goes along with it."""
+    click.echo(f"bundle: {text}", err=True)
+
+
+@cache  # a record is read more than once, its warning is said once
+def warn(text: str) -> None:
+    note(f"warning: {text}")
+
+
+def as_json(value: Any) -> None:
+    say(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False))
