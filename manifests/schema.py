@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any, Dict, List, Optional, Tuple
 
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import Literal
+
+from manifests.run_files import RunFiles as RunFiles
 
 SCHEMA_VERSION = "1.0"
 
@@ -26,6 +28,9 @@ CODE_MOUNT = PurePosixPath("/bundle/code")
 RUN_MOUNT = PurePosixPath("/bundle/run")
 TRAIN_MOUNT = PurePosixPath("/bundle/data/train")
 VAL_MOUNT = PurePosixPath("/bundle/data/val")
+
+#: Where code lies that the ranks of a run may import, relative to ``code/``.
+RUN_BY_RANKS = ("trainer/", "manifests/")
 
 # --- values of the keys ---------------------------------------------------------------------
 
@@ -204,6 +209,18 @@ class Identity(_Record):
     def digest(self) -> str:
         return digest_of(self.model_dump(mode="json"))
 
+    def steps_digest(self) -> str:
+        """Digest of what decides the bits of each step that two runs both have.
+
+        The number of epochs does not: it says where the steps end, no schedule is stretched by it.
+        Of the code only what a rank may import counts.
+        """
+        values = self.model_dump(mode="json")
+        del values["training"]["epochs"]
+        files = values["code"]["files"].items()
+        values["code"] = {name: file for name, file in files if name.startswith(RUN_BY_RANKS)}
+        return digest_of(values)
+
 
 # --- circumstance: what only describes ------------------------------------------------------
 
@@ -221,6 +238,23 @@ class Observing(_Record):
 
     test: bool = False
     trail_interval: int = Field(default=10, ge=1)  # steps between tensor digests
+
+
+class Checkpointing(_Record):
+    """When a run writes down its whole state; stopping and resuming does not change the bits."""
+
+    minutes: float = Field(default=10.0, gt=0)  # a checkpoint when so long ago was the last
+    interval: Optional[int] = Field(default=None, ge=1)  # and after every so many steps
+    kept: int = Field(default=2, ge=1)  # the newest stay
+
+
+class Resumed(_Record):
+    """The checkpoint of another run directory with which this one began."""
+
+    run: str
+    checkpoint: str  # file name
+    sha256: str  # of the whole file
+    step: int
 
 
 class Placement(_Record):
@@ -262,6 +296,8 @@ class Circumstance(_Record):
     placement: Placement
     loading: Loading
     observing: Observing
+    checkpointing: Checkpointing = Field(default_factory=Checkpointing)
+    resumed: Optional[Resumed] = None
     git: Optional[GitState] = None
     rerun_of: Optional[str] = None  # path of the run directory that is being repeated
 
@@ -319,6 +355,7 @@ class Observed(_Record):
     cpu_features: List[str]
     environment: Dict[str, str]  # the keys of Determinism.environment, as the trainer found them
     ranks: List[RankPlace]
+    resumed_at: List[int] = Field(default_factory=list)  # steps after which a job took over
 
 
 class ResultDigests(_Record):
@@ -372,34 +409,16 @@ class Failure(_Record):
     exit_code: int = 2
 
 
-# --- the run directory ----------------------------------------------------------------------
+class Stop(_Record):
+    """``stopped.json``: the run was asked to end early and can be resumed."""
+
+    version: str = SCHEMA_VERSION
+    kind: Literal["stop"] = "stop"
+    reason: Literal["signal", "walltime"]
+    step: int  # steps done
+    steps: int  # steps of the whole run
+    checkpoint: str  # file name in results/checkpoints
 
 
-class RunFiles:
-    """Every file name of a run directory; nobody else spells one."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.manifest = root / "manifest.json"
-        self.config = root / "config.yaml"  # verbatim what the user gave
-        self.code = root / "code"
-        self.inputs = root / "inputs"
-        self.train_table = self.inputs / "train.tsv"
-        self.val_table = self.inputs / "val.tsv"
-        self.mean = self.inputs / "mean.npy"
-        self.initmodel = self.inputs / "initmodel.npz"
-        self.job_script = root / "job.sh"
-        self.job = root / "job.json"  # what the scheduler called it
-        self.logs = root / "logs"
-        self.results = root / "results"
-        self.trail = self.results / "trail"
-        self.log = self.results / "log.jsonl"
-        self.model = self.results / "model.npz"
-        self.result = root / "result.json"
-        self.failure = root / "failure.json"
-        self.exit_code = root / "exit_code"
-        self.done = root / "DONE"
-        self.verdict = root / "verdict.json"
-
-    def trail_of(self, rank: int) -> Path:
-        return self.trail / f"rank-{rank:05d}.jsonl"
+#: What a job leaves when it ended early by :class:`Stop` (EX_TEMPFAIL of sysexits.h).
+STOPPED_EXIT_CODE = 75

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, BinaryIO, Iterator
 
+from manifests.checkpoint import Prefix
 from trainer.trouble import TrainerError
 
 
@@ -29,13 +31,20 @@ def write_whole(target: Path, data: bytes) -> None:
 
     Raises TrainerError when the file system refuses.
     """
-    with saving(target):
-        temporary = _write_beside(target, data)
-        try:
-            temporary.replace(target)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+    with replacing(target) as stream:
+        stream.write(data)
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[BinaryIO]:
+    """A stream beside ``target``, which takes its name when the block ends without an error.
+
+    Raises TrainerError when the file system refuses.
+    """
+    with saving(target), _beside(target) as (stream, temporary):
+        yield stream
+        _settle(stream, temporary)
+        temporary.replace(target)
 
 
 def write_first(target: Path, data: bytes) -> bool:
@@ -44,32 +53,40 @@ def write_first(target: Path, data: bytes) -> bool:
     A hard link is the one step that fails when somebody else was first (also on NFS).
     Raises TrainerError when the file system refuses.
     """
-    with saving(target):
-        temporary = _write_beside(target, data)
+    with saving(target), _beside(target) as (stream, temporary):
+        stream.write(data)
+        _settle(stream, temporary)
         try:
             target.hardlink_to(temporary)
         except FileExistsError:
             return False
-        finally:
-            temporary.unlink(missing_ok=True)
     return True
 
 
-def _write_beside(target: Path, data: bytes) -> Path:
-    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+@contextmanager
+def _beside(target: Path) -> Iterator[tuple[BinaryIO, Path]]:
+    """A temporary file, gone at the end unless it got another name."""
+    descriptor, name = tempfile.mkstemp(prefix=temporary_prefix(target), dir=target.parent)
     temporary = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-    except BaseException:
+            yield stream, temporary
+    finally:
         temporary.unlink(missing_ok=True)
-        raise
-    return temporary
+
+
+def temporary_prefix(target: Path) -> str:
+    """How the names begin under which ``target`` is written first."""
+    return f".{target.name}."
+
+
+def _settle(stream: BinaryIO, temporary: Path) -> None:
+    """All bytes on the disk, and the mode that a file has which a person makes."""
+    stream.flush()
+    os.fsync(stream.fileno())
+    umask = os.umask(0)
+    os.umask(umask)
+    temporary.chmod(0o666 & ~umask)
 
 
 def json_bytes(value: Any) -> bytes:
@@ -80,16 +97,30 @@ def json_bytes(value: Any) -> bytes:
 class JsonLines:
     """A file that gets one JSON value per line; each line reaches the system when written."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, keep: int = 0) -> None:
+        """Begin after the first ``keep`` bytes of the file; the rest of it is cut off."""
         self.path = path
         with saving(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._stream = path.open("wb", buffering=0)
+            kept = path.read_bytes()[:keep] if keep else b""
+            self._stream = path.open("r+b" if keep else "wb", buffering=0)
+            self._stream.truncate(keep)
+            self._stream.seek(keep)
+        self._length = keep
+        self._sha256 = hashlib.sha256(kept)
 
     def append(self, value: Any) -> None:
-        line = json.dumps(value, ensure_ascii=False, allow_nan=True) + "\n"
+        line = (json.dumps(value, ensure_ascii=False, allow_nan=True) + "\n").encode("utf-8")
         with saving(self.path):
-            self._stream.write(line.encode("utf-8"))
+            self._stream.write(line)
+        self._length += len(line)
+        self._sha256.update(line)
+
+    def settled(self) -> Prefix:
+        """What the file holds now; it is on the disk when this returns."""
+        with saving(self.path):
+            os.fsync(self._stream.fileno())
+        return Prefix(length=self._length, sha256=self._sha256.hexdigest())
 
     def close(self) -> None:
         with saving(self.path):

@@ -6,6 +6,7 @@ import sys
 from typing import Any, List, Mapping
 
 import mpi4py
+import numpy as np
 
 from trainer.trouble import TrainerError
 
@@ -30,6 +31,18 @@ class World:
     def gather(self, value: Any) -> List[Any]:
         """Every rank's value, by rank, on every rank."""
         return list(self.mpi.allgather(value))
+
+    def from_first(self, value: Any) -> Any:
+        """Rank 0's value, on every rank."""
+        return self.mpi.bcast(value, root=0)
+
+    def greatest(self, value: int) -> int:
+        """The greatest of all ranks' values (int32), on every rank."""
+        from mpi4py import MPI
+
+        buffer = np.array([value], dtype=np.int32)
+        self.mpi.Allreduce(MPI.IN_PLACE, buffer, op=MPI.MAX)
+        return int(buffer[0])
 
     def sum(self, value: float) -> float:
         """Sum in float64, added in rank order: the same bits on every rank."""

@@ -1,0 +1,216 @@
+"""The checkpoints of a run: written by all ranks together, the newest good one found, N kept."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Collection, List, Mapping, Optional, Sequence, Tuple
+
+import chainer
+
+from manifests.checkpoint import (
+    Damaged,
+    Head,
+    Prefix,
+    Sums,
+    checkpoint_name,
+    checkpoints_in,
+    damage,
+    prefix_fits,
+    read_head,
+)
+from manifests.schema import Manifest, RunFiles
+from trainer.checkpoint_file import fill_arrays, own_arrays, shared_arrays, unfit, write_checkpoint
+from trainer.files import saving, temporary_prefix
+from trainer.optimizers import Optimizer
+from trainer.trouble import TrainerError
+from trainer.world import World
+
+SET_ASIDE = ".damaged"
+
+
+@dataclass(frozen=True)
+class Found:
+    """A checkpoint that can be used, and sentences on newer ones that cannot."""
+
+    path: Path
+    head: Head
+    notes: Tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Written:
+    """What one rank has written down when a checkpoint is made; rank 0 alone has a ``log``."""
+
+    trail: Prefix
+    sums: Sums
+    log: Optional[Prefix]
+
+
+class Checkpoints:
+    def __init__(
+        self,
+        world: World,
+        files: RunFiles,
+        manifest: Manifest,
+        model: chainer.Link,
+        optimizer: Optimizer,
+    ) -> None:
+        self._world = world
+        self._files = files
+        self._manifest = manifest
+        self._model = model
+        self._optimizer = optimizer
+        self._resumed_at: List[int] = []
+
+    @property
+    def resumed_at(self) -> List[int]:
+        return list(self._resumed_at)
+
+    def bytes_to_save(self) -> int:
+        return sum(x.nbytes for x in shared_arrays(self._model, self._optimizer).values())
+
+    def resume(self) -> Optional[Found]:
+        """Fill network and optimizer from the newest good checkpoint; None where there is none.
+
+        All ranks must call it. Raises TrainerError when there are checkpoints and none is good.
+        """
+        found = self._world.from_first(self._choose() if self._world.rank == 0 else None)
+        if found is None:
+            return None
+        arrays = self._arrays_of(self._world.rank)
+        try:
+            fill_arrays(found.path, arrays)
+        except (Damaged, OSError) as error:
+            raise TrainerError(
+                f"{found.path}: rank 0 found it good, rank {self._world.rank} reads: {error}",
+                "look after the file system of the run directory, then resume the run",
+            ) from error
+        self._resumed_at = [*found.head.resumed_at, found.head.step]
+        return found
+
+    def save(self, step: int, elapsed: float, written: Written) -> float:
+        """Write the state after ``step``, drop what is too many; return the seconds it took.
+
+        All ranks must call it at the same step.
+        """
+        begun = time.monotonic()
+        world = self._world
+        everyones = world.gather(written)
+        own = {name: _on_host(x) for name, x in own_arrays(self._model, world.rank).items()}
+        statistics = world.mpi.gather(own, root=0)
+        if world.rank == 0:
+            log = everyones[0].log
+            head = Head(
+                identity_digest=self._manifest.identity_digest,
+                steps_digest=self._manifest.identity.steps_digest(),
+                step=step,
+                ranks=world.size,
+                entries={},
+                trail=[rank.trail for rank in everyones],
+                log=log,
+                sums=[rank.sums for rank in everyones],
+                elapsed=elapsed,
+                resumed_at=self._resumed_at,
+            )
+            arrays = dict(shared_arrays(self._model, self._optimizer))
+            for of_rank in statistics:
+                arrays.update(of_rank)
+            with saving(self._files.checkpoints):
+                self._files.checkpoints.mkdir(parents=True, exist_ok=True)
+            write_checkpoint(self._files.checkpoints / checkpoint_name(step), head, arrays)
+            self._prune()
+        return time.monotonic() - begun
+
+    def _arrays_of(self, rank: int) -> Mapping[str, chainer.types.NdArray]:
+        return {**shared_arrays(self._model, self._optimizer), **own_arrays(self._model, rank)}
+
+    def _choose(self) -> Optional[Found]:
+        sweep(self._files.checkpoints)
+        names = {
+            name
+            for rank in range(self._world.size)
+            for name in self._arrays_of(rank)
+        }
+        found = newest_good(self._files, self._manifest, names)
+        return found
+
+    def _prune(self) -> None:
+        kept = self._manifest.circumstance.checkpointing.kept
+        with saving(self._files.checkpoints):
+            for path in checkpoints_in(self._files.checkpoints)[kept:]:
+                path.unlink(missing_ok=True)
+
+
+def newest_good(
+    files: RunFiles, manifest: Manifest, names: Collection[str]
+) -> Optional[Found]:
+    """The newest checkpoint that is whole and of this run; damaged newer ones are set aside.
+
+    Raises TrainerError when there are checkpoints and none is good; then all stay as they are.
+    """
+    damaged: List[Tuple[Path, str]] = []
+    for path in checkpoints_in(files.checkpoints):
+        try:
+            head = read_head(path)
+            problem = foreign(head, manifest) or unfit(head, names) or damage(path)
+            problem = problem or cut_records(head, files)
+        except Damaged as error:
+            problem = str(error)
+        except OSError as error:
+            problem = f"cannot be read: {error.strerror}"
+        if not problem:
+            return Found(path, head, tuple(_set_aside(damaged, path)))
+        damaged.append((path, problem))
+    if damaged:
+        texts = "; ".join(f"{path.name}: {problem}" for path, problem in damaged)
+        raise TrainerError(
+            f"{files.checkpoints}: no checkpoint can be used: {texts}",
+            "restore one from a copy, or remove the folder to begin with the first step",
+        )
+    return None
+
+
+def foreign(head: Head, manifest: Manifest) -> str:
+    """Why a checkpoint is not one of this run; "" if it is."""
+    ranks = manifest.identity.world.ranks
+    if head.ranks != ranks:
+        return f"was made by {head.ranks} ranks, the run has {ranks}"
+    if head.steps_digest != manifest.identity.steps_digest():
+        return "was made by a run of another identity"
+    return ""
+
+
+def cut_records(head: Head, files: RunFiles) -> str:
+    """The first file that does not begin with what it held at the checkpoint; "" if none."""
+    for rank, prefix in enumerate(head.trail):
+        path = files.trail_of(rank)
+        if not prefix_fits(path, prefix):
+            return f"results/trail/{path.name} does not begin with the {prefix.length} bytes it had"
+    if not prefix_fits(files.log, head.log):
+        return f"results/{files.log.name} does not begin with the {head.log.length} bytes it had"
+    return ""
+
+
+def sweep(folder: Path) -> None:
+    """Remove what a killed run was writing."""
+    with saving(folder):
+        for path in folder.glob(f"{temporary_prefix(Path('step-'))[:-1]}*"):
+            path.unlink(missing_ok=True)
+
+
+def _set_aside(damaged: Sequence[Tuple[Path, str]], instead: Path) -> List[str]:
+    """Rename them, so that they are not taken for the newest again; a sentence for each."""
+    notes = []
+    for path, problem in damaged:
+        path.replace(path.with_name(path.name + SET_ASIDE))
+        notes.append(
+            f"checkpoint {path.name}: {problem}; it is kept as {path.name}{SET_ASIDE}, "
+            f"the run goes on from {instead.name}"
+        )
+    return notes
+
+
+def _on_host(array: chainer.types.NdArray) -> chainer.types.NdArray:
+    return chainer.backends.cuda.to_cpu(array)

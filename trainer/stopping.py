@@ -1,0 +1,145 @@
+"""When a run is to write a checkpoint, and when to end before it is ended."""
+
+from __future__ import annotations
+
+import signal
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import IntEnum
+from types import FrameType
+from typing import Callable, Iterator, Mapping, Optional
+
+import numpy as np
+
+from manifests.schema import Checkpointing
+from trainer.world import World
+
+#: The job script gives the second (since 1970) at which the scheduler will end the job.
+DEADLINE_VARIABLE = "BUNDLE_DEADLINE"
+
+#: What schedulers send as a warning. Not USR1: NCCL catches it.
+WARNING_SIGNAL = signal.SIGUSR2
+
+#: Kept free before the deadline besides a step and two checkpoints: at most so many seconds, and
+#: at most this part of the job's whole time. A busy file system, clocks that differ, mpirun's end.
+MARGIN_SECONDS = 60.0
+MARGIN_PART = 0.05
+
+#: Bytes per second at which the first checkpoint is expected to be written: a slow shared disk.
+SLOW_DISK = 50e6
+
+
+class Wish(IntEnum):
+    """What a rank wants after a step; the greatest wish of all ranks is done by all."""
+
+    GO_ON = 0
+    SAVE = 1
+    STOP_FOR_WALLTIME = 2  # a checkpoint first
+    STOP_FOR_SIGNAL = 3
+
+
+class Warned:
+    """Whether the warning signal has come."""
+
+    def __init__(self) -> None:
+        self.warned = False
+
+    def __call__(self, number: int, frame: Optional[FrameType]) -> None:
+        self.warned = True
+
+
+@contextmanager
+def warning_signal() -> Iterator[Warned]:
+    """Take the warning signal from now on; hold it back within the block.
+
+    Processes that are started within the block never see it, nor do their children: mpirun sends
+    it to the rank's whole process group, and a loader would die of it.
+    """
+    warned = Warned()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {WARNING_SIGNAL})
+    signal.signal(WARNING_SIGNAL, warned)
+    try:
+        yield warned
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {WARNING_SIGNAL})
+
+
+def deadline_in(environment: Mapping[str, str]) -> Optional[float]:
+    """Seconds since 1970; None where the job has no end that is known."""
+    text = environment.get(DEADLINE_VARIABLE, "")
+    return float(text) if text.isdecimal() else None
+
+
+@dataclass
+class Durations:
+    """The longest of each so far, in seconds; 0 where there was none."""
+
+    step: float = 0.0
+    evaluation: float = 0.0
+    saving: float = 0.0
+
+
+def reserve(spent: Durations, *, evaluates: bool, job_seconds: float) -> float:
+    """Seconds that must be left to do one more step and then save.
+
+    Twice the longest checkpoint, because file systems are slowest when many jobs end.
+    """
+    step = spent.step + (spent.evaluation if evaluates else 0.0)
+    return step + 2 * spent.saving + min(MARGIN_SECONDS, MARGIN_PART * job_seconds)
+
+
+class Watch:
+    """Asked after each step. Clocks are those of rank 0, signals those of any rank."""
+
+    def __init__(
+        self,
+        world: World,
+        settings: Checkpointing,
+        warned: Warned,
+        deadline: Optional[float],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.spent = Durations()
+        self._world = world
+        self._settings = settings
+        self._warned = warned
+        self._deadline = deadline
+        self._clock = clock
+        self._begun = self._saved = clock()
+
+    def saved(self, seconds: float) -> None:
+        """A checkpoint was written, which took so long."""
+        self._saved = self._clock()
+        self.spent.saving = max(self.spent.saving, seconds)
+
+    def ask(self, step: int, *, evaluates_next: bool) -> Wish:
+        """What all ranks do after ``step`` (counted from 1); every rank must ask."""
+        return Wish(self._world.greatest(self._own_wish(step, evaluates_next)))
+
+    def _own_wish(self, step: int, evaluates_next: bool) -> Wish:
+        if self._warned.warned:
+            return Wish.STOP_FOR_SIGNAL
+        if self._world.rank != 0:
+            return Wish.GO_ON
+        now = self._clock()
+        if self._deadline is not None:
+            job = self._deadline - self._begun
+            needed = reserve(self.spent, evaluates=evaluates_next, job_seconds=job)
+            if now + needed >= self._deadline:
+                return Wish.STOP_FOR_WALLTIME
+        interval = self._settings.interval
+        due = interval is not None and step % interval == 0
+        if due or now - self._saved >= 60.0 * self._settings.minutes:
+            return Wish.SAVE
+        return Wish.GO_ON
+
+
+def expected_saving(bytes_to_save: int) -> float:
+    """Seconds, before the first checkpoint was written."""
+    return bytes_to_save / SLOW_DISK
+
+
+def expected_evaluation(step_seconds: float, *, share: int, batchsize: int) -> float:
+    """Seconds, before the first evaluation: no sample takes longer than in training."""
+    return step_seconds * float(np.ceil(share / batchsize))
