@@ -204,13 +204,13 @@ def wait_for(files: RunFiles, world: Surroundings, *, to_stderr: bool = False) -
 @JSON
 def list_(outs: Tuple[Path, ...], json_wanted: bool) -> None:
     """List runs, newest last: those below OUTS, or all that were submitted from this account."""
-    from manifests.overview import list_rows
+    from manifests.overview import LIST_COLUMNS, list_rows
 
     rows = list_rows(list(outs), around(), warn)
     if json_wanted:
         as_json(rows)
     else:
-        say(table(rows, ["run", "state", "identity", "accuracy", "created"]))
+        say(table(rows, LIST_COLUMNS))
 
 
 @cli.command()
@@ -218,13 +218,13 @@ def list_(outs: Tuple[Path, ...], json_wanted: bool) -> None:
 @JSON
 def status(runs: Tuple[Path, ...], json_wanted: bool) -> None:
     """Show how far RUNS are; without RUNS, all that were submitted and have not ended."""
-    from manifests.overview import status_rows
+    from manifests.overview import STATUS_COLUMNS, status_rows
 
     rows = status_rows(list(runs), around(), warn)
     if json_wanted:
         as_json(rows)
     elif rows:
-        say(table(rows, ["run", "state", "job", "epoch", "iteration", "loss", "accuracy"]))
+        say(table(rows, STATUS_COLUMNS))
     else:
         say("no run is under way")
 

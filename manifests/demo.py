@@ -139,11 +139,13 @@ def closing_lines(
 ) -> List[str]:
     """The digests to compare by eye, where the runs lie, and what each step took."""
     results = [read_result(files) for files in (first, second)]
+    metrics = results[0].metrics
     return [
         f"image       {image.sha256}",
         f"parameters  {results[0].digests.parameters}  (run)",
         f"            {results[1].digests.parameters}  (rerun)",
-        f"accuracy    {results[0].metrics['validation/main/accuracy']:.4f} on the validation set",
+        f"accuracy    {metrics['validation/main/accuracy']:.4f} on the validation set, "
+        f"top-5 {metrics['validation/main/accuracy_top5']:.4f}",
         f"run         {first.root}",
         f"rerun       {second.root}",
         "seconds     "

@@ -21,6 +21,12 @@ from manifests.surroundings import Surroundings
 #: A damaged run may be under way: it is shown with them.
 UNDER_WAY = ("prepared", "running", "unknown", "damaged")
 
+#: Columns of :func:`row_of` that a person is shown; JSON has them all.
+LIST_COLUMNS = ["run", "state", "identity", "accuracy", "accuracy_top5", "created"]
+STATUS_COLUMNS = [
+    "run", "state", "job", "epoch", "iteration", "loss", "accuracy", "accuracy_top5",
+]  # fmt: skip
+
 
 # --- which out folders there are ------------------------------------------------------------
 
@@ -97,6 +103,7 @@ def row_of(run: RunSummary, warn: Warn = ignore) -> Dict[str, Any]:
         "iteration": last.get("iteration"),
         "loss": last.get("main/loss"),
         "accuracy": last.get("validation/main/accuracy"),
+        "accuracy_top5": last.get("validation/main/accuracy_top5"),
     }
 
 

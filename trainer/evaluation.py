@@ -1,33 +1,62 @@
-"""Loss and accuracy over the validation set, each sample counted once."""
+"""Loss, top-1 and top-5 accuracy over the validation set, each sample counted once."""
 
 from __future__ import annotations
 
-from typing import Any, Dict
+from typing import Any, Dict, NamedTuple
 
 import chainer
 import chainer.functions as F
 import numpy as np
-import numpy.typing as npt
 
 from trainer.data import Data
 from trainer.statistics import averaged
 from trainer.world import World
 
+#: Krizhevsky, Sutskever, Hinton 2012, section 2: the second number reported for ImageNet.
+TOP = 5
 
-def count_correct(scores: npt.NDArray[Any], labels: npt.NDArray[Any]) -> int:
-    return int((scores.argmax(axis=1) == labels).sum())
+
+class Correct(NamedTuple):
+    """How many samples of a batch have their label among the first 1 and the first TOP classes."""
+
+    top1: int
+    top5: int
+
+    def plus(self, other: Correct) -> Correct:
+        return Correct(self.top1 + other.top1, self.top5 + other.top5)
+
+
+def count_correct(scores: Any, labels: Any) -> Correct:
+    """``scores`` (n, nclasses) float, ``labels`` (n,) int, both NumPy or both CuPy.
+
+    Classes stand in the order of falling scores; of equal scores the lower class stands first, as
+    in argmax. A label whose score is not a number is not right. With fewer than TOP classes the
+    first TOP are all classes.
+    """
+    xp = chainer.backend.get_array_module(scores)
+    classes = xp.arange(scores.shape[1])
+    labels = labels[:, None]
+    own = xp.take_along_axis(scores, labels, axis=1)
+    # Not `scores > own`: it is false where one of them is not a number.
+    ahead = ~(scores <= own) | ((scores == own) & (classes < labels))
+    place = ahead.sum(axis=1)
+    return Correct(int((place < 1).sum()), int((place < min(TOP, len(classes))).sum()))
 
 
 def evaluate(model: chainer.Chain, data: Data, world: World) -> Dict[str, float]:
-    """``loss`` and ``accuracy``: sums in float64, over the ranks in rank order."""
-    loss, correct, samples = 0.0, 0, 0
+    """``loss``, ``accuracy``, ``accuracy_top5``: sums in float64, over the ranks in rank order."""
+    loss, correct, samples = 0.0, Correct(0, 0), 0
     quiet = chainer.no_backprop_mode()
     with averaged(model, world), chainer.using_config("train", False), quiet:
         for batch in data.validation(world.rank, world.size):
             scores = model(batch.images)
             each = F.softmax_cross_entropy(scores, batch.labels, reduce="no").array
             loss += float(each.sum(dtype=np.float64))
-            correct += count_correct(scores.array, batch.labels)
+            correct = correct.plus(count_correct(scores.array, batch.labels))
             samples += len(batch.labels)
     total = world.sum(samples)
-    return {"loss": world.sum(loss) / total, "accuracy": world.sum(correct) / total}
+    return {
+        "loss": world.sum(loss) / total,
+        "accuracy": world.sum(correct.top1) / total,
+        "accuracy_top5": world.sum(correct.top5) / total,
+    }

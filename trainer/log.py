@@ -1,15 +1,19 @@
-"""``results/log.jsonl`` and the table on standard output, in the columns of Chainer's LogReport."""
+"""``results/log.jsonl`` and the table on standard output: Chainer's LogReport, top-5 accuracy."""
 
 from __future__ import annotations
 
+import re
 import time
-from typing import Callable, Dict, Optional, TextIO
+from itertools import zip_longest
+from typing import Callable, Dict, Iterable, List, Optional, TextIO
 
+from trainer.evaluation import Correct
 from trainer.files import JsonLines
 from trainer.world import World
 
 Row = Dict[str, float]
 
+#: Chainer's come first, in its order.
 COLUMNS = (
     "epoch",
     "iteration",
@@ -20,6 +24,8 @@ COLUMNS = (
     "lr",
     "elapsed_time",
     "images/s",
+    "main/accuracy_top5",
+    "validation/main/accuracy_top5",
 )
 
 
@@ -40,34 +46,36 @@ class Log:
         self._start = clock()
         self._training = 0.0
         self._loss = 0.0
-        self._correct = 0
+        self._correct = Correct(0, 0)
         self._samples = 0
         if out is not None:
-            print("  ".join(COLUMNS), file=out, flush=True)
+            print("\n".join(head_lines()), file=out, flush=True)
 
-    def add(self, loss: float, correct: int, samples: int, seconds: float) -> None:
+    def add(self, loss: float, correct: Correct, samples: int, seconds: float) -> None:
         """A step of this rank: its mean loss, correct answers, samples, and how long it took."""
         self._loss += float(loss) * samples
-        self._correct += correct
+        self._correct = self._correct.plus(correct)
         self._samples += samples
         self._training += seconds
 
     def row(self, epoch: int, iteration: int, lr: float, validation: Row) -> Row:
         """Sum over the ranks, write, and begin anew; every rank calls it at the same step."""
-        loss, correct = self._world.sum(self._loss), self._world.sum(self._correct)
-        samples = self._world.sum(self._samples)
+        loss, samples = self._world.sum(self._loss), self._world.sum(self._samples)
+        top1, top5 = (self._world.sum(count) for count in self._correct)
         row: Row = {
             "epoch": epoch,
             "iteration": iteration,
             "main/loss": loss / samples,
             "validation/main/loss": validation["loss"],
-            "main/accuracy": correct / samples,
+            "main/accuracy": top1 / samples,
             "validation/main/accuracy": validation["accuracy"],
             "lr": lr,
             "elapsed_time": self._clock() - self._start,
             "images/s": samples / self._training if self._training else 0.0,
+            "main/accuracy_top5": top5 / samples,
+            "validation/main/accuracy_top5": validation["accuracy_top5"],
         }
-        self._loss, self._correct, self._samples, self._training = 0.0, 0, 0, 0.0
+        self._loss, self._correct, self._samples, self._training = 0.0, Correct(0, 0), 0, 0.0
         if self._lines is not None:
             self._lines.append(row)
         if self._out is not None:
@@ -75,6 +83,24 @@ class Log:
         return row
 
 
+def head_lines() -> List[str]:
+    """The names of COLUMNS, broken at ``/`` and ``_`` so that a row fits into one line."""
+    upwards = [pieces(name)[::-1] for name in COLUMNS]
+    lines = [in_columns(line) for line in zip_longest(*upwards, fillvalue="")]
+    return lines[::-1]
+
+
 def table_line(row: Row) -> str:
     """The row under the heads of COLUMNS."""
-    return "  ".join(f"{row[name]:<{len(name)}.6g}" for name in COLUMNS).rstrip()
+    values = [row[name] for name in COLUMNS]
+    return in_columns(f"{v:d}" if isinstance(v, int) else f"{v:.6g}" for v in values)
+
+
+def in_columns(cells: Iterable[str]) -> str:
+    """Side by side below each other; a number of six digits fits, a longer one moves its row."""
+    widths = (max(map(len, [*pieces(name), "0.123456"])) for name in COLUMNS)
+    return " ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths)).rstrip()
+
+
+def pieces(name: str) -> List[str]:
+    return re.split("(?=[/_])", name)

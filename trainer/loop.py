@@ -12,7 +12,7 @@ import chainer
 from manifests import schema
 from trainer.communicators import Communicator
 from trainer.data import Data, TrainingBatch
-from trainer.evaluation import count_correct, evaluate
+from trainer.evaluation import Correct, count_correct, evaluate
 from trainer.log import Log, Row
 from trainer.models.classifier import Classifier
 from trainer.models.draws import Draws
@@ -79,7 +79,7 @@ def train(world: World, data: Data, learner: Learner, records: Records, every_st
     return row
 
 
-def gradients(model: Classifier, batch: TrainingBatch, seed: int) -> tuple[float, int]:
+def gradients(model: Classifier, batch: TrainingBatch, seed: int) -> tuple[float, Correct]:
     """Set the gradients of this rank's batch; return its mean loss and its correct answers."""
     model.cleargrads()
     with chainer.using_config("train", True):

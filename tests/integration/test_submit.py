@@ -7,6 +7,7 @@ import os
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from tests.integration.conftest import Bench
 pytestmark = pytest.mark.image
 
 
-def result_of(run: Path) -> dict[str, object]:
+def result_of(run: Path) -> dict[str, Any]:
     return dict(json.loads((run / "result.json").read_text()))
 
 
@@ -56,6 +57,12 @@ def test_the_reading_verbs_tell_the_same_story(finished: tuple[Bench, Path]) -> 
     bench, run = finished
     rows = json.loads(bench.bundle("status", "--json", run).stdout)
     assert [(row["state"], row["iteration"], row["epoch"]) for row in rows] == [("done", 3, 1)]
+    metrics = result_of(run)["metrics"]
+    assert rows[0]["accuracy"] == metrics["validation/main/accuracy"]
+    assert rows[0]["accuracy_top5"] == metrics["validation/main/accuracy_top5"] == 1.0
+    assert " accuracy_top5" in bench.bundle("status", run).stdout
+    assert " accuracy_top5 " in bench.bundle("list", bench.out).stdout
+    assert "validation/main/accuracy_top5 1, " in bench.bundle("show", run).stdout
     listed = json.loads(bench.bundle("list", "--json", bench.out).stdout)
     assert str(run) in [row["run"] for row in listed]
     everywhere = json.loads(bench.bundle("list", "--json").stdout)

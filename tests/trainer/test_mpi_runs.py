@@ -73,6 +73,8 @@ def check_records(case: Any) -> None:
     rows = [json.loads(line) for line in lines_of(files.log)]
     assert [(row["epoch"], row["iteration"]) for row in rows] == [(1, 3), (2, 5)]
     assert result.metrics == rows[-1]
+    for kind in ("main/accuracy", "validation/main/accuracy"):
+        assert all(0 <= row[kind] <= row[f"{kind}_top5"] <= 1 for row in rows)
     assert result.log == hashlib.sha256(files.log.read_bytes()).hexdigest()
     observed = result.observed
     knobs = case.manifest["identity"]["determinism"]["environment"]

@@ -17,8 +17,9 @@ import pytest
 from manifests.schema import Failure, RunFiles, TrailRecord
 from trainer import failure, files
 from trainer.digest import samples_digest, tensor_digest
+from trainer.evaluation import Correct
 from trainer.initial import set_initial
-from trainer.log import COLUMNS, Log, table_line
+from trainer.log import COLUMNS, Log, head_lines, table_line
 from trainer.model_file import load_initial, model_bytes
 from trainer.models.nin import MlpConv
 from trainer.order import Slot
@@ -34,6 +35,15 @@ class Alone:
 
     def sum(self, value: float) -> float:
         return 0.0 + value
+
+
+TABLE = """\
+                                                                                                 validation
+                            validation           validation                            main      /main
+                   main     /main      main      /main               elapsed  images   /accuracy /accuracy
+epoch    iteration /loss    /loss      /accuracy /accuracy  lr       _time    /s       _top5     _top5
+1        2         1.5      1.25       0.5       0.75       0.1      10       4        0.75      0.875
+"""  # noqa: E501
 
 
 def small(seed: int = 0, outputs: int = 2) -> Any:
@@ -89,9 +99,9 @@ def test_log_row(tmp_path: Path) -> None:
     out = io.StringIO()
     lines = files.JsonLines(tmp_path / "log.jsonl")
     log = Log(Alone(), lines, out, lambda: next(times))  # type: ignore[arg-type]
-    log.add(loss=2.0, correct=1, samples=4, seconds=0.5)
-    log.add(loss=1.0, correct=3, samples=4, seconds=1.5)
-    row = log.row(1, 2, 0.1, {"loss": 1.25, "accuracy": 0.75})
+    log.add(loss=2.0, correct=Correct(1, 2), samples=4, seconds=0.5)
+    log.add(loss=1.0, correct=Correct(3, 4), samples=4, seconds=1.5)
+    row = log.row(1, 2, 0.1, {"loss": 1.25, "accuracy": 0.75, "accuracy_top5": 0.875})
     lines.close()
     assert row == {
         "epoch": 1,
@@ -103,9 +113,31 @@ def test_log_row(tmp_path: Path) -> None:
         "lr": 0.1,
         "elapsed_time": 10.0,
         "images/s": 4.0,
+        "main/accuracy_top5": 0.75,
+        "validation/main/accuracy_top5": 0.875,
     }
     assert json.loads((tmp_path / "log.jsonl").read_text()) == row
-    assert out.getvalue().splitlines() == ["  ".join(COLUMNS), table_line(row)]
+    assert list(row) == list(COLUMNS)
+    assert out.getvalue() == TABLE
+
+
+def test_log_counts_anew_after_a_row() -> None:
+    log = Log(Alone(), None, None)  # type: ignore[arg-type]
+    validation = {"loss": 1.0, "accuracy": 0.5, "accuracy_top5": 1.0}
+    log.add(loss=2.0, correct=Correct(4, 4), samples=4, seconds=0.5)
+    log.row(1, 1, 0.1, validation)
+    log.add(loss=1.0, correct=Correct(0, 1), samples=4, seconds=0.5)
+    row = log.row(2, 2, 0.1, validation)
+    assert (row["main/loss"], row["main/accuracy"], row["main/accuracy_top5"]) == (1.0, 0.0, 0.25)
+
+
+def test_numbers_of_the_table() -> None:
+    row = dict(zip(COLUMNS, [90, 1234567, *[0.123456789] * 4, 0.00012345, 864000.0, *[0.12] * 3]))
+    assert table_line(row) == (
+        "90       1234567   0.123457 0.123457   0.123457  0.123457   0.00012345 864000   0.12     "
+        "0.12      0.12"
+    )
+    assert max(map(len, head_lines())) <= 107
 
 
 class Terminal(io.StringIO):
