@@ -44,8 +44,7 @@ from container.process import CommandFailed
 from container.trouble import Trouble, fault_of
 from manifests.command_line import DRY, JSON, around, as_json, note, say, warn
 from manifests.datasets.verbs import data
-from manifests.schema import RunFiles
-from manifests.surroundings import TOOL_VERSION, Surroundings
+from manifests.surroundings import TOOL_VERSION
 from manifests.terminal import table
 
 
@@ -139,6 +138,7 @@ def submit(
     json_wanted: bool,
 ) -> None:
     """Snapshot CONFIG, code and data into a run directory and start its job."""
+    from manifests.foreground import say_started
     from manifests.launch import start_run, write_run
     from manifests.overview import remember_out
     from manifests.submit import plan_submit
@@ -167,39 +167,37 @@ def submit(
             files = write_run(plan)
     remember_out(world.cache, files.root.parent)
     job = start_run(files, world)
-    told["job"] = job.id
-    if not json_wanted:
-        say(f"run  {files.root}")
-        say(f"job  {job.id} on {job.host}")
-    if wait:
-        code = wait_for(files, world, to_stderr=json_wanted)
-        if json_wanted:
-            as_json({**told, "exit_code": code})
-        sys.exit(code)
-    if json_wanted:
-        as_json(told)
-    else:
-        say(f"-> python bundle.py logs -f {files.root}")
+    say_started(files, job, told, world, wait, json_wanted)
 
 
-def wait_for(files: RunFiles, world: Surroundings, *, to_stderr: bool = False) -> int:
-    """Show the job's output until it ends; Ctrl-C ends the job too, as in a foreground command."""
-    from manifests.launch import cancel_run, exit_code_of, explain_failure, follow, log_of
+@cli.command()
+@RUN
+@click.option("--wait", is_flag=True, help="Stay until the job ends and show its output.")
+@DRY
+@JSON
+def resume(run: Path, wait: bool, dry_run: bool, json_wanted: bool) -> None:
+    """Go on with RUN where it stopped, failed or was killed: the same job, from its checkpoint."""
+    from manifests.foreground import say_started
+    from manifests.launch import log_of, start_run
+    from manifests.resume import alone, plan_resume
+    from manifests.rundir import find_run
 
-    try:
-        for line in follow(files, log_of(files, "stdout"), world.host):
-            click.echo(line, err=to_stderr)
-    except KeyboardInterrupt:
-        cancel_run(files, world.host)
-        note(f"interrupted: the job was cancelled; its run stays in {files.root}")
-        sys.exit(130)
-    code = exit_code_of(files)
-    if code != 0:
-        note(explain_failure(files))
-    return code
+    world = around()
+    with alone(find_run(str(run))) as files:
+        plan = plan_resume(run, world, warn)
+        told = {"run": str(files.root), "step": plan.step, "steps": plan.steps}
+        if not json_wanted:
+            note(plan.text())
+        if dry_run:
+            if json_wanted:
+                as_json(told)
+            return
+        written = {path: path.stat().st_size for path in files.logs.iterdir()}
+        job = start_run(files, world)
+    after = written.get(log_of(files, "stdout"), 0)
+    say_started(files, job, told, world, wait, json_wanted, after)
 
 
-@cli.command("list")
 @click.argument("outs", nargs=-1, type=click.Path(path_type=Path))
 @JSON
 def list_(outs: Tuple[Path, ...], json_wanted: bool) -> None:
@@ -297,6 +295,7 @@ def rerun(
 
     Exit code: 0 identical, 1 diverged, 2 cannot run, 3 inconclusive.
     """
+    from manifests.foreground import wait_for
     from manifests.launch import start_run, write_run
     from manifests.overview import remember_out
     from manifests.rerun import CannotRun, cannot_run, judge, parse_moved, plan_rerun
@@ -325,7 +324,7 @@ def rerun(
     start_run(files, world)
     note(f"running again in {files.root}")
     try:
-        wait_for(files, world, to_stderr=json_wanted)
+        wait_for(files, world, json_wanted)
     except Trouble as error:
         note(str(error))
     # A rerun that failed is judged too: an exit code of 1 must mean diverged and nothing else.
@@ -380,6 +379,7 @@ def verify(run: Path, moved: Tuple[str, ...], no_data: bool, json_wanted: bool) 
 def demo(folder: Path, mirror: Optional[str]) -> None:
     """Build, train, rerun, compare: the whole tool on handwritten digits, in FOLDER."""
     from manifests.demo import run_demo
+    from manifests.foreground import wait_for
 
     sys.exit(run_demo(folder, around(), mirror=mirror, say=say, wait=wait_for))
 

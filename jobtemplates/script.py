@@ -18,7 +18,7 @@ from jobtemplates.launcher import (
     mpirun_tokens,
 )
 from jobtemplates.sites import Site
-from manifests.schema import Manifest, RunFiles
+from manifests.schema import DEADLINE_VARIABLE, STOPPED_EXIT_CODE, Manifest, RunFiles
 
 TEMPLATES = Path(__file__).parent / "scripts"
 
@@ -112,11 +112,20 @@ def render_script(manifest: Manifest, files: RunFiles, site: Site, host: Host) -
         "kept": Verbatim(" | ".join(KEPT)),
         "modules": [*site.modules, *placement.modules],
         "environment": site.environment,
+        "walltime_seconds": seconds_of(placement.walltime) if placement.walltime else None,
+        "deadline_variable": Verbatim(DEADLINE_VARIABLE),
+        "stopped_exit_code": STOPPED_EXIT_CODE,
         "mpirun": mpirun,
         "singularity": exec_tokens(host.use, binds, identity.determinism.environment),
         "command": list(TRAINER_COMMAND),
     }
     return script_environment().get_template(site.template).render(values)
+
+
+def seconds_of(walltime: str) -> int:
+    """``hh:mm:ss`` -> seconds."""
+    hours, minutes, seconds = (int(part) for part in walltime.split(":"))
+    return 3600 * hours + 60 * minutes + seconds
 
 
 def log_path(files: RunFiles, wanted: str | None, otherwise: str) -> str:

@@ -10,15 +10,12 @@ from manifests.schema import AVAILABLE, IMAGE_SIDE, INPUT_SIDE
 
 
 def _not_available(config: RunConfig) -> List[str]:
-    problems = [
+    return [
         f"{key}: {getattr(config, key)} is not available in this version; "
         f"available: {', '.join(values)}"
         for key, values in AVAILABLE.items()
         if getattr(config, key) not in values
     ]
-    if config.resume is not None:
-        problems.append("resume: is not available in this version; leave it out or null")
-    return problems
 
 
 def _stack_problems(config: RunConfig) -> List[str]:

@@ -25,9 +25,9 @@ def around() -> Surroundings:
     return look_around(PROJECT, Drawn())
 
 
-def say(text: str) -> None:
-    """What the user asked for."""
-    click.echo(text)
+def say(text: str, err: bool = False) -> None:
+    """What the user asked for; ``err`` where standard output is kept for JSON."""
+    click.echo(text, err=err)
 
 
 def note(text: str) -> None:

@@ -17,6 +17,7 @@ from typing_extensions import Annotated
 from manifests.schema import (
     INPUT_SIDE,
     Arch,
+    Checkpointing,
     Communicator,
     Iterator,
     Loading,
@@ -95,6 +96,10 @@ DirectiveValue = Annotated[
 ]
 
 
+Walltime = Annotated[
+    str, Field(pattern=r"^[0-9]{1,4}:[0-5][0-9]:[0-5][0-9]$"), AfterValidator(_some_time)
+]
+
 _LOG_NAME = "a file name without a folder (it lies in the run's logs/), or null"
 
 
@@ -164,7 +169,9 @@ class RunConfig(BaseModel):
     )
     mean: HostPath = Field(alias="mean.npy", description="the path of a .npy file")
     initmodel: Optional[HostPath] = Field(None, description="the path of a model file, or null")
-    resume: Optional[HostPath] = Field(None, description="the path of a checkpoint, or null")
+    resume: Optional[HostPath] = Field(
+        None, description="the path of a checkpoint or a run directory, or null"
+    )
 
     # into what
     out: HostPath = Field(description="the path of a folder")
@@ -172,6 +179,14 @@ class RunConfig(BaseModel):
     trail_interval: int = Field(
         Observing().trail_interval, ge=1, description="a whole number >= 1 (steps)"
     )
+
+    checkpoint_minutes: float = Field(
+        Checkpointing().minutes, gt=0, description="a number > 0 (minutes)"
+    )
+    checkpoint_interval: Optional[int] = Field(
+        None, ge=1, description="a whole number >= 1 (steps), or null"
+    )
+    checkpoints_kept: int = Field(Checkpointing().kept, ge=1, description="a whole number >= 1")
 
     # by what
     stack: str = Field(
@@ -198,10 +213,8 @@ class RunConfig(BaseModel):
     nnodetype: Optional[Text] = Field(None, description="the name of a node type, or null")
     nnodes: int = Field(1, ge=1, description="a whole number >= 1")
     ranks_per_node: Optional[int] = Field(None, ge=1, description="a whole number >= 1, or null")
-    walltime: Annotated[str, AfterValidator(_some_time)] = Field(
-        Placement.model_fields["walltime"].default,
-        pattern=r"^[0-9]{1,4}:[0-5][0-9]:[0-5][0-9]$",
-        description="hours, minutes and seconds as hh:mm:ss",
+    walltime: Optional[Walltime] = Field(
+        None, description="hours, minutes and seconds as hh:mm:ss, or null"
     )
     stdout: Optional[LogName] = Field(None, description=_LOG_NAME)
     stderr: Optional[LogName] = Field(None, description=_LOG_NAME)
@@ -259,3 +272,11 @@ def loading(config: RunConfig) -> Loading:
 
 def observing(config: RunConfig) -> Observing:
     return Observing(test=config.test, trail_interval=config.trail_interval)
+
+
+def checkpointing(config: RunConfig) -> Checkpointing:
+    return Checkpointing(
+        minutes=config.checkpoint_minutes,
+        interval=config.checkpoint_interval,
+        kept=config.checkpoints_kept,
+    )

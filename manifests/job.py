@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Optional
+from typing import List, Optional
 
-from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from typing_extensions import Literal
 
 from manifests.records import Warn, ignore, read_record
@@ -25,6 +25,7 @@ class Job(BaseModel):
     id: str
     host: str
     submitted: str
+    earlier: List[str] = Field(default_factory=list)  # ids of the jobs that this one goes on from
 
     @field_validator("id")
     @classmethod

@@ -14,8 +14,9 @@ from container import atomic
 from container.digest import sha256_of_file
 from container.trouble import Trouble
 from jobtemplates import local
+from manifests.checkpoint import checkpoints_in
 from manifests.job import Job, read_job
-from manifests.records import read_failure, read_manifest
+from manifests.records import read_failure, read_manifest, read_stop
 from manifests.run_state import left_exit_code
 from manifests.rundir import create_run, run_name
 from manifests.schema import Manifest, RunFiles
@@ -44,7 +45,7 @@ def write_run(plan: Plan) -> RunFiles:
     def fill(files: RunFiles) -> None:
         plan.fill(files)
         files.logs.mkdir()
-        files.results.mkdir()
+        files.results.mkdir(exist_ok=True)
         atomic.write_bytes(files.job_script, plan.script.encode("utf-8"))
         files.job_script.chmod(0o755)
         companions = {path.name: sha256_of_file(path) for path in (files.config, files.job_script)}
@@ -65,8 +66,17 @@ def new_run(out: Path, jobname: str, now: datetime, identity_digest: str) -> Run
 
 def start_run(files: RunFiles, around: Surroundings) -> Job:
     """Hand the job script to the backend and record what it is called there."""
+    before = read_job(files)
+    for mark in (files.exit_code, files.failure, files.stopped):
+        mark.unlink(missing_ok=True)  # of an earlier job: nobody is to take it for this one's
     job_id = local.start(files, around.environ)
-    job = Job(backend="local", id=job_id, host=around.host, submitted=around.timestamp())
+    job = Job(
+        backend="local",
+        id=job_id,
+        host=around.host,
+        submitted=around.timestamp(),
+        earlier=[*before.earlier, before.id] if before else [],
+    )
     atomic.write_json(files.job, job.model_dump(mode="json"))
     return job
 
@@ -79,9 +89,8 @@ def job_is_alive(files: RunFiles, host: str) -> bool | None:
     return local.is_alive(job.id)
 
 
-def follow(files: RunFiles, log: Path, host: str) -> Iterator[str]:
-    """Yield what the job writes to ``log``, line by line, until the job has ended."""
-    position = 0
+def follow(files: RunFiles, log: Path, host: str, position: int = 0) -> Iterator[str]:
+    """Yield what the job writes to ``log`` after ``position`` (bytes), line by line, to its end."""
     while True:
         ended = not job_is_alive(files, host)
         if log.exists():
@@ -104,7 +113,7 @@ def exit_code_of(files: RunFiles) -> int:
     if code is None:
         raise Trouble(
             f"{files.root}: the job ended without leaving its exit code: it was killed",
-            f"look into {files.logs}, then submit again",
+            f"look into {files.logs}, then: {go_on(files)}",
         )
     return code
 
@@ -131,7 +140,26 @@ def log_of(files: RunFiles, stream: str) -> Path:
 
 
 def explain_failure(files: RunFiles) -> str:
-    """Why a job failed: the first failing rank's own words, else the end of its standard error."""
+    """Why a job did not finish its run: it stopped in time, or what the first failing rank said,
+    or the end of its standard error; and whether there is a checkpoint to go on from."""
+    stopped = read_stop(files)
+    if stopped is not None:
+        why = {"signal": "a warning signal came", "walltime": "the walltime was nearly over"}
+        return (
+            f"stopped after step {stopped.step} of {stopped.steps}: {why[stopped.reason]}\n"
+            f"-> {go_on(files)}"
+        )
+    lines = [why_failed(files)]
+    if checkpoints_in(files.checkpoints):
+        lines.append(f"-> once that is mended: {go_on(files)}")
+    return "\n".join(lines)
+
+
+def go_on(files: RunFiles) -> str:
+    return f"python bundle.py resume {files.root}"
+
+
+def why_failed(files: RunFiles) -> str:
     failure = read_failure(files)
     if failure is not None:
         step = "" if failure.step is None else f", step {failure.step}"

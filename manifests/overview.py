@@ -11,15 +11,16 @@ from container import atomic
 from container.cache import Cache
 from container.digest import sha256_of_bytes
 from container.trouble import Trouble
+from manifests.checkpoint import checkpoints_in, step_of
 from manifests.job import read_job
 from manifests.launch import job_is_alive
 from manifests.records import Warn, ignore, read_manifest, read_result
 from manifests.rundir import RunSummary, find_run, list_runs, summary_of
-from manifests.schema import Manifest
+from manifests.schema import Manifest, Resumed
 from manifests.surroundings import Surroundings
 
 #: A damaged run may be under way: it is shown with them.
-UNDER_WAY = ("prepared", "running", "unknown", "damaged")
+UNDER_WAY = ("prepared", "running", "stopped", "unknown", "damaged")
 
 #: Columns of :func:`row_of` that a person is shown; JSON has them all.
 LIST_COLUMNS = ["run", "state", "identity", "accuracy", "accuracy_top5", "created"]
@@ -146,6 +147,10 @@ def show_lines(run: Path, around: Surroundings, warn: Warn = ignore) -> List[str
     manifest = read_manifest(files, warn)
     lines = [f"run        {files.root}", f"state      {found.state}"]
     lines += identity_lines(manifest)
+    checkpoints = checkpoints_in(files.checkpoints)
+    if checkpoints:
+        steps = ", ".join(str(step_of(path)) for path in checkpoints)
+        lines.append(f"checkpoint after step {steps} of {manifest.identity.steps}")
     if files.result.exists():
         result = read_result(files, warn)
         metrics = ", ".join(f"{name} {value:.6g}" for name, value in sorted(result.metrics.items()))
@@ -175,7 +180,12 @@ def identity_lines(manifest: Manifest) -> List[str]:
         f"           {len(identity.code.files)} files, {git_text(manifest)}",
         f"data       train {identity.data.train.samples}, val {identity.data.val.samples} samples",
         *([f"rerun of   {circumstance.rerun_of}"] if circumstance.rerun_of else []),
+        *([resumed_text(circumstance.resumed)] if circumstance.resumed else []),
     ]
+
+
+def resumed_text(resumed: Resumed) -> str:
+    return f"resumed    after step {resumed.step} of {resumed.run}"
 
 
 def git_text(manifest: Manifest) -> str:

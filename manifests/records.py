@@ -15,6 +15,7 @@ from manifests.schema import (
     Manifest,
     Result,
     RunFiles,
+    Stop,
     TrailRecord,
     UnsupportedVersion,
     check_version,
@@ -100,6 +101,11 @@ def read_result(files: RunFiles, warn: Warn = ignore) -> Result:
 def read_failure(files: RunFiles, warn: Warn = ignore) -> Optional[Failure]:
     """None where no rank wrote one."""
     return read_record(files.failure, Failure, warn) if files.failure.exists() else None
+
+
+def read_stop(files: RunFiles, warn: Warn = ignore) -> Optional[Stop]:
+    """None where the run did not stop early."""
+    return read_record(files.stopped, Stop, warn) if files.stopped.exists() else None
 
 
 def parse_trail(data: bytes, where: str) -> List[TrailRecord]:

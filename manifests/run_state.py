@@ -6,9 +6,9 @@ from typing import AbstractSet, Optional
 
 from typing_extensions import Literal
 
-from manifests.schema import RunFiles
+from manifests.schema import STOPPED_EXIT_CODE, RunFiles
 
-State = Literal["prepared", "running", "done", "failed", "unknown", "damaged"]
+State = Literal["prepared", "running", "stopped", "done", "failed", "unknown", "damaged"]
 
 
 def run_state(
@@ -18,8 +18,11 @@ def run_state(
 
     ``present`` holds the names in the run directory, ``exit_code`` what the job script left (None
     while it has left nothing), ``job_alive`` whether the job is in its queue (None when this
-    cannot be known from here). Only DONE together with no failing exit code is a success.
+    cannot be known from here). Only DONE together with no failing exit code is a success;
+    ``stopped`` means that the run ended early at a checkpoint, to be resumed.
     """
+    if exit_code == STOPPED_EXIT_CODE and "stopped.json" in present:
+        return "stopped"
     if exit_code not in (None, 0):
         return "failed"
     if "DONE" in present and "result.json" in present:

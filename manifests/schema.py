@@ -32,6 +32,9 @@ VAL_MOUNT = PurePosixPath("/bundle/data/val")
 #: Where code lies that the ranks of a run may import, relative to ``code/``.
 RUN_BY_RANKS = ("trainer/", "manifests/")
 
+#: The job script gives the trainer the second (since 1970) at which the job will be ended.
+DEADLINE_VARIABLE = "BUNDLE_DEADLINE"
+
 # --- values of the keys ---------------------------------------------------------------------
 
 Arch = Literal["alex", "googlenet", "googlenetbn", "nin", "resnet50"]
@@ -209,6 +212,13 @@ class Identity(_Record):
     def digest(self) -> str:
         return digest_of(self.model_dump(mode="json"))
 
+    @property
+    def steps(self) -> int:
+        """Steps of the whole run; the last may reach into one epoch more (docs/determinism.md)."""
+        training = self.training
+        per_step = training.batchsize * self.world.ranks
+        return -(-training.epochs * self.data.train.samples // per_step)
+
     def steps_digest(self) -> str:
         """Digest of what decides the bits of each step that two runs both have.
 
@@ -263,7 +273,7 @@ class Placement(_Record):
     site: str
     jobname: str
     nodetype: Optional[str] = None
-    walltime: str = "24:00:00"
+    walltime: Optional[str] = None  # hh:mm:ss; None: the site's own, or no end
     group: Optional[str] = None
     stdout: Optional[str] = None
     stderr: Optional[str] = None

@@ -17,8 +17,21 @@ from jobtemplates.script import Host, render_script, script_warnings
 from jobtemplates.sites import Site, load_site, profile_folders
 from manifests import schema
 from manifests.combinations import check_combinations
-from manifests.config import RunConfig, loading, observing, placement, training
+from manifests.config import (
+    RunConfig,
+    checkpointing,
+    loading,
+    observing,
+    placement,
+    training,
+)
 from manifests.config_file import read_config
+from manifests.continuation import (
+    Continuation,
+    copy_beginning,
+    read_continuation,
+    refuse_another,
+)
 from manifests.datasets.inputs import Fingerprints, Lists, read_images, read_lists
 from manifests.determinism import determinism_for, promises_for
 from manifests.launch import Plan, new_run
@@ -34,6 +47,7 @@ def plan_submit(
 
     Raises Trouble with every problem that can be known before the run.
     """
+    warnings: List[str] = []
     config = read_config(config_path)
     site = load_site(config.site, profile_folders(around.environ))
     world = world_of(config, site)
@@ -41,6 +55,7 @@ def plan_submit(
     lists = read_inputs(config)
     refuse_combinations(config, site, world, lists)
     refuse_processor(promises_for(config.stack), around)
+    before = read_continuation(config.resume, warnings.append) if config.resume else None
     mpi = find_host_mpi(site.mpirun)
     runtime = find_runtime(around.project, around.environ)
     recipe = load_recipe(around.project, config.stack)
@@ -64,10 +79,12 @@ def plan_submit(
         world=world,
         determinism=determinism_for(config.stack),
     )
+    if before is not None:
+        refuse_another(before, identity)
     manifest = schema.Manifest(
         identity_digest=identity.digest(),
         identity=identity,
-        circumstance=circumstance_of(config, config_path, image, snapshot, group, around),
+        circumstance=circumstance_of(config, config_path, image, snapshot, group, before, around),
         promises=promises_for(config.stack),
         recipe=schema.Recipe(stack=recipe.stack, files=dict(recipe.files)),
     )
@@ -82,8 +99,10 @@ def plan_submit(
         atomic.write_bytes(target.mean, lists.mean.data)
         if initmodel is not None:
             atomic.write_bytes(target.initmodel, initmodel[1])
+        if before is not None:
+            copy_beginning(before, target)
 
-    warnings = [*lists.warnings, *images.warnings, *mpi_warnings(mpi, image_mpi(recipe))]
+    warnings += [*lists.warnings, *images.warnings, *mpi_warnings(mpi, image_mpi(recipe))]
     return Plan(
         files=files,
         manifest=manifest,
@@ -187,6 +206,7 @@ def circumstance_of(
     image: Image,
     snapshot: Snapshot,
     group: Optional[str],
+    before: Optional[Continuation],
     around: Surroundings,
 ) -> schema.Circumstance:
     asked = placement(config)
@@ -205,6 +225,8 @@ def circumstance_of(
         placement=asked.model_copy(update={"group": group}) if group else asked,
         loading=loading(config),
         observing=observing(config),
+        checkpointing=checkpointing(config),
+        resumed=before.resumed() if before else None,
         git=snapshot.git,
     )
 

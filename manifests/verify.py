@@ -10,6 +10,7 @@ from container.digest import sha256_of_file
 from container.progress import Progress
 from container.recipe import Recipe, lock_path
 from container.trouble import Trouble
+from manifests.checkpoint import checkpoints_in, damage
 from manifests.datasets.table import table_problems
 from manifests.job import read_job
 from manifests.records import (
@@ -204,8 +205,14 @@ def result_problems(files: RunFiles, manifest: Manifest, warn: Warn = ignore) ->
         *problems,
         *outcome_problems(files, manifest, result),
         *log_problems(files, result),
+        *checkpoint_problems(files),
         *_trail_problems(files, manifest.identity.world.ranks, result),
     ]
+
+
+def checkpoint_problems(files: RunFiles) -> List[str]:
+    found = ((path, damage(path)) for path in checkpoints_in(files.checkpoints))
+    return [f"results/checkpoints/{path.name}: {text}" for path, text in found if text]
 
 
 def _ending_problems(files: RunFiles, warn: Warn) -> List[str]:

@@ -6,7 +6,7 @@ import hashlib
 import io
 import zipfile
 from pathlib import Path
-from typing import Any, Dict, Mapping, Sequence
+from typing import Any, Collection, Dict, Mapping
 
 import chainer
 import numpy as np
@@ -75,7 +75,7 @@ def fill_arrays(path: Path, arrays: Mapping[str, Array]) -> None:
         target[...] = chainer.backend.get_array_module(target).asarray(saved)
 
 
-def unfit(head: Head, names: Sequence[str]) -> str:
+def unfit(head: Head, names: Collection[str]) -> str:
     """The first array that file and run do not have in common, as a sentence; "" if none."""
     odd = sorted(head.entries.keys() ^ set(names))
     if not odd:

@@ -76,7 +76,8 @@ class Checkpoints:
 
         All ranks must call it. Raises TrainerError when there are checkpoints and none is good.
         """
-        found = self._world.from_first(self._choose() if self._world.rank == 0 else None)
+        chosen = self._choose() if self._world.rank == 0 else None
+        found: Optional[Found] = self._world.from_first(chosen)
         if found is None:
             return None
         arrays = self._arrays_of(self._world.rank)
@@ -128,13 +129,8 @@ class Checkpoints:
 
     def _choose(self) -> Optional[Found]:
         sweep(self._files.checkpoints)
-        names = {
-            name
-            for rank in range(self._world.size)
-            for name in self._arrays_of(rank)
-        }
-        found = newest_good(self._files, self._manifest, names)
-        return found
+        names = {name for rank in range(self._world.size) for name in self._arrays_of(rank)}
+        return newest_good(self._files, self._manifest, names)
 
     def _prune(self) -> None:
         kept = self._manifest.circumstance.checkpointing.kept
@@ -143,9 +139,7 @@ class Checkpoints:
                 path.unlink(missing_ok=True)
 
 
-def newest_good(
-    files: RunFiles, manifest: Manifest, names: Collection[str]
-) -> Optional[Found]:
+def newest_good(files: RunFiles, manifest: Manifest, names: Collection[str]) -> Optional[Found]:
     """The newest checkpoint that is whole and of this run; damaged newer ones are set aside.
 
     Raises TrainerError when there are checkpoints and none is good; then all stay as they are.

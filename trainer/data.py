@@ -34,10 +34,11 @@ class Data:
     nclasses: int
     val_batchsize: int
 
-    def training(self, rank: int) -> Iterator[TrainingBatch]:
-        """The batches of ``rank``, one per step."""
-        work = (_training_part(self.order.batch(step, rank)) for step in range(self.order.steps))
-        for step, images in enumerate(self.pool.batches(work)):
+    def training(self, rank: int, first: int = 0) -> Iterator[TrainingBatch]:
+        """The batches of ``rank``, one per step, from step ``first`` (counted from 0) on."""
+        steps = range(first, self.order.steps)
+        work = (_training_part(self.order.batch(step, rank)) for step in steps)
+        for step, images in zip(steps, self.pool.batches(work)):
             slots = self.order.batch(step, rank)
             labels = self.train.labels((slot.sample for slot in slots), self.nclasses)
             yield TrainingBatch(images, labels, slots)

@@ -104,8 +104,9 @@ class JsonLines:
             path.parent.mkdir(parents=True, exist_ok=True)
             kept = path.read_bytes()[:keep] if keep else b""
             self._stream = path.open("r+b" if keep else "wb", buffering=0)
-            self._stream.truncate(keep)
-            self._stream.seek(keep)
+            if keep:
+                self._stream.truncate(keep)
+                self._stream.seek(keep)
         self._length = keep
         self._sha256 = hashlib.sha256(kept)
 

@@ -7,6 +7,7 @@ import time
 from itertools import zip_longest
 from typing import Callable, Dict, Iterable, List, Optional, TextIO
 
+from manifests.checkpoint import Prefix, Sums
 from trainer.evaluation import Correct
 from trainer.files import JsonLines
 from trainer.world import World
@@ -29,8 +30,14 @@ COLUMNS = (
 )
 
 
+NOTHING = Sums(loss=0.0, correct=0, correct_top5=0, samples=0, seconds=0.0)
+
+
 class Log:
-    """Collects each rank's losses between rows; only rank 0 has ``lines`` and ``out``."""
+    """Collects each rank's losses between rows; only rank 0 has ``lines`` and ``out``.
+
+    A resumed run goes on from ``sums`` of its checkpoint and the seconds ``elapsed`` until then.
+    """
 
     def __init__(
         self,
@@ -38,18 +45,41 @@ class Log:
         lines: Optional[JsonLines],
         out: Optional[TextIO],
         clock: Callable[[], float] = time.monotonic,
+        *,
+        sums: Sums = NOTHING,
+        elapsed: float = 0.0,
     ) -> None:
         self._world = world
         self._lines = lines
         self._out = out
         self._clock = clock
-        self._start = clock()
-        self._training = 0.0
-        self._loss = 0.0
-        self._correct = Correct(0, 0)
-        self._samples = 0
+        self._start = clock() - elapsed
+        self._begin(sums)
         if out is not None:
             print("\n".join(head_lines()), file=out, flush=True)
+
+    def _begin(self, sums: Sums) -> None:
+        self._loss, self._samples, self._training = sums.loss, sums.samples, sums.seconds
+        self._correct = Correct(sums.correct, sums.correct_top5)
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the run began, those of earlier jobs included."""
+        return self._clock() - self._start
+
+    def sums(self) -> Sums:
+        """What this rank has added up since the last row."""
+        return Sums(
+            loss=self._loss,
+            correct=self._correct.top1,
+            correct_top5=self._correct.top5,
+            samples=self._samples,
+            seconds=self._training,
+        )
+
+    def settled(self) -> Optional[Prefix]:
+        """The rows so far, on the disk; None on ranks that write none."""
+        return None if self._lines is None else self._lines.settled()
 
     def add(self, loss: float, correct: Correct, samples: int, seconds: float) -> None:
         """A step of this rank: its mean loss, correct answers, samples, and how long it took."""
@@ -70,12 +100,12 @@ class Log:
             "main/accuracy": top1 / samples,
             "validation/main/accuracy": validation["accuracy"],
             "lr": lr,
-            "elapsed_time": self._clock() - self._start,
+            "elapsed_time": self.elapsed,
             "images/s": samples / self._training if self._training else 0.0,
             "main/accuracy_top5": top5 / samples,
             "validation/main/accuracy_top5": validation["accuracy_top5"],
         }
-        self._loss, self._correct, self._samples, self._training = 0.0, Correct(0, 0), 0, 0.0
+        self._begin(NOTHING)
         if self._lines is not None:
             self._lines.append(row)
         if self._out is not None:

@@ -10,6 +10,7 @@ from typing import Optional
 import chainer
 
 from manifests import schema
+from trainer.checkpoints import Checkpoints, Written
 from trainer.communicators import Communicator
 from trainer.data import Data, TrainingBatch
 from trainer.evaluation import Correct, count_correct, evaluate
@@ -19,6 +20,7 @@ from trainer.models.draws import Draws
 from trainer.optimizers import Optimizer
 from trainer.progress import Progress
 from trainer.schedules import learning_rate
+from trainer.stopping import Watch, Wish
 from trainer.trail import Trail
 from trainer.trouble import TrainerError, at_step
 from trainer.world import World
@@ -43,17 +45,45 @@ class Records:
     progress: Optional[Progress]
 
 
-def train(world: World, data: Data, learner: Learner, records: Records, every_step: bool) -> Row:
-    """Run all steps; return the last row of the log.
+@dataclass(frozen=True)
+class Safety:
+    """The parts that keep a run from being lost."""
+
+    checkpoints: Checkpoints
+    watch: Watch
+
+
+@dataclass(frozen=True)
+class Ending:
+    """``row`` is the last row of the log; ``stopped`` is None when all steps are done."""
+
+    step: int
+    row: Row
+    stopped: Optional[Wish] = None
+
+
+def train(
+    world: World,
+    data: Data,
+    learner: Learner,
+    records: Records,
+    safety: Safety,
+    *,
+    first: int = 0,
+    every_step: bool,
+) -> Ending:
+    """Run the steps after the ``first`` ones until the last, or until the job has to end.
 
     Evaluates at the end of each epoch, or after each step if ``every_step``.
     """
     order = data.order
+    spent = safety.watch.spent
     row: Row = {}
-    records.trail.begin(learner.model)
+    if first == 0:
+        records.trail.begin(learner.model)
     begun = time.monotonic()
-    batches = data.training(world.rank)
-    for step in range(order.steps):
+    batches = data.training(world.rank, first)
+    for step in range(first, order.steps):
         with at_step(step + 1):
             batch = next(batches)
             midway = order.epoch_midway(step)
@@ -67,16 +97,33 @@ def train(world: World, data: Data, learner: Learner, records: Records, every_st
 
             records.trail.step(step + 1, epoch, batch.slots, loss, reduced, learner.model)
             check_finite(loss, world.rank, step + 1)
-            records.log.add(loss, correct, len(batch.labels), time.monotonic() - begun)
+            seconds = time.monotonic() - begun
+            spent.step = max(spent.step, seconds)
+            records.log.add(loss, correct, len(batch.labels), seconds)
             if records.progress is not None:
                 records.progress.step(step + 1, epoch, loss)
             if every_step or order.ends_epoch(step):
+                begun = time.monotonic()
                 validation = evaluate(learner.model, data, world)
+                spent.evaluation = max(spent.evaluation or 0.0, time.monotonic() - begun)
                 if records.progress is not None:
                     records.progress.pause()
                 row = records.log.row(math.floor(epoch), step + 1, rate, validation)
+            if step + 1 < order.steps:
+                evaluates_next = every_step or order.ends_epoch(step + 1)
+                wish = safety.watch.ask(step + 1, evaluates_next=evaluates_next)
+                if wish is not Wish.GO_ON:
+                    save(step + 1, safety, records)
+                if wish > Wish.SAVE:
+                    return Ending(step + 1, row, wish)
             begun = time.monotonic()
-    return row
+    return Ending(order.steps, row)
+
+
+def save(step: int, safety: Safety, records: Records) -> None:
+    """What is written already goes to the disk before the checkpoint that counts on it."""
+    written = Written(records.trail.settled(), records.log.sums(), records.log.settled())
+    safety.watch.saved(safety.checkpoints.save(step, records.log.elapsed, written))
 
 
 def gradients(model: Classifier, batch: TrainingBatch, seed: int) -> tuple[float, Correct]:

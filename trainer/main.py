@@ -15,6 +15,7 @@ from trainer import contract, failure, machine, world
 from trainer.inputs import check_inputs, read_manifest, sample_sets
 from trainer.iterators import ITERATORS
 from trainer.iterators.pool import Pool
+from trainer.stopping import warning_signal
 
 
 @dataclass(frozen=True)
@@ -52,12 +53,13 @@ def run(arguments: Arguments, files: RunFiles) -> None:
     check_contract(manifest)
     check_inputs(files, manifest.identity.data)
     # Loaders first: their processes must descend from one that has not seen MPI.
-    pool = open_pool(arguments, files, manifest)
+    with warning_signal() as warned:
+        pool = open_pool(arguments, files, manifest)
     everyone = world.join(manifest.identity.world.ranks)
     # Chainer takes half a second to import: only when all is well so far.
     from trainer.session import train_and_save
 
-    train_and_save(everyone, pool, files, manifest, started)
+    train_and_save(everyone, pool, files, manifest, started, warned)
     # After a failure nobody waits for loaders: they end with this process.
     pool.close()
 

@@ -8,8 +8,15 @@ from typing import Callable, TextIO
 
 class Progress:
     def __init__(
-        self, out: TextIO, steps: int, clock: Callable[[], float] = time.monotonic
+        self,
+        out: TextIO,
+        steps: int,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        first: int = 0,
     ) -> None:
+        """``first`` steps of ``steps`` were done by earlier jobs."""
+        self._first = first
         self._out = out
         self._steps = steps
         self._clock = clock
@@ -23,7 +30,7 @@ class Progress:
         if now - self._last < self._interval:
             return
         self._last = now
-        left = (now - self._start) / step * (self._steps - step)
+        left = (now - self._start) / (step - self._first) * (self._steps - step)
         text = (
             f"step {step} of {self._steps}, epoch {epoch:.2f}, loss {loss:.4f}, {left:.0f} s left"
         )

@@ -48,7 +48,11 @@ def trail_digest(world: World, files: RunFiles) -> Optional[str]:
 
 
 def observed(
-    manifest: Manifest, started: float, finished: float, ranks: List[RankPlace]
+    manifest: Manifest,
+    started: float,
+    finished: float,
+    ranks: List[RankPlace],
+    resumed_at: List[int],
 ) -> Observed:
     cpu = machine.this_cpu()
     return Observed(
@@ -60,6 +64,7 @@ def observed(
         cpu_features=sorted(cpu.features),
         environment={key: os.environ[key] for key in manifest.identity.determinism.environment},
         ranks=ranks,
+        resumed_at=resumed_at,
     )
 
 

@@ -1,87 +1,132 @@
-"""The story of a run: data -> model -> optimizer -> records -> loop -> result."""
+"""The story of a run: data -> learner -> checkpoint -> records -> loop -> ending."""
 
 from __future__ import annotations
 
+import os
 import sys
-import time
+from typing import Optional
 
+from manifests.checkpoint import Head
 from manifests.schema import Manifest, RunFiles
+from trainer.checkpoints import Checkpoints
 from trainer.communicators import COMMUNICATORS
 from trainer.data import Data
 from trainer.digest import tensor_digests
-from trainer.files import JsonLines, json_bytes, saving, write_whole
+from trainer.ending import save_result, say_stopped
+from trainer.files import JsonLines, saving
 from trainer.initial import named_arrays
 from trainer.iterators.pool import Pool
-from trainer.log import Log
-from trainer.loop import Learner, Records, train
-from trainer.model_file import model_bytes
+from trainer.log import NOTHING, Log
+from trainer.loop import Learner, Records, Safety, train
 from trainer.models.build import build_model
 from trainer.optimizers import OPTIMIZERS
 from trainer.order import Order
 from trainer.progress import Progress
-from trainer.result import make_result, observed, places, trail_digest
-from trainer.statistics import average_statistics
+from trainer.stopping import SLOW_DISK, Durations, Warned, Watch, deadline_in
 from trainer.table import SampleTable
 from trainer.trail import Trail
 from trainer.world import World
 
 
 def train_and_save(
-    everyone: World, pool: Pool, files: RunFiles, manifest: Manifest, started: float
+    everyone: World,
+    pool: Pool,
+    files: RunFiles,
+    manifest: Manifest,
+    started: float,
+    warned: Warned,
 ) -> None:
-    settings = manifest.identity.training
-    observing = manifest.circumstance.observing
-    first = everyone.rank == 0
-
-    make_communicator = COMMUNICATORS[settings.communicator]
-    communicator = make_communicator(everyone.mpi, manifest.identity.world.nodes)
-    order = Order(
-        seed=settings.seed,
-        samples=manifest.identity.data.train.samples,
-        batchsize=settings.batchsize,
-        ranks=everyone.size,
-        epochs=settings.epochs,
+    """Train to the end, or to a checkpoint where the job has to end; write what came out."""
+    data = open_data(pool, files, manifest)
+    learner = make_learner(everyone, files, manifest)
+    checkpoints = Checkpoints(everyone, files, manifest, learner.model, learner.optimizer)
+    head = resume(checkpoints, everyone, data.order.steps)
+    everyone.check_equal(tensor_digests(named_arrays(learner.model)), "before the first step")
+    records = open_records(everyone, files, manifest, data.order, head)
+    ending = train(
+        everyone,
+        data,
+        learner,
+        records,
+        Safety(checkpoints, watch(everyone, manifest, data, checkpoints, warned)),
+        first=head.step if head else 0,
+        every_step=manifest.circumstance.observing.test,
     )
-    data = Data(
-        order=order,
+    records.trail.close()
+    if ending.stopped is not None:
+        say_stopped(everyone, files, ending.stopped, ending.step, data.order.steps)
+    else:
+        save_result(everyone, files, manifest, learner, ending, started, checkpoints.resumed_at)
+    # Nobody leaves before all is written: a rank that ends early may not be waited for.
+    everyone.gather(None)
+
+
+def open_data(pool: Pool, files: RunFiles, manifest: Manifest) -> Data:
+    settings = manifest.identity.training
+    return Data(
+        order=Order(
+            seed=settings.seed,
+            samples=manifest.identity.data.train.samples,
+            batchsize=settings.batchsize,
+            ranks=manifest.identity.world.ranks,
+            epochs=settings.epochs,
+        ),
         pool=pool,
         train=SampleTable(files.train_table),
         val=SampleTable(files.val_table),
         nclasses=settings.nclasses,
         val_batchsize=settings.val_batchsize,
     )
-    model, notes = build_model(settings, manifest.identity.data, files)
-    if first:
-        print("".join(f"initmodel: {note}\n" for note in notes), end="", flush=True)
-    everyone.check_equal(tensor_digests(named_arrays(model)), "before the first step")
-    optimizer = OPTIMIZERS[settings.optimizer.name](model, settings.optimizer)
 
+
+def make_learner(everyone: World, files: RunFiles, manifest: Manifest) -> Learner:
+    settings = manifest.identity.training
+    make_communicator = COMMUNICATORS[settings.communicator]
+    communicator = make_communicator(everyone.mpi, manifest.identity.world.nodes)
+    model, notes = build_model(settings, manifest.identity.data, files)
+    if everyone.rank == 0:
+        print("".join(f"initmodel: {note}\n" for note in notes), end="", flush=True)
+    optimizer = OPTIMIZERS[settings.optimizer.name](model, settings.optimizer)
+    return Learner(model, optimizer, communicator, settings.optimizer)
+
+
+def resume(checkpoints: Checkpoints, everyone: World, steps: int) -> Optional[Head]:
+    """Go on from the newest good checkpoint, if there is one; return its head."""
+    found = checkpoints.resume()
+    if found is None:
+        return None
+    if everyone.rank == 0:
+        notes = [*found.notes, f"resumed after step {found.head.step} of {steps}"]
+        print("\n".join(notes), flush=True)
+    return found.head
+
+
+def open_records(
+    everyone: World, files: RunFiles, manifest: Manifest, order: Order, head: Optional[Head]
+) -> Records:
+    """Trail, log and progress; those of a resumed run go on where its checkpoint was made."""
     with saving(files.results):
         files.results.mkdir(exist_ok=True)
-    trail = Trail(files, everyone.rank, observing.trail_interval, order.steps)
-    lines = JsonLines(files.log) if first else None
-    records = Records(
-        trail,
-        Log(everyone, lines, sys.stdout if first else None),
-        Progress(sys.stderr, order.steps) if first else None,
+    rank, first = everyone.rank, everyone.rank == 0
+    interval = manifest.circumstance.observing.trail_interval
+    trail = Trail(files, rank, interval, order.steps, head.trail[rank].length if head else 0)
+    log = Log(
+        everyone,
+        JsonLines(files.log, head.log.length if head else 0) if first else None,
+        sys.stdout if first else None,
+        sums=head.sums[rank] if head else NOTHING,
+        elapsed=head.elapsed if head else 0.0,
     )
-    learner = Learner(model, optimizer, communicator, settings.optimizer)
-    metrics = train(everyone, data, learner, records, every_step=observing.test)
-    trail.close()
+    begin = head.step if head else 0
+    return Records(trail, log, Progress(sys.stderr, order.steps, first=begin) if first else None)
 
-    average_statistics(model, everyone)
-    tensors = tensor_digests(named_arrays(model))
-    everyone.check_equal(tensors, "after the last step")
-    trail_sha256 = trail_digest(everyone, files)
-    ranks = places(everyone, communicator.local_rank)
-    if trail_sha256 is not None:
-        packed = model_bytes(model)
-        write_whole(files.model, packed)
-        seen = observed(manifest, started, time.time(), ranks)
-        log = files.log.read_bytes()  # rank 0 wrote it: no network file system shows it an old one
-        result = make_result(
-            manifest, order.steps, tensors, trail_sha256, packed, log, metrics, seen
-        )
-        write_whole(files.result, json_bytes(result.model_dump(mode="json")))
-    # Nobody leaves before the result is there: a rank that ends early may not be waited for.
-    everyone.gather(None)
+
+def watch(
+    everyone: World, manifest: Manifest, data: Data, checkpoints: Checkpoints, warned: Warned
+) -> Watch:
+    expected = Durations(
+        saving=checkpoints.bytes_to_save() / SLOW_DISK,
+        validation_steps=len(data.val) / data.order.per_step,
+    )
+    settings = manifest.circumstance.checkpointing
+    return Watch(everyone, settings, warned, deadline_in(os.environ), expected)

@@ -10,13 +10,8 @@ from enum import IntEnum
 from types import FrameType
 from typing import Callable, Iterator, Mapping, Optional
 
-import numpy as np
-
-from manifests.schema import Checkpointing
+from manifests.schema import DEADLINE_VARIABLE, Checkpointing
 from trainer.world import World
-
-#: The job script gives the second (since 1970) at which the scheduler will end the job.
-DEADLINE_VARIABLE = "BUNDLE_DEADLINE"
 
 #: What schedulers send as a warning. Not USR1: NCCL catches it.
 WARNING_SIGNAL = signal.SIGUSR2
@@ -73,11 +68,22 @@ def deadline_in(environment: Mapping[str, str]) -> Optional[float]:
 
 @dataclass
 class Durations:
-    """The longest of each so far, in seconds; 0 where there was none."""
+    """The longest of each so far, in seconds, or what is expected of the first."""
 
     step: float = 0.0
-    evaluation: float = 0.0
+    evaluation: Optional[float] = None
     saving: float = 0.0
+
+    #: A rank's validation batches, in training batches; bounds the first evaluation.
+    validation_steps: float = 0.0
+
+    def next_step(self, *, evaluates: bool) -> float:
+        """No sample takes longer in validation than in training."""
+        if not evaluates:
+            return self.step
+        if self.evaluation is None:
+            return self.step * (1.0 + self.validation_steps)
+        return self.step + self.evaluation
 
 
 def reserve(spent: Durations, *, evaluates: bool, job_seconds: float) -> float:
@@ -85,8 +91,8 @@ def reserve(spent: Durations, *, evaluates: bool, job_seconds: float) -> float:
 
     Twice the longest checkpoint, because file systems are slowest when many jobs end.
     """
-    step = spent.step + (spent.evaluation if evaluates else 0.0)
-    return step + 2 * spent.saving + min(MARGIN_SECONDS, MARGIN_PART * job_seconds)
+    margin = min(MARGIN_SECONDS, MARGIN_PART * job_seconds)
+    return spent.next_step(evaluates=evaluates) + 2 * spent.saving + margin
 
 
 class Watch:
@@ -98,9 +104,10 @@ class Watch:
         settings: Checkpointing,
         warned: Warned,
         deadline: Optional[float],
+        expected: Durations,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.spent = Durations()
+        self.spent = expected
         self._world = world
         self._settings = settings
         self._warned = warned
@@ -133,13 +140,3 @@ class Watch:
         if due or now - self._saved >= 60.0 * self._settings.minutes:
             return Wish.SAVE
         return Wish.GO_ON
-
-
-def expected_saving(bytes_to_save: int) -> float:
-    """Seconds, before the first checkpoint was written."""
-    return bytes_to_save / SLOW_DISK
-
-
-def expected_evaluation(step_seconds: float, *, share: int, batchsize: int) -> float:
-    """Seconds, before the first evaluation: no sample takes longer than in training."""
-    return step_seconds * float(np.ceil(share / batchsize))

@@ -6,6 +6,7 @@ from typing import Optional, Sequence
 
 import chainer
 
+from manifests.checkpoint import Prefix
 from manifests.schema import RunFiles, TrailRecord
 from trainer.digest import samples_digest, tensor_digests
 from trainer.files import JsonLines
@@ -14,10 +15,15 @@ from trainer.order import Slot
 
 
 class Trail:
-    """One per rank. ``interval`` is the number of steps between tensor digests of rank 0."""
+    """One per rank. ``interval`` is the number of steps between tensor digests of rank 0.
 
-    def __init__(self, files: RunFiles, rank: int, interval: int, last_step: int) -> None:
-        self._lines = JsonLines(files.trail_of(rank))
+    A resumed run keeps the first ``keep`` bytes of what is there.
+    """
+
+    def __init__(
+        self, files: RunFiles, rank: int, interval: int, last_step: int, keep: int = 0
+    ) -> None:
+        self._lines = JsonLines(files.trail_of(rank), keep)
         self._rank = rank
         self._interval = interval
         self._last_step = last_step
@@ -51,6 +57,10 @@ class Trail:
                 parameters=parameters,
             )
         )
+
+    def settled(self) -> Prefix:
+        """The records so far, on the disk."""
+        return self._lines.settled()
 
     def close(self) -> None:
         self._lines.close()

@@ -1,0 +1,51 @@
+"""A job watched from the terminal that started it."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Dict
+
+from manifests.command_line import as_json, note, say
+from manifests.job import Job
+from manifests.launch import cancel_run, exit_code_of, explain_failure, follow, log_of
+from manifests.schema import RunFiles
+from manifests.surroundings import Surroundings
+
+
+def say_started(
+    files: RunFiles,
+    job: Job,
+    told: Dict[str, Any],
+    world: Surroundings,
+    wait: bool,
+    json_wanted: bool,
+    after: int = 0,
+) -> None:
+    """Tell what was started; with ``wait`` show its output, ``after`` bytes of it, to the end."""
+    if not json_wanted:
+        say(f"run  {files.root}")
+        say(f"job  {job.id} on {job.host}")
+    code = {"exit_code": wait_for(files, world, json_wanted, after)} if wait else {}
+    if json_wanted:
+        as_json({**told, "job": job.id, **code})
+    elif not wait:
+        say(f"-> python bundle.py logs -f {files.root}")
+    sys.exit(code.get("exit_code", 0))
+
+
+def wait_for(files: RunFiles, world: Surroundings, to_stderr: bool = False, after: int = 0) -> int:
+    """Show the job's output after so many bytes of it until it ends.
+
+    Ctrl-C ends the job too, as in a foreground command.
+    """
+    try:
+        for line in follow(files, log_of(files, "stdout"), world.host, after):
+            say(line, err=to_stderr)
+    except KeyboardInterrupt:
+        cancel_run(files, world.host)
+        note(f"interrupted: the job was cancelled; its run stays in {files.root}")
+        sys.exit(130)
+    code = exit_code_of(files)
+    if code != 0:
+        note(explain_failure(files))
+    return code

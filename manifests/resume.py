@@ -1,0 +1,101 @@
+"""Going on with a run that stopped, failed or was killed: the same job, in the same directory."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Iterator, List, Optional
+
+from container.trouble import Trouble
+from manifests.checkpoint import checkpoints_in
+from manifests.continuation import look_at
+from manifests.launch import job_is_alive
+from manifests.records import Warn, ignore, read_manifest
+from manifests.rundir import find_run, state_of
+from manifests.schema import Manifest, RunFiles
+from manifests.surroundings import Surroundings
+from manifests.verify import companion_problems, identity_files_problems
+
+
+@dataclass(frozen=True)
+class Resumption:
+    """``checkpoint`` None: the run begins with the first step again."""
+
+    files: RunFiles
+    checkpoint: Optional[Path]
+    step: int
+    steps: int
+
+    def text(self) -> str:
+        if self.checkpoint is None:
+            return f"no checkpoint: it begins with the first of {self.steps} steps"
+        return f"goes on after step {self.step} of {self.steps}, from {self.checkpoint.name}"
+
+
+def plan_resume(run: Path, around: Surroundings, warn: Warn = ignore) -> Resumption:
+    """Decide from where a run goes on; nothing is changed.
+
+    Raises Trouble when it is complete or still runs, when anything that decides its bits was
+    altered, or when its data are gone.
+    """
+    files = find_run(str(run))
+    refuse_busy(files, around, warn)
+    manifest = read_manifest(files, warn)
+    problems = [
+        *identity_files_problems(files, manifest),
+        *companion_problems(files, manifest),
+        *_missing_data(manifest),
+    ]
+    if problems:
+        raise Trouble(problems, "restore what was altered or moved, then resume again")
+    steps = manifest.identity.steps
+    for checkpoint in checkpoints_in(files.checkpoints):
+        head, problem = look_at(checkpoint, files)
+        if head is not None:
+            return Resumption(files, checkpoint, head.step, steps)
+        warn(f"{checkpoint}: {problem}; an older one is used")
+    return Resumption(files, None, 0, steps)
+
+
+def refuse_busy(files: RunFiles, around: Surroundings, warn: Warn = ignore) -> None:
+    """Raise Trouble unless the run's job has ended and left something to do."""
+    state = state_of(files, lambda of: job_is_alive(of, around.host), warn)
+    root = files.root
+    if state == "done":
+        raise Trouble(f"{root}: is complete", f"to run it again: python bundle.py rerun {root}")
+    # A job that fails leaves its mark before its last process has ended.
+    if state == "running" or job_is_alive(files, around.host):
+        raise Trouble(
+            f"{root}: its job still runs", f"to end it first: python bundle.py cancel {root}"
+        )
+    if state in ("unknown", "damaged"):
+        raise Trouble(
+            f"{root}: whether its job still runs cannot be known here ({state})",
+            "resume it on the host that it was submitted from",
+        )
+
+
+@contextmanager
+def alone(files: RunFiles) -> Iterator[RunFiles]:
+    """Keep a second ``resume`` of the same run out. Raises Trouble when one is under way."""
+    descriptor = os.open(files.root, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise Trouble(f"{files.root}: is being resumed already", "see: status") from None
+    except OSError:
+        pass  # a file system without locks: the look at the job must do
+    try:
+        yield files
+    finally:
+        os.close(descriptor)
+
+
+def _missing_data(manifest: Manifest) -> List[str]:
+    paths = manifest.circumstance.paths
+    roots = {Path(paths.train_root), Path(paths.val_root)}
+    return [f"{root}: is no folder" for root in sorted(roots) if not root.is_dir()]

@@ -1,0 +1,64 @@
+"""How a run ends: with model and result, or early, with a note that it can be resumed."""
+
+from __future__ import annotations
+
+import time
+from typing import List
+
+from manifests.checkpoint import checkpoint_name
+from manifests.schema import Manifest, RunFiles, Stop
+from trainer.digest import tensor_digests
+from trainer.files import json_bytes, write_whole
+from trainer.initial import named_arrays
+from trainer.loop import Ending, Learner
+from trainer.model_file import model_bytes
+from trainer.result import make_result, observed, places, trail_digest
+from trainer.statistics import average_statistics
+from trainer.stopping import Wish
+from trainer.world import World
+
+
+def save_result(
+    everyone: World,
+    files: RunFiles,
+    manifest: Manifest,
+    learner: Learner,
+    ending: Ending,
+    started: float,
+    resumed_at: List[int],
+) -> None:
+    """Write ``model.npz`` and ``result.json``; all ranks must call it.
+
+    Raises TrainerError unless all ranks hold the same parameters.
+    """
+    average_statistics(learner.model, everyone)
+    tensors = tensor_digests(named_arrays(learner.model))
+    everyone.check_equal(tensors, "after the last step")
+    trail_sha256 = trail_digest(everyone, files)
+    ranks = places(everyone, learner.communicator.local_rank)
+    if trail_sha256 is None:
+        return
+    packed = model_bytes(learner.model)
+    write_whole(files.model, packed)
+    seen = observed(manifest, started, time.time(), ranks, resumed_at)
+    rows = files.log.read_bytes()  # rank 0 wrote it: no network file system shows it an old one
+    result = make_result(
+        manifest, ending.step, tensors, trail_sha256, packed, rows, ending.row, seen
+    )
+    write_whole(files.result, json_bytes(result.model_dump(mode="json")))
+
+
+def say_stopped(everyone: World, files: RunFiles, why: Wish, step: int, steps: int) -> None:
+    """``stopped.json`` tells the job script that the run can be resumed, a line tells the user."""
+    if everyone.rank != 0:
+        return
+    signalled = why is Wish.STOP_FOR_SIGNAL
+    stop = Stop(
+        reason="signal" if signalled else "walltime",
+        step=step,
+        steps=steps,
+        checkpoint=checkpoint_name(step),
+    )
+    write_whole(files.stopped, json_bytes(stop.model_dump(mode="json")))
+    cause = "a warning signal came" if signalled else "the walltime is nearly over"
+    print(f"stopped after step {step} of {steps}: {cause}", flush=True)
