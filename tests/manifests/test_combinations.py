@@ -69,7 +69,6 @@ def test_what_works() -> None:
         ({"arch": "resnet50", "insize": 67}, [
             "insize: 67 given, resnet50 works with 224 only",
         ]),
-        ({"resume": "x"}, ["resume: is not available in this version; leave it out or null"]),
         ({"ranks": 32}, [
             "batchsize: 32 ranks x 32 are 1024 samples per step, the training set has 1000; "
             "use fewer ranks or a smaller batchsize",

@@ -63,6 +63,9 @@ EVERY: Dict[str, Any] = {
     "precision": "mixed",
     "insize": 67,
     "trail_interval": 3,
+    "checkpoint_minutes": 2.5,
+    "checkpoint_interval": 100,
+    "checkpoints_kept": 5,
 }
 
 
@@ -233,7 +236,7 @@ def test_all_problems_at_once() -> None:
         "underscores, the first one a letter or a digit; write it in quotes",
         "c.yaml: nnodes: found true (a boolean), expected a whole number >= 1",
         "c.yaml: walltime: found '10:99:00' (text), expected hours, minutes and seconds as "
-        "hh:mm:ss",
+        "hh:mm:ss, or null",
         "c.yaml: others.j: found true (a boolean), expected text, a whole number or null; "
         "write it in quotes",
         "c.yaml: others.k: found a list, expected text, a whole number or null",
@@ -249,9 +252,9 @@ def test_all_problems_at_once() -> None:
         ("momentum", 1, "1 (a number), expected a number >= 0 and < 1"),
         ("lr", 0, "0 (a number), expected a number > 0"),
         ("walltime", "00:00:00", "'00:00:00' (text), expected hours, minutes and seconds as "
-         "hh:mm:ss"),
-        ("walltime", 36000, "36000 (a number), expected hours, minutes and seconds as hh:mm:ss; "
-         "write it in quotes"),
+         "hh:mm:ss, or null"),
+        ("walltime", 36000, "36000 (a number), expected hours, minutes and seconds as hh:mm:ss, "
+         "or null; write it in quotes"),
         ("others", ["a"], "a list, expected a mapping of directive to value"),
         ("modules", 3, "3 (a number), expected the path of a file, or a mapping of name to module"),
         ("stdout", "a\nb", "'a\\nb' (text), expected a file name without a folder "

@@ -17,7 +17,11 @@ refuse() {
     printf 'bundle: %s\n-> %s\n' "$1" "$2" >&2
     leave 2
 }
-rm -f DONE exit_code failure.json result.json
+rm -f DONE exit_code failure.json result.json stopped.json
+child=
+# The scheduler's warning is for the ranks, which save and end; without a trap this shell would die.
+trap '[ -z "$child" ] || kill -USR2 "$child"' USR2
+trap '[ -z "$child" ] || kill -TERM "$child"; [ -n "$child" ] || exit 143' TERM INT
 
 # Libraries choose algorithms by these names: only what the manifest records may be set.
 for name in $(compgen -e); do
@@ -73,8 +77,6 @@ mpirun \
     "$image" \
     python3 -m trainer &
 child=$!
-trap 'kill -USR2 "$child"' USR2
-trap 'kill -TERM "$child"' TERM INT
 while :; do
     wait "$child"
     status=$?
@@ -83,6 +85,7 @@ while :; do
     break
 done
 
+if [ "$status" -eq 0 ] && [ -f stopped.json ]; then leave 75; fi
 if [ "$status" -eq 0 ] && [ ! -f result.json ]; then
     refuse 'the ranks ended without an error and without a result' \
         'look into logs/; was the job stopped from outside?'
