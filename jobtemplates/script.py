@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -126,6 +126,14 @@ def seconds_of(walltime: str) -> int:
     """``hh:mm:ss`` -> seconds."""
     hours, minutes, seconds = (int(part) for part in walltime.split(":"))
     return 3600 * hours + 60 * minutes + seconds
+
+
+def run_of_script(script: str) -> Optional[Path]:
+    """The run directory that a rendered script works in; None where it names none."""
+    for line in script.splitlines():
+        if line.startswith("run="):
+            return Path(*shlex.split(line[len("run=") :]))
+    return None
 
 
 def log_path(files: RunFiles, wanted: str | None, otherwise: str) -> str:

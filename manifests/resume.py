@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Iterator, List, Optional
 
 from container.trouble import Trouble
+from jobtemplates.script import run_of_script
 from manifests.checkpoint import checkpoints_in
 from manifests.continuation import look_at
 from manifests.launch import job_is_alive
@@ -44,6 +45,7 @@ def plan_resume(run: Path, around: Surroundings, warn: Warn = ignore) -> Resumpt
     files = find_run(str(run))
     refuse_busy(files, around, warn)
     manifest = read_manifest(files, warn)
+    refuse_moved(files)
     problems = [
         *identity_files_problems(files, manifest),
         *companion_problems(files, manifest),
@@ -75,6 +77,21 @@ def refuse_busy(files: RunFiles, around: Surroundings, warn: Warn = ignore) -> N
         raise Trouble(
             f"{root}: whether its job still runs cannot be known here ({state})",
             "resume it on the host that it was submitted from",
+        )
+
+
+def refuse_moved(files: RunFiles) -> None:
+    """Raise Trouble unless the run lies where its job script works."""
+    try:
+        home = run_of_script(files.job_script.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise Trouble(
+            f"{files.job_script}: cannot be read: {error.strerror}", "restore it from a copy"
+        ) from error
+    if home is None or not home.exists() or not home.samefile(files.root):
+        raise Trouble(
+            f"{files.root}: was moved or renamed, its job script works in {home}",
+            f"move it back, or go on in a new run: resume: {files.root}",
         )
 
 

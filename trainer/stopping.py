@@ -46,7 +46,7 @@ class Warned:
 
 @contextmanager
 def warning_signal() -> Iterator[Warned]:
-    """Take the warning signal from now on; hold it back within the block.
+    """Take the warning signal from now on.
 
     Processes that are started within the block never see it, nor do their children: mpirun sends
     it to the rank's whole process group, and a loader would die of it.

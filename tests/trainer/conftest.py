@@ -25,10 +25,10 @@ from manifests.schema import RunFiles
 #: These are tests of image code. Whole runs start from the host, each rank in the image, as in a
 #: job; the others need the image's own Python (tests/integration/test_trainer_in_image.py).
 IN_IMAGE = importlib.util.find_spec("chainer") is not None
-WHOLE_RUNS = "test_mpi_runs.py"
+WHOLE_RUNS = ("test_mpi_runs.py", "test_resume_runs.py")
 _here = Path(__file__).parent
 collect_ignore = [
-    path.name for path in _here.glob("test_*.py") if not IN_IMAGE and path.name != WHOLE_RUNS
+    path.name for path in _here.glob("test_*.py") if not IN_IMAGE and path.name not in WHOLE_RUNS
 ]
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -107,9 +107,18 @@ class Case:
         return {**os.environ, **knobs, "PYTHONPATH": path}
 
     def launch(self, ranks: int = 2, **environment: str) -> subprocess.CompletedProcess[str]:
+        with self.start(ranks, **environment) as process:
+            output, errors = process.communicate(timeout=300)
+        return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
+
+    def start(self, ranks: int = 2, **environment: str) -> subprocess.Popen[str]:
+        """Start the ranks and do not wait for them."""
         command = [*image_python(self.root), "-m", "trainer", *self.arguments()]
         mca = self.manifest["identity"]["determinism"]["mca"]
-        return mpirun(command, ranks, mca, {**self.environment(), **environment})
+        argv = [*mpirun_words(ranks, mca), *command]
+        pipe = subprocess.PIPE
+        env = {**self.environment(), **environment}
+        return subprocess.Popen(argv, env=env, stdout=pipe, stderr=pipe, text=True)
 
 
 @cache
@@ -144,6 +153,13 @@ def image_python(folder: Path) -> List[str]:
 def mpirun(
     command: List[str], ranks: int, mca: Dict[str, str], environment: Dict[str, str]
 ) -> subprocess.CompletedProcess[str]:
+    argv = [*mpirun_words(ranks, mca), *command]
+    return subprocess.run(
+        argv, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+def mpirun_words(ranks: int, mca: Dict[str, str]) -> List[str]:
     argv = ["mpirun", "-np", str(ranks), "--oversubscribe", "--bind-to", "none", "--quiet"]
     if os.geteuid() == 0:
         argv.append("--allow-run-as-root")
@@ -151,9 +167,7 @@ def mpirun(
     argv += ["--mca", "btl_vader_single_copy_mechanism", "none", "--mca", "pml", "ob1"]
     for key, value in mca.items():
         argv += ["--mca", key, value]
-    return subprocess.run(
-        [*argv, *command], env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
+    return argv
 
 
 def sha256(path: Path) -> str:
@@ -185,13 +199,17 @@ def python_for() -> Callable[[Path], List[str]]:
 
 @pytest.fixture
 def make_case(tmp_path: Path) -> Callable[..., Case]:
+    return case_maker(tmp_path)
+
+
+def case_maker(folder: Path) -> Callable[..., Case]:
     """Make a run of NiN at 67 pixels on 10 training and 5 validation images.
 
     Keyword arguments replace fields of Training; ``loading`` and ``observing`` those records.
     """
 
     def make(name: str = "case", **changes: Any) -> Case:
-        root = tmp_path / name
+        root = folder / name
         loading = changes.pop("loading", {"iterator": "serial"})
         observing = changes.pop("observing", {"trail_interval": 2})
         case = Case(root, plain_manifest(changes, loading, observing))
