@@ -63,7 +63,7 @@ def train(world: World, data: Data, learner: Learner, records: Records, every_st
             loss, correct = gradients(learner.model, batch, order.seed)
             learner.communicator.average_gradients(learner.model)
             reduced = records.trail.gradients(step + 1, learner.model)
-            learner.optimizer.update(rate, midway)
+            learner.optimizer.update(rate, midway, step + 1)
 
             records.trail.step(step + 1, epoch, batch.slots, loss, reduced, learner.model)
             check_finite(loss, world.rank, step + 1)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pytest
 
 from manifests import schema
+from trainer.initial import named_arrays
 from trainer.optimizers import OPTIMIZERS
 from trainer.optimizers.adam import power
 from trainer.schedules import learning_rate, sgd_share
@@ -35,13 +36,13 @@ def test_momentum_sgd() -> None:
     wanted = {name: p.array.astype(np.float64) for name, p in model.namedparams()}
     velocity = {name: np.zeros_like(array) for name, array in wanted.items()}
     optimizer = OPTIMIZERS["momentum_sgd"](model, settings(momentum=0.9, weight_decay=0.01))
-    for rate in (0.1, 0.1, 0.05, 0.01):
+    for step, rate in enumerate((0.1, 0.1, 0.05, 0.01), 1):
         for name, parameter in model.namedparams():
             parameter.grad = generator.standard_normal(parameter.shape).astype(np.float32)
             gradient = parameter.grad.astype(np.float64) + 0.01 * wanted[name]
             velocity[name] = 0.9 * velocity[name] - rate * gradient
             wanted[name] += velocity[name]
-        optimizer.update(rate, 0.0)
+        optimizer.update(rate, 0.0, step)
     for name, parameter in model.namedparams():
         assert parameter.dtype == np.float32
         np.testing.assert_allclose(parameter.array, wanted[name], rtol=1e-5, atol=1e-6)
@@ -86,7 +87,8 @@ def test_adaptive_rules(name: str) -> None:
     wanted = {key: p.array.astype(np.float64) for key, p in model.namedparams()}
     state = {key: {"m": 0.0, "v": 0.0, "t": 0} for key in wanted}
     optimizer = OPTIMIZERS[name](model, settings(name=name, weight_decay=0.01))
-    for rate, epoch in ((0.1, 0), (0.1, 4.5), (0.05, 9.75), (0.05, 11), (0.01, 12.5), (0.5, 80)):
+    course = ((0.1, 0), (0.1, 4.5), (0.05, 9.75), (0.05, 11), (0.01, 12.5), (0.5, 80))
+    for step, (rate, epoch) in enumerate(course, 1):
         for key, parameter in model.namedparams():
             # Gradients of very different sizes are what these rules are for.
             scale = 10.0 ** generator.integers(-4, 2, parameter.shape)
@@ -94,7 +96,7 @@ def test_adaptive_rules(name: str) -> None:
             parameter.grad = np.asarray(drawn, np.float32)
             gradient = parameter.grad.astype(np.float64) + 0.01 * wanted[key]
             wanted[key] += rule(state[key], gradient, rate, epoch)
-        optimizer.update(rate, epoch)
+        optimizer.update(rate, epoch, step)
         for key, parameter in model.namedparams():
             assert parameter.dtype == np.float32
             np.testing.assert_allclose(parameter.array, wanted[key], rtol=2e-5, atol=2e-5)
@@ -116,14 +118,55 @@ def test_rules_are_those_of_chainer(name: str, theirs_class: Any) -> None:
     reference = theirs_class(0.1).setup(theirs)
     reference.add_hook(chainer.optimizer_hooks.WeightDecay(0.01))
     optimizer = OPTIMIZERS[name](ours, settings(name=name, momentum=0.9, weight_decay=0.01))
-    for _ in range(3):
+    for step in (1, 2, 3):
         for one, other in zip(ours.params(), theirs.params()):
             one.grad = generator.standard_normal(one.shape).astype(np.float32)
             other.grad = one.grad.copy()
-        optimizer.update(0.1, 0.0)
+        optimizer.update(0.1, 0.0, step)
         reference.update()
     for one, other in zip(ours.params(), theirs.params()):
         np.testing.assert_allclose(one.array, other.array, rtol=1e-6, atol=1e-6)
+
+
+STATES = {
+    "momentum_sgd": ["velocity"],
+    "adam": ["first", "second"],
+    "rmsprop": ["squares"],
+    "rmsprop_warmup": ["squares", "direction"],
+}
+
+
+def trained(name: str, resumed: bool, left_out: str = "") -> list[bytes]:
+    """Parameters after five updates. ``resumed``: the last two are another optimizer's on another
+    model, which were given the parameters and the state of the first ones but for one array."""
+    generator = np.random.Generator(np.random.Philox(4))
+    rule = settings(name=name, weight_decay=0.01)
+    model = Small()
+    for parameter in model.params():
+        parameter.array[...] = generator.standard_normal(parameter.shape)
+    optimizer = OPTIMIZERS[name](model, rule)
+    for step in range(1, 6):
+        if resumed and step == 4:
+            saved, old = optimizer.named_state(), named_arrays(model)
+            model = Small()
+            optimizer = OPTIMIZERS[name](model, rule)
+            for key, array in {**optimizer.named_state(), **named_arrays(model)}.items():
+                if key != left_out:
+                    array[...] = {**saved, **old}[key]
+        for _, parameter in sorted(model.namedparams()):
+            parameter.grad = generator.standard_normal(parameter.shape).astype(np.float32)
+        optimizer.update(0.1 / step, step / 2, step)
+    return [array.tobytes() for array in named_arrays(model).values()]
+
+
+@pytest.mark.parametrize("name", sorted(OPTIMIZERS))
+def test_state_and_parameters_are_all_that_a_resumed_run_needs(name: str) -> None:
+    names = [f"/{parameter}/{state}" for parameter in "Wb" for state in STATES[name]]
+    assert list(OPTIMIZERS[name](Small(), settings(name=name)).named_state()) == names
+    whole = trained(name, resumed=False)
+    assert trained(name, resumed=True) == whole
+    for left_out in names:
+        assert trained(name, resumed=True, left_out=left_out) != whole, left_out
 
 
 def test_rmsprop_warmup_ends_as_momentum_sgd() -> None:
@@ -133,11 +176,11 @@ def test_rmsprop_warmup_ends_as_momentum_sgd() -> None:
     plain = OPTIMIZERS["momentum_sgd"](other, settings())
     for left, right in zip(one.params(), other.params()):
         left.array[...] = right.array[...] = 0
-    for _ in range(3):
+    for step in (1, 2, 3):
         for left, right in zip(one.params(), other.params()):
             left.grad = right.grad = generator.standard_normal(left.shape).astype(np.float32)
-        late.update(0.1, 12.5)
-        plain.update(0.1, 12.5)
+        late.update(0.1, 12.5, step)
+        plain.update(0.1, 12.5, step)
     for left, right in zip(one.params(), other.params()):
         np.testing.assert_allclose(left.array, right.array, rtol=1e-5, atol=1e-6)
 

@@ -2,31 +2,40 @@
 
 from __future__ import annotations
 
-import chainer
+from typing import Dict
+
 import numpy as np
 
-from manifests import schema
+from trainer.optimizers.elementwise import Array, Elementwise, Rule
 
 
-class MomentumSGD:
+def on_host(
+    w: Array,
+    gradient: Array,
+    velocity: Array,
+    decay: np.float32,
+    momentum: np.float32,
+    rate: np.float32,
+) -> None:
+    g = w * decay
+    g += gradient
+    g *= rate
+    velocity *= momentum
+    velocity -= g
+    w += velocity
+
+
+class MomentumSGD(Elementwise):
     """g += weight_decay * w;  v = momentum * v - rate * g;  w += v;  all in float32.
 
     Weight decay is added to the reduced gradient, to every parameter, as by Chainer's hook.
     """
 
-    def __init__(self, model: chainer.Link, settings: schema.Optimizer) -> None:
-        self._parameters = [parameter for _, parameter in sorted(model.namedparams())]
-        self._velocities = [np.zeros_like(parameter.array) for parameter in self._parameters]
-        self._scratch = [np.empty_like(parameter.array) for parameter in self._parameters]
-        self._momentum = np.float32(settings.momentum)
-        self._weight_decay = np.float32(settings.weight_decay)
+    rule = Rule(states=("velocity",), numbers=("decay", "momentum", "rate"), on_host=on_host)
 
-    def update(self, rate: float, epoch: float) -> None:
-        step = np.float32(rate)
-        for parameter, velocity, scratch in zip(self._parameters, self._velocities, self._scratch):
-            np.multiply(parameter.array, self._weight_decay, out=scratch)
-            scratch += parameter.grad
-            scratch *= step
-            velocity *= self._momentum
-            velocity -= scratch
-            parameter.array += velocity
+    def numbers(self, rate: float, epoch: float, step: int) -> Dict[str, float]:
+        return {
+            "decay": self._settings.weight_decay,
+            "momentum": self._settings.momentum,
+            "rate": rate,
+        }

@@ -2,40 +2,57 @@
 
 from __future__ import annotations
 
-import chainer
+from typing import Dict
+
 import numpy as np
 
-from manifests import schema
+from trainer.optimizers.elementwise import Array, Elementwise, Rule
 
 #: Defaults of ``chainer.optimizers.RMSprop``.
-DECAY = 0.99
+SQUARES_DECAY = 0.99
 EPSILON = 1e-8
 
 
-class RMSprop:
+def on_host(
+    w: Array,
+    gradient: Array,
+    squares: Array,
+    decay: np.float32,
+    alpha: np.float32,
+    rest: np.float32,
+    epsilon: np.float32,
+    rate: np.float32,
+) -> None:
+    g = w * decay
+    g += gradient
+    squares *= alpha
+    scratch = g * g
+    scratch *= rest
+    squares += scratch
+    np.sqrt(squares, out=scratch)
+    scratch += epsilon
+    g /= scratch
+    g *= rate
+    w -= g
+
+
+class RMSprop(Elementwise):
     """g += weight_decay * w;  m = a * m + (1 - a) * g^2;  w -= rate * g / (sqrt(m) + epsilon);
 
     all in float32. Weight decay is added to the gradient of every parameter, as by Chainer's hook.
     """
 
-    def __init__(self, model: chainer.Link, settings: schema.Optimizer) -> None:
-        self._parameters = [parameter for _, parameter in sorted(model.namedparams())]
-        arrays = [parameter.array for parameter in self._parameters]
-        self._squares = [chainer.backend.get_array_module(x).zeros_like(x) for x in arrays]
-        self._weight_decay = np.float32(settings.weight_decay)
+    rule = Rule(
+        states=("squares",),
+        numbers=("decay", "alpha", "rest", "epsilon", "rate"),
+        on_host=on_host,
+    )
 
-    def update(self, rate: float, epoch: float) -> None:
-        step = np.float32(rate)
-        for parameter, squares in zip(self._parameters, self._squares):
-            xp = chainer.backend.get_array_module(parameter.array)
-            gradient = parameter.array * self._weight_decay
-            gradient += parameter.grad
-            squares *= np.float32(DECAY)
-            scratch = gradient * gradient
-            scratch *= np.float32(1.0 - DECAY)
-            squares += scratch
-            xp.sqrt(squares, out=scratch)
-            scratch += np.float32(EPSILON)
-            xp.divide(gradient, scratch, out=scratch)
-            scratch *= step
-            parameter.array -= scratch
+    def numbers(self, rate: float, epoch: float, step: int) -> Dict[str, float]:
+        return {
+            "decay": self._settings.weight_decay,
+            "alpha": SQUARES_DECAY,
+            "rest": 1.0 - SQUARES_DECAY,
+            "epsilon": EPSILON,
+            "rate": rate,
+        }

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import chainer
+from typing import Dict
+
 import numpy as np
 
-from manifests import schema
+from trainer.optimizers.elementwise import Array, Elementwise, Rule
 from trainer.schedules import sgd_share
 
 #: mu_2, epsilon and eta_RMSprop of the paper; mu_1 is the key ``momentum``.
@@ -14,7 +15,38 @@ EPSILON = 1e-8
 RMSPROP_RATE = 3e-4
 
 
-class RMSpropWarmup:
+def on_host(
+    w: Array,
+    gradient: Array,
+    squares: Array,
+    direction: Array,
+    decay: np.float32,
+    mu2: np.float32,
+    rest: np.float32,
+    epsilon: np.float32,
+    rmsprop: np.float32,
+    sgd: np.float32,
+    mu1: np.float32,
+    rate: np.float32,
+) -> None:
+    g = w * decay
+    g += gradient
+    squares *= mu2
+    scratch = g * g
+    scratch *= rest
+    squares += scratch
+    np.sqrt(squares, out=scratch)
+    scratch += epsilon
+    np.divide(rmsprop, scratch, out=scratch)
+    scratch += sgd
+    scratch *= g
+    direction *= mu1
+    direction -= scratch
+    np.multiply(direction, rate, out=scratch)
+    w += scratch
+
+
+class RMSpropWarmup(Elementwise):
     """g += weight_decay * w;  m = mu2 * m + (1 - mu2) * g^2;
 
     d = mu1 * d - (a_sgd + a_rms / (sqrt(m) + epsilon)) * g;  w += rate * d;  all in float32.
@@ -23,32 +55,21 @@ class RMSpropWarmup:
     Weight decay is added to the gradient of every parameter, as by Chainer's hook.
     """
 
-    def __init__(self, model: chainer.Link, settings: schema.Optimizer) -> None:
-        self._parameters = [parameter for _, parameter in sorted(model.namedparams())]
-        arrays = [parameter.array for parameter in self._parameters]
-        self._squares = [chainer.backend.get_array_module(x).zeros_like(x) for x in arrays]
-        self._directions = [chainer.backend.get_array_module(x).zeros_like(x) for x in arrays]
-        self._momentum = np.float32(settings.momentum)
-        self._weight_decay = np.float32(settings.weight_decay)
+    rule = Rule(
+        states=("squares", "direction"),
+        numbers=("decay", "mu2", "rest", "epsilon", "rmsprop", "sgd", "mu1", "rate"),
+        on_host=on_host,
+    )
 
-    def update(self, rate: float, epoch: float) -> None:
+    def numbers(self, rate: float, epoch: float, step: int) -> Dict[str, float]:
         share = sgd_share(epoch)
-        sgd, step = np.float32(share), np.float32(rate)
-        rmsprop = np.float32((1.0 - share) * RMSPROP_RATE / rate)
-        for parameter, squares, direction in zip(self._parameters, self._squares, self._directions):
-            xp = chainer.backend.get_array_module(parameter.array)
-            gradient = parameter.array * self._weight_decay
-            gradient += parameter.grad
-            squares *= np.float32(SQUARES_DECAY)
-            scratch = gradient * gradient
-            scratch *= np.float32(1.0 - SQUARES_DECAY)
-            squares += scratch
-            xp.sqrt(squares, out=scratch)
-            scratch += np.float32(EPSILON)
-            xp.divide(rmsprop, scratch, out=scratch)
-            scratch += sgd
-            scratch *= gradient
-            direction *= self._momentum
-            direction -= scratch
-            xp.multiply(direction, step, out=scratch)
-            parameter.array += scratch
+        return {
+            "decay": self._settings.weight_decay,
+            "mu2": SQUARES_DECAY,
+            "rest": 1.0 - SQUARES_DECAY,
+            "epsilon": EPSILON,
+            "rmsprop": (1.0 - share) * RMSPROP_RATE / rate,
+            "sgd": share,
+            "mu1": self._settings.momentum,
+            "rate": rate,
+        }
