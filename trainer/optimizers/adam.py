@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Dict
+from typing import Tuple
 
 import numpy as np
 
@@ -43,6 +43,21 @@ def on_host(
     w -= g
 
 
+RULE = Rule(
+    name="adam",
+    states=("first", "second"),
+    numbers=("decay", "beta1", "rest1", "beta2", "rest2", "epsilon", "rate"),
+    on_host=on_host,
+    on_gpu="""
+        const float g = add_rn(mul_rn(w, decay), gradient);
+        first = add_rn(mul_rn(first, beta1), mul_rn(g, rest1));
+        second = add_rn(mul_rn(second, beta2), mul_rn(mul_rn(g, g), rest2));
+        const float root = add_rn(sqrt_rn(second), epsilon);
+        w = sub_rn(w, mul_rn(div_rn(first, root), rate));
+    """,
+)
+
+
 class Adam(Elementwise):
     """g += weight_decay * w;  m = b1 * m + (1 - b1) * g;  v = b2 * v + (1 - b2) * g^2;
 
@@ -53,23 +68,19 @@ class Adam(Elementwise):
     uncorrected root. Weight decay is added to every parameter's gradient, as by Chainer's hook.
     """
 
-    rule = Rule(
-        states=("first", "second"),
-        numbers=("decay", "beta1", "rest1", "beta2", "rest2", "epsilon", "rate"),
-        on_host=on_host,
-    )
+    rule = RULE
 
-    def numbers(self, rate: float, epoch: float, step: int) -> Dict[str, float]:
+    def numbers(self, rate: float, epoch: float, step: int) -> Tuple[float, ...]:
         correction = math.sqrt(1.0 - power(SECOND_DECAY, step))
-        return {
-            "decay": self._settings.weight_decay,
-            "beta1": FIRST_DECAY,
-            "rest1": 1.0 - FIRST_DECAY,
-            "beta2": SECOND_DECAY,
-            "rest2": 1.0 - SECOND_DECAY,
-            "epsilon": EPSILON,
-            "rate": rate * correction / (1.0 - power(FIRST_DECAY, step)),
-        }
+        return (
+            self._settings.weight_decay,
+            FIRST_DECAY,
+            1.0 - FIRST_DECAY,
+            SECOND_DECAY,
+            1.0 - SECOND_DECAY,
+            EPSILON,
+            rate * correction / (1.0 - power(FIRST_DECAY, step)),
+        )
 
 
 def power(base: float, exponent: int) -> float:

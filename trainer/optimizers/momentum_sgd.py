@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Dict
+from typing import Tuple
 
 import numpy as np
 
@@ -25,17 +25,26 @@ def on_host(
     w += velocity
 
 
+RULE = Rule(
+    name="momentum_sgd",
+    states=("velocity",),
+    numbers=("decay", "momentum", "rate"),
+    on_host=on_host,
+    on_gpu="""
+        const float g = add_rn(mul_rn(w, decay), gradient);
+        velocity = sub_rn(mul_rn(velocity, momentum), mul_rn(g, rate));
+        w = add_rn(w, velocity);
+    """,
+)
+
+
 class MomentumSGD(Elementwise):
     """g += weight_decay * w;  v = momentum * v - rate * g;  w += v;  all in float32.
 
     Weight decay is added to the reduced gradient, to every parameter, as by Chainer's hook.
     """
 
-    rule = Rule(states=("velocity",), numbers=("decay", "momentum", "rate"), on_host=on_host)
+    rule = RULE
 
-    def numbers(self, rate: float, epoch: float, step: int) -> Dict[str, float]:
-        return {
-            "decay": self._settings.weight_decay,
-            "momentum": self._settings.momentum,
-            "rate": rate,
-        }
+    def numbers(self, rate: float, epoch: float, step: int) -> Tuple[float, ...]:
+        return self._settings.weight_decay, self._settings.momentum, rate

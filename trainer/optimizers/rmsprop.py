@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Dict
+from typing import Tuple
 
 import numpy as np
 
 from trainer.optimizers.elementwise import Array, Elementwise, Rule
 
 #: Defaults of ``chainer.optimizers.RMSprop``.
-SQUARES_DECAY = 0.99
+DECAY = 0.99
 EPSILON = 1e-8
 
 
@@ -36,23 +36,27 @@ def on_host(
     w -= g
 
 
+RULE = Rule(
+    name="rmsprop",
+    states=("squares",),
+    numbers=("decay", "alpha", "rest", "epsilon", "rate"),
+    on_host=on_host,
+    on_gpu="""
+        const float g = add_rn(mul_rn(w, decay), gradient);
+        squares = add_rn(mul_rn(squares, alpha), mul_rn(mul_rn(g, g), rest));
+        const float root = add_rn(sqrt_rn(squares), epsilon);
+        w = sub_rn(w, mul_rn(div_rn(g, root), rate));
+    """,
+)
+
+
 class RMSprop(Elementwise):
     """g += weight_decay * w;  m = a * m + (1 - a) * g^2;  w -= rate * g / (sqrt(m) + epsilon);
 
     all in float32. Weight decay is added to the gradient of every parameter, as by Chainer's hook.
     """
 
-    rule = Rule(
-        states=("squares",),
-        numbers=("decay", "alpha", "rest", "epsilon", "rate"),
-        on_host=on_host,
-    )
+    rule = RULE
 
-    def numbers(self, rate: float, epoch: float, step: int) -> Dict[str, float]:
-        return {
-            "decay": self._settings.weight_decay,
-            "alpha": SQUARES_DECAY,
-            "rest": 1.0 - SQUARES_DECAY,
-            "epsilon": EPSILON,
-            "rate": rate,
-        }
+    def numbers(self, rate: float, epoch: float, step: int) -> Tuple[float, ...]:
+        return self._settings.weight_decay, DECAY, 1.0 - DECAY, EPSILON, rate

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Dict
+from typing import Tuple
 
 import numpy as np
 
@@ -46,6 +46,22 @@ def on_host(
     w += scratch
 
 
+RULE = Rule(
+    name="rmsprop_warmup",
+    states=("squares", "direction"),
+    numbers=("decay", "mu2", "rest", "epsilon", "rmsprop", "sgd", "mu1", "rate"),
+    on_host=on_host,
+    on_gpu="""
+        const float g = add_rn(mul_rn(w, decay), gradient);
+        squares = add_rn(mul_rn(squares, mu2), mul_rn(mul_rn(g, g), rest));
+        const float root = add_rn(sqrt_rn(squares), epsilon);
+        const float share = add_rn(div_rn(rmsprop, root), sgd);
+        direction = sub_rn(mul_rn(direction, mu1), mul_rn(share, g));
+        w = add_rn(w, mul_rn(direction, rate));
+    """,
+)
+
+
 class RMSpropWarmup(Elementwise):
     """g += weight_decay * w;  m = mu2 * m + (1 - mu2) * g^2;
 
@@ -55,21 +71,17 @@ class RMSpropWarmup(Elementwise):
     Weight decay is added to the gradient of every parameter, as by Chainer's hook.
     """
 
-    rule = Rule(
-        states=("squares", "direction"),
-        numbers=("decay", "mu2", "rest", "epsilon", "rmsprop", "sgd", "mu1", "rate"),
-        on_host=on_host,
-    )
+    rule = RULE
 
-    def numbers(self, rate: float, epoch: float, step: int) -> Dict[str, float]:
+    def numbers(self, rate: float, epoch: float, step: int) -> Tuple[float, ...]:
         share = sgd_share(epoch)
-        return {
-            "decay": self._settings.weight_decay,
-            "mu2": SQUARES_DECAY,
-            "rest": 1.0 - SQUARES_DECAY,
-            "epsilon": EPSILON,
-            "rmsprop": (1.0 - share) * RMSPROP_RATE / rate,
-            "sgd": share,
-            "mu1": self._settings.momentum,
-            "rate": rate,
-        }
+        return (
+            self._settings.weight_decay,
+            SQUARES_DECAY,
+            1.0 - SQUARES_DECAY,
+            EPSILON,
+            (1.0 - share) * RMSPROP_RATE / rate,
+            share,
+            self._settings.momentum,
+            rate,
+        )
