@@ -50,11 +50,12 @@ def rule_of(name: str) -> Any:
     return optimizer.rule
 
 
-def numbers_of(name: str) -> List[np.float32]:
-    """Those of some step in which no number is a special one."""
+def numbers_of(name: str) -> Any:
+    """Weight decay and those of some step in which no number is a special one."""
     make: Any = OPTIMIZERS[name]
     optimizer = make(NoParameters(), schema.Optimizer.model_validate({"name": name, "lr": 0.1}))
-    return [np.float32(number) for number in optimizer.numbers(0.037, 8.3, 17)]
+    n = rule_of(name).numbers(*map(np.float32, optimizer.numbers(0.037, 8.3, 17)))
+    return np.float32(0.0005), n
 
 
 def hard_arrays(name: str) -> List[Any]:
@@ -81,7 +82,7 @@ def hard_arrays(name: str) -> List[Any]:
 def on_host(name: str, arrays: Sequence[Any]) -> List[Any]:
     w, gradient, *states = (array.copy() for array in arrays)
     with np.errstate(all="ignore"):
-        rule_of(name)(w, gradient, tuple(states), numbers_of(name))
+        rule_of(name)(w, gradient, tuple(states), *numbers_of(name))
     assert gradient.tobytes() == arrays[1].tobytes()
     return [w, *states]
 
@@ -91,14 +92,14 @@ def compiled(name: str, folder: Path, *flags: str) -> Any:
     rule = rule_of(name)
     changed = ("w", *rule.states)
     pointers = ", ".join(f"float *{array}_" for array in ("w", "gradient", *rule.states))
-    scalars = ", ".join(f"float {number}" for number in rule.numbers)
+    scalars = ", ".join(f"float {number}" for number in ("decay", *rule.numbers._fields))
     source = folder / f"{name}.c"
     source.write_text(
         f"{C_OPERATIONS}\nvoid rule(long n, {pointers}, {scalars}) {{\n"
         "for (long i = 0; i < n; ++i) {\n"
         "const float gradient = gradient_[i];\n"
         + "".join(f"float {array} = {array}_[i];\n" for array in changed)
-        + rule.on_gpu
+        + rule.body
         + "".join(f"{array}_[i] = {array};\n" for array in changed)
         + "}}\n"
     )
@@ -109,10 +110,11 @@ def compiled(name: str, folder: Path, *flags: str) -> Any:
 
     def call(arrays: Sequence[Any]) -> List[Any]:
         own = [array.copy() for array in arrays]
+        decay, n = numbers_of(name)
         function(
             ctypes.c_long(own[0].size),
             *(ctypes.c_void_p(array.ctypes.data) for array in own),
-            *(ctypes.c_float(number) for number in numbers_of(name)),
+            *(ctypes.c_float(number) for number in (decay, *n)),
         )
         return [own[0], *own[2:]]
 
@@ -154,7 +156,7 @@ def test_memory_order_and_chunks_change_nothing(name: str) -> None:
     other_order = [arrays[0], np.asfortranarray(arrays[1]), *arrays[2:]]
     with np.errstate(all="ignore"):
         w, gradient, *states = (array.copy(order="K") for array in other_order)
-        rule_of(name)(w, gradient, tuple(states), numbers_of(name))
+        rule_of(name)(w, gradient, tuple(states), *numbers_of(name))
     assert not gradient.flags.c_contiguous
     assert differences([array[:1] for array in (w, *states)], expected) == 0
     whole = on_host(name, arrays)
@@ -170,7 +172,7 @@ def as_cupy_compiles_it(name: str, target: str) -> Any:
     rule = rule_of(name)
     infos = []
     for parameter in rule.kernel.params:
-        if parameter.name in rule.numbers:
+        if parameter.name in ("decay", *rule.numbers._fields):
             infos.append(_kernel._ArgInfo(3, np.float32, np.float32, 0, True, True))
         elif parameter.name == "_ind":
             infos.append(_kernel._ArgInfo(2, object, None, 1, True, True))
@@ -203,7 +205,7 @@ def test_nvrtc_keeps_every_rounding_and_subnormal_numbers(name: str, architectur
     nvrtc = pytest.importorskip("cupy", reason="CuPy is not installed here").cuda.nvrtc
     text = nvrtc.getPTX(as_cupy_compiles_it(name, f"compute_{architecture}")).decode()
     found = Counter(re.findall(r"\b[a-z]+\.[a-z.]*f32\b", text))
-    written = Counter(f"{word[:-3]}.rn.f32" for word in re.findall(r"\w+_rn", rule_of(name).on_gpu))
+    written = Counter(f"{word[:-3]}.rn.f32" for word in re.findall(r"\w+_rn", rule_of(name).body))
     moves = {key for key in found if key.split(".")[0] in ("ld", "st", "mov", "cvta")}
     assert {key: count for key, count in found.items() if key not in moves} == written
     assert nvrtc.getCUBIN(as_cupy_compiles_it(name, f"sm_{architecture}"))
@@ -216,6 +218,6 @@ def test_a_gpu_gives_the_bits_of_numpy(name: str) -> None:
 
     arrays = hard_arrays(name)
     w, gradient, *states = (cupy.asarray(array) for array in arrays)
-    rule_of(name)(w, gradient, tuple(states), numbers_of(name))
+    rule_of(name)(w, gradient, tuple(states), *numbers_of(name))
     found = [cupy.asnumpy(array) for array in (w, *states)]
     assert differences(found, on_host(name, arrays)) == 0

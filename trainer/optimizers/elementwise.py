@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Array = npt.NDArray[np.float32]
 
 #: Elements that a rule is given at a time on the CPU: operands and temporaries stay in the cache.
-CHUNK = 1 << 15
+CHUNK = 1 << 14
 
 #: What the kernels are made of. As a C expression a product and a sum would be contracted into one
 #: operation that rounds once, and CuPy compiles everything with -ftz=true, which turns subnormal
@@ -46,22 +46,25 @@ __device__ inline float sqrt_rn(float a) {
 
 @dataclass(frozen=True)
 class Rule:
-    """One step of one parameter, in two forms that give the same bits (NaNs but for their payload).
+    """One step of one parameter ``w`` with gradient ``g``, in two forms that give the same bits.
 
-    ``on_host(w, gradient, *states, *numbers)`` changes arrays ``w`` and ``states`` in place and
-    only reads ``gradient``; these are float32 of one shape, ``numbers`` are float32 scalars.
+    (Of a NaN the payload may differ.) Weight decay has been added to the gradient.
 
-    ``on_gpu`` is the body of a CUDA kernel for one element, with the same names as floats, written
-    in :data:`OPERATIONS` alone.
+    ``on_host(w, g, *states, n)`` changes arrays ``w`` and ``states`` in place; these are float32 of
+    one shape. ``n`` is a ``numbers`` tuple of float32 scalars.
+
+    ``on_gpu`` is the body of a CUDA kernel for one element, with the names of states and numbers as
+    floats, written in :data:`OPERATIONS` alone.
     """
 
     name: str
     states: Tuple[str, ...]
-    numbers: Tuple[str, ...]
+    #: A NamedTuple of floats.
+    numbers: Any
     on_host: Callable[..., None]
     on_gpu: str
 
-    def __call__(self, w: Any, gradient: Any, states: Tuple[Any, ...], numbers: Any) -> None:
+    def __call__(self, w: Any, gradient: Any, states: Tuple[Any, ...], decay: Any, n: Any) -> None:
         """Change ``w`` and ``states`` where they lie, NumPy's or CuPy's arrays."""
         if isinstance(w, np.ndarray):
             arrays = [w, gradient, *states]
@@ -73,27 +76,34 @@ class Rule:
                 order="C",
                 buffersize=CHUNK,
             ) as chunks:
-                for chunk in chunks:
-                    self.on_host(*chunk, *numbers)
+                for w_, gradient_, *states_ in chunks:
+                    self.on_host(w_, w_ * decay + gradient_, *states_, n)
         else:
-            self.kernel(gradient, *numbers, w, *states)
+            self.kernel(gradient, decay, *n, w, *states)
 
     @cached_property
     def kernel(self) -> Any:
-        """(gradient, *numbers, w, *states): one launch, no memory but that of its arguments."""
+        """(gradient, decay, *n, w, *states): one launch, no memory but that of its arguments."""
         import cupy
 
         return cupy.ElementwiseKernel(
-            ", ".join(f"float32 {name}" for name in ("gradient", *self.numbers)),
+            ", ".join(f"float32 {name}" for name in ("gradient", "decay", *self.numbers._fields)),
             ", ".join(f"float32 {name}" for name in ("w", *self.states)),
-            self.on_gpu,
+            self.body,
             f"bundle_{self.name}",
             preamble=OPERATIONS,
         )
 
+    @property
+    def body(self) -> str:
+        return f"const float g = add_rn(mul_rn(w, decay), gradient);{self.on_gpu}"
+
 
 class Elementwise(ABC):
-    """An optimizer by a rule: keeps, for each parameter, its states, which begin with zeros."""
+    """An optimizer by a rule: keeps, for each parameter, its states, which begin with zeros.
+
+    Weight decay is added to the reduced gradient of every parameter, as by Chainer's hook.
+    """
 
     rule: Rule
 
@@ -109,9 +119,10 @@ class Elementwise(ABC):
         """The rule's numbers at this step; each is rounded to float32 once."""
 
     def update(self, rate: float, epoch: float, step: int) -> None:
-        numbers = [np.float32(number) for number in self.numbers(rate, epoch, step)]
+        decay = np.float32(self._settings.weight_decay)
+        n = self.rule.numbers(*map(np.float32, self.numbers(rate, epoch, step)))
         for _, parameter, states in self._parameters:
-            self.rule(parameter.array, parameter.grad, states, numbers)
+            self.rule(parameter.array, parameter.grad, states, decay, n)
 
     def named_state(self) -> Dict[str, Array]:
         return {
