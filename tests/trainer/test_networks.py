@@ -1,4 +1,4 @@
-"""Each network: its parameters against the published number; but for NiN its heads, its first step."""
+"""Each network against its published number of parameters; all but NiN: heads, a first step."""
 
 from __future__ import annotations
 
