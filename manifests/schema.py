@@ -50,7 +50,14 @@ Precision = Literal["float32", "mixed"]
 #: ``tests/trainer`` holds it against the trainer's own registries.
 AVAILABLE: Dict[str, Tuple[str, ...]] = {
     "arch": ("alex", "googlenet", "googlenetbn", "nin", "resnet50"),
-    "communicator": ("hierarchical", "two_dimensional", "single_node", "flat", "naive"),
+    "communicator": (
+        "pure_nccl",
+        "hierarchical",
+        "two_dimensional",
+        "single_node",
+        "flat",
+        "naive",
+    ),
     "loadtype": ("original",),
     "iterator": ("serial", "thread", "process"),
     "optimizer": ("momentum_sgd", "adam", "rmsprop_warmup", "rmsprop"),

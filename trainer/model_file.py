@@ -62,6 +62,8 @@ def load_initial(model: chainer.Link, path: Path) -> List[str]:
             report.append(
                 f"{name} is {array.shape} in the file, {target.shape} in the network, and {kept}"
             )
+        elif array.dtype.kind not in "fiu":
+            report.append(f"{name} is {array.dtype} in the file, no real number, and {kept}")
         else:
             target[...] = array
             fitted += drawn

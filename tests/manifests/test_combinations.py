@@ -35,8 +35,6 @@ def test_what_works() -> None:
     [
         ({"communicator": "pure_nccl"}, [
             "communicator: pure_nccl reduces between GPUs and the stack cpu has none; use naive",
-            "communicator: pure_nccl is not available in this version; available: hierarchical, "
-            "two_dimensional, single_node, flat, naive",
         ]),
         ({"stack": "cuda12"}, ["stack: no stack 'cuda12'; available: cpu"]),
         ({"stack": "cuda12", "insize": 66}, [

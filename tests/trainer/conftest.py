@@ -23,12 +23,15 @@ from manifests import schema
 from manifests.schema import RunFiles
 
 #: These are tests of image code. Whole runs start from the host, each rank in the image, as in a
-#: job; the others need the image's own Python (tests/integration/test_trainer_in_image.py).
+#: job, and kernels are tested where a C compiler may be; the others need the image's own Python
+#: (tests/integration/test_trainer_in_image.py).
 IN_IMAGE = importlib.util.find_spec("chainer") is not None
-WHOLE_RUNS = ("test_mpi_runs.py", "test_resume_runs.py")
+FROM_THE_HOST = ("test_gpu_reductions.py", "test_mpi_runs.py", "test_resume_runs.py",
+    "test_update_kernels.py",
+)
 _here = Path(__file__).parent
 collect_ignore = [
-    path.name for path in _here.glob("test_*.py") if not IN_IMAGE and path.name not in WHOLE_RUNS
+    path.name for path in _here.glob("test_*.py") if not IN_IMAGE and path.name not in FROM_THE_HOST
 ]
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -46,10 +49,25 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: List[pytest.Item]) -> None:
+    missing = {}
     if shutil.which("mpirun") is None:
-        for item in items:
-            if item.get_closest_marker("mpi"):
-                item.add_marker(pytest.mark.skip(reason="there is no mpirun here"))
+        missing["mpi"] = "there is no mpirun here"
+    if not gpus():
+        missing["gpu"] = "there is no GPU that CuPy can use here"
+    for item in items:
+        for marker, reason in missing.items():
+            if item.get_closest_marker(marker):
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def gpus() -> int:
+    try:
+        import cupy
+
+        return int(cupy.cuda.runtime.getDeviceCount())
+    # Without a driver CuPy raises errors of its own kind.
+    except Exception:
+        return 0
 
 
 def make_pixels(seed: int, shape: tuple[int, ...]) -> Any:

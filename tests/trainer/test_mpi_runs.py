@@ -265,7 +265,7 @@ def test_order_of_summation(
     ranks; the same bits twice, on all ranks, and those of the promised order."""
     cases = [
         (name, nodes, size)
-        for name in sorted(set(AVAILABLE["communicator"]))
+        for name in sorted({*AVAILABLE["communicator"]} - {"pure_nccl"})
         for nodes in (1, 2, 3)
         for size in (0, 200003)
         if ranks % nodes == 0 and (nodes == 1 or name in ("hierarchical", "two_dimensional"))

@@ -185,8 +185,11 @@ def test_initial_model_reports_what_did_not_fit(tmp_path: Path) -> None:
     drawn = model.mlp2.W.array.copy()
     with np.load(path) as archive:
         wanted = archive["conv/W"]
-        np.savez(path, extra=np.zeros(1), **{k: v for k, v in archive.items() if k != "mlp1/b"})
+        kept = {k: v for k, v in archive.items() if k != "mlp1/b"}
+        kept["conv/b"] = np.array(["a"] * len(kept["conv/b"]))
+        np.savez(path, extra=np.zeros(1), **kept)
     assert load_initial(model, path) == [
+        "conv/b is <U1 in the file, no real number, and keeps its drawn value",
         "mlp1/b is not in the file and keeps its drawn value",
         "mlp2/W is (3, 2, 1, 1) in the file, (2, 2, 1, 1) in the network, "
         "and keeps its drawn value",

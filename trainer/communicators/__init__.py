@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Protocol
+from typing import Any, Dict, Optional, Protocol
 
 import chainer
 
 from trainer.communicators.flat import Flat
+from trainer.communicators.gpu import Gpu
 from trainer.communicators.hierarchical import Hierarchical
 from trainer.communicators.naive import Naive
+from trainer.communicators.pure_nccl import PureNccl
 from trainer.communicators.single_node import SingleNode
 from trainer.communicators.two_dimensional import TwoDimensional
 
@@ -22,8 +24,17 @@ class Communicator(Protocol):
         """Replace each gradient by its mean over the ranks, in a fixed order of summation."""
 
 
-#: mpi4py communicator, number of nodes that the run was made for -> Communicator
-COMMUNICATORS: Dict[str, Callable[[Any, int], Communicator]] = {
+class MakeCommunicator(Protocol):
+    def __call__(self, mpi: Any, nodes: int, gpu: Optional[Gpu] = None) -> Communicator:
+        """Collective over ``mpi``, all ranks of the run, which was made for so many nodes.
+
+        ``gpu`` if gradients are CuPy's; each rank's device must be the current one then. Raises
+        TrainerError when the ranks do not lie as the communicator needs it.
+        """
+
+
+COMMUNICATORS: Dict[str, MakeCommunicator] = {
+    "pure_nccl": PureNccl,
     "hierarchical": Hierarchical,
     "two_dimensional": TwoDimensional,
     "single_node": SingleNode,

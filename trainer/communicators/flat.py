@@ -6,24 +6,21 @@ bits are those of ``naive``.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Optional
 
 import chainer
 
+from trainer.communicators.gpu import Gpu
+from trainer.communicators.host_sum import HostSum
 from trainer.communicators.nodes import node_communicator
-from trainer.communicators.packed import Buffer, Packed
-from trainer.communicators.pieces import allreduce
+from trainer.communicators.packed import Packed
 
 
 class Flat:
-    def __init__(self, mpi: Any, nodes: int) -> None:
-        self._mpi = mpi
-        self._packed = Packed()
+    def __init__(self, mpi: Any, nodes: int, gpu: Optional[Gpu] = None) -> None:
         self.local_rank: int = node_communicator(mpi).Get_rank()
+        self._packed = Packed(mpi.Get_size(), gpu)
+        self._sum = HostSum(mpi, gpu)
 
     def average_gradients(self, model: chainer.Link) -> None:
-        self._packed.average(model, self._mpi.Get_size(), self._add)
-
-    def _add(self, buffer: Buffer) -> Buffer:
-        allreduce(self._mpi, buffer)
-        return buffer
+        self._packed.average(model, self._sum)

@@ -2,34 +2,46 @@
 
 from __future__ import annotations
 
-from typing import Callable, List, Optional
+from typing import Any, Callable, List, Optional
 
 import chainer
 import numpy as np
 import numpy.typing as npt
 
+from trainer.communicators.gpu import Gpu
+
+#: One dimension; NumPy's, or CuPy's.
 Buffer = npt.NDArray[np.float32]
 
 
 class Packed:
     """Keeps its buffer from step to step."""
 
-    def __init__(self) -> None:
+    def __init__(self, ranks: int, gpu: Optional[Gpu] = None, unit: int = 1) -> None:
+        """``unit``: the buffer is filled up with zeros to a multiple of so many elements."""
+        self._ranks = ranks
+        self._arrays = np if gpu is None else gpu.cupy
+        self._unit = unit
         self._buffer: Optional[Buffer] = None
 
-    def average(self, model: chainer.Link, ranks: int, add: Callable[[Buffer], Buffer]) -> None:
-        """Replace each gradient by its mean; ``add`` maps this rank's buffer to the sum.
+    def average(self, model: chainer.Link, add: Callable[[Buffer], None]) -> None:
+        """Replace each gradient by its mean; ``add`` replaces a rank's buffer by the sum of all.
 
         The sum is multiplied by float32(1 / ranks), as ChainerMN does it.
         """
-        gradients = [p.grad for _, p in sorted(model.namedparams()) if p.grad is not None]
+        gradients = gradients_of(model)
         size = sum(gradient.size for gradient in gradients)
-        if self._buffer is None or self._buffer.size != size:
-            self._buffer = np.empty(size, np.float32)
+        whole = -(-size // self._unit) * self._unit
+        if self._buffer is None or self._buffer.size != whole:
+            self._buffer = self._arrays.zeros(whole, np.float32)
         ends: List[int] = list(np.cumsum([gradient.size for gradient in gradients]))
         for end, gradient in zip(ends, gradients):
             self._buffer[end - gradient.size : end] = gradient.ravel()
-        total = add(self._buffer)
-        total *= np.float32(1.0 / ranks)
+        add(self._buffer)
+        self._buffer *= np.float32(1.0 / self._ranks)
         for end, gradient in zip(ends, gradients):
-            gradient[...] = total[end - gradient.size : end].reshape(gradient.shape)
+            gradient[...] = self._buffer[end - gradient.size : end].reshape(gradient.shape)
+
+
+def gradients_of(model: chainer.Link) -> List[Any]:
+    return [p.grad for _, p in sorted(model.namedparams()) if p.grad is not None]

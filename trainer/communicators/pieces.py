@@ -18,46 +18,52 @@ def bounds(size: int, ranks: int) -> List[int]:
     return [size * rank // ranks for rank in range(ranks + 1)]
 
 
-def reduce_scatter(mpi: Any, buffer: Buffer) -> Buffer:
-    """This rank's piece of ((rank 0 + rank 1) + rank 2) + …, elementwise over all ranks."""
-    from mpi4py import MPI
+class InRankOrder:
+    """:class:`trainer.communicators.inside.Inside` for buffers in host memory, by MPI.
 
-    ranks, rank = mpi.Get_size(), mpi.Get_rank()
-    edges = bounds(buffer.size, ranks)
-    lengths = [end - begin for begin, end in zip(edges, edges[1:])]
-    own = lengths[rank]
-    arrived = np.empty((ranks, own), np.float32)
-    mpi.Alltoallv(
-        [buffer, (lengths, edges[:-1]), MPI.FLOAT],
-        [arrived, ([own] * ranks, [own * k for k in range(ranks)]), MPI.FLOAT],
-    )
-    total: Buffer = arrived[0]
-    for part in arrived[1:]:
-        total += part
-    return total
+    Sums are ((rank 0 + rank 1) + rank 2) + …, elementwise.
+    """
 
+    unit = 1
 
-def gather(mpi: Any, piece: Buffer, whole: Buffer) -> None:
-    """Put the pieces of all ranks together in ``whole`` of the first rank."""
-    from mpi4py import MPI
+    def __init__(self, mpi: Any) -> None:
+        self._mpi = mpi
 
-    edges = bounds(whole.size, mpi.Get_size())
-    lengths = [end - begin for begin, end in zip(edges, edges[1:])]
-    target = [whole, (lengths, edges[:-1]), MPI.FLOAT] if mpi.Get_rank() == 0 else None
-    mpi.Gatherv([piece, MPI.FLOAT], target, root=0)
+    def reduce(self, buffer: Buffer) -> None:
+        from mpi4py import MPI
 
+        # Every rank adds a piece: the first rank alone would add all of all others.
+        piece = self.reduce_scatter(buffer)
+        target = self._pieces_of(buffer) if self._mpi.Get_rank() == 0 else None
+        self._mpi.Gatherv([piece, MPI.FLOAT], target, root=0)
 
-def allgather(mpi: Any, piece: Buffer, whole: Buffer) -> None:
-    """Put the pieces of all ranks together in ``whole`` of every rank."""
-    from mpi4py import MPI
+    def broadcast(self, buffer: Buffer) -> None:
+        self._mpi.Bcast(buffer, root=0)
 
-    edges = bounds(whole.size, mpi.Get_size())
-    lengths = [end - begin for begin, end in zip(edges, edges[1:])]
-    mpi.Allgatherv([piece, MPI.FLOAT], [whole, (lengths, edges[:-1]), MPI.FLOAT])
+    def reduce_scatter(self, buffer: Buffer) -> Buffer:
+        from mpi4py import MPI
 
+        ranks, rank = self._mpi.Get_size(), self._mpi.Get_rank()
+        edges = bounds(buffer.size, ranks)
+        own = edges[rank + 1] - edges[rank]
+        arrived = np.empty((ranks, own), np.float32)
+        self._mpi.Alltoallv(
+            self._pieces_of(buffer),
+            [arrived, ([own] * ranks, [own * k for k in range(ranks)]), MPI.FLOAT],
+        )
+        total: Buffer = arrived[0]
+        for part in arrived[1:]:
+            total += part
+        return total
 
-def allreduce(mpi: Any, buffer: Buffer) -> None:
-    """Sum in place by MPI; recursive doubling, as the run's ``--mca`` parameters say."""
-    from mpi4py import MPI
+    def all_gather(self, piece: Buffer, buffer: Buffer) -> None:
+        from mpi4py import MPI
 
-    mpi.Allreduce(MPI.IN_PLACE, [buffer, MPI.FLOAT], op=MPI.SUM)
+        self._mpi.Allgatherv([piece, MPI.FLOAT], self._pieces_of(buffer))
+
+    def _pieces_of(self, buffer: Buffer) -> List[Any]:
+        from mpi4py import MPI
+
+        edges = bounds(buffer.size, self._mpi.Get_size())
+        lengths = [end - begin for begin, end in zip(edges, edges[1:])]
+        return [buffer, (lengths, edges[:-1]), MPI.FLOAT]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
+from trainer.communicators.gpu import Gpu
 from trainer.communicators.nodes import NodeOf
 from trainer.communicators.two_dimensional import TwoDimensional
 
@@ -13,5 +14,7 @@ class SingleNode(TwoDimensional):
 
     name = "single_node"
 
-    def __init__(self, mpi: Any, nodes: int, node_of: Optional[NodeOf] = None) -> None:
-        super().__init__(mpi, 1, node_of)
+    def __init__(
+        self, mpi: Any, nodes: int, gpu: Optional[Gpu] = None, node_of: Optional[NodeOf] = None
+    ) -> None:
+        super().__init__(mpi, 1, gpu, node_of)

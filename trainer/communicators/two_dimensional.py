@@ -7,35 +7,16 @@ Chainer 7 has no more.
 
 from __future__ import annotations
 
-from typing import Any, Optional
-
-import chainer
-
-from trainer.communicators import pieces
-from trainer.communicators.nodes import NodeOf, Nodes
-from trainer.communicators.packed import Buffer, Packed
+from trainer.communicators.packed import Buffer
+from trainer.communicators.two_level import TwoLevel
 
 
-class TwoDimensional:
-    """Sums: in rank order inside each node, then recursive doubling over the nodes.
-
-    Element by element that is the order of ``hierarchical``, and so are the bits.
-    """
+class TwoDimensional(TwoLevel):
+    """Without GPUs each element is added as by ``hierarchical``, and so the bits are the same."""
 
     name = "two_dimensional"
 
-    def __init__(self, mpi: Any, nodes: int, node_of: Optional[NodeOf] = None) -> None:
-        self._ranks: int = mpi.Get_size()
-        self._nodes = Nodes(self.name, mpi, nodes, node_of)
-        self._packed = Packed()
-        self.local_rank: int = self._nodes.inside.Get_rank()
-
-    def average_gradients(self, model: chainer.Link) -> None:
-        self._packed.average(model, self._ranks, self._add)
-
-    def _add(self, buffer: Buffer) -> Buffer:
-        piece = pieces.reduce_scatter(self._nodes.inside, buffer)
-        if self._nodes.across.Get_size() > 1:
-            pieces.allreduce(self._nodes.across, piece)
-        pieces.allgather(self._nodes.inside, piece, buffer)
-        return buffer
+    def _add(self, buffer: Buffer) -> None:
+        piece = self._inside.reduce_scatter(buffer)
+        self._across(piece)
+        self._inside.all_gather(piece, buffer)

@@ -3,73 +3,65 @@
 from __future__ import annotations
 
 import math
-from typing import Dict
+from typing import NamedTuple
 
 import numpy as np
 
 from trainer.optimizers.elementwise import Array, Elementwise, Rule
 
 #: beta_1, beta_2 and epsilon as the paper recommends them (algorithm 1).
-FIRST_DECAY = 0.9
-SECOND_DECAY = 0.999
+BETA1 = 0.9
+BETA2 = 0.999
 EPSILON = 1e-8
 
 
-def on_host(
-    w: Array,
-    gradient: Array,
-    first: Array,
-    second: Array,
-    decay: np.float32,
-    beta1: np.float32,
-    rest1: np.float32,
-    beta2: np.float32,
-    rest2: np.float32,
-    epsilon: np.float32,
-    rate: np.float32,
-) -> None:
-    g = w * decay
-    g += gradient
-    first *= beta1
-    first += g * rest1
-    second *= beta2
-    g *= g
-    g *= rest2
-    second += g
-    np.sqrt(second, out=g)
-    g += epsilon
-    np.divide(first, g, out=g)
-    g *= rate
-    w -= g
+class Numbers(NamedTuple):
+    beta1: float
+    rest1: float
+    beta2: float
+    rest2: float
+    epsilon: float
+    rate: float
+
+
+def on_host(w: Array, g: Array, first: Array, second: Array, n: Numbers) -> None:
+    first[...] = first * n.beta1 + g * n.rest1
+    second[...] = second * n.beta2 + g * g * n.rest2
+    w -= first / (np.sqrt(second) + n.epsilon) * n.rate
 
 
 class Adam(Elementwise):
-    """g += weight_decay * w;  m = b1 * m + (1 - b1) * g;  v = b2 * v + (1 - b2) * g^2;
+    """m = b1 * m + (1 - b1) * g;  v = b2 * v + (1 - b2) * g^2;
 
     w -= rate * sqrt(1 - b2^t) / (1 - b1^t) * m / (sqrt(v) + epsilon);  arrays in float32; t is
     the step.
 
     The order of section 2's last paragraph, which Chainer has too: epsilon is added to the
-    uncorrected root. Weight decay is added to every parameter's gradient, as by Chainer's hook.
+    uncorrected root.
     """
 
     rule = Rule(
+        name="adam",
         states=("first", "second"),
-        numbers=("decay", "beta1", "rest1", "beta2", "rest2", "epsilon", "rate"),
+        numbers=Numbers,
         on_host=on_host,
+        on_gpu="""
+            first = add_rn(mul_rn(first, beta1), mul_rn(g, rest1));
+            second = add_rn(mul_rn(second, beta2), mul_rn(mul_rn(g, g), rest2));
+            w = sub_rn(w, mul_rn(div_rn(first, add_rn(sqrt_rn(second), epsilon)), rate));
+        """,
     )
 
-    def numbers(self, rate: float, epoch: float, step: int) -> Dict[str, float]:
-        correction = math.sqrt(1.0 - power(SECOND_DECAY, step))
-        return {
-            "decay": self._settings.weight_decay,
-            "beta1": FIRST_DECAY,
-            "rest1": 1.0 - FIRST_DECAY,
-            "beta2": SECOND_DECAY,
-            "rest2": 1.0 - SECOND_DECAY,
-            "epsilon": EPSILON,
-            "rate": rate * correction / (1.0 - power(FIRST_DECAY, step)),
-        }
+    def numbers(self, rate: float, epoch: float, step: int) -> Numbers:
+        correction = math.sqrt(1.0 - power(BETA2, step))
+        return Numbers(
+            beta1=BETA1,
+            rest1=1.0 - BETA1,
+            beta2=BETA2,
+            rest2=1.0 - BETA2,
+            epsilon=EPSILON,
+            rate=rate * correction / (1.0 - power(BETA1, step)),
+        )
 
 
 def power(base: float, exponent: int) -> float:

@@ -2,40 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Dict
-
-import numpy as np
+from typing import NamedTuple
 
 from trainer.optimizers.elementwise import Array, Elementwise, Rule
 
 
-def on_host(
-    w: Array,
-    gradient: Array,
-    velocity: Array,
-    decay: np.float32,
-    momentum: np.float32,
-    rate: np.float32,
-) -> None:
-    g = w * decay
-    g += gradient
-    g *= rate
-    velocity *= momentum
-    velocity -= g
+class Numbers(NamedTuple):
+    momentum: float
+    rate: float
+
+
+def on_host(w: Array, g: Array, velocity: Array, n: Numbers) -> None:
+    velocity[...] = velocity * n.momentum - g * n.rate
     w += velocity
 
 
 class MomentumSGD(Elementwise):
-    """g += weight_decay * w;  v = momentum * v - rate * g;  w += v;  all in float32.
+    """v = momentum * v - rate * g;  w += v;  all in float32.
 
-    Weight decay is added to the reduced gradient, to every parameter, as by Chainer's hook.
+    The velocity holds the rates of its steps and is not scaled when the rate changes, as Goyal et
+    al. 2017 do in their remark 2; Chainer's does not either.
     """
 
-    rule = Rule(states=("velocity",), numbers=("decay", "momentum", "rate"), on_host=on_host)
+    rule = Rule(
+        name="momentum_sgd",
+        states=("velocity",),
+        numbers=Numbers,
+        on_host=on_host,
+        on_gpu="""
+            velocity = sub_rn(mul_rn(velocity, momentum), mul_rn(g, rate));
+            w = add_rn(w, velocity);
+        """,
+    )
 
-    def numbers(self, rate: float, epoch: float, step: int) -> Dict[str, float]:
-        return {
-            "decay": self._settings.weight_decay,
-            "momentum": self._settings.momentum,
-            "rate": rate,
-        }
+    def numbers(self, rate: float, epoch: float, step: int) -> Numbers:
+        return Numbers(momentum=self._settings.momentum, rate=rate)

@@ -2,57 +2,42 @@
 
 from __future__ import annotations
 
-from typing import Dict
+from typing import NamedTuple
 
 import numpy as np
 
 from trainer.optimizers.elementwise import Array, Elementwise, Rule
 
 #: Defaults of ``chainer.optimizers.RMSprop``.
-SQUARES_DECAY = 0.99
+ALPHA = 0.99
 EPSILON = 1e-8
 
 
-def on_host(
-    w: Array,
-    gradient: Array,
-    squares: Array,
-    decay: np.float32,
-    alpha: np.float32,
-    rest: np.float32,
-    epsilon: np.float32,
-    rate: np.float32,
-) -> None:
-    g = w * decay
-    g += gradient
-    squares *= alpha
-    scratch = g * g
-    scratch *= rest
-    squares += scratch
-    np.sqrt(squares, out=scratch)
-    scratch += epsilon
-    g /= scratch
-    g *= rate
-    w -= g
+class Numbers(NamedTuple):
+    alpha: float
+    rest: float
+    epsilon: float
+    rate: float
+
+
+def on_host(w: Array, g: Array, squares: Array, n: Numbers) -> None:
+    squares[...] = squares * n.alpha + g * g * n.rest
+    w -= g / (np.sqrt(squares) + n.epsilon) * n.rate
 
 
 class RMSprop(Elementwise):
-    """g += weight_decay * w;  m = a * m + (1 - a) * g^2;  w -= rate * g / (sqrt(m) + epsilon);
-
-    all in float32. Weight decay is added to the gradient of every parameter, as by Chainer's hook.
-    """
+    """m = a * m + (1 - a) * g^2;  w -= rate * g / (sqrt(m) + epsilon);  all in float32."""
 
     rule = Rule(
+        name="rmsprop",
         states=("squares",),
-        numbers=("decay", "alpha", "rest", "epsilon", "rate"),
+        numbers=Numbers,
         on_host=on_host,
+        on_gpu="""
+            squares = add_rn(mul_rn(squares, alpha), mul_rn(mul_rn(g, g), rest));
+            w = sub_rn(w, mul_rn(div_rn(g, add_rn(sqrt_rn(squares), epsilon)), rate));
+        """,
     )
 
-    def numbers(self, rate: float, epoch: float, step: int) -> Dict[str, float]:
-        return {
-            "decay": self._settings.weight_decay,
-            "alpha": SQUARES_DECAY,
-            "rest": 1.0 - SQUARES_DECAY,
-            "epsilon": EPSILON,
-            "rate": rate,
-        }
+    def numbers(self, rate: float, epoch: float, step: int) -> Numbers:
+        return Numbers(alpha=ALPHA, rest=1.0 - ALPHA, epsilon=EPSILON, rate=rate)

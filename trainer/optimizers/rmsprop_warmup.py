@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Dict
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,66 +10,57 @@ from trainer.optimizers.elementwise import Array, Elementwise, Rule
 from trainer.schedules import sgd_share
 
 #: mu_2, epsilon and eta_RMSprop of the paper; mu_1 is the key ``momentum``.
-SQUARES_DECAY = 0.99
+MU2 = 0.99
 EPSILON = 1e-8
 RMSPROP_RATE = 3e-4
 
 
-def on_host(
-    w: Array,
-    gradient: Array,
-    squares: Array,
-    direction: Array,
-    decay: np.float32,
-    mu2: np.float32,
-    rest: np.float32,
-    epsilon: np.float32,
-    rmsprop: np.float32,
-    sgd: np.float32,
-    mu1: np.float32,
-    rate: np.float32,
-) -> None:
-    g = w * decay
-    g += gradient
-    squares *= mu2
-    scratch = g * g
-    scratch *= rest
-    squares += scratch
-    np.sqrt(squares, out=scratch)
-    scratch += epsilon
-    np.divide(rmsprop, scratch, out=scratch)
-    scratch += sgd
-    scratch *= g
-    direction *= mu1
-    direction -= scratch
-    np.multiply(direction, rate, out=scratch)
-    w += scratch
+class Numbers(NamedTuple):
+    mu1: float
+    mu2: float
+    rest: float
+    epsilon: float
+    sgd: float
+    rms: float
+    rate: float
+
+
+def on_host(w: Array, g: Array, squares: Array, direction: Array, n: Numbers) -> None:
+    squares[...] = squares * n.mu2 + g * g * n.rest
+    share = n.rms / (np.sqrt(squares) + n.epsilon) + n.sgd
+    direction[...] = direction * n.mu1 - share * g
+    w += direction * n.rate
 
 
 class RMSpropWarmup(Elementwise):
-    """g += weight_decay * w;  m = mu2 * m + (1 - mu2) * g^2;
+    """m = mu2 * m + (1 - mu2) * g^2;
 
     d = mu1 * d - (a_sgd + a_rms / (sqrt(m) + epsilon)) * g;  w += rate * d;  all in float32.
 
     a_sgd = :func:`trainer.schedules.sgd_share` of the epoch, a_rms = (1 - a_sgd) * 3e-4 / rate.
-    Weight decay is added to the gradient of every parameter, as by Chainer's hook.
     """
 
     rule = Rule(
+        name="rmsprop_warmup",
         states=("squares", "direction"),
-        numbers=("decay", "mu2", "rest", "epsilon", "rmsprop", "sgd", "mu1", "rate"),
+        numbers=Numbers,
         on_host=on_host,
+        on_gpu="""
+            squares = add_rn(mul_rn(squares, mu2), mul_rn(mul_rn(g, g), rest));
+            const float share = add_rn(div_rn(rms, add_rn(sqrt_rn(squares), epsilon)), sgd);
+            direction = sub_rn(mul_rn(direction, mu1), mul_rn(share, g));
+            w = add_rn(w, mul_rn(direction, rate));
+        """,
     )
 
-    def numbers(self, rate: float, epoch: float, step: int) -> Dict[str, float]:
+    def numbers(self, rate: float, epoch: float, step: int) -> Numbers:
         share = sgd_share(epoch)
-        return {
-            "decay": self._settings.weight_decay,
-            "mu2": SQUARES_DECAY,
-            "rest": 1.0 - SQUARES_DECAY,
-            "epsilon": EPSILON,
-            "rmsprop": (1.0 - share) * RMSPROP_RATE / rate,
-            "sgd": share,
-            "mu1": self._settings.momentum,
-            "rate": rate,
-        }
+        return Numbers(
+            mu1=self._settings.momentum,
+            mu2=MU2,
+            rest=1.0 - MU2,
+            epsilon=EPSILON,
+            sgd=share,
+            rms=(1.0 - share) * RMSPROP_RATE / rate,
+            rate=rate,
+        )
