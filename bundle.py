@@ -141,6 +141,7 @@ def submit(
     """Snapshot CONFIG, code and data into a run directory and start its job."""
     from manifests.launch import start_run, write_run
     from manifests.overview import remember_out
+    from manifests.plot import plot_at_the_end
     from manifests.submit import plan_submit
 
     world = around()
@@ -173,8 +174,11 @@ def submit(
         say(f"job  {job.id} on {job.host}")
     if wait:
         code = wait_for(files, world, to_stderr=json_wanted)
+        picture = plot_at_the_end(files, world.cache.matplotlib, warn)
         if json_wanted:
-            as_json({**told, "exit_code": code})
+            as_json({**told, "exit_code": code, "plot": picture and str(picture)})
+        elif picture:
+            say(f"plot {picture}")
         sys.exit(code)
     if json_wanted:
         as_json(told)
@@ -261,6 +265,21 @@ def logs(run: Path, following: bool, stderr: bool) -> None:
         click.echo(log.read_text(encoding="utf-8", errors="replace"), nl=False)
     else:
         raise Trouble(f"{log}: is not there yet", "the job has not begun to write")
+
+
+@cli.command()
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Write the figure there: .pdf, .png or .svg (default: plot.png in the one run).",
+)
+def plot(runs: Tuple[Path, ...], output: Optional[Path]) -> None:
+    """Draw loss and accuracy of RUNS over the epochs, all in one figure."""
+    from manifests.plot import plot_runs
+
+    say(str(plot_runs(list(runs), output, around().cache.matplotlib, warn)))
 
 
 @cli.command()

@@ -27,7 +27,7 @@ def test_a_run_leaves_everything_that_its_manifest_promises(
     present = {path.name for path in run.iterdir()}
     assert present == {
         "manifest.json", "config.yaml", "code", "inputs", "job.sh", "job.json", "logs",
-        "results", "result.json", "exit_code", "DONE",
+        "results", "result.json", "exit_code", "DONE", "plot.png",
     }  # fmt: skip
     manifest = json.loads((run / "manifest.json").read_text())
     assert manifest["identity"]["image"]["sha256"] == image
@@ -37,6 +37,7 @@ def test_a_run_leaves_everything_that_its_manifest_promises(
     assert (run / "logs" / "stderr.log").read_text() == ""
     trails = sorted(path.name for path in (run / "results" / "trail").iterdir())
     assert trails == ["rank-00000.jsonl", "rank-00001.jsonl"]
+    assert (run / "plot.png").read_bytes().startswith(b"\x89PNG")
     assert result_of(run)["steps"] == 3
 
 
@@ -112,9 +113,10 @@ def test_another_seed_gives_other_bits_and_is_the_suspect(bench: Bench) -> None:
 def test_json_while_waiting_is_json_alone(bench: Bench) -> None:
     done = bench.bundle("submit", "--wait", "--json", bench.config())
     told = json.loads(done.stdout)
-    assert sorted(told) == ["exit_code", "identity", "job", "run"]
+    assert sorted(told) == ["exit_code", "identity", "job", "plot", "run"]
     assert told["exit_code"] == 0
-    assert "main/loss" in done.stderr
+    assert told["plot"] == f"{told['run']}/plot.png"
+    assert "iteration /loss " in done.stderr
     dry = json.loads(bench.bundle("submit", "--dry-run", "--json", bench.config()).stdout)
     assert dry["script"].startswith("#!/bin/bash\n")
 
