@@ -95,20 +95,21 @@ def refuse_suffix(target: Path) -> None:
 
 def draw(curves: List[Curves], suffix: str, cache_folder: Path) -> bytes:
     """The figure as a file of this kind: the same bytes for the same rows and matplotlib."""
-    with own_settings(cache_folder):
+    stream = io.BytesIO()
+    with own_settings(cache_folder), warnings.catch_warnings():
+        # A letter that the font lacks becomes a box; old names in libraries are not for users.
+        warnings.simplefilter("ignore")
         try:
             import matplotlib
             from matplotlib.figure import Figure
         except ImportError as error:
             raise Trouble(f"matplotlib cannot be imported: {error}", "run: make setup") from error
-    stream = io.BytesIO()
-    with matplotlib.rc_context(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a letter that the font lacks becomes a box
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(SETTINGS)
-        figure = Figure(figsize=(12, 4 + 0.25 * len(curves)), layout="constrained")
-        fill(figure, curves)
-        figure.savefig(stream, format=suffix[1:], dpi=120, metadata=FORMATS[suffix])
+        with matplotlib.rc_context():
+            matplotlib.rcdefaults()
+            matplotlib.rcParams.update(SETTINGS)
+            figure = Figure(figsize=(12, 4 + 0.25 * len(curves)), layout="constrained")
+            fill(figure, curves)
+            figure.savefig(stream, format=suffix[1:], dpi=120, metadata=FORMATS[suffix])
     return stream.getvalue()
 
 
@@ -154,8 +155,7 @@ def line_widths(count: int) -> List[float]:
 
 @contextmanager
 def own_settings(folder: Path) -> Iterator[None]:
-    """Let matplotlib, while it is imported, keep its list of fonts in ``folder`` and not at home,
-    and look for no display."""
+    """Let matplotlib keep its list of fonts in ``folder`` and not at home; no display is needed."""
     wanted = {"MPLCONFIGDIR": str(folder), "MPLBACKEND": "agg"}
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)

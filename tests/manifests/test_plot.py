@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any, Dict, List
 
@@ -58,10 +59,12 @@ def lines_of(figure: Any) -> Dict[str, List[Any]]:
 
 
 def figure_of(*runs: RunFiles) -> Any:
-    from matplotlib.figure import Figure
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # old matplotlib uses old names of a newer pyparsing
+        from matplotlib.figure import Figure
 
-    figure = Figure()
-    fill(figure, [read_curves(run) for run in runs])
+        figure = Figure()
+        fill(figure, [read_curves(run) for run in runs])
     return figure
 
 
