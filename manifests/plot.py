@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import warnings
 from contextlib import contextmanager
@@ -159,6 +160,7 @@ def own_settings(folder: Path) -> Iterator[None]:
     wanted = {"MPLCONFIGDIR": str(folder), "MPLBACKEND": "agg"}
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # without a cache it makes its own
     try:
         yield
     finally:
