@@ -16,7 +16,7 @@ from jobtemplates.mpi import find_host_mpi, mpi_warnings
 from jobtemplates.script import Host, render_script, script_warnings
 from jobtemplates.sites import Site, load_site, profile_folders
 from manifests import schema
-from manifests.combinations import check_combinations
+from manifests.combinations import check_combinations, loader_warnings
 from manifests.config import RunConfig, loading, observing, placement, training
 from manifests.config_file import read_config
 from manifests.datasets.inputs import Fingerprints, Lists, read_images, read_lists
@@ -83,7 +83,16 @@ def plan_submit(
         if initmodel is not None:
             atomic.write_bytes(target.initmodel, initmodel[1])
 
-    warnings = [*lists.warnings, *images.warnings, *mpi_warnings(mpi, image_mpi(recipe))]
+    warnings = [
+        *lists.warnings,
+        *images.warnings,
+        *loader_warnings(
+            loading(config),
+            world.ranks // world.nodes,
+            site.cores_of_a_node(config.nnodetype, around.cores),
+        ),
+        *mpi_warnings(mpi, image_mpi(recipe)),
+    ]
     return Plan(
         files=files,
         manifest=manifest,
