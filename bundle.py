@@ -198,6 +198,7 @@ def resume(run: Path, wait: bool, dry_run: bool, json_wanted: bool) -> None:
     say_started(files, job, told, world, wait, json_wanted, after)
 
 
+@cli.command("list")
 @click.argument("outs", nargs=-1, type=click.Path(path_type=Path))
 @JSON
 def list_(outs: Tuple[Path, ...], json_wanted: bool) -> None:
@@ -259,6 +260,21 @@ def logs(run: Path, following: bool, stderr: bool) -> None:
         click.echo(log.read_text(encoding="utf-8", errors="replace"), nl=False)
     else:
         raise Trouble(f"{log}: is not there yet", "the job has not begun to write")
+
+
+@cli.command()
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Write the figure there: .pdf, .png or .svg (default: plot.png in the one run).",
+)
+def plot(runs: Tuple[Path, ...], output: Optional[Path]) -> None:
+    """Draw loss and accuracy of RUNS over the epochs, all in one figure."""
+    from manifests.plot import plot_runs
+
+    say(str(plot_runs(list(runs), output, around().cache.matplotlib, warn)))
 
 
 @cli.command()

@@ -23,6 +23,11 @@ class Cache:
     def builds(self) -> Path:
         return self.root / "builds"
 
+    @property
+    def matplotlib(self) -> Path:
+        """Where matplotlib keeps its list of fonts."""
+        return self.root / "matplotlib"
+
 
 def cache_root(environ: Mapping[str, str]) -> Path:
     """``$BUNDLE_CACHE``, else ``$XDG_CACHE_HOME/bundle``, else ``$HOME/.cache/bundle``."""

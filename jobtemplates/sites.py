@@ -54,6 +54,12 @@ class Site(BaseModel):
             return wanted
         return self.nodetypes[nodetype].ranks if nodetype is not None else self.ranks_per_node
 
+    def cores_of_a_node(self, nodetype: Optional[str], here: int) -> Optional[int]:
+        """``here`` are those of this machine; None where the profile does not say."""
+        if nodetype is not None and nodetype in self.nodetypes:
+            return self.nodetypes[nodetype].cores
+        return here if self.scheduler == "local" else None
+
 
 def profile_folders(environ: Mapping[str, str]) -> List[Path]:
     """Where profiles are looked for: the user's own folder first, then the project's."""

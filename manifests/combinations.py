@@ -6,7 +6,7 @@ from typing import List, Optional
 
 from manifests.config import RunConfig
 from manifests.determinism import KNOBS
-from manifests.schema import AVAILABLE, IMAGE_SIDE, INPUT_SIDE
+from manifests.schema import AVAILABLE, IMAGE_SIDE, INPUT_SIDE, Loading
 
 
 def _not_available(config: RunConfig) -> List[str]:
@@ -80,10 +80,26 @@ def _sample_problems(
         )
     if val_samples is not None and ranks > val_samples:
         problems.append(
-            f"val: the validation set has {val_samples} samples for {ranks} ranks; "
-            "use fewer ranks or more samples"
+            f"val: the validation set has {val_samples} sample{'s' * (val_samples != 1)} for "
+            f"{ranks} ranks; use fewer ranks or more samples"
         )
     return problems
+
+
+def loader_warnings(loading: Loading, ranks: int, cores: Optional[int]) -> List[str]:
+    """Whether one node with ``ranks`` ranks gets more loaders than it has cores (None: unknown)."""
+    if cores is None or loading.iterator == "serial":
+        return []
+    loaders = ranks * loading.loaderjob
+    if loaders <= cores:
+        return []
+    kind = "threads" if loading.iterator == "thread" else "processes"
+    remedy = f"loaderjob {cores // ranks}" if cores >= ranks else "fewer ranks or iterator serial"
+    return [
+        f"loaderjob: {ranks} {'rank' if ranks == 1 else 'ranks'} x {loading.loaderjob} are "
+        f"{loaders} loader {kind} on a node of {cores} {'core' if cores == 1 else 'cores'}: they "
+        f"take turns, which makes the run slower and changes no bit; use {remedy}"
+    ]
 
 
 def check_combinations(

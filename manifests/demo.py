@@ -14,6 +14,7 @@ from manifests.datasets.digits import make_digits
 from manifests.image_source import build_stack
 from manifests.launch import Plan, start_run, write_run
 from manifests.overview import remember_out
+from manifests.plot import plot_at_the_end
 from manifests.records import read_result
 from manifests.rerun import judge, plan_rerun
 from manifests.schema import RunFiles
@@ -97,6 +98,9 @@ def run_demo(
     with steps.step("submit: train 2 ranks under mpirun singularity exec"):
         first = launch(plan_submit(config, around), around, say)
         code = wait(first, around)
+        picture = plot_at_the_end(first, around.cache.matplotlib, warner(say))
+        if picture:
+            say(f"plot {picture}")
     if code != 0:
         return code
     with steps.step("rerun: the same snapshot, config and image again"):
@@ -124,9 +128,13 @@ def prepare_demo(folder: Path, around: Surroundings) -> Path:
     return config
 
 
+def warner(say: Say) -> Say:
+    return lambda text: say(f"warning: {text}")
+
+
 def launch(plan: Plan, around: Surroundings, say: Say) -> RunFiles:
     for warning in plan.warnings:
-        say(f"warning: {warning}")
+        warner(say)(warning)
     files = write_run(plan)
     remember_out(around.cache, files.root.parent)
     job = start_run(files, around)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from typing import Any, Dict
 
-from manifests.command_line import as_json, note, say
+from manifests.command_line import as_json, note, say, warn
 from manifests.job import Job
 from manifests.launch import cancel_run, exit_code_of, explain_failure, follow, log_of
+from manifests.plot import plot_at_the_end
 from manifests.schema import RunFiles
 from manifests.surroundings import Surroundings
 
@@ -21,16 +22,24 @@ def say_started(
     json_wanted: bool,
     after: int = 0,
 ) -> None:
-    """Tell what was started; with ``wait`` show its output, ``after`` bytes of it, to the end."""
+    """Tell what was started; with ``wait`` show its output, ``after`` bytes of it, and plot it."""
     if not json_wanted:
         say(f"run  {files.root}")
         say(f"job  {job.id} on {job.host}")
-    code = {"exit_code": wait_for(files, world, json_wanted, after)} if wait else {}
+    told = {**told, "job": job.id}
+    if not wait:
+        if json_wanted:
+            as_json(told)
+        else:
+            say(f"-> python bundle.py logs -f {files.root}")
+        return
+    code = wait_for(files, world, json_wanted, after)
+    picture = plot_at_the_end(files, world.cache.matplotlib, warn)
     if json_wanted:
-        as_json({**told, "job": job.id, **code})
-    elif not wait:
-        say(f"-> python bundle.py logs -f {files.root}")
-    sys.exit(code.get("exit_code", 0))
+        as_json({**told, "exit_code": code, "plot": picture and str(picture)})
+    elif picture:
+        say(f"plot {picture}")
+    sys.exit(code)
 
 
 def wait_for(files: RunFiles, world: Surroundings, to_stderr: bool = False, after: int = 0) -> int:

@@ -32,6 +32,7 @@ class RunFiles:
         self.exit_code = root / "exit_code"
         self.done = root / "DONE"
         self.verdict = root / "verdict.json"
+        self.plot = root / "plot.png"  # drawn from the log, by whom and when it is wanted
 
     def trail_of(self, rank: int) -> Path:
         return self.trail / f"rank-{rank:05d}.jsonl"

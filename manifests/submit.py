@@ -16,7 +16,7 @@ from jobtemplates.mpi import find_host_mpi, mpi_warnings
 from jobtemplates.script import Host, render_script, script_warnings
 from jobtemplates.sites import Site, load_site, profile_folders
 from manifests import schema
-from manifests.combinations import check_combinations
+from manifests.combinations import check_combinations, loader_warnings
 from manifests.config import (
     RunConfig,
     checkpointing,
@@ -102,7 +102,16 @@ def plan_submit(
         if before is not None:
             copy_beginning(before, target)
 
-    warnings += [*lists.warnings, *images.warnings, *mpi_warnings(mpi, image_mpi(recipe))]
+    warnings += [
+        *lists.warnings,
+        *images.warnings,
+        *loader_warnings(
+            loading(config),
+            world.ranks // world.nodes,
+            site.cores_of_a_node(config.nnodetype, around.cores),
+        ),
+        *mpi_warnings(mpi, image_mpi(recipe)),
+    ]
     return Plan(
         files=files,
         manifest=manifest,

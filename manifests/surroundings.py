@@ -26,6 +26,7 @@ class Surroundings:
     user: str
     as_root: bool
     cpu_features: FrozenSet[str]
+    cores: int  # that this process, and so a job of site local, may use
     progress: Progress
 
     def timestamp(self) -> str:
@@ -63,5 +64,6 @@ def look_around(project: Path, progress: Progress) -> Surroundings:
         user=user_name(),
         as_root=os.geteuid() == 0,
         cpu_features=parse_cpu_features(Path("/proc/cpuinfo").read_text()),
+        cores=len(os.sched_getaffinity(0)),
         progress=progress,
     )

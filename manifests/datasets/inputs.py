@@ -23,7 +23,7 @@ class Lists:
 
     @property
     def warnings(self) -> List[str]:
-        return [*self.train.warnings, *self.val.warnings]
+        return list(self.val.warnings)
 
 
 @dataclass(frozen=True)
@@ -39,15 +39,21 @@ class Fingerprints:
 def read_lists(
     *, train: Path, train_root: Path, val: Path, val_root: Path, mean: Path, nclasses: int
 ) -> Lists:
-    """Read both list files and the mean image. Raises Trouble with the problems of all three."""
+    """Read both list files and the mean image. Raises Trouble with the problems of all three.
+
+    A class without a validation sample is a warning, one without a training sample a problem: its
+    output would learn nothing but never to answer, most often because labels count from 1 or
+    nclasses is another set's.
+    """
     train_list, problems = scan_list(train, root=train_root, nclasses=nclasses)
+    problems = [*problems, *train_list.warnings]
     val_list, val_problems = scan_list(val, root=val_root, nclasses=nclasses)
     mean_image, mean_problems = scan_mean(mean)
-    problems = [*problems, *val_problems, *mean_problems]
+    problems += [*val_problems, *mean_problems]
     if problems or mean_image is None:
         raise Trouble(
             problems,
-            "correct these files; docs/configuration.md says what they must hold",
+            "correct these files or nclasses; docs/configuration.md says what they must hold",
         )
     return Lists(train_list, val_list, mean_image)
 

@@ -23,7 +23,10 @@ NEXT_STEP = "correct the list file; its lines are `<path> <label>`, labels count
 
 @dataclass(frozen=True)
 class SampleList:
-    """Samples in the order of the file; the three lists are parallel."""
+    """Samples in the order of the file; the three lists are parallel.
+
+    ``warnings`` name classes below ``nclasses`` without a sample.
+    """
 
     where: str
     paths: List[str]  # relative to the root
@@ -62,7 +65,8 @@ def parse_list(text: str, where: str, *, root: Path, nclasses: int) -> Tuple[Sam
             samples.lines.append(number)
     if not samples.paths and not problems:
         problems.append(f"{where}: holds no samples")
-    samples.warnings.extend(_empty_classes(samples, nclasses))
+    if not problems:  # else some of its lines are left out
+        samples.warnings.extend(_empty_classes(samples, nclasses))
     return samples, problems
 
 
@@ -79,7 +83,8 @@ def _empty_classes(samples: SampleList, nclasses: int) -> List[str]:
     if not empty:
         return []
     shown = ", ".join(str(label) for label in empty[:10]) + (", …" if len(empty) > 10 else "")
-    return [f"{samples.where}: {len(empty)} of {nclasses} classes have no sample: {shown}"]
+    have = "has" if len(empty) == 1 else "have"
+    return [f"{samples.where}: {len(empty)} of {nclasses} classes {have} no sample: {shown}"]
 
 
 def scan_list(path: Path, *, root: Path, nclasses: int) -> Tuple[SampleList, List[str]]:

@@ -39,6 +39,7 @@ def around(tiny_project: Path, tmp_path: Path, lines: Any) -> Surroundings:
         user="me",
         as_root=False,
         cpu_features=frozenset(),
+        cores=2,
         progress=lines,
     )
 

@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, List
 
 import pytest
 
@@ -27,7 +27,7 @@ def test_a_run_leaves_everything_that_its_manifest_promises(
     present = {path.name for path in run.iterdir()}
     assert present == {
         "manifest.json", "config.yaml", "code", "inputs", "job.sh", "job.json", "logs",
-        "results", "result.json", "exit_code", "DONE",
+        "results", "result.json", "exit_code", "DONE", "plot.png",
     }  # fmt: skip
     manifest = json.loads((run / "manifest.json").read_text())
     assert manifest["identity"]["image"]["sha256"] == image
@@ -37,6 +37,7 @@ def test_a_run_leaves_everything_that_its_manifest_promises(
     assert (run / "logs" / "stderr.log").read_text() == ""
     trails = sorted(path.name for path in (run / "results" / "trail").iterdir())
     assert trails == ["rank-00000.jsonl", "rank-00001.jsonl"]
+    assert (run / "plot.png").read_bytes().startswith(b"\x89PNG")
     assert result_of(run)["steps"] == 3
 
 
@@ -112,9 +113,10 @@ def test_another_seed_gives_other_bits_and_is_the_suspect(bench: Bench) -> None:
 def test_json_while_waiting_is_json_alone(bench: Bench) -> None:
     done = bench.bundle("submit", "--wait", "--json", bench.config())
     told = json.loads(done.stdout)
-    assert sorted(told) == ["exit_code", "identity", "job", "run"]
+    assert sorted(told) == ["exit_code", "identity", "job", "plot", "run"]
     assert told["exit_code"] == 0
-    assert "main/loss" in done.stderr
+    assert told["plot"] == f"{told['run']}/plot.png"
+    assert "iteration /loss " in done.stderr
     dry = json.loads(bench.bundle("submit", "--dry-run", "--json", bench.config()).stdout)
     assert dry["script"].startswith("#!/bin/bash\n")
 
@@ -163,6 +165,56 @@ def test_combinations_that_cannot_work(bench: Bench) -> None:
     assert "communicator: pure_nccl reduces between GPUs and the stack cpu has none" in text
     assert "nnodes: 2 asked for, site local has 1" in text
     assert "batchsize: 4 ranks x 100 are 400 samples per step" in text
+
+
+def lines_of(bench: Bench, name: str) -> List[str]:
+    return (bench.data / name).read_text().splitlines(keepends=True)
+
+
+CORRECT = "-> correct these files or nclasses; docs/configuration.md says what they must hold\n"
+
+
+def test_labels_outside_of_nclasses(bench: Bench) -> None:
+    train, val = bench.data / "train.txt", bench.data / "val.txt"
+    train.write_text("".join([*lines_of(bench, "train.txt"), "a b.jpg 2\n", "c.jpg -1\n"]))
+    val.write_text("c.jpg 1000\n")
+    assert refused(bench, bench.config()) == (
+        f"bundle: {train}, line 25: label 2 is outside of 0 to 1 (nclasses)\n"
+        f"{train}, line 26: label '-1' is no whole number from 0 to 1\n"
+        f"{val}, line 1: label 1000 is outside of 0 to 1 (nclasses)\n{CORRECT}"
+    )
+
+
+def test_classes_without_a_training_sample(bench: Bench) -> None:
+    assert refused(bench, bench.config(nclasses=4)) == (
+        f"bundle: {bench.data}/train.txt: 2 of 4 classes have no sample: 2, 3\n{CORRECT}"
+    )
+
+
+def test_fewer_validation_samples_than_ranks(bench: Bench) -> None:
+    (bench.data / "val.txt").write_text(lines_of(bench, "val.txt")[0])
+    assert refused(bench, bench.config()) == (
+        "bundle: val: the validation set has 1 sample for 2 ranks; "
+        "use fewer ranks or more samples\n"
+        "-> change these keys; docs/configuration.md lists every key\n"
+    )
+
+
+def test_what_is_only_warned_of(bench: Bench) -> None:
+    """A class without a validation sample, more loaders than cores; a dry run leaves nothing."""
+    cores = len(os.sched_getaffinity(0))
+    fewer = f"loaderjob {cores // 2}" if cores > 1 else "fewer ranks or iterator serial"
+    (bench.data / "val.txt").write_text("".join(lines_of(bench, "val.txt")[::2]))
+    config = bench.config(iterator="thread", loaderjob=cores)
+    before = sorted(bench.root.rglob("*"))
+    done = bench.bundle("submit", "--dry-run", config)
+    assert [line for line in done.stderr.splitlines() if "warning" in line] == [
+        f"bundle: warning: {bench.data}/val.txt: 1 of 2 classes has no sample: 1",
+        f"bundle: warning: loaderjob: 2 ranks x {cores} are {2 * cores} loader threads on a node "
+        f"of {cores} core{'s' * (cores > 1)}: they take turns, which makes the run slower and "
+        f"changes no bit; use {fewer}",
+    ]
+    assert sorted(bench.root.rglob("*")) == before
 
 
 def test_a_truncated_image_is_named_with_its_list_line(bench: Bench) -> None:

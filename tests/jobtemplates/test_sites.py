@@ -36,6 +36,11 @@ def test_ranks_come_from_the_wish_then_the_node_type_then_the_site() -> None:
     assert cluster().ranks_on_a_node("f_node", 3) == 3
 
 
+def test_cores_of_a_node() -> None:
+    assert cluster().cores_of_a_node("f_node", here=2) == cluster().nodetypes["f_node"].cores
+    assert cluster().cores_of_a_node(None, here=2) == 2
+
+
 def test_an_unknown_node_type_lists_the_known_ones() -> None:
     with pytest.raises(Trouble) as caught:
         cluster().ranks_on_a_node("g_node", None)

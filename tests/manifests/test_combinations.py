@@ -4,9 +4,10 @@ from typing import Any, List
 
 import pytest
 
-from manifests.combinations import check_combinations
+from manifests.combinations import check_combinations, loader_warnings
 from manifests.config import RunConfig
 from manifests.config_file import parse_config
+from manifests.schema import Loading
 
 
 def config(**keys: Any) -> RunConfig:
@@ -72,7 +73,7 @@ def test_what_works() -> None:
             "use fewer ranks or a smaller batchsize",
         ]),
         ({"ranks": 2, "val": 1}, [
-            "val: the validation set has 1 samples for 2 ranks; use fewer ranks or more samples",
+            "val: the validation set has 1 sample for 2 ranks; use fewer ranks or more samples",
         ]),
     ],
 )  # fmt: skip
@@ -87,3 +88,29 @@ def test_unread_lists_are_not_judged() -> None:
         )
         == []
     )
+
+
+@pytest.mark.parametrize(
+    ("iterator", "loaderjob", "ranks", "cores", "found", "remedy"),
+    [
+        ("process", 5, 2, 8, "2 ranks x 5 are 10 loader processes on a node of 8 cores",
+         "loaderjob 4"),
+        ("thread", 9, 1, 8, "1 rank x 9 are 9 loader threads on a node of 8 cores", "loaderjob 8"),
+        ("process", 1, 2, 1, "2 ranks x 1 are 2 loader processes on a node of 1 core",
+         "fewer ranks or iterator serial"),
+    ],
+)  # fmt: skip
+def test_more_loaders_than_cores(
+    iterator: Any, loaderjob: int, ranks: int, cores: int, found: str, remedy: str
+) -> None:
+    assert loader_warnings(Loading(iterator=iterator, loaderjob=loaderjob), ranks, cores) == [
+        f"loaderjob: {found}: they take turns, which makes the run slower and changes no bit; "
+        f"use {remedy}"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("iterator", "loaderjob", "cores"), [("process", 4, 8), ("serial", 9, 2), ("thread", 9, None)]
+)
+def test_loaders_that_are_not_too_many(iterator: Any, loaderjob: int, cores: Any) -> None:
+    assert loader_warnings(Loading(iterator=iterator, loaderjob=loaderjob), 2, cores) == []

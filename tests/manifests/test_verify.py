@@ -48,6 +48,11 @@ def test_nothing_altered(finished_run: RunFiles, image: Path, tmp_path: Path) ->
     )
 
 
+def test_a_figure_is_no_mismatch(finished_run: RunFiles, image: Path) -> None:
+    finished_run.plot.write_bytes(b"drawn")
+    assert verify(finished_run, image) == []
+
+
 def test_moved_data(finished_run: RunFiles, image: Path, tmp_path: Path) -> None:
     (tmp_path / "data").rename(tmp_path / "moved")
     gone, here = tmp_path / "data", tmp_path / "moved"

@@ -26,7 +26,10 @@ from manifests.schema import RunFiles
 #: job, and kernels are tested where a C compiler may be; the others need the image's own Python
 #: (tests/integration/test_trainer_in_image.py).
 IN_IMAGE = importlib.util.find_spec("chainer") is not None
-FROM_THE_HOST = ("test_gpu_reductions.py", "test_mpi_runs.py", "test_resume_runs.py",
+FROM_THE_HOST = (
+    "test_gpu_reductions.py",
+    "test_mpi_runs.py",
+    "test_resume_runs.py",
     "test_update_kernels.py",
 )
 _here = Path(__file__).parent
