@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Iterator
 
@@ -44,6 +44,26 @@ def replacing(target: Path) -> Iterator[BinaryIO]:
         if isinstance(error, OSError) and error.filename is None:
             error.filename = str(target)
         raise
+
+
+def place(data: bytes, target: str, *, scratch: str, modified_ns: int) -> None:
+    """Write one of very many files: whole or not at all, whatever happens to this process.
+
+    It is written in the folder ``scratch`` of the same file system, given its modification time and
+    renamed. Nothing waits for the disk, so a crash of the machine may leave a shorter file: whoever
+    calls this must be able to tell. A link in the place of the target is replaced. One thread of a
+    process may call it at a time. Raises OSError with the target's name.
+    """
+    temporary = Path(scratch, str(os.getpid()))
+    try:
+        with temporary.open("wb") as stream:
+            stream.write(data)
+        os.utime(temporary, ns=(modified_ns, modified_ns))
+        temporary.replace(target)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, target) from error
 
 
 def write_bytes(target: Path, data: bytes) -> None:

@@ -11,12 +11,23 @@ from rich.progress import (
     BarColumn,
     DownloadColumn,
     MofNCompleteColumn,
+    ProgressColumn,
+    Task,
     TextColumn,
     TimeRemainingColumn,
+    TransferSpeedColumn,
 )
 from rich.progress import Progress as Bars
+from rich.text import Text
 
 from container.progress import Advance
+
+
+class Rate(ProgressColumn):
+    """Units per second, over the last half minute."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:.0f}/s" if task.speed else "")
 
 
 class Drawn:
@@ -40,6 +51,7 @@ class Drawn:
         columns = [TextColumn("{task.description}"), BarColumn(), count, TextColumn(unit)]
         bars = Bars(
             *columns,
+            TransferSpeedColumn() if unit == "B" else Rate(),
             TimeRemainingColumn(),
             console=self.console,
             transient=True,

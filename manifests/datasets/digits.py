@@ -24,6 +24,8 @@ from PIL import Image
 from container.atomic import write_json
 from container.progress import Progress
 from container.trouble import Trouble
+from manifests.datasets.list_file import render_list
+from manifests.datasets.mean import mean_bytes
 from manifests.schema import IMAGE_SIDE
 
 NCLASSES = 8
@@ -84,12 +86,6 @@ def _split(labels: np.ndarray) -> List[str]:
     return parts
 
 
-def _npy(array: np.ndarray) -> bytes:
-    stream = io.BytesIO()
-    np.lib.format.write_array(stream, array, version=(1, 0), allow_pickle=False)
-    return stream.getvalue()
-
-
 def _fill(folder: Path, progress: Progress) -> None:
     """Write images, lists, mean image, and last the marker with every file's sha256."""
     images, labels = _load_digits()
@@ -113,9 +109,8 @@ def _fill(folder: Path, progress: Progress) -> None:
                 total += np.asarray(Image.open(io.BytesIO(data)))
             advance(1)
     for part, samples in listed.items():
-        write(f"{part}.txt", "".join(f"{name} {label}\n" for name, label in samples).encode())
-    mean = (total / len(listed["train"])).astype("<f4").transpose(2, 0, 1)
-    write("mean.npy", _npy(np.ascontiguousarray(mean)))
+        write(f"{part}.txt", render_list(samples))
+    write("mean.npy", mean_bytes(total, len(listed["train"])))
     counts = {part: len(samples) for part, samples in listed.items()}
     write_json(folder / _MARKER, {"counts": counts, "files": digests})
 

@@ -1,4 +1,4 @@
-"""The fingerprint of a sample set: its table of image digests, and the check against one."""
+"""The fingerprint of a sample set: the table of its images' digests."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import List, Optional, Tuple
 
 from container.progress import Progress
-from container.trouble import Trouble
 from manifests.datasets.digest_cache import DigestCache
 from manifests.datasets.file_digests import file_digests
 from manifests.datasets.image_file import ImageFolder
 from manifests.datasets.list_file import SampleList
-from manifests.datasets.shown import capped
 from manifests.schema import SampleSetIdentity
 
 
@@ -34,7 +32,11 @@ def scan_images(
     progress: Progress,
     workers: Optional[int] = None,
 ) -> Tuple[Optional[Fingerprint], List[str]]:
-    """Digest and decode every image of a list; return the fingerprint or the problems."""
+    """Digest and decode every image of a list, in parallel; return the fingerprint, or the problem
+    of each unusable image with its line in the list.
+
+    ``cache_folder`` None does without the cache.
+    """
     if not root.is_dir():
         return None, [f"{samples.where}: its root folder {root} does not exist"]
     cache = DigestCache(cache_folder)
@@ -62,28 +64,7 @@ def scan_images(
     finally:
         cache.close()
     if problems:
-        return None, capped(problems, samples.where)
+        return None, problems
     table = b"".join(rows)
     identity = SampleSetIdentity(sha256=hashlib.sha256(table).hexdigest(), samples=len(rows))
     return Fingerprint(table, identity, cache.warnings), []
-
-
-def fingerprint(
-    samples: SampleList,
-    root: Path,
-    *,
-    cache_folder: Optional[Path],
-    progress: Progress,
-    workers: Optional[int] = None,
-) -> Fingerprint:
-    """Digest and decode every image of a list, in parallel.
-
-    ``cache_folder`` None does without the cache. Raises Trouble with all unusable images, each
-    with its line in the list (20 are shown).
-    """
-    result, problems = scan_images(
-        samples, root, cache_folder=cache_folder, progress=progress, workers=workers
-    )
-    if result is None:
-        raise Trouble(problems, "repair these images or take them out of the list")
-    return result

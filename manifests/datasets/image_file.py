@@ -8,8 +8,9 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, List, Tuple, Union
+from typing import Dict, List, Optional, Tuple, Union
 
+import numpy as np
 from PIL import Image
 
 from manifests.datasets.digest_cache import Stamp, stamp_of
@@ -106,14 +107,10 @@ def decode_problem(data: bytes) -> Problem:
     The whole file is decoded (JPEG at an eighth of its size, which reads all of it), because
     only that finds a truncated one.
     """
+    image, problem = _opened(data)
+    if image is None:
+        return problem
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-    except Exception:
-        return f"is not an image ({' or '.join(FORMATS)})"
-    try:
-        if image.size != (IMAGE_SIDE, IMAGE_SIDE):
-            width, height = image.size
-            return f"has {width}x{height} pixels, expected {IMAGE_SIDE}x{IMAGE_SIDE}"
         image.draft("L", (IMAGE_SIDE // 8, IMAGE_SIDE // 8))
         image.load()
     except Exception as error:  # Pillow's decoders raise many kinds on damaged files
@@ -123,16 +120,58 @@ def decode_problem(data: bytes) -> Problem:
     return ""
 
 
-def read_digest(path: str, *, decode: bool) -> Tuple[str, Problem]:
-    """Return (sha256, "") of a file, or ("", what is wrong); ``decode`` checks the image too."""
+def decode_pixels(data: bytes) -> Tuple[Optional[np.ndarray], Problem]:
+    """The pixels of a stored image as the trainer sees them: uint8 (256, 256, 3), RGB.
+
+    An EXIF orientation is not applied. None and the problem where `decode_problem` finds one.
+    """
+    image, problem = _opened(data)
+    if image is None:
+        return None, problem
+    try:
+        return np.asarray(image.convert("RGB")), ""
+    except Exception as error:  # as above
+        return None, f"is truncated or damaged: {error}"
+    finally:
+        image.close()
+
+
+def _opened(data: bytes) -> Tuple[Optional[Image.Image], Problem]:
+    """The image with what its header says checked, none of it decoded yet."""
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except Exception:
+        return None, f"is not an image ({' or '.join(FORMATS)})"
+    problem = ""
+    if image.size != (IMAGE_SIDE, IMAGE_SIDE):
+        width, height = image.size
+        problem = f"has {width}x{height} pixels, expected {IMAGE_SIDE}x{IMAGE_SIDE}"
+    elif image.mode.startswith("I"):
+        # Pillow's conversion to RGB makes 255 of everything above it.
+        problem = "has 16 bits per pixel, of which training would see white; expected 8"
+    if not problem:
+        return image, ""
+    image.close()
+    return None, problem
+
+
+def read_file(path: str) -> Tuple[bytes, Optional[os.stat_result], Problem]:
+    """A file's bytes and its status, or the problem; a file that changes meanwhile is one."""
     try:
         with open(path, "rb") as stream:
-            before = stamp_of(os.fstat(stream.fileno()))
+            before = os.fstat(stream.fileno())
             data = stream.read()
-            after = stamp_of(os.fstat(stream.fileno()))
+            after = os.fstat(stream.fileno())
     except OSError as error:
-        return "", f"cannot be read: {error.strerror}"
-    if before != after or len(data) != before[0]:
-        return "", "changed while it was being read"
-    problem = decode_problem(data) if decode else ""
+        return b"", None, f"cannot be read: {error.strerror}"
+    if stamp_of(before) != stamp_of(after) or len(data) != before.st_size:
+        return b"", None, "changed while it was being read"
+    return data, before, ""
+
+
+def read_digest(path: str, *, decode: bool) -> Tuple[str, Problem]:
+    """Return (sha256, "") of a file, or ("", what is wrong); ``decode`` checks the image too."""
+    data, _, problem = read_file(path)
+    if decode and not problem:
+        problem = decode_problem(data)
     return ("", problem) if problem else (hashlib.sha256(data).hexdigest(), "")

@@ -11,6 +11,7 @@ from container.trouble import Trouble
 from manifests.datasets.fingerprint import Fingerprint, scan_images
 from manifests.datasets.list_file import SampleList, scan_list
 from manifests.datasets.mean import MeanImage, scan_mean
+from manifests.datasets.shown import capped
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,11 @@ def read_lists(
     problems = [*problems, *train_list.warnings]
     val_list, val_problems = scan_list(val, root=val_root, nclasses=nclasses)
     mean_image, mean_problems = scan_mean(mean)
-    problems += [*val_problems, *mean_problems]
+    problems = [
+        *capped(problems, str(train)),
+        *capped(val_problems, str(val)),
+        *mean_problems,
+    ]
     if problems or mean_image is None:
         raise Trouble(
             problems,
@@ -67,7 +72,8 @@ def read_images(
     progress: Progress,
     workers: Optional[int] = None,
 ) -> Fingerprints:
-    """Fingerprint both sample sets. Raises Trouble with the unusable images of both."""
+    """Fingerprint both sample sets. Raises Trouble with the unusable images of both, of which 20
+    each are shown."""
     train, problems = scan_images(
         lists.train, train_root, cache_folder=cache_folder, progress=progress, workers=workers
     )
@@ -76,6 +82,7 @@ def read_images(
     )
     if train is None or val is None:
         raise Trouble(
-            [*problems, *val_problems], "repair these images or take them out of the list"
+            [*capped(problems, lists.train.where), *capped(val_problems, lists.val.where)],
+            "repair these images or take them out of the list",
         )
     return Fingerprints(train, val)

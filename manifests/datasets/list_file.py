@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import List, Tuple
+from typing import Iterable, List, Optional, Tuple
 
 from container.trouble import Trouble
 from manifests.datasets.shown import capped
@@ -35,8 +36,14 @@ class SampleList:
     warnings: List[str]
 
 
-def parse_list(text: str, where: str, *, root: Path, nclasses: int) -> Tuple[SampleList, List[str]]:
-    """Return the samples and the problems (``where, line N: …``) of a list file's text."""
+def parse_list(
+    text: str, where: str, *, root: Path, nclasses: Optional[int]
+) -> Tuple[SampleList, List[str]]:
+    """Return the samples and the problems (``where, line N: …``) of a list file's text.
+
+    ``nclasses`` None lets the highest label say how many classes there are.
+    """
+    limit = 10**9 if nclasses is None else nclasses
     prefix = f"{os.path.normpath(root)}/"
     samples = SampleList(where, [], [], [], [])
     problems: List[str] = []
@@ -50,9 +57,10 @@ def parse_list(text: str, where: str, *, root: Path, nclasses: int) -> Tuple[Sam
         else:
             path, label = words
             if not (label.isascii() and label.isdigit() and len(label) < 10):
-                problem = f"label '{label}' is no whole number from 0 to {nclasses - 1}"
-            elif int(label) >= nclasses:
-                problem = f"label {int(label)} is outside of 0 to {nclasses - 1} (nclasses)"
+                end = "on" if nclasses is None else f"to {nclasses - 1}"
+                problem = f"label '{label}' is no whole number from 0 {end}"
+            elif int(label) >= limit:
+                problem = f"label {int(label)} is outside of 0 to {limit - 1} (nclasses)"
             elif _CONTROL.search(path):
                 problem = f"path {path!r} has control characters"
             elif path.startswith("/") or ".." in path:
@@ -65,8 +73,10 @@ def parse_list(text: str, where: str, *, root: Path, nclasses: int) -> Tuple[Sam
             samples.lines.append(number)
     if not samples.paths and not problems:
         problems.append(f"{where}: holds no samples")
-    if not problems:  # else some of its lines are left out
-        samples.warnings.extend(_empty_classes(samples, nclasses))
+    # Where a line is left out its label may be the one that is missing.
+    if samples.labels and (nclasses is None or not problems):
+        classes = max(samples.labels) + 1 if nclasses is None else nclasses
+        samples.warnings.extend(_empty_classes(samples, classes))
     return samples, problems
 
 
@@ -79,15 +89,17 @@ def _inside(path: str, prefix: str) -> Tuple[str, str]:
 
 
 def _empty_classes(samples: SampleList, nclasses: int) -> List[str]:
-    empty = sorted(set(range(nclasses)) - set(samples.labels)) if samples.labels else []
-    if not empty:
+    present = set(samples.labels)
+    count = nclasses - len(present)
+    if count == 0:
         return []
-    shown = ", ".join(str(label) for label in empty[:10]) + (", …" if len(empty) > 10 else "")
-    have = "has" if len(empty) == 1 else "have"
-    return [f"{samples.where}: {len(empty)} of {nclasses} classes {have} no sample: {shown}"]
+    first = islice((label for label in range(nclasses) if label not in present), 10)
+    shown = ", ".join(map(str, first)) + (", …" if count > 10 else "")
+    have = "has" if count == 1 else "have"
+    return [f"{samples.where}: {count} of {nclasses} classes {have} no sample: {shown}"]
 
 
-def scan_list(path: Path, *, root: Path, nclasses: int) -> Tuple[SampleList, List[str]]:
+def scan_list(path: Path, *, root: Path, nclasses: Optional[int]) -> Tuple[SampleList, List[str]]:
     """Read a list file and return its samples and all its problems."""
     nothing = SampleList(str(path), [], [], [], [])
     try:
@@ -100,12 +112,17 @@ def scan_list(path: Path, *, root: Path, nclasses: int) -> Tuple[SampleList, Lis
         line = data.count(b"\n", 0, error.start) + 1
         return nothing, [f"{path}, line {line}: is not UTF-8 text"]
     samples, problems = parse_list(text, str(path), root=root, nclasses=nclasses)
-    return samples, capped(problems, str(path))
+    return samples, problems
 
 
-def read_list(path: Path, *, root: Path, nclasses: int) -> SampleList:
+def read_list(path: Path, *, root: Path, nclasses: Optional[int] = None) -> SampleList:
     """Read a list file. Raises Trouble with its problems, of which 20 are shown."""
     samples, problems = scan_list(path, root=root, nclasses=nclasses)
     if problems:
-        raise Trouble(problems, NEXT_STEP)
+        raise Trouble(capped(problems, str(path)), NEXT_STEP)
     return samples
+
+
+def render_list(samples: Iterable[Tuple[str, int]]) -> bytes:
+    """The bytes of a list file of (path relative to the root, label)."""
+    return "".join(f"{path} {label}\n" for path, label in samples).encode("utf-8")

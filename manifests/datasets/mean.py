@@ -10,12 +10,9 @@ from typing import List, Optional, Tuple
 
 import numpy as np
 
-from container.trouble import Trouble
 from manifests.schema import IMAGE_SIDE, ArrayIdentity
 
 SHAPE = (3, IMAGE_SIDE, IMAGE_SIDE)
-
-NEXT_STEP = "give the mean image of the training set as `mean.npy`"
 
 
 @dataclass(frozen=True)
@@ -66,9 +63,12 @@ def scan_mean(path: Path) -> Tuple[Optional[MeanImage], List[str]]:
     return MeanImage(data, identity), []
 
 
-def read_mean(path: Path) -> MeanImage:
-    """Read a mean image. Raises Trouble for anything but a float32 array of the right shape."""
-    mean, problems = scan_mean(path)
-    if mean is None:
-        raise Trouble(problems, NEXT_STEP)
-    return mean
+def mean_bytes(total: np.ndarray, count: int) -> bytes:
+    """The .npy file of a mean image: ``total`` is the sum of ``count`` images, int64, (row,
+    column, channel). The quotient is taken in float64 and rounded to float32 once."""
+    mean = (total / count).astype("<f4").transpose(2, 0, 1)
+    stream = io.BytesIO()
+    np.lib.format.write_array(
+        stream, np.ascontiguousarray(mean), version=(1, 0), allow_pickle=False
+    )
+    return stream.getvalue()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from container.atomic import replacing, write_bytes
+from container.atomic import place, replacing, write_bytes
 from container.trouble import Trouble
 
 
@@ -64,3 +64,25 @@ def test_an_error_of_the_disk_names_the_target(tmp_path: Path) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     assert (caught.value.filename, caught.value.errno) == (str(target), errno.ENOSPC)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_one_of_very_many_files(tmp_path: Path) -> None:
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "real").write_bytes(b"old")
+    (tmp_path / "name").symlink_to("real")
+    place(b"new", str(tmp_path / "name"), scratch=str(tmp_path / "scratch"), modified_ns=5 * 10**17)
+    assert not (tmp_path / "name").is_symlink()
+    assert (tmp_path / "name").read_bytes() == b"new"
+    assert (tmp_path / "name").stat().st_mtime_ns == 5 * 10**17
+    assert (tmp_path / "real").read_bytes() == b"old"
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_one_of_very_many_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "folder").mkdir()
+    target = str(tmp_path / "folder")
+    with pytest.raises(IsADirectoryError) as caught:
+        place(b"new", target, scratch=str(tmp_path / "scratch"), modified_ns=0)
+    assert (caught.value.errno, caught.value.filename) == (errno.EISDIR, target)
+    assert list((tmp_path / "scratch").iterdir()) == []

@@ -16,12 +16,10 @@ from container.progress import Silent
 from container.trouble import Trouble
 from manifests.datasets import digest_cache
 from manifests.datasets.digest_cache import DigestCache, stamp_of
-from manifests.datasets.fingerprint import Fingerprint, fingerprint
+from manifests.datasets.fingerprint import Fingerprint, scan_images
 from manifests.datasets.inputs import read_images, read_lists
 from manifests.datasets.list_file import SampleList, read_list
 from manifests.datasets.table import table_problems
-
-NEXT_STEP = "repair these images or take them out of the list"
 
 
 def listed(folder: Path, nclasses: int = 2) -> SampleList:
@@ -29,14 +27,15 @@ def listed(folder: Path, nclasses: int = 2) -> SampleList:
 
 
 def take(folder: Path, cache: Optional[Path] = None) -> Fingerprint:
-    return fingerprint(listed(folder), folder, cache_folder=cache, progress=Silent())
+    found, problems = scan_images(listed(folder), folder, cache_folder=cache, progress=Silent())
+    assert found is not None and problems == []
+    return found
 
 
 def refused(folder: Path, cache: Optional[Path] = None) -> List[str]:
-    with pytest.raises(Trouble) as caught:
-        take(folder, cache)
-    assert caught.value.next_step == NEXT_STEP
-    return caught.value.problems
+    found, problems = scan_images(listed(folder), folder, cache_folder=cache, progress=Silent())
+    assert found is None
+    return problems
 
 
 def first_image(folder: Path) -> Path:
@@ -113,11 +112,9 @@ def test_every_bad_image_is_named_with_its_line(
 
 def test_missing_root(data_set: Path) -> None:
     samples = listed(data_set)
-    with pytest.raises(Trouble) as caught:
-        fingerprint(samples, data_set / "no", cache_folder=None, progress=Silent())
-    assert caught.value.problems == [
-        f"{data_set}/train.txt: its root folder {data_set}/no does not exist"
-    ]
+    assert scan_images(samples, data_set / "no", cache_folder=None, progress=Silent()) == (
+        None, [f"{data_set}/train.txt: its root folder {data_set}/no does not exist"],
+    )  # fmt: skip
 
 
 @pytest.mark.usefixtures("settled")
@@ -188,6 +185,25 @@ def test_both_sets_at_once(data_set: Path) -> None:
     assert caught.value.problems == [
         f"{data_set}/train.txt, line 1: {data_set}/{lists.train.paths[0]} does not exist",
         f"{data_set}/val.txt, line 1: {data_set}/{lists.val.paths[0]} does not exist",
+    ]
+    assert caught.value.next_step == "repair these images or take them out of the list"
+
+
+def test_many_bad_images_are_capped(data_set: Path) -> None:
+    for name, count in (("train", 30), ("val", 21)):
+        (data_set / f"{name}.txt").write_text("".join(f"no{n} 0\n" for n in range(count)))
+    lists = read_lists(
+        train=data_set / "train.txt", train_root=data_set, val=data_set / "val.txt",
+        val_root=data_set, mean=data_set / "mean.npy", nclasses=1,
+    )  # fmt: skip
+    with pytest.raises(Trouble) as caught:
+        read_images(
+            lists, train_root=data_set, val_root=data_set, cache_folder=None, progress=Silent()
+        )
+    assert len(caught.value.problems) == 42
+    assert caught.value.problems[20::21] == [
+        f"{data_set}/train.txt: 10 more problems of this kind",
+        f"{data_set}/val.txt: 1 more problems of this kind",
     ]
 
 

@@ -6,7 +6,7 @@ from typing import List
 import pytest
 
 from container.trouble import Trouble
-from manifests.datasets.list_file import NEXT_STEP, parse_list, read_list
+from manifests.datasets.list_file import NEXT_STEP, parse_list, read_list, render_list
 
 ROOT = Path("/data/set")
 
@@ -75,3 +75,19 @@ def test_missing_and_not_utf8(tmp_path: Path) -> None:
     with pytest.raises(Trouble) as caught:
         read_list(path, root=ROOT, nclasses=2)
     assert str(caught.value) == f"{path}, line 2: is not UTF-8 text\n-> {NEXT_STEP}"
+
+
+def test_without_a_number_of_classes_the_labels_say_it() -> None:
+    samples, problems = parse_list("a 0\nb 700000000\nc x\n", "l.txt", root=ROOT, nclasses=None)
+    assert problems == ["l.txt, line 3: label 'x' is no whole number from 0 on"]
+    assert samples.labels == [0, 700000000]
+    assert samples.warnings == [
+        "l.txt: 699999999 of 700000001 classes have no sample: 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, …"
+    ]
+
+
+def test_what_is_written_is_read_again() -> None:
+    rows = [("a b.jpg", 0), ("  c/it's.jpg", 12), ("d..e/\u00e9\u2028.jpg", 3)]
+    samples, problems = parse_list(render_list(rows).decode(), "l.txt", root=ROOT, nclasses=13)
+    assert problems == []
+    assert list(zip(samples.paths, samples.labels)) == rows

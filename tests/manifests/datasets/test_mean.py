@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from container.trouble import Trouble
-from manifests.datasets.mean import NEXT_STEP, read_mean
+from manifests.datasets.mean import mean_bytes, scan_mean
 from manifests.schema import ArrayIdentity
 
 SHAPE = (3, 256, 256)
@@ -23,7 +22,8 @@ def saved(array: Any, **options: Any) -> bytes:
 
 def test_good_mean(tmp_path: Path, mean_bytes: bytes) -> None:
     (tmp_path / "mean.npy").write_bytes(mean_bytes)
-    mean = read_mean(tmp_path / "mean.npy")
+    mean, problems = scan_mean(tmp_path / "mean.npy")
+    assert mean is not None and problems == []
     assert mean.data == mean_bytes
     assert mean.identity == ArrayIdentity(
         sha256=hashlib.sha256(mean_bytes).hexdigest(), shape=[3, 256, 256], dtype="float32"
@@ -49,9 +49,7 @@ def test_good_mean(tmp_path: Path, mean_bytes: bytes) -> None:
 def test_bad_mean(tmp_path: Path, data: bytes, problem: str) -> None:
     path = tmp_path / "mean.npy"
     path.write_bytes(data)
-    with pytest.raises(Trouble) as caught:
-        read_mean(path)
-    assert str(caught.value) == f"{path}: {problem}\n-> {NEXT_STEP}"
+    assert scan_mean(path) == (None, [f"{path}: {problem}"])
 
 
 @pytest.mark.parametrize(
@@ -65,6 +63,23 @@ def test_bad_mean(tmp_path: Path, data: bytes, problem: str) -> None:
 def test_damaged_mean(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "mean.npy"
     path.write_bytes(data)
-    with pytest.raises(Trouble) as caught:
-        read_mean(path)
-    assert caught.value.problems[0].startswith(f"{path}: is damaged or holds no plain array: ")
+    mean, problems = scan_mean(path)
+    assert mean is None
+    assert len(problems) == 1
+    assert problems[0].startswith(f"{path}: is damaged or holds no plain array: ")
+
+
+def test_missing_mean(tmp_path: Path) -> None:
+    assert scan_mean(tmp_path / "no") == (
+        None, [f"{tmp_path}/no: cannot be read: No such file or directory"],
+    )  # fmt: skip
+
+
+def test_the_file_of_sums(tmp_path: Path) -> None:
+    total = np.zeros((256, 256, 3), np.int64)
+    total[1, 2] = (7, 8, 3 * 255)
+    (tmp_path / "mean.npy").write_bytes(mean_bytes(total, 3))
+    found = np.load(tmp_path / "mean.npy")
+    assert found.dtype == np.dtype("<f4")
+    assert found[:, 1, 2].tolist() == [np.float32(7 / 3), np.float32(8 / 3), 255]
+    assert scan_mean(tmp_path / "mean.npy")[1] == []

@@ -1,0 +1,77 @@
+"""A folder tree -> a list: the first level of folders are the classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Dict, List, Optional, Tuple
+
+from container.trouble import Trouble
+from manifests.datasets.shown import capped
+from manifests.datasets.tree import Folder, below, walk
+
+#: Names of files that the trainer can read.
+SUFFIXES = (".jpeg", ".jpg", ".png")
+
+Sample = Tuple[str, int]  # path relative to the root, label
+
+
+def image_tree(root: Path) -> Tuple[List[Folder], List[str]]:
+    """The folders below ``root`` with files, and problems. Raises Trouble without a root."""
+    if not root.is_dir():
+        raise Trouble(f"{root}: is not a folder", "name the folder of the stored images")
+    return walk(root)
+
+
+def is_image(name: str) -> bool:
+    return name.lower().endswith(SUFFIXES)
+
+
+def class_folders(root: Path) -> List[str]:
+    """Names of the folders that are classes, sorted."""
+    if not root.is_dir():
+        return []
+    return sorted(
+        path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")
+    )
+
+
+def samples_of_tree(
+    root: Path, classes: Optional[List[str]], classes_file: Path
+) -> Tuple[List[Sample], List[str]]:
+    """Every image below a class folder with its label, sorted by path, and the classes.
+
+    ``classes`` None takes the folders by sorted name. Raises Trouble with all of these: images in
+    no class folder, classes without an image, folders that are no class of ``classes_file``, and
+    names that a list cannot hold.
+    """
+    folders, problems = image_tree(root)
+    present = class_folders(root)
+    names = present if classes is None else classes
+    labels: Dict[str, int] = {name: label for label, name in enumerate(names)}
+    samples: List[Sample] = []
+    problems += [
+        f"{root}/{name}: is no class of {classes_file}" for name in present if name not in labels
+    ]
+    filled = set()
+    for folder in folders:
+        images = [name for name in folder.names if is_image(name)]
+        if not folder.path:
+            problems += [f"{root}/{name}: lies in no class folder" for name in images]
+            continue
+        label = labels.get(folder.path.partition("/")[0])
+        if label is not None and images:
+            filled.add(label)
+            samples += [(below(folder.path, name), label) for name in images]
+    problems += [
+        f"{root}/{name}: class {label} has no image"
+        for name, label in labels.items()
+        if label not in filled
+    ]
+    if not names:
+        problems.append(f"{root}: holds no class folders")
+    if problems:
+        raise Trouble(
+            capped(problems, str(root)),
+            "give a folder that holds one folder of images per class, the same as the classes file",
+        )
+    return samples, names
