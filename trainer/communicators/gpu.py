@@ -20,7 +20,8 @@ class Gpu:
 
 
 def this_gpu() -> Gpu:
-    """CuPy's current device must be this rank's before a communicator is made with it."""
+    """CuPy's current device must be this rank's before a communicator is made with it: that of the
+    rank's number in its node (``nodes.node_communicator``), as in ChainerMN."""
     import cupy
     from cupy.cuda import nccl
 

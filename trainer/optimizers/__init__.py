@@ -33,7 +33,7 @@ class Optimizer(Protocol):
         """The float32 arrays themselves, no copies, each of its parameter's shape.
 
         They are named ``/conv1/W/velocity`` and sorted by parameter. To go on from a checkpoint
-        fill them in place: ``array[...] = saved``.
+        fill them in place: ``array[...] = saved``, CuPy's from host memory by ``array.set(saved)``.
         """
 
 
