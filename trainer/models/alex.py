@@ -47,9 +47,9 @@ class Alex(Classifier):
     def forward(self, x: Any, draws: Optional[Draws] = None) -> chainer.Variable:
         x = x * np.float32(PIXEL_SCALE)
         for conv in (self.conv1, self.conv2):
-            x = max_pooling_2d(local_response_normalization(F.relu(conv(x))), 3, 2)
-        x = F.relu(self.conv4(F.relu(self.conv3(x))))
-        x = max_pooling_2d(F.relu(self.conv5(x)), 3, 2)
+            x = max_pooling_2d(local_response_normalization(conv(x, relu=True)), 3, 2)
+        x = self.conv4(self.conv3(x, relu=True), relu=True)
+        x = max_pooling_2d(self.conv5(x, relu=True), 3, 2)
         for layer in ("fc6", "fc7"):
             x = F.relu(self[layer](x))
             if draws is not None:

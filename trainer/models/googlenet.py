@@ -39,12 +39,12 @@ class Inception(chainer.Chain):  # type: ignore[misc]
 
     def forward(self, x: Any) -> chainer.Variable:
         branches = (
-            self.one(x),
-            self.three(F.relu(self.reduce3(x))),
-            self.five(F.relu(self.reduce5(x))),
-            self.pool(max_pooling_2d(x, 3, 1, pad=1)),
+            self.one(x, relu=True),
+            self.three(self.reduce3(x, relu=True), relu=True),
+            self.five(self.reduce5(x, relu=True), relu=True),
+            self.pool(max_pooling_2d(x, 3, 1, pad=1), relu=True),
         )
-        return F.relu(F.concat(branches, axis=1))
+        return F.concat(branches, axis=1)
 
 
 class Head(chainer.Chain):  # type: ignore[misc]
@@ -58,7 +58,7 @@ class Head(chainer.Chain):  # type: ignore[misc]
             self.out = Linear(1024, nclasses)
 
     def forward(self, x: Any, draws: Draws, layer: str) -> chainer.Variable:
-        x = F.relu(self.hidden(F.relu(self.conv(average_pooling_2d(x, 5, 3)))))
+        x = F.relu(self.hidden(self.conv(average_pooling_2d(x, 5, 3), relu=True)))
         return self.out(draws.dropout(x, 0.7, layer))
 
 
@@ -85,8 +85,8 @@ class GoogLeNet(AuxiliaryClassifier):
             self.head2 = Head(528, nclasses)
 
     def all_scores(self, x: Any, draws: Optional[Draws]) -> Tuple[chainer.Variable, ...]:
-        x = local_response_normalization(max_pooling_2d(F.relu(self.conv1(x)), 3, 2))
-        x = F.relu(self.conv2(F.relu(self.reduce2(x))))
+        x = local_response_normalization(max_pooling_2d(self.conv1(x, relu=True), 3, 2))
+        x = self.conv2(self.reduce2(x, relu=True), relu=True)
         x = max_pooling_2d(local_response_normalization(x), 3, 2)
         x = max_pooling_2d(self.inc3b(self.inc3a(x)), 3, 2)
         early = self.inc4a(x)

@@ -12,12 +12,12 @@ from typing import Any, Optional, Tuple
 
 import chainer
 import chainer.functions as F
-import chainer.links as L
 
 from trainer.models.auxiliary import AuxiliaryClassifier
 from trainer.models.draws import Draws
 from trainer.models.linear import Linear
-from trainer.models.normalized import DECAY, EPS, NormalizedConvolution
+from trainer.models.normalization import Normalization
+from trainer.models.normalized import NormalizedConvolution
 from trainer.models.pooling import average_pooling_2d, max_pooling_2d
 
 
@@ -52,12 +52,12 @@ class Inception(chainer.Chain):  # type: ignore[misc]
     def forward(self, x: Any) -> chainer.Variable:
         pooled = (average_pooling_2d if self.average else max_pooling_2d)(x, 3, 1, pad=1)
         branches = (
-            self.one(x),
-            self.three(F.relu(self.reduce3(x))),
-            self.double2(F.relu(self.double1(F.relu(self.reduce_double(x))))),
-            self.pool(pooled),
+            self.one(x, relu=True),
+            self.three(self.reduce3(x, relu=True), relu=True),
+            self.double2(self.double1(self.reduce_double(x, relu=True), relu=True), relu=True),
+            self.pool(pooled, relu=True),
         )
-        return F.relu(F.concat(branches, axis=1))
+        return F.concat(branches, axis=1)
 
 
 class Reduction(chainer.Chain):  # type: ignore[misc]
@@ -76,8 +76,8 @@ class Reduction(chainer.Chain):  # type: ignore[misc]
 
     def forward(self, x: Any) -> chainer.Variable:
         branches = (
-            F.relu(self.three(F.relu(self.reduce3(x)))),
-            F.relu(self.double2(F.relu(self.double1(F.relu(self.reduce_double(x)))))),
+            self.three(self.reduce3(x, relu=True), relu=True),
+            self.double2(self.double1(self.reduce_double(x, relu=True), relu=True), relu=True),
             max_pooling_2d(x, 3, 2),
         )
         return F.concat(branches, axis=1)
@@ -91,12 +91,12 @@ class Head(chainer.Chain):  # type: ignore[misc]
         with self.init_scope():
             self.conv = NormalizedConvolution(channels, 128, 1)
             self.hidden = Linear(128 * 4 * 4, 1024, bias=None)
-            self.norm = L.BatchNormalization(1024, decay=DECAY, eps=EPS)
+            self.norm = Normalization(1024)
             self.out = Linear(1024, nclasses)
 
     def forward(self, x: Any) -> chainer.Variable:
-        x = F.relu(self.conv(average_pooling_2d(x, 5, 3)))
-        return self.out(F.relu(self.norm(self.hidden(x))))
+        x = self.conv(average_pooling_2d(x, 5, 3), relu=True)
+        return self.out(self.norm(self.hidden(x), relu=True))
 
 
 class GoogLeNetBN(AuxiliaryClassifier):
@@ -123,8 +123,8 @@ class GoogLeNetBN(AuxiliaryClassifier):
             self.head2 = Head(608, nclasses)
 
     def all_scores(self, x: Any, draws: Optional[Draws]) -> Tuple[chainer.Variable, ...]:
-        x = max_pooling_2d(F.relu(self.conv1(x)), 3, 2)
-        x = max_pooling_2d(F.relu(self.conv2(F.relu(self.reduce2(x)))), 3, 2)
+        x = max_pooling_2d(self.conv1(x, relu=True), 3, 2)
+        x = max_pooling_2d(self.conv2(self.reduce2(x, relu=True), relu=True), 3, 2)
         early = self.inc4a(self.inc3c(self.inc3b(self.inc3a(x))))
         late = self.inc4d(self.inc4c(self.inc4b(early)))
         x = self.inc5b(self.inc5a(self.inc4e(late)))

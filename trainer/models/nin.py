@@ -25,8 +25,8 @@ class MlpConv(chainer.Chain):  # type: ignore[misc]
             self.mlp1 = Convolution2D(outputs[0], outputs[1], 1)
             self.mlp2 = Convolution2D(outputs[1], outputs[2], 1)
 
-    def forward(self, x: Any) -> chainer.Variable:
-        return self.mlp2(F.relu(self.mlp1(F.relu(self.conv(x)))))
+    def forward(self, x: Any, relu: bool = False) -> chainer.Variable:
+        return self.mlp2(self.mlp1(self.conv(x, relu=True), relu=True), relu)
 
 
 class NIN(Classifier):
@@ -42,7 +42,7 @@ class NIN(Classifier):
 
     def forward(self, x: Any, draws: Optional[Draws] = None) -> chainer.Variable:
         for block in (self.block1, self.block2, self.block3):
-            x = max_pooling_2d(F.relu(block(x)), 3, 2)
+            x = max_pooling_2d(block(x, relu=True), 3, 2)
         if draws is not None:
             x = draws.dropout(x, 0.5, "block4")
         return F.average(self.block4(x), axis=(2, 3))

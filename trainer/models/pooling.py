@@ -1,4 +1,4 @@
-"""Max and average pooling on the CPU, in the memory order of trainer.models.convolution."""
+"""Max and average pooling on the CPU, in the memory order of trainer.models.channels_last."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import chainer
 import numpy as np
 import numpy.typing as npt
 
-from trainer.models.convolution import samples_first, samples_last
+from trainer.models.channels_last import channels_last, channels_second, overlap, pieces
 
 Array = npt.NDArray[Any]
 
@@ -21,99 +21,92 @@ class Pooling2DFunction(chainer.FunctionNode):  # type: ignore[misc]
         self.stride = stride
         self.pad = pad
 
-    def _output_side(self, shape: Tuple[int, ...]) -> Tuple[int, int]:
+    def _empty_output(self, x: Array) -> Array:
+        samples, *sides, channels = x.shape
         rows, columns = (
-            -(-(side + 2 * self.pad - self.kernel) // self.stride) + 1 for side in shape[2:]
+            -(-(side + 2 * self.pad - self.kernel) // self.stride) + 1 for side in sides
         )
-        return rows, columns
+        return np.empty((samples, rows, columns, channels), dtype=x.dtype)
 
-    def _inner(self, shape: Tuple[int, ...]) -> Tuple[slice, ...]:
-        """Where (C, H, W, N) lies in the array that the windows are taken from."""
-        rows, columns = (slice(self.pad, self.pad + side) for side in shape[2:])
-        return slice(None), rows, columns
-
-    def _covered(self, x: Array, value: float) -> Array:
-        """Extend rows and columns with ``value`` so that all windows fit."""
-        channels, rows, columns, samples = x.shape
-        shape = (samples, channels, rows, columns)
-        full_rows, full_columns = (
-            max((out - 1) * self.stride + self.kernel, side + self.pad)
-            for out, side in zip(self._output_side(shape), (rows, columns))
-        )
-        if (full_rows, full_columns) == (rows, columns):
-            return x
-        full = np.full((channels, full_rows, full_columns, samples), value, dtype=x.dtype)
-        full[self._inner(shape)] = x
-        return full
-
-    def _windows(self, x: Array, shape: Tuple[int, ...]) -> Iterator[Tuple[int, Array]]:
-        stride = self.stride
-        high = (shape[1] - 1) * stride + 1
-        wide = (shape[2] - 1) * stride + 1
+    def _windows(self, x: Array, y: Array) -> Iterator[Tuple[Array, Tuple[slice, ...]]]:
+        """For each place in the window, row by row: the view of ``x`` (N, H, W, C) that it sees,
+        and which outputs those are; places outside of ``x`` are left out."""
         for down in range(self.kernel):
+            rows, x_rows = overlap(down - self.pad, self.stride, y.shape[1], x.shape[1])
             for right in range(self.kernel):
-                view = x[:, down : down + high : stride, right : right + wide : stride]
-                yield down * self.kernel + right, view
+                columns, x_columns = overlap(
+                    right - self.pad, self.stride, y.shape[2], x.shape[2]
+                )
+                yield x[:, x_rows, x_columns], (slice(None), rows, columns)
 
-    def _zeros(self, dtype: Any) -> Array:
-        """An array of the size that the windows are taken from."""
-        samples, channels, rows, columns = self._input_shape
-        return self._covered(np.zeros((channels, rows, columns, samples), dtype=dtype), 0.0)
+
+def some_images(x: Array) -> Iterator[slice]:
+    """Cut the samples of (N, H, W, C) into parts that fit the cache, if one does."""
+    return pieces(len(x), x[0].size)
 
 
 class MaxPooling2DFunction(Pooling2DFunction):
     """Of equal values the first one in row order gets the gradient."""
 
     def forward_cpu(self, inputs: Tuple[Array]) -> Tuple[Array]:
-        (x,) = inputs
-        self.retain_inputs(())
-        self._input_shape = x.shape
-        source = self._covered(samples_last(x), -np.inf)
-        channels, samples = source.shape[0], source.shape[3]
-        shape = (channels, *self._output_side(x.shape), samples)
-        y = np.full(shape, -np.inf, dtype=x.dtype)
-        self._chosen = np.zeros(shape, dtype=np.uint8)
-        for place, view in self._windows(source, shape):
-            np.copyto(self._chosen, place, where=view > y)
-            np.maximum(y, view, out=y)
-        return (samples_first(y),)
+        self.retain_inputs((0,))
+        self.retain_outputs((0,))
+        x = channels_last(inputs[0])
+        y = self._empty_output(x)
+        y.fill(-np.inf)
+        for images in some_images(x):
+            for view, seen in self._windows(x[images], y[images]):
+                target = y[images][seen]
+                np.maximum(target, view, out=target)
+        return (channels_second(y),)
 
     def backward(
         self, indexes: Tuple[int, ...], grad_outputs: Tuple[chainer.Variable]
     ) -> Tuple[chainer.Variable]:
         del indexes
-        gy = samples_last(grad_outputs[0].array)
-        target = self._zeros(gy.dtype)
-        for place, view in self._windows(target, gy.shape):
-            view += gy * (self._chosen == place)
-        return (chainer.as_variable(samples_first(target[self._inner(self._input_shape)])),)
+        x = channels_last(self.get_retained_inputs()[0].array)
+        y = channels_last(self.get_retained_outputs()[0].array)
+        gy = channels_last(grad_outputs[0].array)
+        gx = np.zeros_like(x)
+        for images in some_images(x):
+            left = np.ones(y[images].shape, dtype=np.bool_)
+            windows = self._windows(x[images], y)
+            targets = self._windows(gx[images], y)
+            for (view, seen), (target, _) in zip(windows, targets):
+                chosen = view == y[images][seen]
+                chosen &= left[seen]
+                left[seen] ^= chosen
+                target += gy[images][seen] * chosen
+        return (chainer.as_variable(channels_second(gx)),)
 
 
 class AveragePooling2DFunction(Pooling2DFunction):
     """Zeros outside count as inputs, as in Caffe and Chainer."""
 
     def forward_cpu(self, inputs: Tuple[Array]) -> Tuple[Array]:
-        (x,) = inputs
+        self._input_shape = inputs[0].shape
         self.retain_inputs(())
-        self._input_shape = x.shape
-        source = self._covered(samples_last(x), 0.0)
-        shape = (source.shape[0], *self._output_side(x.shape), source.shape[3])
-        y = np.zeros(shape, dtype=x.dtype)
-        for _, view in self._windows(source, shape):
-            y += view
+        x = channels_last(inputs[0])
+        y = self._empty_output(x)
+        y.fill(0)
+        for images in some_images(x):
+            for view, seen in self._windows(x[images], y[images]):
+                y[images][seen] += view
         y *= x.dtype.type(1 / self.kernel**2)
-        return (samples_first(y),)
+        return (channels_second(y),)
 
     def backward(
         self, indexes: Tuple[int, ...], grad_outputs: Tuple[chainer.Variable]
     ) -> Tuple[chainer.Variable]:
         del indexes
-        gy = samples_last(grad_outputs[0].array)
+        gy = channels_last(grad_outputs[0].array)
         share = gy * gy.dtype.type(1 / self.kernel**2)
-        target = self._zeros(gy.dtype)
-        for _, view in self._windows(target, gy.shape):
-            view += share
-        return (chainer.as_variable(samples_first(target[self._inner(self._input_shape)])),)
+        samples, channels, rows, columns = self._input_shape
+        gx = np.zeros((samples, rows, columns, channels), dtype=gy.dtype)
+        for images in some_images(gx):
+            for target, seen in self._windows(gx[images], gy):
+                target += share[images][seen]
+        return (chainer.as_variable(channels_second(gx)),)
 
 
 def max_pooling_2d(x: Any, kernel: int, stride: int, pad: int = 0) -> chainer.Variable:

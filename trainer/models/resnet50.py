@@ -34,8 +34,9 @@ class Bottleneck(chainer.Chain):  # type: ignore[misc]
             )
 
     def forward(self, x: Any) -> chainer.Variable:
-        y = self.expand(F.relu(self.three(F.relu(self.reduce(x)))))
-        return F.relu(y + (x if self.shortcut is None else self.shortcut(x)))
+        shortcut = x if self.shortcut is None else self.shortcut(x)
+        y = self.three(self.reduce(x, relu=True), relu=True)
+        return self.expand(y, relu=True, shortcut=shortcut)
 
 
 class Stage(chainer.ChainList):  # type: ignore[misc]
@@ -63,7 +64,7 @@ class ResNet50(Classifier):
             self.out = Linear(2048, nclasses)
 
     def forward(self, x: Any, draws: Optional[Draws] = None) -> chainer.Variable:
-        x = max_pooling_2d(F.relu(self.conv1(x)), 3, 2)
+        x = max_pooling_2d(self.conv1(x, relu=True), 3, 2)
         for stage in (self.stage2, self.stage3, self.stage4, self.stage5):
             x = stage(x)
         return self.out(F.average(x, axis=(2, 3)))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Tuple
+from typing import Any, Iterator, Tuple
 
 import chainer
 import numpy as np
 import numpy.typing as npt
 
-from trainer.models.convolution import samples_first, samples_last
+from trainer.models.channels_last import channels_last, channels_second, pieces
 
 Array = npt.NDArray[Any]
 
@@ -25,46 +25,57 @@ class LocalResponseNormalization(chainer.FunctionNode):  # type: ignore[misc]
     """
 
     def forward_cpu(self, inputs: Tuple[Array]) -> Tuple[Array]:
-        x = samples_last(inputs[0])
         self.retain_inputs((0,))
-        y = x * self._factor(self._scale(x))
-        return (samples_first(y),)
+        x = channels_last(inputs[0])
+        y = np.empty_like(x)
+        for rows, target in in_pieces(x, y):
+            np.multiply(rows, factor_of(scale_of(rows)), out=target)
+        return (channels_second(y),)
 
     def backward(
         self, indexes: Tuple[int, ...], grad_outputs: Tuple[chainer.Variable]
     ) -> Tuple[chainer.Variable]:
         del indexes
-        x = samples_last(self.get_retained_inputs()[0].array)
-        gy = samples_last(grad_outputs[0].array)
-        scale = self._scale(x)
-        factor = self._factor(scale)
-        shared = gy * x
-        shared *= factor
-        shared /= scale
-        gx = near_sum(shared)
-        gx *= x
-        gx *= x.dtype.type(-2 * ALPHA * BETA)
-        gx += gy * factor
-        return (chainer.as_variable(samples_first(gx)),)
+        x = channels_last(self.get_retained_inputs()[0].array)
+        gx = np.empty_like(x)
+        for rows, gy, target in in_pieces(x, channels_last(grad_outputs[0].array), gx):
+            scale = scale_of(rows)
+            passed = gy * factor_of(scale)
+            shared = passed * rows
+            shared /= scale
+            np.multiply(near_sum(shared), rows, out=target)
+            target *= rows.dtype.type(-2 * ALPHA * BETA)
+            target += passed
+        return (chainer.as_variable(channels_second(gx)),)
 
-    def _scale(self, x: Array) -> Array:
-        scale = near_sum(x * x)
-        scale *= x.dtype.type(ALPHA)
-        scale += x.dtype.type(K)
-        return scale
 
-    def _factor(self, scale: Array) -> Array:
-        root = np.sqrt(scale)
-        power: Array = root * np.sqrt(root)
-        return np.reciprocal(power, out=power)
+def in_pieces(*arrays: Array) -> Iterator[Tuple[Array, ...]]:
+    """The same rows of channels of each array, a few at a time."""
+    channels = arrays[0].shape[-1]
+    flat = [array.reshape(-1, channels) for array in arrays]
+    for piece in pieces(len(flat[0]), channels):
+        yield tuple(rows[piece] for rows in flat)
+
+
+def scale_of(x: Array) -> Array:
+    scale = near_sum(x * x)
+    scale *= x.dtype.type(ALPHA)
+    scale += x.dtype.type(K)
+    return scale
+
+
+def factor_of(scale: Array) -> Array:
+    root = np.sqrt(scale)
+    power: Array = root * np.sqrt(root)
+    return np.reciprocal(power, out=power)
 
 
 def near_sum(x: Array) -> Array:
-    """(C, …): for each channel the sum over itself and REACH channels on each side."""
+    """(n, C): for each channel the sum over itself and REACH channels on each side."""
     total = x.copy()
     for distance in range(1, REACH + 1):
-        total[distance:] += x[:-distance]
-        total[:-distance] += x[distance:]
+        total[:, distance:] += x[:, :-distance]
+        total[:, :-distance] += x[:, distance:]
     return total
 
 
