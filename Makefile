@@ -4,13 +4,14 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 
-.PHONY: help setup dev demo test test-host test-image lint lock-requirements clean
+.PHONY: help setup dev demo test matrix lint lock-requirements clean
 
 help:
 	@echo 'make demo   set everything up, build the cpu image, train, rerun, print the verdict'
 	@echo 'make test   set everything up, run all checks and tests'
 	@echo 'make setup  install what bundle needs (tools, $(VENV)); afterwards: python bundle.py --help'
 	@echo 'make lint   ruff and mypy'
+	@echo 'make matrix every network, optimizer and communicator, run and run again (long)'
 	@echo 'make clean  remove $(VENV) and .tools (never a run, never the cache)'
 
 # Stamps hold the hash of what they were made from: a changed requirement installs again, and a
@@ -28,6 +29,11 @@ demo: dev
 
 test: dev lint
 	@$(VENV)/bin/python -m pytest
+
+# Every network x optimizer x communicator, run and run again: about 40 minutes on two free cores.
+# What is done for the code as it stands is not done again. Some of them: make matrix ONLY='nin/*/flat'
+matrix: dev
+	@$(VENV)/bin/python -m tests.integration.every_combination $(foreach one,$(ONLY),--only '$(one)')
 
 lint: dev
 	@$(VENV)/bin/ruff check .
