@@ -165,6 +165,7 @@ def circumstance_again(
             "paths": paths,
             "placement": before.placement.model_copy(update={"site": site}),
             "rerun_of": str(old.root),
+            "resumed": None,  # it begins with the first step: that is what proves the resumption
         }
     )
 

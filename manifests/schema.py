@@ -20,7 +20,7 @@ from typing_extensions import Literal
 
 from manifests.run_files import RunFiles as RunFiles
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 
 # --- where things lie inside the container --------------------------------------------------
 

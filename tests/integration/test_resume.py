@@ -50,6 +50,14 @@ def test_stopped_by_the_walltime_and_finished_in_a_new_run(
     assert json.loads((again / "result.json").read_text())["observed"]["resumed_at"] == [1]
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
+    # A rerun does not stop on the way, and has the same bits.
+    rerun = bench.bundle("rerun", again)
+    assert "verdict: identical\n" in rerun.stdout
+    root = Path(rerun.stderr.partition("running again in ")[2].splitlines()[0])
+    manifest = json.loads((root / "manifest.json").read_text())
+    assert manifest["circumstance"]["resumed"] is None
+    assert json.loads((root / "result.json").read_text())["observed"]["resumed_at"] == []
+
     # Nothing is left to do for a run that is complete.
     done = bench.bundle("resume", again, code=2)
     assert done.stderr == (

@@ -12,7 +12,9 @@ from trainer.models.channels_last import pieces
 Array = npt.NDArray[Any]
 
 
-def sums_of_gradient(gy: Array, y: Optional[Array], wants_sum: bool) -> Tuple[Array, Optional[Array]]:
+def sums_of_gradient(
+    gy: Array, y: Optional[Array], wants_sum: bool
+) -> Tuple[Array, Optional[Array]]:
     """gy where the ReLU's result ``y`` (of the same shape) is positive, and its sums by channel.
 
     Without ``y`` there is no ReLU. (…, C) -> (…, C) and (C,).
