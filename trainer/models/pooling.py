@@ -34,9 +34,7 @@ class Pooling2DFunction(chainer.FunctionNode):  # type: ignore[misc]
         for down in range(self.kernel):
             rows, x_rows = overlap(down - self.pad, self.stride, y.shape[1], x.shape[1])
             for right in range(self.kernel):
-                columns, x_columns = overlap(
-                    right - self.pad, self.stride, y.shape[2], x.shape[2]
-                )
+                columns, x_columns = overlap(right - self.pad, self.stride, y.shape[2], x.shape[2])
                 yield x[:, x_rows, x_columns], (slice(None), rows, columns)
 
 

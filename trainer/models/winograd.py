@@ -195,9 +195,7 @@ class Winograd:
         for odd_down in range(OUT):
             for odd_across in range(OUT):
                 source = self._outputs(gy, band, odd_down, odd_across)
-                parted[
-                    odd_down, :, : source.shape[1], odd_across, : source.shape[2]
-                ] = source
+                parted[odd_down, :, : source.shape[1], odd_across, : source.shape[2]] = source
         half = np.empty(parted.shape[1:], dtype=gy.dtype)
         parts = np.empty((IN, IN, samples, down, plan.across, outputs), dtype=gy.dtype)
         columns = [half[:, :, odd] for odd in range(OUT)]
