@@ -4,13 +4,14 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 
-.PHONY: help setup dev demo test matrix lint lock-requirements clean
+.PHONY: help setup dev demo test matrix bench lint lock-requirements clean
 
 help:
 	@echo 'make demo   set everything up, build the cpu image, train, rerun, print the verdict'
 	@echo 'make test   set everything up, run all checks and tests'
 	@echo 'make setup  install what bundle needs (tools, $(VENV)); afterwards: python bundle.py --help'
 	@echo 'make lint   ruff and mypy'
+	@echo 'make bench  speed beside peers: makes docs/benchmarks.md anew (20 minutes; needs Python 3.11)'
 	@echo 'make matrix every network, optimizer and communicator, run and run again (long)'
 	@echo 'make clean  remove $(VENV) and .tools (never a run, never the cache)'
 
@@ -34,6 +35,12 @@ test: dev lint
 # What is done for the code as it stands is not done again. Some of them: make matrix ONLY='nin/*/flat'
 matrix: dev
 	@$(VENV)/bin/python -m tests.integration.every_combination $(foreach one,$(ONLY),--only '$(one)')
+
+bench: dev
+	@bash benchmarks/install.sh .bench $(PYTHON)
+	@.bench/bin/python -W ignore -m benchmarks >.bench/benchmarks.md
+	@mv .bench/benchmarks.md docs/benchmarks.md
+	@cat docs/benchmarks.md
 
 lint: dev
 	@$(VENV)/bin/ruff check .

@@ -1,0 +1,68 @@
+"""All benchmarks one after another: ``python -m benchmarks > docs/benchmarks.md`` (make bench).
+
+Each runs in processes of its own, one thread each, with the knobs that a job script sets.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import List
+
+from manifests.determinism import determinism_for
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+HEAD = """# Benchmarks
+
+Made by `make bench` on {day}; nothing is asserted in tests, and another machine has other figures.
+Each figure stands beside that of its peer, measured in turns in the same run: ratios mean more than
+seconds. Versions: {versions}.
+
+All run with the knobs of [determinism.md](determinism.md) in their environment, one thread a process;
+PyTorch takes its own defaults otherwise.
+"""
+
+
+def main() -> None:
+    knobs = determinism_for("cpu")
+    environment = {**os.environ, **knobs.environment, "OMP_NUM_THREADS": "1"}
+    print(HEAD.format(day=f"{datetime.now(timezone.utc):%Y-%m-%d}", versions=versions()))
+    python = [sys.executable, "-W", "ignore", "-m"]
+    ranks = [[*mpirun(ranks, knobs.mca), *python, "benchmarks.ranks"] for ranks in (1, 2)]
+    for title, commands in {
+        "Loading": [[*python, "benchmarks.loader"]],
+        "A training step": [[*python, "benchmarks.step"]],
+        "One and two ranks": ranks,
+        "Trail and checkpoints": [[*python, "benchmarks.records"]],
+    }.items():
+        print(f"## {title}\n", flush=True)
+        for command in commands:
+            done = subprocess.run(
+                command, cwd=PROJECT, env=environment, stdout=subprocess.PIPE, text=True, check=True
+            )
+            print(done.stdout, flush=True)
+
+
+def mpirun(ranks: int, mca: dict[str, str]) -> List[str]:
+    words = ["mpirun", "--quiet", "--oversubscribe", "--bind-to", "none", "-np", str(ranks)]
+    if os.geteuid() == 0:
+        words.append("--allow-run-as-root")
+    for name, value in {**mca, "pml": "ob1", "btl": "self,vader"}.items():
+        words += ["--mca", name, value]
+    return words
+
+
+def versions() -> str:
+    from importlib.metadata import version
+
+    names = ("numpy", "chainer", "pillow", "mpi4py", "torch")
+    python = ".".join(map(str, sys.version_info[:3]))
+    return ", ".join([f"Python {python}", *(f"{name} {version(name)}" for name in names)])
+
+
+if __name__ == "__main__":
+    main()

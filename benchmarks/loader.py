@@ -1,0 +1,208 @@
+"""Images per second from files to float32 batches: both loadtypes and all iterators, beside
+Chainer's dataset and iterator classes and PyTorch's DataLoader with Pillow, on the same files.
+
+Everybody takes a random crop of 224 pixels, mirrors half of them, subtracts the mean image, scales
+by 1/255 and puts 32 of them into one batch.
+
+python -m benchmarks.loader
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Tuple
+
+import chainer
+import numpy as np
+import torch
+from PIL import Image
+
+from benchmarks.rounds import machine, table, take_turns
+from manifests.schema import IMAGE_SIDE
+from trainer.iterators import ITERATORS
+from trainer.iterators.pool import Pool
+from trainer.sampleset import Part, SampleSet
+
+IMAGES = 512
+BATCH = 32
+INSIZE = 224
+WORKERS = 2
+ROUNDS = 5
+PROJECT = Path(__file__).resolve().parents[1]
+
+Contestants = Dict[str, Callable[[], object]]
+
+
+def make_files(folder: Path) -> None:
+    """Images whose spectrum falls as 1/f, as that of photographs does (Field 1987, J. Opt. Soc. Am.
+    A 4, 2379), some 25 kB each."""
+    generator = np.random.Generator(np.random.Philox(3))
+    frequency = np.hypot(np.fft.fftfreq(IMAGE_SIDE)[:, None], np.fft.rfftfreq(IMAGE_SIDE)[None])
+    frequency[0, 0] = 1.0
+    lines, table_lines = [], []
+    for number in range(IMAGES):
+        grey = generator.standard_normal((1, IMAGE_SIDE, IMAGE_SIDE))
+        noise = grey + 0.3 * generator.standard_normal((3, IMAGE_SIDE, IMAGE_SIDE))
+        smooth = np.fft.irfft2(np.fft.rfft2(noise) / frequency)
+        scaled = 128 + 50 * smooth / smooth.std()
+        pixels = np.clip(scaled, 0, 255).astype(np.uint8).transpose(1, 2, 0)
+        path = folder / f"{number:04d}.jpg"
+        Image.fromarray(np.ascontiguousarray(pixels)).save(path, quality=90)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        lines.append(f"{path.name} {number % 1000}\n")
+        table_lines.append(f"{digest}\t{number % 1000}\t{path.name}\n")
+    (folder / "list.txt").write_text("".join(lines))
+    (folder / "table.tsv").write_text("".join(table_lines))
+    np.save(folder / "mean.npy", np.full((3, IMAGE_SIDE, IMAGE_SIDE), 120, np.float32))
+    subprocess.run(
+        [PROJECT / ".venv/bin/python", PROJECT / "bundle.py", "data", "pack", "list.txt"],
+        cwd=folder,
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+
+
+def ours(folder: Path, loadtype: str, iterator: str) -> Tuple[Pool, Callable[[], object]]:
+    samples = SampleSet(
+        table=folder / "table.tsv",
+        root=folder,
+        mean=folder / "mean.npy",
+        seed=0,
+        insize=INSIZE,
+        paper_side=INSIZE,
+        pack=folder / "list.pack",
+        pack_name="list.pack",
+    )
+    pool = ITERATORS[iterator](loadtype, {"train": samples}, WORKERS)
+
+    def load() -> None:
+        parts = (
+            Part("train", tuple(range(first, first + BATCH)), (0,) * BATCH)
+            for first in range(0, IMAGES, BATCH)
+        )
+        assert sum(len(batch) for batch in pool.batches(parts)) == IMAGES
+
+    return pool, load
+
+
+def transformed(pixels: Any, mean: Any, dice: random.Random) -> Any:
+    """(3, 256, 256) -> float32 (3, 224, 224), in the way of Chainer's ImageNet example."""
+    top, left = (dice.randint(0, IMAGE_SIDE - INSIZE) for _ in range(2))
+    window = (slice(None), slice(top, top + INSIZE), slice(left, left + INSIZE))
+    image = pixels[window].astype(np.float32)
+    image -= mean[window]
+    if dice.randint(0, 1):
+        image = image[:, :, ::-1]
+    return image * np.float32(1 / 255)
+
+
+class ForChainer(chainer.dataset.DatasetMixin):  # type: ignore[misc]
+    def __init__(self, folder: Path) -> None:
+        self._base = chainer.datasets.LabeledImageDataset(str(folder / "list.txt"), str(folder))
+        self._mean = np.load(folder / "mean.npy")
+
+    def __len__(self) -> int:
+        return len(self._base)
+
+    def get_example(self, index: int) -> Tuple[Any, Any]:
+        image, label = self._base[index]
+        return transformed(image, self._mean, random.Random(index)), label
+
+
+class ForTorch(torch.utils.data.Dataset):  # type: ignore[misc, type-arg]
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._mean = np.load(folder / "mean.npy")
+
+    def __len__(self) -> int:
+        return IMAGES
+
+    def __getitem__(self, index: int) -> Tuple[Any, int]:
+        with Image.open(self._folder / f"{index:04d}.jpg") as image:
+            pixels = np.asarray(image.convert("RGB")).transpose(2, 0, 1)
+        image = transformed(pixels, self._mean, random.Random(index))
+        return torch.from_numpy(np.ascontiguousarray(image)), index % 1000
+
+
+def chainers(folder: Path) -> Tuple[List[Any], Contestants]:
+    dataset = ForChainer(folder)
+    made = {
+        "Chainer SerialIterator": chainer.iterators.SerialIterator(dataset, BATCH, shuffle=False),
+        f"Chainer MultithreadIterator, {WORKERS}": chainer.iterators.MultithreadIterator(
+            dataset, BATCH, shuffle=False, n_threads=WORKERS
+        ),
+        f"Chainer MultiprocessIterator, {WORKERS}": chainer.iterators.MultiprocessIterator(
+            dataset, BATCH, shuffle=False, n_processes=WORKERS
+        ),
+    }
+
+    def load(iterator: Any) -> Callable[[], object]:
+        def one_epoch() -> None:
+            for _ in range(0, IMAGES, BATCH):
+                chainer.dataset.concat_examples(next(iterator))
+
+        return one_epoch
+
+    return list(made.values()), {name: load(iterator) for name, iterator in made.items()}
+
+
+def torches(folder: Path) -> Contestants:
+    def load(workers: int) -> Callable[[], object]:
+        loader = torch.utils.data.DataLoader(
+            ForTorch(folder), BATCH, num_workers=workers, persistent_workers=workers > 0
+        )
+        return lambda: sum(len(images) for images, _ in loader)
+
+    return {f"torch DataLoader, {workers} workers": load(workers) for workers in (0, WORKERS)}
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    where = machine()
+    with tempfile.TemporaryDirectory(dir=".") as name:
+        folder = Path(name).resolve()
+        make_files(folder)
+        contestants: Contestants = {}
+        to_close: List[Any] = []
+        # Our processes first: forked later they would hold what the others have opened.
+        for loadtype in ("original", "custom"):
+            for iterator in ("process", "thread", "serial"):
+                workers = "" if iterator == "serial" else f", {WORKERS}"
+                pool, load = ours(folder, loadtype, iterator)
+                contestants[f"{loadtype}, {iterator}{workers}"] = load
+                to_close.append(pool)
+        contestants.update(torches(folder))
+        iterators, theirs = chainers(folder)
+        contestants.update(theirs)
+        times = take_turns(contestants, ROUNDS, "loading")
+        for pool in to_close:
+            pool.close()
+        for iterator in iterators:
+            iterator.finalize()
+    peers = {True: "torch DataLoader, 0 workers", False: f"torch DataLoader, {WORKERS} workers"}
+    rows = []
+    for name, found in times.items():
+        alone = "serial" in name.lower() or "0 workers" in name
+        peer = times[peers[alone]]
+        rows.append(
+            [
+                name,
+                f"{IMAGES / found.middle_wall:.0f}",
+                f"{IMAGES / found.middle_cpu:.0f}",
+                f"{peer.middle_wall / found.middle_wall:.2f}",
+                f"{peer.middle_cpu / found.middle_cpu:.2f}",
+            ]
+        )
+    print(f"Loading {IMAGES} JPEG files of 256x256 ({where}; medians of {ROUNDS} turns)\n")
+    heads = ["who", "images/s", "images per CPU second", "of torch's images/s"]
+    print(table([*heads, "of torch's per CPU second"], rows))
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""The benchmarks can be read by the image's Python, and every peer is pinned by its hash."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+from benchmarks.rounds import table, take_turns
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+def test_each_script_parses_and_says_how_it_is_called() -> None:
+    for path in sorted((PROJECT / "benchmarks").glob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        said = ast.get_docstring(tree) or ""
+        assert said, path
+        if path.stem not in ("__init__", "__main__", "rounds", "torch_networks"):
+            assert f"-m benchmarks.{path.stem}" in said, path
+
+
+def test_peers_are_pinned_by_hash() -> None:
+    wanted = (PROJECT / "requirements" / "benchmarks.in").read_text().splitlines()
+    names = {re.split("[=+<>]", line)[0] for line in wanted if line and not line.startswith("#")}
+    locked = (PROJECT / "requirements" / "benchmarks.txt").read_text()
+    pins = re.findall(r"^([a-z]+)==\S+ \\\n    --hash=sha256:[0-9a-f]{64}$", locked, re.MULTILINE)
+    assert set(pins) == names
+    assert "://" not in locked
+
+
+def test_turns_begin_with_another_each_time() -> None:
+    called = []
+    contestants = {name: (lambda name=name: called.append(name)) for name in "abc"}
+    times = take_turns(contestants, 3, "test")
+    assert "".join(called) == "abc" + "abc" + "bca" + "cab"
+    assert all(len(found.wall) == len(found.cpu) == 3 for found in times.values())
+
+
+def test_a_table_is_markdown() -> None:
+    assert table(["a", "b"], [["x", 1], ["y", 2]]) == (
+        "| a | b |\n| --- | ---: |\n| x | 1 |\n| y | 2 |"
+    )
