@@ -22,8 +22,8 @@ Made by `make bench` on {day}; nothing is asserted in tests, and another machine
 Each figure stands beside that of its peer, measured in turns in the same run: ratios mean more than
 seconds. Versions: {versions}.
 
-All run with the knobs of [determinism.md](determinism.md) in their environment, one thread a process;
-PyTorch takes its own defaults otherwise.
+All run with the knobs of [determinism.md](determinism.md) in their environment, one thread a
+process; PyTorch takes its own defaults otherwise.
 """
 
 

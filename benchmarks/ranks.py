@@ -86,7 +86,8 @@ def main(arch: str) -> None:
     megabytes = buffer.nbytes / 1e6
     print(
         f"{arch}, {ranks} rank(s) ({where}; {megabytes:.0f} MB of gradients, "
-        f"{BATCH} images a rank, medians of {ROUNDS} turns): {ranks * BATCH / middle['step']:.2f} images/s, "
+        f"{BATCH} images a rank, medians of {ROUNDS} turns): "
+        f"{ranks * BATCH / middle['step']:.2f} images/s, "
         f"{middle['step']:.3f} s a step\n"
     )
     rows = [

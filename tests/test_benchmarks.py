@@ -24,7 +24,9 @@ def test_peers_are_pinned_by_hash() -> None:
     wanted = (PROJECT / "requirements" / "benchmarks.in").read_text().splitlines()
     names = {re.split("[=+<>]", line)[0] for line in wanted if line and not line.startswith("#")}
     locked = (PROJECT / "requirements" / "benchmarks.txt").read_text()
-    pins = re.findall(r"^([a-z]+)==\S+ \\\n    --hash=sha256:[0-9a-f]{64}$", locked, re.MULTILINE)
+    pins = re.findall(
+        r"^([a-z0-9]+)==\S+ \\\n    --hash=sha256:[0-9a-f]{64}$", locked, re.MULTILINE
+    )
     assert set(pins) == names
     assert "://" not in locked
 
