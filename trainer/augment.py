@@ -9,11 +9,22 @@ import numpy.typing as npt
 
 from trainer.randomness import Purpose, below, words
 
+_WORD = 8
+_SCALE = np.float32(1 / 255)
+
 
 class View(NamedTuple):
     top: int
     left: int
     flip: bool
+
+
+class Mean:
+    """The mean image, float32 (3, side, side), as it is and mirrored."""
+
+    def __init__(self, plain: npt.NDArray[np.float32]) -> None:
+        self.plain = plain
+        self.mirrored = np.ascontiguousarray(plain[:, :, ::-1])
 
 
 def choose_view(side: int, insize: int, seed: int, index: int, epoch: Optional[int]) -> View:
@@ -27,16 +38,27 @@ def choose_view(side: int, insize: int, seed: int, index: int, epoch: Optional[i
 
 
 def apply_view(
-    pixels: npt.NDArray[np.uint8], mean: npt.NDArray[np.float32], insize: int, view: View
-) -> npt.NDArray[np.float32]:
-    """uint8 (side, side, 3), float32 (3, side, side) -> float32 (3, insize, insize).
+    pixels: npt.NDArray[np.uint8], mean: Mean, view: View, out: npt.NDArray[np.float32]
+) -> None:
+    """uint8 (3, side, side), in any memory order -> ``out``, float32 (3, insize, insize).
 
     The mean of the same pixels is subtracted and the difference scaled by 1/255, as Chainer's
     ImageNet example does, then mirrored.
     """
+    side, insize = pixels.shape[2], out.shape[2]
     rows = slice(view.top, view.top + insize)
-    columns = slice(view.left, view.left + insize)
-    sample = pixels[rows, columns].transpose(2, 0, 1).astype(np.float32)
-    sample -= mean[:, rows, columns]
-    sample *= np.float32(1 / 255)
-    return np.ascontiguousarray(sample[:, :, ::-1] if view.flip else sample)
+    band, shift, left = pixels[:, rows], mean.plain, view.left
+    if view.flip:
+        band, shift, left = _mirrored(band), mean.mirrored, side - left - insize
+    columns = slice(left, left + insize)
+    np.copyto(out, band[:, :, columns])
+    out -= shift[:, rows, columns]
+    out *= _SCALE
+
+
+def _mirrored(band: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Each row backwards. Whole words first, then the bytes in them, is some three times as fast
+    as byte by byte; it needs rows that lie in one piece."""
+    if band.strides[2] != 1 or band.shape[2] % _WORD:
+        return band[:, :, ::-1]
+    return np.ascontiguousarray(band.view(np.uint64)[:, :, ::-1]).byteswap(True).view(np.uint8)

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from trainer import image
-from trainer.augment import View, apply_view, choose_view
+from trainer.augment import Mean, View, apply_view, choose_view
 from trainer.loadtypes.original import OriginalImages
 from trainer.sampleset import Part, SampleSet
 from trainer.trouble import TrainerError
@@ -101,17 +101,32 @@ def test_no_room_means_no_shift() -> None:
     assert (view.top, view.left) == (0, 0)
 
 
-@pytest.mark.parametrize("flip", [False, True])
-def test_view_subtracts_the_mean_of_its_own_pixels(flip: bool) -> None:
-    pixels = np.random.Generator(np.random.Philox(0)).integers(0, 256, (9, 9, 3), np.uint8)
-    mean = np.arange(3 * 81, dtype=np.float32).reshape(3, 9, 9)
-    found = apply_view(pixels, mean, 4, View(2, 3, flip))
-    expected = (pixels.transpose(2, 0, 1).astype(np.float64) - mean)[:, 2:6, 3:7] / 255
-    if flip:
-        expected = expected[:, :, ::-1]
-    assert found.dtype == np.float32
-    assert found.flags.c_contiguous
-    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7)
+@pytest.mark.parametrize("interleaved", [False, True])
+@pytest.mark.parametrize(("side", "insize"), [(9, 4), (76, 67), (256, 224), (256, 256)])
+def test_view_subtracts_the_mean_of_its_own_pixels(
+    side: int, insize: int, interleaved: bool
+) -> None:
+    """Bit for bit what is written down here, for pixels in both memory orders."""
+    random = np.random.Generator(np.random.Philox(side))
+    pixels = random.integers(0, 256, (3, side, side), np.uint8)
+    given = np.ascontiguousarray(pixels.transpose(1, 2, 0)).transpose(2, 0, 1)
+    mean = random.random((3, side, side), np.float32) * np.float32(255)
+    room = side - insize
+    for view in (View(0, 0, True), View(room, 0, False), View(room // 2, room // 3, True)):
+        crop = (slice(None), slice(view.top, view.top + insize))
+        crop += (slice(view.left, view.left + insize),)
+        expected = (pixels[crop].astype(np.float32) - mean[crop]) * np.float32(1 / 255)
+        if view.flip:
+            expected = expected[:, :, ::-1]
+        found = np.full((3, insize, insize), np.nan, np.float32)
+        apply_view(given if interleaved else pixels, Mean(mean), view, found)
+        assert found.tobytes() == expected.tobytes()
+
+
+def load(samples: OriginalImages, index: int) -> Any:
+    out = np.full((3, 67, 67), np.nan, np.float32)
+    samples.load(index, 0, out)
+    return out
 
 
 def train_set(case: Any) -> SampleSet:
@@ -123,12 +138,12 @@ def test_changed_image_is_refused_when_first_seen_only(make_case: Any) -> None:
     case = make_case()
     path: Path = case.train_root / case.train[1]
     samples = OriginalImages(train_set(case))
-    before = samples.load(1, 0)
+    before = load(samples, 1)
     data = path.read_bytes()
     path.write_bytes(data + b"\0")
-    assert np.array_equal(samples.load(1, 0), before)
+    assert np.array_equal(load(samples, 1), before)
     with pytest.raises(TrainerError) as caught:
-        OriginalImages(train_set(case)).load(1, 0)
+        load(OriginalImages(train_set(case)), 1)
     import hashlib
 
     old, new = (hashlib.sha256(text).hexdigest() for text in (data, data + b"\0"))
@@ -144,7 +159,7 @@ def test_missing_image(make_case: Any) -> None:
     path: Path = case.train_root / case.train[0]
     path.unlink()
     with pytest.raises(TrainerError) as caught:
-        OriginalImages(train_set(case)).load(0, 0)
+        load(OriginalImages(train_set(case)), 0)
     assert str(caught.value) == (
         "image 'plain.jpg' (line 1 of inputs/train.tsv): cannot be read: "
         "No such file or directory\n"

@@ -54,6 +54,36 @@ def test_kinds_and_workers_do_not_change_a_bit(make_case: Any) -> None:
         assert [batch.tobytes() for batch in found] == [batch.tobytes() for batch in expected]
 
 
+def test_memory_of_batches_is_used_again_and_never_too_early(make_case: Any) -> None:
+    case = make_case()
+    expected = [batch.tobytes() for batch in loaded(case, "serial", 1)]
+    with closing(ITERATORS["process"]("original", sets_of(case), 2)) as pool:
+        used = set()
+        kept = []
+        for number, batch in enumerate(pool.batches(BATCHES * 30)):
+            used.add(batch.ctypes.data)
+            if number < 4:
+                kept.append(batch[:, :, ::-1])
+        # One in use, three ahead and four kept, in slots of different sizes.
+        assert len(used) <= 16
+        assert [view[:, :, ::-1].tobytes() for view in kept] == expected
+
+
+def test_memory_that_loaders_will_write_is_not_used_again(make_case: Any) -> None:
+    case = make_case()
+    with closing(ITERATORS["process"]("original", sets_of(case), 2)) as pool:
+        loaders = list(pool._executor._processes)  # type: ignore[attr-defined]
+        for pid in loaders:
+            os.kill(pid, signal.SIGSTOP)
+        dropped = pool.begin(BATCHES[0])._out.ctypes.data  # type: ignore[attr-defined]
+        other = pool.begin(BATCHES[0])
+        place = other._out.ctypes.data  # type: ignore[attr-defined]
+        for pid in loaders:
+            os.kill(pid, signal.SIGCONT)
+        assert place != dropped
+        assert other.result().tobytes() == loaded(case, "serial", 1)[0].tobytes()
+
+
 @pytest.mark.parametrize("kind", ["serial", "thread", "process"])
 def test_broken_image_is_named_at_its_batch(make_case: Any, kind: str) -> None:
     case = make_case()

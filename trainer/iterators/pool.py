@@ -1,10 +1,10 @@
-"""What the iterator kinds have in common: parts of batches go in, arrays come out in order."""
+"""What the iterator kinds have in common: batches are loaded in parts and come out in order."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from typing import Deque, Dict, Iterable, Iterator, List, Protocol
+from typing import Deque, Dict, Iterable, Iterator, List, Protocol, Tuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,46 +17,56 @@ Floats = npt.NDArray[np.float32]
 
 class Pending(Protocol):
     def result(self) -> Floats:
-        """Wait for the part; raises what loading it raised."""
+        """Wait for the whole batch; raises what loading it raised."""
 
 
 class Pool(ABC):
-    """Loads parts of batches. ``ahead`` batches are in work or waiting while one is used."""
+    """Loads batches. ``ahead`` of them are in work or waiting while one is used."""
 
     ahead = 3
 
     @abstractmethod
     def __init__(self, loadtype: str, sets: Dict[str, SampleSet], workers: int) -> None:
         self.workers = workers
+        self.described = sets
 
     @abstractmethod
-    def submit(self, part: Part) -> Pending:
-        """Begin to load ``part``."""
+    def begin(self, batch: Part) -> Pending:
+        """Begin to load ``batch``."""
 
     @abstractmethod
     def close(self) -> None:
         """Wait for the parts in work, drop those that wait, end the workers."""
 
     def batches(self, work: Iterable[Part]) -> Iterator[Floats]:
-        """Yield each batch as float32 (n, 3, side, side), strictly in the order of ``work``."""
-        waiting: Deque[List[Pending]] = deque()
+        """Yield each batch as float32 (n, 3, insize, insize), strictly in the order of ``work``."""
+        waiting: Deque[Pending] = deque()
         for batch in work:
-            waiting.append([self.submit(part) for part in batch.split(self.workers)])
+            waiting.append(self.begin(batch))
             if len(waiting) > self.ahead:
-                yield _joined(waiting.popleft())
+                yield waiting.popleft().result()
         while waiting:
-            yield _joined(waiting.popleft())
+            yield waiting.popleft().result()
+
+    def shape_of(self, batch: Part) -> Tuple[int, int, int, int]:
+        insize = self.described[batch.set_name].insize
+        return (len(batch.indices), 3, insize, insize)
+
+    def pieces(self, batch: Part) -> List[Tuple[int, Part]]:
+        """The parts of a batch, one per worker, each with the place of its first sample."""
+        pieces, first = [], 0
+        for part in batch.split(self.workers):
+            pieces.append((first, part))
+            first += len(part.indices)
+        return pieces
 
 
 def open_sets(loadtype: str, sets: Dict[str, SampleSet]) -> Dict[str, Samples]:
     return {name: LOADTYPES[loadtype](samples) for name, samples in sets.items()}
 
 
-def load_part(sets: Dict[str, Samples], part: Part) -> Floats:
+def load_part(sets: Dict[str, Samples], part: Part, out: Floats) -> None:
+    """Write the samples of ``part`` into ``out``, (n, 3, insize, insize)."""
     samples = sets[part.set_name]
-    return np.stack([samples.load(index, epoch) for index, epoch in part.slots()])
-
-
-def _joined(pending: List[Pending]) -> Floats:
-    loaded = [part.result() for part in pending]
-    return loaded[0] if len(loaded) == 1 else np.concatenate(loaded)
+    for (index, epoch), place in zip(part.slots(), out):
+        samples.load(index, epoch, place)

@@ -2,7 +2,8 @@
 
 They descend from a fork server that is started before MPI: a fork after MPI has opened an
 InfiniBand device corrupts its registered memory (Open MPI FAQ, "fork support"). Loader processes
-import neither mpi4py nor chainer.
+import neither mpi4py nor chainer. They write into memory that they share with the training
+process: to send a sample through a pipe costs several times what it costs to make one.
 """
 
 from __future__ import annotations
@@ -15,29 +16,39 @@ import threading
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Barrier
-from typing import Dict, List
+from typing import Dict, List, Tuple
 
 from trainer.iterators.pool import Floats, Pool, load_part, open_sets
+from trainer.iterators.shared_memory import Leases, SharedMemory, Slot, floats
 from trainer.loadtypes import Samples
 from trainer.sampleset import Part, SampleSet
 from trainer.table import SampleTable
 from trainer.trouble import TrainerError
-
-_sets: Dict[str, Samples] = {}
 
 #: How long loaders may take to start, and how long the executor may take to notice a dead one.
 START_SECONDS = 120.0
 NOTICE_SECONDS = 5.0
 
 
-def _begin(loadtype: str, sets: Dict[str, SampleSet], all_there: Barrier) -> None:
+class _Loader:
+    """What a loader process holds."""
+
+    sets: Dict[str, Samples]
+    memory: SharedMemory
+
+
+def _begin(
+    loadtype: str, sets: Dict[str, SampleSet], memory: SharedMemory, all_there: Barrier
+) -> None:
     # The terminal's Ctrl-C is for the training process, which then closes the pool.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _sets.update(open_sets(loadtype, sets))
+    _Loader.sets = open_sets(loadtype, sets)
+    _Loader.memory = memory
     all_there.wait(START_SECONDS)
 
 
@@ -68,38 +79,54 @@ def _ready() -> int:
     return os.getpid()
 
 
-def _load(part: Part) -> Floats:
-    return load_part(_sets, part)
+def _load(part: Part, slot: Slot, shape: Tuple[int, ...], first: int) -> None:
+    """Write ``part`` into the batch of this shape in ``slot``, from its sample ``first`` on."""
+    batch = floats(_Loader.memory.bytes_of(slot), shape)
+    load_part(_Loader.sets, part, batch[first:])
+
+
+def _keep(held: Floats, done: Future[None]) -> None:
+    """A future that will call this keeps ``held`` alive until it is done."""
 
 
 class _Loading:
-    """A part in work; explains the death of its loader by the images that it was to load."""
+    """A batch in work; explains the death of a loader by the images that it was to load."""
 
-    def __init__(self, future: Future[Floats], part: Part, pool: ProcessPool) -> None:
-        self._future = future
-        self._part = part
+    def __init__(
+        self, parts: List[Tuple[Part, Future[None]]], out: Floats, pool: ProcessPool
+    ) -> None:
+        self._parts = parts
+        self._out = out
         self._pool = pool
 
     def result(self) -> Floats:
+        for part, future in self._parts:
+            try:
+                self._wait(future)
+            except BrokenProcessPool as error:
+                raise self._death(part) from error
+        return self._out
+
+    def _wait(self, future: Future[None]) -> None:
         """A loader that dies while it writes its answer leaves the executor reading half of it for
         ever, so a dead loader is looked for here too."""
-        try:
-            while True:
-                dead = self._pool.has_dead_loader()
-                try:
-                    return self._future.result(NOTICE_SECONDS)
-                except NotYet:
-                    if dead and not self._future.done():
-                        raise BrokenProcessPool("a loader process died") from None
-        except BrokenProcessPool as error:
-            table = SampleTable(self._pool.described[self._part.set_name].table)
-            first, last = self._part.indices[0], self._part.indices[-1]
-            raise TrainerError(
-                f"a loader process died before it delivered {table.describe(first)} "
-                f"to {table.describe(last)}",
-                "most often memory ran out: use a smaller loaderjob; "
-                "or find the cause with `iterator: serial`",
-            ) from error
+        while True:
+            dead = self._pool.has_dead_loader()
+            try:
+                return future.result(NOTICE_SECONDS)
+            except NotYet:
+                if dead and not future.done():
+                    raise BrokenProcessPool("a loader process died") from None
+
+    def _death(self, part: Part) -> TrainerError:
+        table = SampleTable(self._pool.described[part.set_name].table)
+        first, last = part.indices[0], part.indices[-1]
+        return TrainerError(
+            f"a loader process died before it delivered {table.describe(first)} "
+            f"to {table.describe(last)}",
+            "most often memory ran out: use a smaller loaderjob; "
+            "or find the cause with `iterator: serial`",
+        )
 
 
 class ProcessPool(Pool):
@@ -107,8 +134,9 @@ class ProcessPool(Pool):
 
     def __init__(self, loadtype: str, sets: Dict[str, SampleSet], workers: int) -> None:
         super().__init__(loadtype, sets, workers)
-        self.described = sets
         _start_tracker()
+        memory = SharedMemory.make()
+        self._leases = Leases(memory)
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([__name__])
         # All loaders start here and wait for each other: one that the executor started later, while
@@ -118,18 +146,25 @@ class ProcessPool(Pool):
             workers,
             mp_context=context,
             initializer=_begin,
-            initargs=(loadtype, sets, all_there),
+            initargs=(loadtype, sets, memory, all_there),
         )
         for started in [self._executor.submit(_ready) for _ in range(workers)]:
             started.result()
 
-    def submit(self, part: Part) -> _Loading:
-        try:
-            future = self._executor.submit(_load, part)
-        except BrokenProcessPool as error:
-            future = Future()
-            future.set_exception(error)
-        return _Loading(future, part, self)
+    def begin(self, batch: Part) -> _Loading:
+        shape = self.shape_of(batch)
+        slot, out = self._leases.lend(shape)
+        parts = []
+        for first, part in self.pieces(batch):
+            try:
+                future = self._executor.submit(_load, part, slot, shape, first)
+            except BrokenProcessPool as error:
+                future = Future()
+                future.set_exception(error)
+            # Nobody else may get the slot while a loader writes into it, waited for or not.
+            future.add_done_callback(partial(_keep, out))
+            parts.append((part, future))
+        return _Loading(parts, out, self)
 
     def _processes(self) -> List[BaseProcess]:
         # Private, and there in the image's pinned Python: the executor offers no other way.

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from typing import Dict
 
+import numpy as np
+
 from trainer.iterators.pool import Floats, Pool, load_part, open_sets
-from trainer.loadtypes import Samples
 from trainer.sampleset import Part, SampleSet
 
 
 class _Later:
-    def __init__(self, sets: Dict[str, Samples], part: Part) -> None:
-        self._sets = sets
-        self._part = part
+    def __init__(self, pool: SerialPool, batch: Part) -> None:
+        self._pool = pool
+        self._batch = batch
 
     def result(self) -> Floats:
-        return load_part(self._sets, self._part)
+        out = np.empty(self._pool.shape_of(self._batch), dtype=np.float32)
+        load_part(self._pool.sets, self._batch, out)
+        return out
 
 
 class SerialPool(Pool):
@@ -26,10 +29,10 @@ class SerialPool(Pool):
     def __init__(self, loadtype: str, sets: Dict[str, SampleSet], workers: int) -> None:
         del workers
         super().__init__(loadtype, sets, 1)
-        self._sets = open_sets(loadtype, sets)
+        self.sets = open_sets(loadtype, sets)
 
-    def submit(self, part: Part) -> _Later:
-        return _Later(self._sets, part)
+    def begin(self, batch: Part) -> _Later:
+        return _Later(self, batch)
 
     def close(self) -> None:
-        self._sets.clear()
+        self.sets.clear()

@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Dict
+from typing import Dict, List
+
+import numpy as np
 
 from trainer.iterators.pool import Floats, Pool, load_part, open_sets
 from trainer.sampleset import Part, SampleSet
+
+
+class _Loading:
+    def __init__(self, parts: List[Future[None]], out: Floats) -> None:
+        self._parts = parts
+        self._out = out
+
+    def result(self) -> Floats:
+        for part in self._parts:
+            part.result()
+        return self._out
 
 
 class ThreadPool(Pool):
@@ -15,8 +28,15 @@ class ThreadPool(Pool):
         self._sets = open_sets(loadtype, sets)
         self._executor = ThreadPoolExecutor(workers, thread_name_prefix="loader")
 
-    def submit(self, part: Part) -> Future[Floats]:
-        return self._executor.submit(load_part, self._sets, part)
+    def begin(self, batch: Part) -> _Loading:
+        out = np.empty(self.shape_of(batch), dtype=np.float32)
+        parts = [
+            self._executor.submit(
+                load_part, self._sets, part, out[first : first + len(part.indices)]
+            )
+            for first, part in self.pieces(batch)
+        ]
+        return _Loading(parts, out)
 
     def close(self) -> None:
         self._executor.shutdown(cancel_futures=True)

@@ -12,8 +12,9 @@ from trainer.sampleset import SampleSet
 
 
 class Samples(Protocol):
-    def load(self, index: int, epoch: Optional[int]) -> npt.NDArray[np.float32]:
-        """Sample ``index`` as drawn in ``epoch`` (None: validation), float32 (3, side, side).
+    def load(self, index: int, epoch: Optional[int], out: npt.NDArray[np.float32]) -> None:
+        """Write sample ``index`` as drawn in ``epoch`` (None: validation) into ``out``, float32
+        (3, insize, insize).
 
         A pure function of its arguments and the set. Raises TrainerError naming the image.
         """

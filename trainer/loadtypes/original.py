@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trainer import image
-from trainer.augment import apply_view, choose_view
+from trainer.augment import Mean, apply_view, choose_view
 from trainer.sampleset import SampleSet
 from trainer.table import SampleTable
 
@@ -20,10 +20,10 @@ class OriginalImages:
         self._set = samples
         self._table = SampleTable(samples.table)
         self._side = image.scaled_side(samples.insize, samples.paper_side)
-        self._mean = image.scaled_mean(np.load(samples.mean, allow_pickle=False), self._side)
+        self._mean = Mean(image.scaled_mean(np.load(samples.mean, allow_pickle=False), self._side))
         self._checked = bytearray(len(self._table))
 
-    def load(self, index: int, epoch: Optional[int]) -> npt.NDArray[np.float32]:
+    def load(self, index: int, epoch: Optional[int], out: npt.NDArray[np.float32]) -> None:
         entry = self._table.entry(index)
         what = self._table.describe(index)
         data = image.read_bytes(self._set.root / entry.path, what)
@@ -32,4 +32,4 @@ class OriginalImages:
             self._checked[index] = 1
         pixels = image.pixels(image.decode(data, what), self._side)
         view = choose_view(self._side, self._set.insize, self._set.seed, index, epoch)
-        return apply_view(pixels, self._mean, self._set.insize, view)
+        apply_view(pixels.transpose(2, 0, 1), self._mean, view, out)
