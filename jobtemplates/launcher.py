@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Dict, List, Sequence, Tuple
 
 from container.trouble import Trouble
@@ -11,8 +11,12 @@ from manifests.schema import (
     CODE_MOUNT,
     RUN_MOUNT,
     TRAIN_MOUNT,
+    TRAIN_PACK_MOUNT,
     VAL_MOUNT,
+    VAL_PACK_MOUNT,
     Determinism,
+    Loading,
+    Paths,
     World,
 )
 
@@ -30,10 +34,19 @@ class ContainerUse:
 
 @dataclass(frozen=True)
 class Binds:
+    """What the container sees of the host; ``data`` maps a place inside to a folder or a file."""
+
     code: Path
     run: Path
-    train_root: Path
-    val_root: Path
+    data: Dict[PurePosixPath, Path]
+
+
+def data_binds(paths: Paths, loading: Loading) -> Dict[PurePosixPath, Path]:
+    """Where the trainer finds its samples: in the folders of images, or in the packed files."""
+    if loading.loadtype == "original":
+        return {TRAIN_MOUNT: Path(paths.train_root), VAL_MOUNT: Path(paths.val_root)}
+    packs = {TRAIN_PACK_MOUNT: paths.train_pack, VAL_PACK_MOUNT: paths.val_pack}
+    return {mount: Path(pack) for mount, pack in packs.items() if pack is not None}
 
 
 def bind(source: Path, destination: str, *, writable: bool) -> List[str]:
@@ -43,7 +56,7 @@ def bind(source: Path, destination: str, *, writable: bool) -> List[str]:
     """
     text = str(source)
     if "\n" in text or "\r" in text:
-        raise Trouble(f"{text!r}: a path with a line break cannot be bound", "rename the folder")
+        raise Trouble(f"{text!r}: a path with a line break cannot be bound", "rename it")
     quoted = text.replace('"', '""')
     access = [] if writable else ["ro"]
     fields = ["type=bind", f'"source={quoted}"', f"destination={destination}", *access]
@@ -89,8 +102,8 @@ def exec_tokens(use: ContainerUse, binds: Binds, environment: Dict[str, str]) ->
     ]
     tokens += bind(binds.code, str(CODE_MOUNT), writable=False)
     tokens += bind(binds.run, str(RUN_MOUNT), writable=True)
-    tokens += bind(binds.train_root, str(TRAIN_MOUNT), writable=False)
-    tokens += bind(binds.val_root, str(VAL_MOUNT), writable=False)
+    for mount, source in binds.data.items():
+        tokens += bind(source, str(mount), writable=False)
     fixed = {"PYTHONNOUSERSITE": "1", "PYTHONPATH": "", "PYTHONDONTWRITEBYTECODE": "1"}
     for name, value in sorted({**fixed, **environment}.items()):
         tokens += ["--env", f"{name}={value}"]

@@ -14,6 +14,7 @@ from jobtemplates.launcher import (
     Binds,
     ContainerUse,
     all_mca,
+    data_binds,
     exec_tokens,
     mpirun_tokens,
 )
@@ -99,7 +100,7 @@ def render_script(manifest: Manifest, files: RunFiles, site: Site, host: Host) -
         as_root=host.as_root,
         in_user_namespace=host.use.in_user_namespace,
     )
-    binds = Binds(files.code, files.root, Path(paths.train_root), Path(paths.val_root))
+    binds = Binds(files.code, files.root, data_binds(paths, circumstance.loading))
     values: Dict[str, Any] = {
         "run_name": files.root.name,
         "run_dir": str(files.root),

@@ -57,6 +57,14 @@ def _optimizer_problems(config: RunConfig) -> List[str]:
     ]
 
 
+def _loading_problems(config: RunConfig) -> List[str]:
+    return [
+        f"{key}: loadtype {config.loadtype} has no use for it; leave it out"
+        for key in ("train_pack", "val_pack")
+        if config.loadtype != "custom" and key in config.model_fields_set
+    ]
+
+
 def _input_problems(config: RunConfig) -> List[str]:
     smallest, own = INPUT_SIDE[config.arch]
     if smallest == own and config.insize != own:
@@ -120,6 +128,7 @@ def check_combinations(
         *_stack_problems(config),
         *_site_problems(config, site_nodes),
         *_optimizer_problems(config),
+        *_loading_problems(config),
         *_input_problems(config),
         *_sample_problems(config, ranks, train_samples, val_samples),
         *_not_available(config),

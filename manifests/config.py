@@ -14,6 +14,7 @@ from typing import Any, Dict, List, Optional
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 from typing_extensions import Annotated
 
+from manifests.packed_file import beside
 from manifests.schema import (
     INPUT_SIDE,
     Arch,
@@ -166,6 +167,12 @@ class RunConfig(BaseModel):
     val: HostPath = Field(description="the path of a list file")
     val_root: HostPath = Field(
         default_factory=lambda known: known["val"].parent, description="the path of a folder"
+    )
+    train_pack: HostPath = Field(
+        default_factory=lambda known: beside(known["train"]), description="the path of a file"
+    )
+    val_pack: HostPath = Field(
+        default_factory=lambda known: beside(known["val"]), description="the path of a file"
     )
     mean: HostPath = Field(alias="mean.npy", description="the path of a .npy file")
     initmodel: Optional[HostPath] = Field(None, description="the path of a model file, or null")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence
+from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 from container import atomic
 from container.runtime import find_runtime
@@ -50,16 +50,16 @@ def plan_rerun(
     old = find_run(str(run))
     manifest = read_manifest(old, warn)
     around.progress.stage("holding snapshot, inputs and data against the manifest")
-    roots = data_roots(manifest, moved)
+    circumstance, instead = data_there(data_moved(manifest.circumstance, moved))
     problems = before_problems(
-        old, manifest, train_root=roots["train"], val_root=roots["val"],
+        old, manifest, circumstance=circumstance,
         cache_folder=None if read_only else around.cache.root / "fingerprints",
         progress=around.progress,
     )  # fmt: skip
     if not old.done.exists():
         problems.append(f"{old.root}: {unfinished(old, around)}: there is nothing to compare with")
     if problems:
-        raise CannotRun(problems, "restore what was altered; for data that moved: --data OLD=NEW")
+        raise CannotRun([*instead, *problems], restore_step(manifest.circumstance))
     out = (out or old.root.parent).resolve()
     refuse_unwritable(out)
     refuse_processor(manifest.promises, around)
@@ -77,7 +77,7 @@ def plan_rerun(
     again = manifest.model_copy(
         update={
             "kind": "rerun",
-            "circumstance": circumstance_again(manifest, old, image, roots, out, site.name, around),
+            "circumstance": circumstance_again(circumstance, old, image, out, site.name, around),
         }
     )
     jobname = again.circumstance.placement.jobname
@@ -94,6 +94,7 @@ def plan_rerun(
         script=render_script(again, files, site, host_of(runtime, image, around)),
         fill=fill,
         warnings=[
+            *instead,
             *mpi_warnings(mpi, image_mpi(recipe_of_run(manifest, str(old.manifest)))),
             *script_warnings(again, site),
         ],
@@ -113,56 +114,79 @@ def parse_moved(moved: Sequence[str]) -> Dict[str, str]:
     return dict(text.split("=", 1) for text in moved)
 
 
-def data_roots(manifest: schema.Manifest, moved: Dict[str, str]) -> Dict[str, Path]:
-    """Where the images are now: recorded roots with a leading folder OLD replaced by NEW.
+#: Recorded paths of data, which ``--data OLD=NEW`` moves.
+DATA = ("train_root", "val_root", "train_pack", "val_pack")
 
-    Raises Trouble when an OLD of ``moved`` fits neither root.
+
+def data_moved(circumstance: schema.Circumstance, moved: Dict[str, str]) -> schema.Circumstance:
+    """Where the data is now: recorded paths with a leading folder OLD replaced by NEW.
+
+    Raises Trouble when an OLD of ``moved`` fits none of them.
     """
-    recorded = {
-        "train": Path(manifest.circumstance.paths.train_root),
-        "val": Path(manifest.circumstance.paths.val_root),
-    }
+    values = {name: getattr(circumstance.paths, name) for name in DATA}
+    recorded = {name: Path(value) for name, value in values.items() if value is not None}
     used = set()
-    roots = dict(recorded)
-    for name, root in recorded.items():
+    now = {}
+    for name, path in recorded.items():
         for old, new in moved.items():
-            if Path(old) == root or Path(old) in root.parents:
-                roots[name] = Path(new).resolve() / root.relative_to(old)
+            if Path(old) == path or Path(old) in path.parents:
+                now[name] = str(Path(new).resolve() / path.relative_to(old))
                 used.add(old)
     unused = sorted(set(moved) - used)
     if unused:
         raise Trouble(
             [f"--data {old}={moved[old]}: no recorded data lies below {old}" for old in unused],
-            "recorded roots: " + ", ".join(str(root) for root in sorted(set(recorded.values()))),
+            "recorded roots: " + ", ".join(str(path) for path in sorted(set(recorded.values()))),
         )
-    return roots
+    return _with_paths(circumstance, now)
+
+
+def _with_paths(
+    circumstance: schema.Circumstance, paths: Mapping[str, Optional[str]]
+) -> schema.Circumstance:
+    return circumstance.model_copy(update={"paths": circumstance.paths.model_copy(update=paths)})
+
+
+def data_there(circumstance: schema.Circumstance) -> Tuple[schema.Circumstance, List[str]]:
+    """Let the images stand in for packed files that are gone: how samples are loaded decides no
+    bit. The warning says so."""
+    paths = circumstance.paths
+    packs = [pack for pack in (paths.train_pack, paths.val_pack) if pack is not None]
+    gone = [pack for pack in packs if not Path(pack).is_file()]
+    roots = sorted({paths.train_root, paths.val_root})
+    if not gone or not all(Path(root).is_dir() for root in roots):
+        return circumstance, []
+    original = circumstance.loading.model_copy(update={"loadtype": "original"})
+    again = _with_paths(circumstance, {"train_pack": None, "val_pack": None})
+    return again.model_copy(update={"loading": original}), [
+        f"packed data is gone: {', '.join(gone)}; loadtype original is used instead of custom, "
+        f"with the images in {', '.join(roots)}"
+    ]
+
+
+def restore_step(circumstance: schema.Circumstance) -> str:
+    moved = "for data that moved: --data OLD=NEW"
+    if circumstance.loading.loadtype == "custom":
+        again = "pack the images again (python bundle.py data pack LIST)"
+        return f"restore what was altered, or {again}; {moved}"
+    return f"restore what was altered; {moved}"
 
 
 def circumstance_again(
-    manifest: schema.Manifest,
+    before: schema.Circumstance,
     old: schema.RunFiles,
     image: Path,
-    roots: Dict[str, Path],
     out: Path,
     site: str,
     around: Surroundings,
 ) -> schema.Circumstance:
-    before = manifest.circumstance
-    paths = before.paths.model_copy(
-        update={
-            "image": str(image),
-            "train_root": str(roots["train"]),
-            "val_root": str(roots["val"]),
-            "out": str(out),
-        }
-    )
-    return before.model_copy(
+    """``before`` is that of the old run, with the data where it is now."""
+    return _with_paths(before, {"image": str(image), "out": str(out)}).model_copy(
         update={
             "created": around.timestamp(),
             "host": around.host,
             "user": around.user,
             "tool_version": TOOL_VERSION,
-            "paths": paths,
             "placement": before.placement.model_copy(update={"site": site}),
             "rerun_of": str(old.root),
             "resumed": None,  # it begins with the first step: that is what proves the resumption
@@ -197,14 +221,12 @@ def verify_whole(
     """Every mismatch between a run directory, its image, its data and its manifest."""
     files = find_run(str(run))
     manifest = read_manifest(files)
-    roots = data_roots(manifest, moved)
     return verify_run(
         files,
         image_path=lambda _identity: find_image_of_run(manifest, around),
         progress=around.progress,
         check_data=check_data,
-        train_root=roots["train"],
-        val_root=roots["val"],
+        circumstance=data_moved(manifest.circumstance, moved),
         cache_folder=around.cache.root / "fingerprints",
         warn=warn,
     )

@@ -16,7 +16,7 @@ from manifests.continuation import look_at
 from manifests.launch import job_is_alive
 from manifests.records import Warn, ignore, read_manifest
 from manifests.rundir import find_run, state_of
-from manifests.schema import Manifest, RunFiles
+from manifests.schema import Circumstance, RunFiles
 from manifests.surroundings import Surroundings
 from manifests.verify import companion_problems, identity_files_problems
 
@@ -49,7 +49,7 @@ def plan_resume(run: Path, around: Surroundings, warn: Warn = ignore) -> Resumpt
     problems = [
         *identity_files_problems(files, manifest),
         *companion_problems(files, manifest),
-        *_missing_data(manifest),
+        *missing_data(manifest.circumstance),
     ]
     if problems:
         raise Trouble(problems, "restore what was altered or moved, then resume again")
@@ -112,7 +112,11 @@ def alone(files: RunFiles) -> Iterator[RunFiles]:
         os.close(descriptor)
 
 
-def _missing_data(manifest: Manifest) -> List[str]:
-    paths = manifest.circumstance.paths
-    roots = {Path(paths.train_root), Path(paths.val_root)}
-    return [f"{root}: is no folder" for root in sorted(roots) if not root.is_dir()]
+def missing_data(circumstance: Circumstance) -> List[str]:
+    """What the job script would bind and is not there."""
+    paths = circumstance.paths
+    if circumstance.loading.loadtype == "custom":
+        packs = sorted({Path(pack) for pack in (paths.train_pack, paths.val_pack) if pack})
+        return [f"{pack}: is no file" for pack in packs if not pack.is_file()]
+    roots = sorted({Path(paths.train_root), Path(paths.val_root)})
+    return [f"{root}: is no folder" for root in roots if not root.is_dir()]

@@ -1,4 +1,4 @@
-"""The one module that both sides of the container share: what a run is and what came out of it.
+"""What both sides of the container share: what a run is and what came out of it.
 
 Host code writes a :class:`Manifest`, the trainer in the container reads it and writes trail
 records and a :class:`Result`. Only the standard library and pydantic may be imported here, and
@@ -28,6 +28,8 @@ CODE_MOUNT = PurePosixPath("/bundle/code")
 RUN_MOUNT = PurePosixPath("/bundle/run")
 TRAIN_MOUNT = PurePosixPath("/bundle/data/train")
 VAL_MOUNT = PurePosixPath("/bundle/data/val")
+TRAIN_PACK_MOUNT = PurePosixPath("/bundle/data/train.pack")
+VAL_PACK_MOUNT = PurePosixPath("/bundle/data/val.pack")
 
 #: Where code lies that the ranks of a run may import, relative to ``code/``.
 RUN_BY_RANKS = ("trainer/", "manifests/")
@@ -58,7 +60,7 @@ AVAILABLE: Dict[str, Tuple[str, ...]] = {
         "flat",
         "naive",
     ),
-    "loadtype": ("original",),
+    "loadtype": ("original", "custom"),
     "iterator": ("serial", "thread", "process"),
     "optimizer": ("momentum_sgd", "adam", "rmsprop_warmup", "rmsprop"),
     "precision": ("float32",),
@@ -295,12 +297,14 @@ class GitState(_Record):
 
 
 class Paths(_Record):
-    """Host paths at the time of writing; a rerun may move them."""
+    """Host paths at the time of writing; a rerun may move them. Packs with ``custom`` only."""
 
     config: Optional[str] = None
     image: str
     train_root: str
     val_root: str
+    train_pack: Optional[str] = None
+    val_pack: Optional[str] = None
     out: str
 
 

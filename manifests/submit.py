@@ -32,7 +32,14 @@ from manifests.continuation import (
     read_continuation,
     refuse_another,
 )
-from manifests.datasets.inputs import Fingerprints, Lists, read_images, read_lists
+from manifests.datasets.inputs import (
+    Fingerprints,
+    Lists,
+    read_images,
+    read_lists,
+    read_packs,
+)
+from manifests.datasets.packed_images import Packs, decoder_of
 from manifests.determinism import determinism_for, promises_for
 from manifests.launch import Plan, new_run
 from manifests.rundir import refuse_unwritable
@@ -60,16 +67,9 @@ def plan_submit(
     runtime = find_runtime(around.project, around.environ)
     recipe = load_recipe(around.project, config.stack)
     image = built_image(recipe, around)
-    snapshot = take_snapshot(
-        around.project, exclude=[config.out, config.train_root, config.val_root]
-    )
-    images = read_images(
-        lists,
-        train_root=config.train_root,
-        val_root=config.val_root,
-        cache_folder=None if read_only else around.cache.root / "fingerprints",
-        progress=around.progress,
-    )
+    data = [config.train_root, config.val_root, config.train_pack, config.val_pack]
+    snapshot = take_snapshot(around.project, exclude=[config.out, *data])
+    images = fingerprints(config, lists, recipe, around, read_only=read_only)
     initmodel = read_initmodel(config)
     identity = schema.Identity(
         training=training(config),
@@ -134,6 +134,22 @@ def read_inputs(config: RunConfig) -> Lists:
         val_root=config.val_root,
         mean=config.mean,
         nclasses=config.nclasses,
+    )
+
+
+def fingerprints(
+    config: RunConfig, lists: Lists, recipe: Recipe, around: Surroundings, *, read_only: bool
+) -> Fingerprints:
+    """The digests of both sets' images: of the files, or with `custom` as they were when packed."""
+    if config.loadtype == "custom":
+        packs = Packs(config.train_pack, config.val_pack)
+        return read_packs(lists, packs, decoder=decoder_of(recipe))
+    return read_images(
+        lists,
+        train_root=config.train_root,
+        val_root=config.val_root,
+        cache_folder=None if read_only else around.cache.root / "fingerprints",
+        progress=around.progress,
     )
 
 
@@ -229,6 +245,8 @@ def circumstance_of(
             image=str(image.path),
             train_root=str(config.train_root),
             val_root=str(config.val_root),
+            train_pack=str(config.train_pack) if config.loadtype == "custom" else None,
+            val_pack=str(config.val_pack) if config.loadtype == "custom" else None,
             out=str(config.out),
         ),
         placement=asked.model_copy(update={"group": group}) if group else asked,

@@ -11,8 +11,10 @@ from container.progress import Progress
 from container.recipe import Recipe, lock_path
 from container.trouble import Trouble
 from manifests.checkpoint import checkpoints_in, damage
+from manifests.datasets.packed_images import decoder_of, pack_problems
 from manifests.datasets.table import table_problems
 from manifests.job import read_job
+from manifests.packed_file import Decoder
 from manifests.records import (
     Warn,
     ignore,
@@ -23,6 +25,7 @@ from manifests.records import (
     trail_digest,
 )
 from manifests.schema import (
+    Circumstance,
     ImageIdentity,
     Manifest,
     Result,
@@ -126,21 +129,43 @@ def data_problems(
     files: RunFiles,
     manifest: Manifest,
     *,
-    train_root: Path,
-    val_root: Path,
+    circumstance: Circumstance,
+    read_data: bool = True,
     cache_folder: Optional[Path],
     progress: Progress,
 ) -> List[str]:
-    """Images that are missing or altered; a table that is itself altered is passed over here."""
+    """Images that are missing or altered; a table that is itself altered is passed over here.
+
+    ``circumstance`` says where they are now. Without ``read_data`` neither images are read nor the
+    pixels of packed files, of which the indexes are held against the tables all the same.
+    """
     problems: List[str] = []
-    sets = (
-        (files.train_table, train_root, manifest.identity.data.train),
-        (files.val_table, val_root, manifest.identity.data.val),
-    )
-    for table, root, identity in sets:
-        if _table_is(table, identity):
-            problems += table_problems(table, root, cache_folder=cache_folder, progress=progress)
+    paths, packed = circumstance.paths, circumstance.loading.loadtype == "custom"
+    data = manifest.identity.data
+    for table, identity, root, pack in (
+        (files.train_table, data.train, paths.train_root, paths.train_pack),
+        (files.val_table, data.val, paths.val_root, paths.val_pack),
+    ):
+        if not _table_is(table, identity):
+            continue
+        if packed:
+            problems += pack_problems(
+                table, Path(pack or ""), decoder=_decoder(manifest), read_pixels=read_data,
+                cache_folder=cache_folder, progress=progress,
+            )  # fmt: skip
+        elif read_data:
+            problems += table_problems(
+                table, Path(root), cache_folder=cache_folder, progress=progress
+            )
     return problems
+
+
+def _decoder(manifest: Manifest) -> Optional[Decoder]:
+    """What decodes in the image of the run; None where that cannot be known."""
+    try:
+        return decoder_of(Recipe(manifest.recipe.stack, manifest.recipe.files))
+    except (Trouble, KeyError):
+        return None  # what is wrong with the recipe is said for itself
 
 
 def _table_is(table: Path, identity: SampleSetIdentity) -> bool:
@@ -161,8 +186,7 @@ def before_problems(
     files: RunFiles,
     manifest: Manifest,
     *,
-    train_root: Path,
-    val_root: Path,
+    circumstance: Circumstance,
     cache_folder: Optional[Path],
     progress: Progress,
 ) -> List[str]:
@@ -175,8 +199,7 @@ def before_problems(
         *data_problems(
             files,
             manifest,
-            train_root=train_root,
-            val_root=val_root,
+            circumstance=circumstance,
             cache_folder=cache_folder,
             progress=progress,
         ),
@@ -310,31 +333,28 @@ def verify_run(
     image_path: ImageLookup,
     progress: Progress,
     check_data: bool = True,
-    train_root: Optional[Path] = None,
-    val_root: Optional[Path] = None,
+    circumstance: Optional[Circumstance] = None,
     cache_folder: Optional[Path] = None,
     warn: Warn = ignore,
 ) -> List[str]:
     """Return every mismatch between a run directory, its image, its data and its manifest.
 
-    Roots default to those of the manifest; ``cache_folder`` None reads every image again. Raises
-    Trouble when the manifest itself cannot be read.
+    ``circumstance`` says where the data is now, by default the manifest's; ``cache_folder`` None
+    reads every image again. Raises Trouble when the manifest itself cannot be read.
     """
     manifest = read_manifest(files, warn)
-    paths = manifest.circumstance.paths
     problems = [
         *identity_files_problems(files, manifest),
         *companion_problems(files, manifest),
     ]
     image = manifest.identity.image
     problems += image_problems(image, image_path(image), progress)
-    if check_data:
-        problems += data_problems(
-            files,
-            manifest,
-            train_root=train_root or Path(paths.train_root),
-            val_root=val_root or Path(paths.val_root),
-            cache_folder=cache_folder,
-            progress=progress,
-        )
+    problems += data_problems(
+        files,
+        manifest,
+        circumstance=circumstance or manifest.circumstance,
+        read_data=check_data,
+        cache_folder=cache_folder,
+        progress=progress,
+    )
     return problems + result_problems(files, manifest, warn)

@@ -9,12 +9,19 @@ from typing import Dict, Iterator, List, Set
 PROJECT = Path(__file__).resolve().parents[1]
 STOREYS = ("container", "jobtemplates", "manifests", "trainer")
 
-#: What each storey may import of the others. The shared modules are the records of a run.
+#: What each storey may import of the others. The shared modules are the records of a run and the
+#: form of packed data sets, which has one reader for both sides.
 ALLOWED: Dict[str, Set[str]] = {
     "container": {"container"},
     "jobtemplates": {"container", "jobtemplates", "manifests.run_files", "manifests.schema"},
     "manifests": {"container", "jobtemplates", "manifests"},
-    "trainer": {"manifests.checkpoint", "manifests.run_files", "manifests.schema", "trainer"},
+    "trainer": {
+        "manifests.checkpoint",
+        "manifests.packed_file",
+        "manifests.run_files",
+        "manifests.schema",
+        "trainer",
+    },
 }
 
 #: Image code among the host's files: run by the image's Python during the build.

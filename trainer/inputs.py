@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -12,11 +13,14 @@ from manifests.schema import (
     IMAGE_SIDE,
     INPUT_SIDE,
     SCHEMA_VERSION,
+    TRAIN_MOUNT,
+    TRAIN_PACK_MOUNT,
+    VAL_MOUNT,
+    VAL_PACK_MOUNT,
     DataIdentity,
     Manifest,
     RunFiles,
     SampleSetIdentity,
-    Training,
     UnsupportedVersion,
     check_version,
 )
@@ -106,10 +110,19 @@ def _check_lines(path: Path, samples: SampleSetIdentity) -> None:
         )
 
 
-def sample_sets(
-    files: RunFiles, training: Training, train_root: Path, val_root: Path
-) -> dict[str, SampleSet]:
+@dataclass(frozen=True)
+class Places:
+    """Where the images of both sets lie, as this process sees it: folders, and packed files."""
+
+    train_root: Path = Path(TRAIN_MOUNT)
+    val_root: Path = Path(VAL_MOUNT)
+    train_pack: Path = Path(TRAIN_PACK_MOUNT)
+    val_pack: Path = Path(VAL_PACK_MOUNT)
+
+
+def sample_sets(files: RunFiles, manifest: Manifest, places: Places) -> dict[str, SampleSet]:
     """What loaders need, by set name ``train`` and ``val``."""
+    training, paths = manifest.identity.training, manifest.circumstance.paths
     return {
         name: SampleSet(
             table=table,
@@ -118,9 +131,11 @@ def sample_sets(
             seed=training.seed,
             insize=training.insize,
             paper_side=INPUT_SIDE[training.arch][1],
+            pack=pack,
+            pack_name=pack_name or str(pack),
         )
-        for name, table, root in (
-            ("train", files.train_table, train_root),
-            ("val", files.val_table, val_root),
+        for name, table, root, pack, pack_name in (
+            ("train", files.train_table, places.train_root, places.train_pack, paths.train_pack),
+            ("val", files.val_table, places.val_root, places.val_pack, paths.val_pack),
         )
     }

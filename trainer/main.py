@@ -6,13 +6,13 @@ import argparse
 import os
 import platform
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Sequence
 
-from manifests.schema import RUN_MOUNT, TRAIN_MOUNT, VAL_MOUNT, Manifest, RunFiles
+from manifests.schema import RUN_MOUNT, Manifest, RunFiles
 from trainer import contract, failure, machine, world
-from trainer.inputs import check_inputs, read_manifest, sample_sets
+from trainer.inputs import Places, check_inputs, read_manifest, sample_sets
 from trainer.iterators import ITERATORS
 from trainer.iterators.pool import Pool
 from trainer.stopping import warning_signal
@@ -21,17 +21,18 @@ from trainer.stopping import warning_signal
 @dataclass(frozen=True)
 class Arguments:
     run: Path
-    train_root: Path
-    val_root: Path
+    places: Places
 
 
 def parse(argv: Sequence[str]) -> Arguments:
     parser = argparse.ArgumentParser(prog="python3 -m trainer", description=__doc__)
     parser.add_argument("--run", type=Path, default=Path(RUN_MOUNT), help="run directory")
-    parser.add_argument("--train-root", type=Path, default=Path(TRAIN_MOUNT))
-    parser.add_argument("--val-root", type=Path, default=Path(VAL_MOUNT))
+    for place in fields(Places):
+        option = f"--{place.name.replace('_', '-')}"
+        parser.add_argument(option, type=Path, default=place.default)
     given = parser.parse_args(argv)
-    return Arguments(given.run, given.train_root, given.val_root)
+    places = {place.name: getattr(given, place.name) for place in fields(Places)}
+    return Arguments(given.run, Places(**places))
 
 
 def main(argv: Sequence[str]) -> int:
@@ -76,5 +77,5 @@ def check_contract(manifest: Manifest) -> None:
 
 def open_pool(arguments: Arguments, files: RunFiles, manifest: Manifest) -> Pool:
     loading = manifest.circumstance.loading
-    sets = sample_sets(files, manifest.identity.training, arguments.train_root, arguments.val_root)
+    sets = sample_sets(files, manifest, arguments.places)
     return ITERATORS[loading.iterator](loading.loadtype, sets, loading.loaderjob)

@@ -9,12 +9,16 @@ from typing import Optional
 
 @dataclass(frozen=True)
 class SampleSet:
+    """``pack`` is the packed file of loadtype ``custom``; ``pack_name`` is its path on the host."""
+
     table: Path
     root: Path
     mean: Path
     seed: int
     insize: int
     paper_side: int
+    pack: Path = Path()
+    pack_name: str = ""
 
 
 @dataclass(frozen=True)

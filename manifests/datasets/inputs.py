@@ -11,7 +11,9 @@ from container.trouble import Trouble
 from manifests.datasets.fingerprint import Fingerprint, scan_images
 from manifests.datasets.list_file import SampleList, scan_list
 from manifests.datasets.mean import MeanImage, scan_mean
+from manifests.datasets.packed_images import NEXT_STEP, Packs, scan_pack
 from manifests.datasets.shown import capped
+from manifests.packed_file import Decoder
 
 
 @dataclass(frozen=True)
@@ -84,5 +86,21 @@ def read_images(
         raise Trouble(
             [*capped(problems, lists.train.where), *capped(val_problems, lists.val.where)],
             "repair these images or take them out of the list",
+        )
+    return Fingerprints(train, val)
+
+
+def read_packs(lists: Lists, packs: Packs, *, decoder: Decoder) -> Fingerprints:
+    """Fingerprint both sample sets by what their packed files say of the images.
+
+    Raises Trouble when a packed file is damaged, made of other images than its list names, or made
+    by another decoder than ``decoder``, with the problems of both.
+    """
+    train, problems = scan_pack(lists.train, packs.train, decoder=decoder)
+    val, val_problems = scan_pack(lists.val, packs.val, decoder=decoder)
+    if train is None or val is None:
+        raise Trouble(
+            [*capped(problems, lists.train.where), *capped(val_problems, lists.val.where)],
+            NEXT_STEP,
         )
     return Fingerprints(train, val)

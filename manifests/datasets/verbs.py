@@ -231,3 +231,35 @@ def check(
             warn(warning)
     tell(done, json_wanted)
     sys.exit(0 if done.good else 1)
+
+
+@data.command()
+@click.argument("list_file", metavar="LIST", type=PATH)
+@ROOT
+@click.option(
+    "-o", "--output", type=PATH, help="The file to write (default: beside LIST, ending in .pack)."
+)
+@click.option("--workers", type=click.IntRange(1, 1024), help="Threads that decode images.")
+@JSON
+def pack(
+    list_file: Path,
+    root: Optional[Path],
+    output: Optional[Path],
+    workers: Optional[int],
+    json_wanted: bool,
+) -> None:
+    """Write the pixels of LIST's images into one file, which `loadtype: custom` reads.
+
+    It takes 197 kB per image. Make it again when images or LIST change.
+    """
+    from manifests.datasets.pack import pack as pack_images
+    from manifests.packed_file import beside
+
+    done = pack_images(
+        list_file,
+        root or list_file.parent,
+        output or beside(list_file),
+        progress=around().progress,
+        workers=workers,
+    )
+    tell(done, json_wanted)

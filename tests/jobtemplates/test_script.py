@@ -48,9 +48,7 @@ def test_a_mount_value_is_one_csv_record() -> None:
 def test_a_path_with_a_line_break_is_refused() -> None:
     with pytest.raises(Trouble) as caught:
         bind(Path("/a\nb"), "/x", writable=False)
-    assert str(caught.value) == (
-        "'/a\\nb': a path with a line break cannot be bound\n-> rename the folder"
-    )
+    assert str(caught.value) == ("'/a\\nb': a path with a line break cannot be bound\n-> rename it")
 
 
 def test_only_job_id_stays_a_variable_in_a_log_name() -> None:

@@ -29,6 +29,7 @@ def test_what_works() -> None:
     assert check(ranks=31) == []
     assert check(optimizer="rmsprop_warmup", momentum=0.8, lr_batch=128) == []
     assert check(optimizer="adam", warmup_epochs=1, momentum=None) == []
+    assert check(loadtype="custom") == check(loadtype="custom", train_pack="x", val_pack="y") == []
 
 
 @pytest.mark.parametrize(
@@ -62,6 +63,10 @@ def test_what_works() -> None:
             "lr_decay_factor: rmsprop_warmup has no use for it; leave it out",
             "lr_decay_epochs: rmsprop_warmup has no use for it; leave it out",
             "warmup_epochs: rmsprop_warmup has no use for it; leave it out",
+        ]),
+        ({"train_pack": "x", "val_pack": "y"}, [
+            "train_pack: loadtype original has no use for it; leave it out",
+            "val_pack: loadtype original has no use for it; leave it out",
         ]),
         ({"insize": 66}, ["insize: 66 given, nin needs at least 67"]),
         ({"insize": 257}, ["insize: 257 given, the stored images have 256"]),

@@ -47,6 +47,8 @@ EVERY: Dict[str, Any] = {
     "optimizer": "adam",
     "train_root": "images",
     "val_root": "/v/images",
+    "train_pack": "images.pack",
+    "val_pack": "/v/images.pack",
     "lr": 0.5,
     "site": "tsubame3",
     "group": "tga-x",
@@ -85,6 +87,7 @@ def test_defaults_of_a_small_config() -> None:
     assert config.train == Path("/c/d/train.txt")
     assert config.train_root == Path("/c/d")
     assert config.val_root == Path("/v")
+    assert (config.train_pack, config.val_pack) == (Path("/c/d/train.pack"), Path("/v/val.pack"))
     assert config.mean == Path("/c/mean.npy")
     assert config.out == Path("/c/runs")
     assert (config.resume, config.initmodel, config.modules) == (None, None, [])
@@ -137,6 +140,10 @@ def test_every_key_in_yaml_and_json(tmp_path: Path, name: str) -> None:
         warmup_epochs=2,
     )
     assert config.train_root == tmp_path / "images"
+    assert (config.train_pack, config.val_pack) == (
+        tmp_path / "images.pack",
+        Path("/v/images.pack"),
+    )
     assert config.resume == tmp_path / "snapshot"
     assert (config.nnodes, config.ranks_per_node, config.stack) == (4, 2, "cuda12")
 

@@ -12,6 +12,7 @@ import pytest
 from container.progress import Silent
 from container.recipe import Recipe
 from manifests.records import read_manifest
+from manifests.rerun import data_moved
 from manifests.schema import RunFiles
 from manifests.verify import before_problems, verify_run
 
@@ -34,13 +35,11 @@ def sha(path: Path) -> str:
 def test_nothing_altered(finished_run: RunFiles, image: Path, tmp_path: Path) -> None:
     assert verify(finished_run, image) == []
     manifest = read_manifest(finished_run)
-    data = tmp_path / "data"
     assert (
         before_problems(
             finished_run,
             manifest,
-            train_root=data,
-            val_root=data,
+            circumstance=manifest.circumstance,
             cache_folder=None,
             progress=Silent(),
         )
@@ -61,7 +60,8 @@ def test_moved_data(finished_run: RunFiles, image: Path, tmp_path: Path) -> None
         f"inputs/val.tsv: its root folder {gone} does not exist",
     ]
     assert verify(finished_run, image, check_data=False) == []
-    assert verify(finished_run, image, train_root=here, val_root=here) == []
+    moved = data_moved(read_manifest(finished_run).circumstance, {str(gone): str(here)})
+    assert verify(finished_run, image, circumstance=moved) == []
 
 
 def test_everything_altered_at_once(finished_run: RunFiles, image: Path, tmp_path: Path) -> None:
@@ -210,9 +210,12 @@ def test_altered_recipe(finished_run: RunFiles, image: Path, tmp_path: Path) -> 
         f"identity.image.lock_sha256 says {of_image.lock_sha256}",
     ]
     assert verify(finished_run, image) == expected
-    data = tmp_path / "data"
     assert expected == before_problems(
-        finished_run, manifest, train_root=data, val_root=data, cache_folder=None, progress=Silent()
+        finished_run,
+        manifest,
+        circumstance=manifest.circumstance,
+        cache_folder=None,
+        progress=Silent(),
     )
 
 

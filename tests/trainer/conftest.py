@@ -19,7 +19,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from container.progress import Silent
 from manifests import schema
+from manifests.datasets.pack import pack
 from manifests.schema import RunFiles
 
 #: These are tests of image code. Whole runs start from the host, each rank in the image, as in a
@@ -100,9 +102,31 @@ class Case:
     def val_root(self) -> Path:
         return self.root / "val"
 
+    @property
+    def train_pack(self) -> Path:
+        return self.root / "train.pack"
+
+    @property
+    def val_pack(self) -> Path:
+        return self.root / "val.pack"
+
     def arguments(self) -> List[str]:
-        roots = ["--train-root", str(self.train_root), "--val-root", str(self.val_root)]
-        return ["--run", str(self.files.root), *roots]
+        places = ("train_root", "val_root", "train_pack", "val_pack")
+        given = ["--run", str(self.files.root)]
+        for name in places:
+            given += [f"--{name.replace('_', '-')}", str(getattr(self, name))]
+        return given
+
+    def pack(self) -> None:
+        """Make the packed files of both sets from the images as they are now."""
+        for table, root, target in (
+            (self.files.train_table, self.train_root, self.train_pack),
+            (self.files.val_table, self.val_root, self.val_pack),
+        ):
+            rows = [line.split("\t", 2) for line in table.read_text("utf-8").splitlines()]
+            listed = self.root / f"{table.stem}.txt"
+            listed.write_text("".join(f"{path} {label}\n" for _, label, path in rows), "utf-8")
+            pack(listed, root, target, progress=Silent())
 
     def seal(self) -> None:
         """Write the manifest with the digests of the inputs as they are now."""
@@ -226,7 +250,8 @@ def make_case(tmp_path: Path) -> Callable[..., Case]:
 def case_maker(folder: Path) -> Callable[..., Case]:
     """Make a run of NiN at 67 pixels on 10 training and 5 validation images.
 
-    Keyword arguments replace fields of Training; ``loading`` and ``observing`` those records.
+    Keyword arguments replace fields of Training; ``loading`` and ``observing`` those records. With
+    loadtype ``custom`` the images are packed.
     """
 
     def make(name: str = "case", **changes: Any) -> Case:
@@ -241,6 +266,8 @@ def case_maker(folder: Path) -> Callable[..., Case]:
         mean[:, :, :128] -= 16
         np.save(case.files.mean, mean)
         case.seal()
+        if loading.get("loadtype") == "custom":
+            case.pack()
         return case
 
     return make

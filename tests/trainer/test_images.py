@@ -137,13 +137,13 @@ def train_set(case: Any) -> SampleSet:
 def test_changed_image_is_refused_when_first_seen_only(make_case: Any) -> None:
     case = make_case()
     path: Path = case.train_root / case.train[1]
-    samples = OriginalImages(train_set(case))
+    samples = OriginalImages(train_set(case), np.zeros(10, np.uint8))
     before = load(samples, 1)
     data = path.read_bytes()
     path.write_bytes(data + b"\0")
     assert np.array_equal(load(samples, 1), before)
     with pytest.raises(TrainerError) as caught:
-        load(OriginalImages(train_set(case)), 1)
+        load(OriginalImages(train_set(case), np.zeros(10, np.uint8)), 1)
     import hashlib
 
     old, new = (hashlib.sha256(text).hexdigest() for text in (data, data + b"\0"))
@@ -159,7 +159,7 @@ def test_missing_image(make_case: Any) -> None:
     path: Path = case.train_root / case.train[0]
     path.unlink()
     with pytest.raises(TrainerError) as caught:
-        load(OriginalImages(train_set(case)), 0)
+        load(OriginalImages(train_set(case), np.zeros(10, np.uint8)), 0)
     assert str(caught.value) == (
         "image 'plain.jpg' (line 1 of inputs/train.tsv): cannot be read: "
         "No such file or directory\n"

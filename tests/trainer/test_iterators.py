@@ -14,7 +14,10 @@ from typing import Any, Dict, List
 import numpy as np
 import pytest
 
+from manifests.packed_file import RECORD
 from trainer.iterators import ITERATORS
+from trainer.loadtypes import LOADTYPES
+from trainer.loadtypes.custom import PACK_AGAIN
 from trainer.sampleset import Part, SampleSet
 from trainer.trouble import TrainerError
 
@@ -26,32 +29,49 @@ BATCHES = [
 ]
 
 
-def sets_of(case: Any) -> Dict[str, SampleSet]:
-    files = case.files
+def sets_of(case: Any, insize: int = 67, paper_side: int = 227) -> Dict[str, SampleSet]:
+    files, sides = case.files, (insize, paper_side)
     return {
-        "train": SampleSet(files.train_table, case.train_root, files.mean, 7, 67, 227),
-        "val": SampleSet(files.val_table, case.val_root, files.mean, 7, 67, 227),
+        name: SampleSet(table, root, files.mean, 7, *sides, pack, f"/here/{name}.pack")
+        for name, table, root, pack in (
+            ("train", files.train_table, case.train_root, case.train_pack),
+            ("val", files.val_table, case.val_root, case.val_pack),
+        )
     }
 
 
-def loaded(case: Any, kind: str, workers: int) -> List[Any]:
-    with closing(ITERATORS[kind]("original", sets_of(case), workers)) as pool:
+def alter(path: Path, at: int) -> None:
+    """Change one byte; a negative place counts from the end."""
+    with path.open("r+b") as stream:
+        stream.seek(at, os.SEEK_END if at < 0 else os.SEEK_SET)
+        byte = stream.read(1)
+        stream.seek(-1, os.SEEK_CUR)
+        stream.write(bytes([byte[0] ^ 1]))
+
+
+def loaded(case: Any, kind: str, workers: int, loadtype: str = "original") -> List[Any]:
+    with closing(ITERATORS[kind](loadtype, sets_of(case), workers)) as pool:
         return list(pool.batches(BATCHES))
 
 
-def test_kinds_and_workers_do_not_change_a_bit(make_case: Any) -> None:
-    case = make_case()
-    expected = loaded(case, "serial", 1)
-    assert [batch.shape for batch in expected] == [
-        (5, 3, 67, 67),
-        (3, 3, 67, 67),
-        (5, 3, 67, 67),
-        (1, 3, 67, 67),
-    ]
-    for kind, workers in [("thread", 1), ("thread", 3), ("process", 1), ("process", 3)]:
-        found = loaded(case, kind, workers)
-        assert all(batch.dtype == np.float32 for batch in found)
-        assert [batch.tobytes() for batch in found] == [batch.tobytes() for batch in expected]
+@pytest.mark.parametrize(("insize", "paper_side"), [(67, 227), (224, 224)])
+def test_loading_does_not_change_a_bit(make_case: Any, insize: int, paper_side: int) -> None:
+    """Both load types, all iterators, some numbers of workers; scaled images and whole ones."""
+    case = make_case(loading={"loadtype": "custom"})
+    sets = sets_of(case, insize, paper_side)
+    expected: List[bytes] = []
+    for loadtype in LOADTYPES:
+        for kind, workers in [("serial", 1), ("thread", 1), ("thread", 3), ("process", 1),
+                              ("process", 3)]:  # fmt: skip
+            with closing(ITERATORS[kind](loadtype, sets, workers)) as pool:
+                found = list(pool.batches(BATCHES))
+            assert [batch.shape for batch in found] == [
+                (count, 3, insize, insize) for count in (5, 3, 5, 1)
+            ]
+            assert all(batch.dtype == np.float32 for batch in found)
+            expected = expected or [batch.tobytes() for batch in found]
+            assert [batch.tobytes() for batch in found] == expected
+    assert expected[0] != bytes(len(expected[0]))
 
 
 def test_memory_of_batches_is_used_again_and_never_too_early(make_case: Any) -> None:
@@ -67,6 +87,20 @@ def test_memory_of_batches_is_used_again_and_never_too_early(make_case: Any) -> 
         # One in use, three ahead and four kept, in slots of different sizes.
         assert len(used) <= 16
         assert [view[:, :, ::-1].tobytes() for view in kept] == expected
+
+
+@pytest.mark.parametrize("kind", ["serial", "thread", "process"])
+def test_a_rank_checks_an_image_once(make_case: Any, kind: str) -> None:
+    case = make_case()
+    everything = Part("train", tuple(range(10)), None)
+    with closing(ITERATORS[kind]("original", sets_of(case), 3)) as pool:
+        (before,) = pool.batches([everything])
+        for name in case.train:
+            with (case.train_root / name).open("ab") as stream:
+                stream.write(b"\0")
+        turned = [Part("train", (*range(k, 10), *range(k)), None) for k in range(10)]
+        for k, batch in enumerate(pool.batches(turned)):
+            assert batch.tobytes() == np.roll(before, -k, axis=0).tobytes()
 
 
 def test_memory_that_loaders_will_write_is_not_used_again(make_case: Any) -> None:
@@ -100,6 +134,34 @@ def test_broken_image_is_named_at_its_batch(make_case: Any, kind: str) -> None:
     assert time.monotonic() - begun < 20
 
 
+@pytest.mark.parametrize("kind", ["serial", "thread", "process"])
+def test_altered_pixels_are_named_at_their_batch(make_case: Any, kind: str) -> None:
+    case = make_case(loading={"loadtype": "custom"})
+    alter(case.train_pack, -8 * RECORD + 1000)
+    begun = time.monotonic()
+    with closing(ITERATORS[kind]("custom", sets_of(case), 2)) as pool:
+        batches = pool.batches(BATCHES)
+        next(batches), next(batches)
+        with pytest.raises(TrainerError) as caught:
+            next(batches)
+    assert str(caught.value) == (
+        'image "dé\'f.jpg" (line 3 of inputs/train.tsv): its packed file /here/train.pack '
+        f"was altered: its pixels do not fit their sha256\n-> {PACK_AGAIN}"
+    )
+    assert time.monotonic() - begun < 20
+
+
+@pytest.mark.parametrize("kind", ["serial", "thread", "process"])
+def test_an_unusable_packed_file_is_named_before_any_batch(make_case: Any, kind: str) -> None:
+    case = make_case(loading={"loadtype": "custom"})
+    case.val_pack.unlink()
+    with pytest.raises(TrainerError) as caught:
+        ITERATORS[kind]("custom", sets_of(case), 2)
+    assert str(caught.value) == (
+        f"the packed file /here/val.pack cannot be read: No such file or directory\n-> {PACK_AGAIN}"
+    )
+
+
 def test_memory_is_bounded(make_case: Any) -> None:
     asked = []
 
@@ -113,10 +175,11 @@ def test_memory_is_bounded(make_case: Any) -> None:
         assert len(asked) == pool.ahead + 1
 
 
-def test_killed_loader_is_an_error_that_names_images(make_case: Any) -> None:
-    case = make_case()
+@pytest.mark.parametrize("loadtype", ["original", "custom"])
+def test_killed_loader_is_an_error_that_names_images(make_case: Any, loadtype: str) -> None:
+    case = make_case(loading={"loadtype": loadtype})
     begun = time.monotonic()
-    with closing(ITERATORS["process"]("original", sets_of(case), 2)) as pool:
+    with closing(ITERATORS["process"](loadtype, sets_of(case), 2)) as pool:
         for pid in pool._executor._processes:  # type: ignore[attr-defined]
             os.kill(pid, signal.SIGKILL)
         with pytest.raises(TrainerError) as caught:
@@ -130,11 +193,14 @@ def test_killed_loader_is_an_error_that_names_images(make_case: Any) -> None:
     assert time.monotonic() - begun < 20
 
 
+@pytest.mark.parametrize("loadtype", ["original", "custom"])
 @pytest.mark.parametrize("delay", [0.0, 0.01, 0.03, 0.1])
-def test_a_loader_killed_at_work_is_an_error_within_seconds(make_case: Any, delay: float) -> None:
-    case = make_case()
+def test_a_loader_killed_at_work_is_an_error_within_seconds(
+    make_case: Any, delay: float, loadtype: str
+) -> None:
+    case = make_case(loading={"loadtype": loadtype})
     begun = time.monotonic()
-    with closing(ITERATORS["process"]("original", sets_of(case), 3)) as pool:
+    with closing(ITERATORS["process"](loadtype, sets_of(case), 3)) as pool:
         loaded = pool.batches(BATCHES * 200)
         next(loaded)
         time.sleep(delay)
@@ -148,6 +214,7 @@ PARENT = """
 import sys, time
 from pathlib import Path
 from trainer.iterators import ITERATORS
+from trainer.loadtypes import LOADTYPES
 from trainer.sampleset import SampleSet
 table, root, mean = map(Path, sys.argv[1:])
 if __name__ == "__main__":

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shlex
+import signal
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from manifests.packed_file import RECORD
 from manifests.schema import AVAILABLE, INPUT_SIDE, Failure, Result, TrailRecord, digest_of
+from trainer.loadtypes.custom import PACK_AGAIN
 
 pytestmark = pytest.mark.mpi
 
@@ -48,10 +54,10 @@ def test_two_runs_are_identical_and_loading_does_not_matter(make_case: Any) -> N
     check_records(first)
     again = run(make_case, "again")
     assert outcome(again) == expected
-    threads = run(make_case, "threads", loading={"iterator": "thread", "loaderjob": 3})
-    assert outcome(threads) == expected
-    processes = run(make_case, "processes", loading={"iterator": "process", "loaderjob": 2})
-    assert outcome(processes) == expected
+    for loadtype in AVAILABLE["loadtype"]:
+        for iterator in AVAILABLE["iterator"]:
+            loading = {"loadtype": loadtype, "iterator": iterator, "loaderjob": 3}
+            assert outcome(run(make_case, f"{loadtype} {iterator}", loading=loading)) == expected
     other = run(make_case, "other", seed=8)
     assert outcome(other)[0].parameters != expected[0].parameters
 
@@ -138,6 +144,74 @@ def test_truncated_image_ends_all_ranks(make_case: Any) -> None:
     assert record.step is not None
     assert text.startswith(said(record))
     assert "resource_tracker" not in text
+
+
+@pytest.mark.parametrize("iterator", ["serial", "thread", "process"])
+def test_altered_pixels_end_all_ranks(make_case: Any, iterator: str) -> None:
+    loading = {"loadtype": "custom", "iterator": iterator, "loaderjob": 2}
+    case = make_case(epochs=50, loading=loading)
+    size = case.train_pack.stat().st_size
+    with case.train_pack.open("r+b") as stream:
+        stream.seek(size - 8 * RECORD)
+        stream.write(b"altered")
+    text, record = fail(case)
+    assert (record.message, record.next_step) == (
+        'image "dé\'f.jpg" (line 3 of inputs/train.tsv): its packed file '
+        f"{case.train_pack} was altered: its pixels do not fit their sha256",
+        PACK_AGAIN,
+    )
+    assert record.step is not None
+    assert text.count(said(record)) == 1
+
+
+def test_a_packed_file_that_is_cut_off_is_said_once(make_case: Any) -> None:
+    case = make_case(loading={"loadtype": "custom", "iterator": "process", "loaderjob": 2})
+    size = case.val_pack.stat().st_size
+    os.truncate(case.val_pack, size - 1)
+    text, record = fail(case)
+    assert (record.message, record.next_step) == (
+        f"the packed file {case.val_pack} is cut off: it has {size - 1} bytes, expected {size}",
+        PACK_AGAIN,
+    )
+    assert text.count(said(record)) == 1
+
+
+def loaders_below(pid: int) -> list[int]:
+    """Loader processes among the descendants of a process: children of its fork servers."""
+    parents, servers = {}, set()
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            parents[int(path.name)] = int((path / "stat").read_text().rpartition(")")[2].split()[1])
+            if b"multiprocessing.forkserver" in (path / "cmdline").read_bytes():
+                servers.add(int(path.name))
+
+    def descends(child: int) -> bool:
+        return child == pid or (child in parents and descends(parents[child]))
+
+    return [child for child in servers if parents[child] in servers and descends(child)]
+
+
+@pytest.mark.parametrize("loadtype", ["original", "custom"])
+def test_a_loader_killed_at_work_ends_all_ranks(make_case: Any, loadtype: str) -> None:
+    loading = {"loadtype": loadtype, "iterator": "process", "loaderjob": 2}
+    case = make_case(epochs=2000, loading=loading)
+    killed = []
+
+    def kill_one() -> None:
+        for _ in range(600):
+            time.sleep(0.1)
+            if case.files.trail_of(1).exists() and len(lines_of(case.files.trail_of(1))) > 3:
+                killed.append(loaders_below(os.getpid())[0])
+                os.kill(killed[0], signal.SIGKILL)
+                return
+
+    killer = threading.Thread(target=kill_one)
+    killer.start()
+    text, record = fail(case)
+    killer.join()
+    assert len(killed) == 1
+    assert record.message.startswith("a loader process died before it delivered image '")
+    assert text.startswith(said(record))
 
 
 def test_missing_knob_is_said_once(make_case: Any) -> None:

@@ -9,8 +9,9 @@ from typing import Deque, Dict, Iterable, Iterator, List, Protocol, Tuple
 import numpy as np
 import numpy.typing as npt
 
-from trainer.loadtypes import LOADTYPES, Samples
+from trainer.loadtypes import LOADTYPES, Checked, Samples
 from trainer.sampleset import Part, SampleSet
+from trainer.table import SampleTable
 
 Floats = npt.NDArray[np.float32]
 
@@ -61,8 +62,17 @@ class Pool(ABC):
         return pieces
 
 
-def open_sets(loadtype: str, sets: Dict[str, SampleSet]) -> Dict[str, Samples]:
-    return {name: LOADTYPES[loadtype](samples) for name, samples in sets.items()}
+def open_sets(
+    loadtype: str, sets: Dict[str, SampleSet], checked: Dict[str, Checked]
+) -> Dict[str, Samples]:
+    return {name: LOADTYPES[loadtype](samples, checked[name]) for name, samples in sets.items()}
+
+
+def unchecked(sets: Dict[str, SampleSet]) -> Dict[str, Checked]:
+    return {
+        name: np.zeros(len(SampleTable(samples.table)), dtype=np.uint8)
+        for name, samples in sets.items()
+    }
 
 
 def load_part(sets: Dict[str, Samples], part: Part, out: Floats) -> None:

@@ -20,9 +20,9 @@ from functools import partial
 from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Barrier
-from typing import Dict, List, Tuple
+from typing import Dict, List, Optional, Tuple
 
-from trainer.iterators.pool import Floats, Pool, load_part, open_sets
+from trainer.iterators.pool import Floats, Pool, load_part, open_sets, unchecked
 from trainer.iterators.shared_memory import Leases, SharedMemory, Slot, floats
 from trainer.loadtypes import Samples
 from trainer.sampleset import Part, SampleSet
@@ -35,20 +35,30 @@ NOTICE_SECONDS = 5.0
 
 
 class _Loader:
-    """What a loader process holds."""
+    """What a loader process holds; ``problem`` is why it has no sets."""
 
     sets: Dict[str, Samples]
     memory: SharedMemory
+    problem: Optional[TrainerError] = None
 
 
 def _begin(
-    loadtype: str, sets: Dict[str, SampleSet], memory: SharedMemory, all_there: Barrier
+    loadtype: str,
+    sets: Dict[str, SampleSet],
+    memory: SharedMemory,
+    slots: Dict[str, Slot],
+    all_there: Barrier,
 ) -> None:
     # The terminal's Ctrl-C is for the training process, which then closes the pool.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _Loader.sets = open_sets(loadtype, sets)
     _Loader.memory = memory
+    try:
+        # What one loader has checked need not be checked by the others.
+        checked = {name: memory.bytes_of(slot) for name, slot in slots.items()}
+        _Loader.sets = open_sets(loadtype, sets, checked)
+    except TrainerError as error:
+        _Loader.problem = error  # what is raised in here ends the process without a word
     all_there.wait(START_SECONDS)
 
 
@@ -75,12 +85,14 @@ def _start_tracker() -> None:
         sys.warnoptions.remove(option)
 
 
-def _ready() -> int:
-    return os.getpid()
+def _ready() -> None:
+    if _Loader.problem is not None:
+        raise _Loader.problem
 
 
 def _load(part: Part, slot: Slot, shape: Tuple[int, ...], first: int) -> None:
     """Write ``part`` into the batch of this shape in ``slot``, from its sample ``first`` on."""
+    _ready()
     batch = floats(_Loader.memory.bytes_of(slot), shape)
     load_part(_Loader.sets, part, batch[first:])
 
@@ -136,6 +148,7 @@ class ProcessPool(Pool):
         super().__init__(loadtype, sets, workers)
         _start_tracker()
         memory = SharedMemory.make()
+        slots = {name: memory.grow(len(checked)) for name, checked in unchecked(sets).items()}
         self._leases = Leases(memory)
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([__name__])
@@ -146,10 +159,14 @@ class ProcessPool(Pool):
             workers,
             mp_context=context,
             initializer=_begin,
-            initargs=(loadtype, sets, memory, all_there),
+            initargs=(loadtype, sets, memory, slots, all_there),
         )
-        for started in [self._executor.submit(_ready) for _ in range(workers)]:
-            started.result()
+        try:
+            for started in [self._executor.submit(_ready) for _ in range(workers)]:
+                started.result()
+        except TrainerError:
+            self.close()
+            raise
 
     def begin(self, batch: Part) -> _Loading:
         shape = self.shape_of(batch)

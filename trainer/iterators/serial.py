@@ -6,7 +6,7 @@ from typing import Dict
 
 import numpy as np
 
-from trainer.iterators.pool import Floats, Pool, load_part, open_sets
+from trainer.iterators.pool import Floats, Pool, load_part, open_sets, unchecked
 from trainer.sampleset import Part, SampleSet
 
 
@@ -29,7 +29,7 @@ class SerialPool(Pool):
     def __init__(self, loadtype: str, sets: Dict[str, SampleSet], workers: int) -> None:
         del workers
         super().__init__(loadtype, sets, 1)
-        self.sets = open_sets(loadtype, sets)
+        self.sets = open_sets(loadtype, sets, unchecked(sets))
 
     def begin(self, batch: Part) -> _Later:
         return _Later(self, batch)

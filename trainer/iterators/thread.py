@@ -7,7 +7,7 @@ from typing import Dict, List
 
 import numpy as np
 
-from trainer.iterators.pool import Floats, Pool, load_part, open_sets
+from trainer.iterators.pool import Floats, Pool, load_part, open_sets, unchecked
 from trainer.sampleset import Part, SampleSet
 
 
@@ -25,7 +25,7 @@ class _Loading:
 class ThreadPool(Pool):
     def __init__(self, loadtype: str, sets: Dict[str, SampleSet], workers: int) -> None:
         super().__init__(loadtype, sets, workers)
-        self._sets = open_sets(loadtype, sets)
+        self._sets = open_sets(loadtype, sets, unchecked(sets))
         self._executor = ThreadPoolExecutor(workers, thread_name_prefix="loader")
 
     def begin(self, batch: Part) -> _Loading:

@@ -7,6 +7,7 @@ from typing import Callable, Dict, Optional, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from trainer.loadtypes.custom import PackedImages
 from trainer.loadtypes.original import OriginalImages
 from trainer.sampleset import SampleSet
 
@@ -20,4 +21,10 @@ class Samples(Protocol):
         """
 
 
-LOADTYPES: Dict[str, Callable[[SampleSet], Samples]] = {"original": OriginalImages}
+#: What has a byte per sample: not 0 once the sample was found to be what the run's table says.
+Checked = npt.NDArray[np.uint8]
+
+LOADTYPES: Dict[str, Callable[[SampleSet, Checked], Samples]] = {
+    "original": OriginalImages,
+    "custom": PackedImages,
+}

@@ -14,14 +14,14 @@ from trainer.table import SampleTable
 
 
 class OriginalImages:
-    """Each image's sha256 is checked the first time this object reads it."""
+    """An image's sha256 is checked when it is read while ``checked``, a byte per sample, is 0."""
 
-    def __init__(self, samples: SampleSet) -> None:
+    def __init__(self, samples: SampleSet, checked: npt.NDArray[np.uint8]) -> None:
         self._set = samples
         self._table = SampleTable(samples.table)
         self._side = image.scaled_side(samples.insize, samples.paper_side)
         self._mean = Mean(image.scaled_mean(np.load(samples.mean, allow_pickle=False), self._side))
-        self._checked = bytearray(len(self._table))
+        self._checked = checked
 
     def load(self, index: int, epoch: Optional[int], out: npt.NDArray[np.float32]) -> None:
         entry = self._table.entry(index)

@@ -1,0 +1,93 @@
+"""``custom``: pixels are read from a packed file; nothing is decoded."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Optional
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from manifests.packed_file import RECORD, SHAPE, PackedFile, PackFault, own_decoder
+from manifests.schema import IMAGE_SIDE
+from trainer import image
+from trainer.augment import Mean, apply_view, choose_view
+from trainer.sampleset import SampleSet
+from trainer.table import SampleTable
+from trainer.trouble import TrainerError
+
+PACK_AGAIN = (
+    "restore the packed file, or make it again from the same images (`bundle.py data pack`); "
+    "then start the run again"
+)
+
+
+class PackedImages:
+    """A record's sha256 and that of its image are checked when it is read while ``checked``, a byte
+    per sample, is 0."""
+
+    def __init__(self, samples: SampleSet, checked: npt.NDArray[np.uint8]) -> None:
+        """Raises TrainerError when there is no whole packed file that this trainer can use."""
+        self._set = samples
+        self._table = SampleTable(samples.table)
+        self._pack = _opened(samples, len(self._table))
+        self._side = image.scaled_side(samples.insize, samples.paper_side)
+        self._mean = Mean(image.scaled_mean(np.load(samples.mean, allow_pickle=False), self._side))
+        self._checked = checked
+
+    def load(self, index: int, epoch: Optional[int], out: npt.NDArray[np.float32]) -> None:
+        record = self._read(index)
+        if not self._checked[index]:
+            self._check(index, record)
+            self._checked[index] = 1
+        planes = np.frombuffer(record, dtype=np.uint8).reshape(SHAPE)
+        if self._side != IMAGE_SIDE:
+            whole = Image.fromarray(np.ascontiguousarray(planes.transpose(1, 2, 0)))
+            planes = image.pixels(whole, self._side).transpose(2, 0, 1)
+        view = choose_view(self._side, self._set.insize, self._set.seed, index, epoch)
+        apply_view(planes, self._mean, view, out)
+
+    def _read(self, index: int) -> bytes:
+        try:
+            record = self._pack.record(index)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise self._unusable(index, f"cannot be read from: {reason}") from error
+        if len(record) != RECORD:
+            raise self._unusable(index, "was cut off while the run was under way")
+        return record
+
+    def _check(self, index: int, record: bytes) -> None:
+        expected = self._table.entry(index).sha256
+        made_of = self._pack.image_digest(index).hex()
+        if made_of != expected:
+            raise self._unusable(
+                index, f"holds another image: expected sha256 {expected}, found {made_of}"
+            )
+        if hashlib.sha256(record).digest() != self._pack.record_digest(index):
+            raise self._unusable(index, "was altered: its pixels do not fit their sha256")
+
+    def _unusable(self, index: int, problem: str) -> TrainerError:
+        what = self._table.describe(index)
+        return TrainerError(f"{what}: its packed file {self._set.pack_name} {problem}", PACK_AGAIN)
+
+
+def _opened(samples: SampleSet, expected: int) -> PackedFile:
+    where = f"the packed file {samples.pack_name}"
+    try:
+        pack = PackedFile(samples.pack)
+    except PackFault as fault:
+        raise TrainerError(f"{where} {fault}", PACK_AGAIN) from fault
+    except OSError as error:
+        raise TrainerError(f"{where} cannot be read: {error.strerror}", PACK_AGAIN) from error
+    if len(pack) != expected:
+        table = f"{samples.table.parent.name}/{samples.table.name}"
+        raise TrainerError(f"{where} holds {len(pack)} images, {table} has {expected}", PACK_AGAIN)
+    if pack.header.decoder != own_decoder():
+        raise TrainerError(
+            f"{where} has pixels made by {pack.header.decoder}, "
+            f"this image decodes with {own_decoder()}",
+            PACK_AGAIN,
+        )
+    return pack
