@@ -33,7 +33,8 @@ class DigestCache:
         self._database: Optional[sqlite3.Connection] = None
         if folder is None:
             return
-        path = folder / "images-1.sqlite3"
+        # The number grows when an image that was good enough is no longer.
+        path = folder / "images-2.sqlite3"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._database = sqlite3.connect(path, timeout=10)

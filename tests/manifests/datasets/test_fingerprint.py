@@ -154,11 +154,11 @@ def test_fresh_files_are_not_remembered(data_set: Path, tmp_path: Path) -> None:
 def test_broken_cache_is_a_warning(data_set: Path, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     cache.mkdir()
-    (cache / "images-1.sqlite3").write_text("this is no database, but long enough to be one" * 50)
+    (cache / "images-2.sqlite3").write_text("this is no database, but long enough to be one" * 50)
     found = take(data_set, cache)
     assert found.table == take(data_set).table
     assert found.warnings == [
-        f"image digests are not cached: {cache}/images-1.sqlite3: file is not a database"
+        f"image digests are not cached: {cache}/images-2.sqlite3: file is not a database"
     ]
     (tmp_path / "file").write_text("")
     found = take(data_set, tmp_path / "file" / "cache")
