@@ -111,7 +111,7 @@ class ForChainer(chainer.dataset.DatasetMixin):  # type: ignore[misc]
 
     def get_example(self, index: int) -> Tuple[Any, Any]:
         image, label = self._base[index]
-        return transformed(image, self._mean, random.Random(index)), label
+        return transformed(image, self._mean, random.Random(int(index))), label
 
 
 class ForTorch(torch.utils.data.Dataset):  # type: ignore[misc, type-arg]
@@ -125,7 +125,7 @@ class ForTorch(torch.utils.data.Dataset):  # type: ignore[misc, type-arg]
     def __getitem__(self, index: int) -> Tuple[Any, int]:
         with Image.open(self._folder / f"{index:04d}.jpg") as image:
             pixels = np.asarray(image.convert("RGB")).transpose(2, 0, 1)
-        image = transformed(pixels, self._mean, random.Random(index))
+        image = transformed(pixels, self._mean, random.Random(int(index)))
         return torch.from_numpy(np.ascontiguousarray(image)), index % 1000
 
 
