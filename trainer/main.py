@@ -15,6 +15,7 @@ from trainer import contract, failure, machine, world
 from trainer.inputs import Places, check_inputs, read_manifest, sample_sets
 from trainer.iterators import ITERATORS
 from trainer.iterators.pool import Pool
+from trainer.memory import keep_freed_memory
 from trainer.stopping import warning_signal
 
 
@@ -56,6 +57,7 @@ def run(arguments: Arguments, files: RunFiles) -> None:
     # Loaders first: their processes must descend from one that has not seen MPI.
     with warning_signal() as warned:
         pool = open_pool(arguments, files, manifest)
+    keep_freed_memory()
     everyone = world.join(manifest.identity.world.ranks)
     # Chainer takes half a second to import: only when all is well so far.
     from trainer.session import train_and_save

@@ -6,11 +6,15 @@ from typing import Any
 
 import chainer
 import chainer.functions as F
+import chainer.links as L
 import numpy as np
 import pytest
 
+from trainer.models import channels_last, convolution, pooling, unfolded, winograd
 from trainer.models.convolution import Convolution2D, Convolution2DFunction
 from trainer.models.linear import Linear
+from trainer.models.normalization import DECAY, EPS
+from trainer.models.normalized import NormalizedConvolution
 from trainer.models.pooling import average_pooling_2d, max_pooling_2d
 from trainer.models.response import local_response_normalization
 
@@ -44,6 +48,93 @@ def test_convolution_without_biases(side: int, kernel: int, stride: int, pad: in
     )
 
 
+@pytest.fixture(params=[None, 20])
+def small_parts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work in parts of the usual size, then in so small ones that every edge is met."""
+    if request.param is not None:
+        monkeypatch.setattr(winograd, "TILES", 3)
+        monkeypatch.setattr(unfolded, "BAND_ELEMENTS", 300)
+        monkeypatch.setattr(channels_last, "PIECE", request.param)
+        monkeypatch.setattr(pooling, "PIECE", request.param)
+    monkeypatch.setattr(convolution, "WINOGRAD_CHANNELS", 1)
+
+
+@pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize(
+    ("rows", "columns", "kernel", "stride", "pad"),
+    [
+        *[(9, 9, 3, 1, 1), (8, 7, 3, 1, 1), (2, 3, 3, 1, 1), (3, 4, 3, 1, 0), (12, 5, 3, 1, 2)],
+        *[(10, 9, 3, 2, 1), (15, 11, 7, 4, 0), (4, 5, 1, 1, 0), (9, 9, 1, 2, 0), (7, 8, 5, 1, 2)],
+    ],
+)
+def test_convolution_with_relu(
+    rows: int, columns: int, kernel: int, stride: int, pad: int, relu: bool
+) -> None:
+    def theirs(x: Any, w: Any, b: Any) -> Any:
+        y = F.convolution_2d(x, w, b, stride=stride, pad=pad)
+        return F.relu(y) if relu else y
+
+    check_same(
+        lambda x, w, b: Convolution2DFunction(stride, pad, relu).apply((x, w, b))[0],
+        theirs,
+        random(3, 2, rows, columns),
+        random(4, 2, kernel, kernel, seed=1),
+        random(4, seed=2),
+    )
+
+
+def test_tiles_err_little_more_than_the_plain_sum() -> None:
+    """In float32, against float64: the tiles' sums are longer, their numbers are not larger."""
+    x = np.maximum(random(2, 128, 14, 14), 0).astype(np.float32)
+    w = random(128, 128, 3, 3, seed=1).astype(np.float32)
+    exact = F.convolution_2d(x.astype(np.float64), w.astype(np.float64), pad=1).array
+    plain = F.convolution_2d(x, w, pad=1).array
+    tiles = Convolution2DFunction(1, 1).apply((x, w))[0].array
+    assert not np.array_equal(plain, tiles)
+    assert np.abs(tiles - exact).mean() < 3 * np.abs(plain - exact).mean()
+
+
+@pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("with_shortcut", [False, True])
+@pytest.mark.parametrize(("kernel", "stride", "pad"), [(3, 1, 1), (1, 1, 0), (3, 2, 1)])
+def test_normalized_convolution_is_that_of_chainer(
+    kernel: int, stride: int, pad: int, with_shortcut: bool, relu: bool
+) -> None:
+    """Results and gradients in training, running statistics, results in evaluation."""
+    ours, norm = (
+        NormalizedConvolution(2, 3, kernel, stride, pad),
+        L.BatchNormalization(3, decay=DECAY, eps=EPS, dtype=np.float64),
+    )
+    ours.norm = L.BatchNormalization(3, decay=DECAY, eps=EPS, dtype=np.float64)
+
+    def set_and_call(x: Any, w: Any, gamma: Any, beta: Any, *shortcut: Any) -> Any:
+        ours.conv.W, ours.norm.gamma, ours.norm.beta = w, gamma, beta
+        return ours(x, relu, *shortcut)
+
+    def theirs(x: Any, w: Any, gamma: Any, beta: Any, *shortcut: Any) -> Any:
+        norm.gamma, norm.beta = gamma, beta
+        y = norm(F.convolution_2d(x, w, stride=stride, pad=pad))
+        y = y + shortcut[0] if shortcut else y
+        return F.relu(y) if relu else y
+
+    side = (9 + 2 * pad - kernel) // stride + 1
+    # A large mean, beside which the variance must not be lost.
+    arrays = [10 + random(4, 2, 9, 9), random(3, 2, kernel, kernel, seed=1)]
+    arrays += [1 + random(3, seed=2), random(3, seed=3)]
+    if with_shortcut:
+        arrays.append(random(4, 3, side, side, seed=4))
+    with chainer.using_config("train", True):
+        check_same(set_and_call, theirs, *arrays)
+    for name in ("avg_mean", "avg_var"):
+        np.testing.assert_allclose(getattr(ours.norm, name), getattr(norm, name), rtol=1e-9)
+    with chainer.using_config("train", False), chainer.no_backprop_mode():
+        variables = [chainer.Variable(array) for array in arrays]
+        found, expected = (call(*variables).array for call in (set_and_call, theirs))
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
+
+
 @pytest.mark.parametrize("bias", [0.0, None])
 def test_groups_are_those_of_chainer(bias: Any) -> None:
     link = Convolution2D(6, 4, 3, pad=1, groups=2, bias=bias)
@@ -70,6 +161,7 @@ def test_linear_begins_without_drawing() -> None:
     assert [name for name, _ in sorted(Linear(2, 2, bias=None).namedparams())] == ["/W"]
 
 
+@pytest.mark.usefixtures("small_parts")
 @pytest.mark.parametrize(
     ("side", "kernel", "stride", "pad"), [(7, 3, 1, 1), (8, 3, 2, 1), (14, 5, 3, 0), (2, 5, 2, 2)]
 )

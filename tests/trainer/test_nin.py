@@ -40,7 +40,7 @@ def values_and_gradients(function: Any, *arrays: Any) -> list[Any]:
 def test_convolution_is_that_of_chainer(
     monkeypatch: pytest.MonkeyPatch, elements: int, side: int, kernel: int, stride: int, pad: int
 ) -> None:
-    monkeypatch.setattr(unfolded, "UNFOLDED_ELEMENTS", elements)
+    monkeypatch.setattr(unfolded, "BAND_ELEMENTS", elements)
     arrays = (random(3, 2, side, side), random(4, 2, kernel, kernel, seed=1), random(4, seed=2))
     ours = values_and_gradients(lambda *a: Convolution2DFunction(stride, pad).apply(a)[0], *arrays)
     theirs = values_and_gradients(

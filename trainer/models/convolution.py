@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trainer.models import winograd
-from trainer.models.channels_last import channels_last, channels_second
-from trainer.models.rectified import sums_of_gradient
+from trainer.models.channels_last import Band, channels_last, channels_second, column_sums
 from trainer.models.unfolded import Unfolded
 from trainer.models.winograd import Winograd
 
@@ -19,6 +18,14 @@ Array = npt.NDArray[Any]
 
 #: With fewer channels, tiles cost more than they save.
 WINOGRAD_CHANNELS = 32
+
+
+def method_for(weights: Array, stride: int, pad: int) -> Union[Winograd, Unfolded]:
+    """How to convolve with weights (O, C, k, k): a function of their shape and the stride."""
+    channels, kernel = weights.shape[1:3]
+    if (kernel, stride) == (winograd.KERNEL, 1) and channels >= WINOGRAD_CHANNELS:
+        return Winograd(pad)
+    return Unfolded(kernel, stride, pad)
 
 
 class Convolution2DFunction(chainer.FunctionNode):  # type: ignore[misc]
@@ -35,13 +42,17 @@ class Convolution2DFunction(chainer.FunctionNode):  # type: ignore[misc]
     def forward_cpu(self, inputs: Tuple[Array, ...]) -> Tuple[Array]:
         x, weights, *bias = inputs
         self.retain_inputs((0, 1))
-        self._has_bias = bool(bias)
-        y = self._method(weights).forward(
-            channels_last(x), weights, bias[0] if bias else None, self.relu
-        )
         if self.relu:
             self.retain_outputs((0,))
-        return (channels_second(y),)
+
+        def finish(band: Band, y: Array) -> None:
+            if bias:
+                y += bias[0]
+            if self.relu:
+                np.maximum(y, 0, out=y)
+
+        method = method_for(weights, self.stride, self.pad)
+        return (channels_second(method.forward(channels_last(x), weights, finish)),)
 
     def backward(
         self, indexes: Tuple[int, ...], grad_outputs: Tuple[chainer.Variable]
@@ -49,18 +60,22 @@ class Convolution2DFunction(chainer.FunctionNode):  # type: ignore[misc]
         x, weights = (variable.array for variable in self.get_retained_inputs())
         gy = channels_last(grad_outputs[0].array)
         y = channels_last(self.get_retained_outputs()[0].array) if self.relu else None
-        gy, g_bias = sums_of_gradient(gy, y, self._has_bias)
-        gx, g_weights = self._method(weights).gradients(
-            channels_last(x), weights, gy, needs_gx=0 in indexes
-        )
-        gradients = (None if gx is None else channels_second(gx), g_weights, g_bias)
-        return tuple(chainer.as_variable(gradients[index]) for index in indexes)
+        g_bias = np.zeros(len(weights), dtype=np.float64)
 
-    def _method(self, weights: Array) -> Union[Winograd, Unfolded]:
-        channels, kernel = weights.shape[1:3]
-        if (kernel, self.stride) == (winograd.KERNEL, 1) and channels >= WINOGRAD_CHANNELS:
-            return Winograd(self.pad)
-        return Unfolded(kernel, self.stride, self.pad)
+        def passed(band: Band) -> Array:
+            gradient = gy[band] if y is None else gy[band] * (y[band] > 0)
+            if 2 in indexes:
+                np.add(g_bias, column_sums(gradient.reshape(-1, len(g_bias))), out=g_bias)
+            return gradient
+
+        method = method_for(weights, self.stride, self.pad)
+        gx, g_weights = method.gradients(channels_last(x), weights, passed, 0 in indexes)
+        gradients = (
+            None if gx is None else channels_second(gx),
+            g_weights,
+            g_bias.astype(gy.dtype),
+        )
+        return tuple(chainer.as_variable(gradients[index]) for index in indexes)
 
 
 class Convolution2D(chainer.Link):  # type: ignore[misc]

@@ -12,11 +12,12 @@ from typing import Any, Optional, Tuple
 
 import chainer
 import chainer.functions as F
+import chainer.links as L
 
 from trainer.models.auxiliary import AuxiliaryClassifier
 from trainer.models.draws import Draws
 from trainer.models.linear import Linear
-from trainer.models.normalization import Normalization
+from trainer.models.normalization import DECAY, EPS
 from trainer.models.normalized import NormalizedConvolution
 from trainer.models.pooling import average_pooling_2d, max_pooling_2d
 
@@ -91,12 +92,12 @@ class Head(chainer.Chain):  # type: ignore[misc]
         with self.init_scope():
             self.conv = NormalizedConvolution(channels, 128, 1)
             self.hidden = Linear(128 * 4 * 4, 1024, bias=None)
-            self.norm = Normalization(1024)
+            self.norm = L.BatchNormalization(1024, decay=DECAY, eps=EPS)
             self.out = Linear(1024, nclasses)
 
     def forward(self, x: Any) -> chainer.Variable:
         x = self.conv(average_pooling_2d(x, 5, 3), relu=True)
-        return self.out(self.norm(self.hidden(x), relu=True))
+        return self.out(F.relu(self.norm(self.hidden(x))))
 
 
 class GoogLeNetBN(AuxiliaryClassifier):

@@ -1,21 +1,13 @@
-"""Batch normalisation on the CPU (Ioffe, Szegedy 2015, arXiv:1502.03167), with what often follows:
-the sum with a shortcut, and ReLU.
-
-Chainer's own makes a dozen arrays of the size of its input; here the work is done piece by piece
-in the cache, and two are made in all.
-"""
+"""Batch normalisation of rows of channels (Ioffe, Szegedy 2015, arXiv:1502.03167, algorithm 1)."""
 
 from __future__ import annotations
 
 from typing import Any, Optional, Tuple
 
-import chainer
-import chainer.links as L
 import numpy as np
 import numpy.typing as npt
 
-from trainer.models.channels_last import channels_last, channels_second, pieces
-from trainer.models.rectified import column_sums, sums_of_gradient
+from trainer.models.channels_last import column_sums, pieces
 
 Array = npt.NDArray[Any]
 
@@ -25,130 +17,106 @@ DECAY = 0.9
 EPS = 2e-5
 
 
-class NormalizationFunction(chainer.FunctionNode):  # type: ignore[misc]
-    """y = gamma * (x - mean) / sqrt(var + EPS) + beta; then plus a shortcut; then ReLU.
-
-    Arguments x, gamma, beta and, if there is one, the shortcut; x and the shortcut are (N, C, H, W)
-    or (N, C). ``statistics`` are mean and variance to be used instead of the batch's; then there
-    is no gradient. After the call ``mean`` and ``var`` hold what was used.
-    """
-
-    def __init__(self, relu: bool, statistics: Optional[Tuple[Array, Array]] = None) -> None:
-        self.relu = relu
-        self._statistics = statistics
-
-    def forward_cpu(self, inputs: Tuple[Array, ...]) -> Tuple[Array]:
-        x, gamma, beta, *shortcut = inputs
-        self.retain_inputs((0, 1))
-        rows = as_rows(x)
-        self.mean, self.var = self._statistics or mean_and_variance(rows)
-        self._inverse = 1 / np.sqrt(self.var + x.dtype.type(EPS))
-        scale = gamma * self._inverse
-        offset = beta - self.mean * scale
-        added = [as_rows(each) for each in shortcut]
-        y = np.empty_like(rows)
-        for piece in pieces(*rows.shape):
-            target = y[piece]
-            np.multiply(rows[piece], scale, out=target)
-            target += offset
-            for each in added:
-                target += each[piece]
-            if self.relu:
-                np.maximum(target, 0, out=target)
-        if self.relu:
-            self.retain_outputs((0,))
-        return (like(y, x),)
-
-    def backward(
-        self, indexes: Tuple[int, ...], grad_outputs: Tuple[chainer.Variable]
-    ) -> Tuple[chainer.Variable, ...]:
-        assert self._statistics is None, "evaluation has no gradient"
-        x, gamma = (variable.array for variable in self.get_retained_inputs())
-        y = as_rows(self.get_retained_outputs()[0].array) if self.relu else None
-        passed, g_beta = sums_of_gradient(as_rows(grad_outputs[0].array), y, wants_sum=True)
-        rows = as_rows(x)
-        g_gamma = self._inverse * self._products(rows, passed)
-        # gx = scale * (gy - (x - mean) * inverse * g_gamma / count - g_beta / count)
-        scale = gamma * self._inverse
-        slope = scale * self._inverse * g_gamma * x.dtype.type(-1 / len(rows))
-        offset = scale * g_beta * x.dtype.type(-1 / len(rows)) - slope * self.mean
-        gx = np.empty_like(rows)
-        for piece in pieces(*rows.shape):
-            target = gx[piece]
-            np.multiply(rows[piece], slope, out=target)
-            target += passed[piece] * scale
-            target += offset
-        gradients = (like(gx, x), g_gamma, g_beta, like(passed, x))
-        return tuple(chainer.as_variable(gradients[index]) for index in indexes)
-
-    def _products(self, rows: Array, passed: Array) -> Array:
-        """Sums over the rows of (x - mean) * gradient, (C,)"""
-        total = np.zeros(rows.shape[1], dtype=np.float64)
-        for piece in pieces(*rows.shape):
-            total += np.einsum("nc,nc->c", rows[piece] - self.mean, passed[piece])
-        return total.astype(rows.dtype)
-
-
-def as_rows(x: Array) -> Array:
-    """(N, C, H, W) or (N, C) -> (positions, C), contiguous"""
-    return np.ascontiguousarray(x) if x.ndim == 2 else channels_last(x).reshape(-1, x.shape[1])
-
-
-def like(rows: Array, x: Array) -> Array:
-    """(positions, C) -> the shape of ``x``"""
-    if x.ndim == 2:
-        return rows
-    samples, channels, height, width = x.shape
-    return channels_second(rows.reshape(samples, height, width, channels))
-
-
-def mean_and_variance(rows: Array) -> Tuple[Array, Array]:
-    """Of each column of (positions, C), the variance by 1 / positions.
+class Moments:
+    """Mean and variance by column of all rows that were added.
 
     Mean and squared differences of each piece, put together in float64 by the update of Chan,
     Golub, LeVeque 1979 ("Updating formulae and a pairwise algorithm for computing sample
     variances", equation 2.1): nothing is lost when the mean is large.
     """
-    count = 0
-    mean = np.zeros(rows.shape[1], dtype=np.float64)
-    squares = np.zeros_like(mean)
-    for piece in pieces(*rows.shape):
-        some = rows[piece]
-        own = column_sums(some) / some.dtype.type(len(some))
-        differences = some - own
-        change = own - mean
-        total = count + len(some)
-        squares += np.einsum("nc,nc->c", differences, differences)
-        squares += change * change * (count * len(some) / total)
-        mean += change * (len(some) / total)
-        count = total
-    return mean.astype(rows.dtype), (squares / count).astype(rows.dtype)
-
-
-class Normalization(L.BatchNormalization):  # type: ignore[misc]
-    """Chainer's link with the function above.
-
-    In training the batch's statistics are used and the running ones follow; in evaluation these
-    are used (trainer.statistics).
-    """
 
     def __init__(self, channels: int) -> None:
-        super().__init__(channels, decay=DECAY, eps=EPS)
+        self._count = 0
+        self._mean = np.zeros(channels, dtype=np.float64)
+        self._squares = np.zeros(channels, dtype=np.float64)
 
-    def forward(
-        self, x: Any, relu: bool = False, shortcut: Optional[chainer.Variable] = None
-    ) -> chainer.Variable:
-        arguments = (x, self.gamma, self.beta, *(() if shortcut is None else (shortcut,)))
-        if not chainer.config.train:
-            function = NormalizationFunction(relu, (self.avg_mean, self.avg_var))
-            return function.apply(arguments)[0]
-        function = NormalizationFunction(relu)
-        y = function.apply(arguments)[0]
-        count = x.size // len(self.avg_mean)
-        kept, new = np.float32(DECAY), np.float32(1 - DECAY)
-        self.avg_mean *= kept
-        self.avg_mean += new * function.mean
-        self.avg_var *= kept
-        # Of the population, not of the batch.
-        self.avg_var += new * np.float32(count / max(count - 1, 1)) * function.var
-        return y
+    def add(self, rows: Array) -> None:
+        """(positions, C)"""
+        for piece in pieces(*rows.shape):
+            some = rows[piece]
+            own = column_sums(some) / some.dtype.type(len(some))
+            differences = some - own
+            differences *= differences
+            change = own - self._mean
+            total = self._count + len(some)
+            self._squares += column_sums(differences)
+            self._squares += change * change * (self._count * len(some) / total)
+            self._mean += change * (len(some) / total)
+            self._count = total
+
+    def result(self, dtype: Any) -> Tuple[Array, Array]:
+        """Mean and variance, both (C,); squares are divided by the number of rows."""
+        return self._mean.astype(dtype), (self._squares / self._count).astype(dtype)
+
+
+def as_line(mean: Array, var: Array, gamma: Array, beta: Array) -> Tuple[Array, Array]:
+    """gamma * (x - mean) / sqrt(var + EPS) + beta as ``x * scale + offset``."""
+    scale = gamma * inverse_of(var)
+    return scale, beta - mean * scale
+
+
+def inverse_of(var: Array) -> Array:
+    inverse: Array = 1 / np.sqrt(var + var.dtype.type(EPS))
+    return inverse
+
+
+def apply_line(
+    rows: Array,
+    line: Tuple[Array, Array],
+    shortcut: Optional[Array],
+    relu: bool,
+    out: Array,
+) -> None:
+    """out = rows * scale + offset, plus the shortcut, then ReLU; ``out`` may be ``rows``."""
+    scale, offset = line
+    for piece in pieces(*rows.shape):
+        target = out[piece]
+        np.multiply(rows[piece], scale, out=target)
+        target += offset
+        if shortcut is not None:
+            target += shortcut[piece]
+        if relu:
+            np.maximum(target, 0, out=target)
+
+
+class Gradient:
+    """Of a normalisation: first its parameters', which are sums over all rows, then that of rows.
+
+    ``rows``, ``gy`` and, with a ReLU, its result ``y`` are (positions, C).
+    """
+
+    def __init__(
+        self,
+        rows: Array,
+        statistics: Tuple[Array, Array],
+        gamma: Array,
+        gy: Array,
+        y: Optional[Array],
+    ) -> None:
+        mean, var = statistics
+        #: What passes the ReLU: the gradient of the sum with the shortcut, hence the shortcut's.
+        self.passed = gy if y is None else np.empty_like(gy)
+        g_beta, g_gamma = np.zeros((2, rows.shape[1]), dtype=np.float64)
+        for piece in pieces(*rows.shape):
+            some = self.passed[piece]
+            if y is not None:
+                np.multiply(gy[piece], y[piece] > 0, out=some)
+            g_beta += column_sums(some)
+            centred = rows[piece] - mean
+            centred *= some
+            g_gamma += column_sums(centred)
+        inverse = inverse_of(var)
+        self.g_beta = g_beta.astype(rows.dtype)
+        self.g_gamma = (g_gamma * inverse).astype(rows.dtype)
+        # g_rows = scale * (passed - ((rows - mean) * inverse * g_gamma + g_beta) / count)
+        share = rows.dtype.type(-1 / len(rows))
+        self._scale = gamma * inverse
+        self._slope = self._scale * inverse * self.g_gamma * share
+        self._offset = self._scale * self.g_beta * share - self._slope * mean
+
+    def of(self, rows: Array, passed: Array) -> Array:
+        """That of some rows; ``passed`` are the same rows of the attribute."""
+        gradient: Array = rows * self._slope
+        gradient += self._offset
+        gradient += passed * self._scale
+        return gradient

@@ -8,9 +8,12 @@ import chainer
 import numpy as np
 import numpy.typing as npt
 
-from trainer.models.channels_last import channels_last, channels_second, overlap, pieces
+from trainer.models.channels_last import PIECE, channels_last, channels_second, overlap
 
 Array = npt.NDArray[Any]
+
+#: Some outputs of (N, H, W, C).
+Seen = Tuple[slice, slice, slice]
 
 
 class Pooling2DFunction(chainer.FunctionNode):  # type: ignore[misc]
@@ -28,19 +31,30 @@ class Pooling2DFunction(chainer.FunctionNode):  # type: ignore[misc]
         )
         return np.empty((samples, rows, columns, channels), dtype=x.dtype)
 
-    def _windows(self, x: Array, y: Array) -> Iterator[Tuple[Array, Tuple[slice, ...]]]:
-        """For each place in the window, row by row: the view of ``x`` (N, H, W, C) that it sees,
-        and which outputs those are; places outside of ``x`` are left out."""
+    def _bands(self, y: Array) -> Iterator[Tuple[slice, slice]]:
+        """Cut the outputs (N, H, W, C) into rows of some images, so that a part fits the cache."""
+        samples, rows, columns, channels = y.shape
+        height = max(1, PIECE // (self.stride**2 * columns * channels))
+        images = max(1, height // rows)
+        for start in range(0, samples, images):
+            for first in range(0, rows, height):
+                yield (
+                    slice(start, min(start + images, samples)),
+                    slice(first, min(first + height, rows)),
+                )
+
+    def _windows(self, x: Array, y: Array, first: int) -> Iterator[Tuple[Array, Seen]]:
+        """For each place in the window, row by row: the view of ``x`` that outputs ``y`` see there,
+        and which of them; the others see nothing but places outside of ``x``.
+
+        ``first`` is the number of the first row of ``y`` among all outputs.
+        """
         for down in range(self.kernel):
-            rows, x_rows = overlap(down - self.pad, self.stride, y.shape[1], x.shape[1])
+            top = first * self.stride + down - self.pad
+            rows, x_rows = overlap(top, self.stride, y.shape[1], x.shape[1])
             for right in range(self.kernel):
                 columns, x_columns = overlap(right - self.pad, self.stride, y.shape[2], x.shape[2])
                 yield x[:, x_rows, x_columns], (slice(None), rows, columns)
-
-
-def some_images(x: Array) -> Iterator[slice]:
-    """Cut the samples of (N, H, W, C) into parts that fit the cache, if one does."""
-    return pieces(len(x), x[0].size)
 
 
 class MaxPooling2DFunction(Pooling2DFunction):
@@ -52,10 +66,10 @@ class MaxPooling2DFunction(Pooling2DFunction):
         x = channels_last(inputs[0])
         y = self._empty_output(x)
         y.fill(-np.inf)
-        for images in some_images(x):
-            for view, seen in self._windows(x[images], y[images]):
-                target = y[images][seen]
-                np.maximum(target, view, out=target)
+        for images, rows in self._bands(y):
+            some = y[images, rows]
+            for view, seen in self._windows(x[images], some, rows.start):
+                np.maximum(some[seen], view, out=some[seen])
         return (channels_second(y),)
 
     def backward(
@@ -66,15 +80,16 @@ class MaxPooling2DFunction(Pooling2DFunction):
         y = channels_last(self.get_retained_outputs()[0].array)
         gy = channels_last(grad_outputs[0].array)
         gx = np.zeros_like(x)
-        for images in some_images(x):
-            left = np.ones(y[images].shape, dtype=np.bool_)
-            windows = self._windows(x[images], y)
-            targets = self._windows(gx[images], y)
+        for images, rows in self._bands(y):
+            some, gradient = y[images, rows], gy[images, rows]
+            left = np.ones(some.shape, dtype=np.bool_)
+            windows = self._windows(x[images], some, rows.start)
+            targets = self._windows(gx[images], some, rows.start)
             for (view, seen), (target, _) in zip(windows, targets):
-                chosen = view == y[images][seen]
+                chosen = view == some[seen]
                 chosen &= left[seen]
                 left[seen] ^= chosen
-                target += gy[images][seen] * chosen
+                target += gradient[seen] * chosen
         return (chainer.as_variable(channels_second(gx)),)
 
 
@@ -87,9 +102,10 @@ class AveragePooling2DFunction(Pooling2DFunction):
         x = channels_last(inputs[0])
         y = self._empty_output(x)
         y.fill(0)
-        for images in some_images(x):
-            for view, seen in self._windows(x[images], y[images]):
-                y[images][seen] += view
+        for images, rows in self._bands(y):
+            some = y[images, rows]
+            for view, seen in self._windows(x[images], some, rows.start):
+                some[seen] += view
         y *= x.dtype.type(1 / self.kernel**2)
         return (channels_second(y),)
 
@@ -101,9 +117,10 @@ class AveragePooling2DFunction(Pooling2DFunction):
         share = gy * gy.dtype.type(1 / self.kernel**2)
         samples, channels, rows, columns = self._input_shape
         gx = np.zeros((samples, rows, columns, channels), dtype=gy.dtype)
-        for images in some_images(gx):
-            for target, seen in self._windows(gx[images], gy):
-                target += share[images][seen]
+        for images, band in self._bands(share):
+            some = share[images, band]
+            for target, seen in self._windows(gx[images], some, band.start):
+                target += some[seen]
         return (chainer.as_variable(channels_second(gx)),)
 
 

@@ -5,19 +5,18 @@ All arrays are (N, H, W, C).
 
 from __future__ import annotations
 
-from typing import Any, Iterator, Optional, Tuple
+from typing import Any, Callable, Iterator, Optional, Tuple
 
 import numpy as np
 import numpy.typing as npt
 
+from trainer.models.channels_last import Band, Sum, bands
+
 Array = npt.NDArray[Any]
 
-#: Elements of the unfolded input that are made at a time (2 MB of float32). It decides how sums
-#: over output positions are grouped, hence bits: part of the format.
-UNFOLDED_ELEMENTS = 1 << 19
-
-#: Some images, and of those some rows of outputs.
-Band = Tuple[slice, slice]
+#: Elements that a band of the unfolded input and of the output have together (4 MB of float32).
+#: It decides how sums over output positions are grouped, hence bits: part of the format.
+BAND_ELEMENTS = 1 << 20
 
 
 class Unfolded:
@@ -26,46 +25,48 @@ class Unfolded:
         self.stride = stride
         self.pad = pad
 
-    def forward(self, x: Array, weights: Array, bias: Optional[Array], relu: bool) -> Array:
-        """x (N, H, W, C), weights (O, C, k, k), bias (O,) -> (N, rows, columns, O)"""
+    def forward(self, x: Array, weights: Array, finish: Callable[[Band, Array], None]) -> Array:
+        """x (N, H, W, C), weights (O, C, k, k) -> (N, rows, columns, O).
+
+        ``finish`` gets each band of the output as soon as it is there, and may change it.
+        """
         flat = flattened(weights).T
         source = self._padded(x)
         y = np.empty((*self._output_shape(source), len(weights)), dtype=x.dtype)
         for band in self._bands(y.shape, len(flat)):
-            target = y[band].reshape(-1, len(weights))
-            np.dot(self._unfold(source, band, y.shape[2]), flat, out=target)
-            if bias is not None:
-                target += bias
-            if relu:
-                np.maximum(target, 0, out=target)
+            unfolded = self._unfold(source, band, y.shape[2])
+            np.dot(unfolded, flat, out=y[band].reshape(-1, len(weights)))
+            finish(band, y[band])
         return y
 
     def gradients(
-        self, x: Array, weights: Array, gy: Array, needs_gx: bool
+        self, x: Array, weights: Array, gradient: Callable[[Band], Array], needs_gx: bool
     ) -> Tuple[Optional[Array], Array]:
+        """Of x and of the weights; ``gradient`` gives that of a band of the output."""
         outputs, channels, kernel = weights.shape[:3]
         flat = flattened(weights)
         source = self._padded(x)
-        g_flat = np.zeros_like(flat)
+        shape = (*self._output_shape(source), outputs)
+        g_flat = Sum()
         plain = kernel == 1 and self.stride == 1
         g_source = None
         if needs_gx:
             g_source = np.empty_like(source) if plain else np.zeros_like(source)
-        for band in self._bands(gy.shape, flat.shape[1]):
-            g_band = gy[band].reshape(-1, outputs)
-            g_flat += g_band.T @ self._unfold(source, band, gy.shape[2])
+        for band in self._bands(shape, flat.shape[1]):
+            g_band = gradient(band).reshape(-1, outputs)
+            g_flat.add(g_band.T @ self._unfold(source, band, shape[2]))
             if g_source is None:
                 continue
             if plain:
                 np.dot(g_band, flat, out=g_source[band].reshape(-1, channels))
             else:
-                self._fold(g_band @ flat, g_source, band, gy.shape[2])
+                self._fold(g_band @ flat, g_source, band, shape[2])
         gx = None
         if g_source is not None:
             inner = slice(self.pad, -self.pad or None)
             gx = g_source[:, inner, inner]
-        by_channel = g_flat.reshape(outputs, kernel, kernel, channels).transpose(0, 3, 1, 2)
-        return gx, np.ascontiguousarray(by_channel)
+        by_channel = g_flat.total.reshape(outputs, kernel, kernel, channels)
+        return gx, np.ascontiguousarray(by_channel.transpose(0, 3, 1, 2))
 
     def _padded(self, x: Array) -> Array:
         """(N, H + 2 pad, W + 2 pad, C)"""
@@ -82,18 +83,8 @@ class Unfolded:
         return len(source), rows, columns
 
     def _bands(self, shape: Tuple[int, ...], depth: int) -> Iterator[Band]:
-        """Cut the output positions so that ``depth`` times their number is UNFOLDED_ELEMENTS or
-        less, but not below one row of one image."""
-        samples, rows, columns = shape[:3]
-        height = max(1, UNFOLDED_ELEMENTS // (depth * columns))
-        if height < rows:
-            for image in range(samples):
-                for first in range(0, rows, height):
-                    yield slice(image, image + 1), slice(first, min(first + height, rows))
-        else:
-            images = height // rows
-            for start in range(0, samples, images):
-                yield slice(start, min(start + images, samples)), slice(0, rows)
+        samples, rows, columns, outputs = shape
+        return bands(samples, rows, BAND_ELEMENTS // ((depth + outputs) * columns))
 
     def _unfold(self, source: Array, band: Band, columns: int) -> Array:
         """(output positions of the band, kernel * kernel * C)"""

@@ -13,12 +13,12 @@ back: then the pieces of neighbouring tiles are one contiguous run.
 
 from __future__ import annotations
 
-from typing import Any, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Iterator, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import numpy.typing as npt
 
-from trainer.models.channels_last import overlap
+from trainer.models.channels_last import Band, Sum, bands, overlap
 
 Array = npt.NDArray[Any]
 
@@ -26,24 +26,43 @@ KERNEL = 3
 #: Outputs of a tile, its inputs, in each direction.
 OUT, IN = 2, 4
 
-#: The signs of the last row of each are turned against the paper's, which cancels.
-B_TRANSPOSED = ((1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, -1, 0, 1))
-A_TRANSPOSED = ((1, 1, 1, 0), (0, 1, -1, 1))
+#: Arrays of one shape, or one array that holds them.
+Parts = Union[Sequence[Array], Array]
+
+#: How to make a sum of signed parts: with which operation which part joins.
+Recipe = Tuple[Tuple[Any, int], ...]
+
+
+def recipes(signs: Sequence[Sequence[int]]) -> Tuple[Recipe, ...]:
+    """One for each row of a matrix of signs; it begins with a part that is not subtracted."""
+    return tuple(
+        tuple(
+            (np.add if sign > 0 else np.subtract, number)
+            for number, sign in sorted(enumerate(row), key=lambda entry: -entry[1])
+            if sign
+        )
+        for row in signs
+    )
+
+
+#: The signs of the last rows are turned against the paper's, which cancels.
+_B_TRANSPOSED = ((1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, -1, 0, 1))
+_A_TRANSPOSED = ((1, 1, 1, 0), (0, 1, -1, 1))
+B_TRANSPOSED, B = recipes(_B_TRANSPOSED), recipes(tuple(zip(*_B_TRANSPOSED)))
+A_TRANSPOSED, A = recipes(_A_TRANSPOSED), recipes(tuple(zip(*_A_TRANSPOSED)))
 G = ((1.0, 0.0, 0.0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0.0, 0.0, 1.0))
-B = tuple(zip(*B_TRANSPOSED))
-A = tuple(zip(*A_TRANSPOSED))
 
 #: Tiles that are worked on at a time, so that their arrays stay in the cache. It decides how sums
 #: over tiles are grouped, hence bits: part of the format.
 TILES = 256
 
 
-class Band(NamedTuple):
-    """Tiles of some images, and in those of some rows of tiles."""
+class Tiles(NamedTuple):
+    """Tiles of some images, and in those some rows of tiles; the outputs that they hold."""
 
-    images: slice
     first: int
     last: int
+    outputs: Band
 
 
 class Plan(NamedTuple):
@@ -55,18 +74,10 @@ class Plan(NamedTuple):
     down: int  # tiles
     across: int
 
-    def bands(self) -> Iterator[Band]:
-        each = self.down * self.across
-        if each >= TILES:
-            height = -(-self.down // -(-each // TILES))
-            for image in range(self.samples):
-                for first in range(0, self.down, height):
-                    last = min(first + height, self.down)
-                    yield Band(slice(image, image + 1), first, last)
-        else:
-            images = -(-self.samples // -(-self.samples * each // TILES))
-            for start in range(0, self.samples, images):
-                yield Band(slice(start, min(start + images, self.samples)), 0, self.down)
+    def parts(self) -> Iterator[Tiles]:
+        for images, tiles in bands(self.samples, self.down, -(-TILES // self.across)):
+            rows = slice(tiles.start * OUT, min(tiles.stop * OUT, self.rows))
+            yield Tiles(tiles.start, tiles.stop, (images, rows))
 
 
 class Winograd:
@@ -75,32 +86,36 @@ class Winograd:
     def __init__(self, pad: int) -> None:
         self.pad = pad
 
-    def forward(self, x: Array, weights: Array, bias: Optional[Array], relu: bool) -> Array:
-        """x (N, H, W, C), weights (O, C, 3, 3), bias (O,) -> (N, rows, columns, O)"""
+    def forward(self, x: Array, weights: Array, finish: Callable[[Band, Array], None]) -> Array:
+        """x (N, H, W, C), weights (O, C, 3, 3) -> (N, rows, columns, O).
+
+        ``finish`` gets each band of the output as soon as it is there, and may change it.
+        """
         plan = self._plan(x)
-        outputs = len(weights)
         filters = transformed_weights(weights).transpose(0, 2, 1)
-        y = np.empty((plan.samples, plan.rows, plan.columns, outputs), dtype=x.dtype)
-        for band in plan.bands():
-            products = np.matmul(self._tiles_of(x, plan, band), filters)
-            self._put(products, plan, band, y, bias, relu)
+        y = np.empty((plan.samples, plan.rows, plan.columns, len(weights)), dtype=x.dtype)
+        for part in plan.parts():
+            band = y[part.outputs]
+            put(np.matmul(self._tiles_of(x, plan, part), filters), plan, band)
+            finish(part.outputs, band)
         return y
 
     def gradients(
-        self, x: Array, weights: Array, gy: Array, needs_gx: bool
+        self, x: Array, weights: Array, gradient: Callable[[Band], Array], needs_gx: bool
     ) -> Tuple[Optional[Array], Array]:
+        """Of x and of the weights; ``gradient`` gives that of a band of the output."""
         plan = self._plan(x)
         filters = transformed_weights(weights)
-        g_filters = np.zeros_like(filters)
+        g_filters = Sum()
         gx = np.zeros_like(x) if needs_gx else None
-        for band in plan.bands():
-            tiles = self._tiles_of(x, plan, band)
-            g_products = self._taken(gy, plan, band)
-            g_filters += np.matmul(g_products.transpose(0, 2, 1), tiles)
+        for part in plan.parts():
+            tiles = self._tiles_of(x, plan, part)
+            g_products = taken(gradient(part.outputs), plan)
+            g_filters.add(np.matmul(g_products.transpose(0, 2, 1), tiles))
             if gx is not None:
                 np.matmul(g_products, filters, out=tiles)
-                self._add_back(tiles, plan, band, gx)
-        return gx, gradient_of_weights(g_filters, weights.shape)
+                self._add_back(tiles, plan, part, gx)
+        return gx, gradient_of_weights(g_filters.total, weights.shape)
 
     def _plan(self, x: Array) -> Plan:
         samples, rows, columns = (
@@ -109,46 +124,48 @@ class Winograd:
         )
         return Plan(samples, rows, columns, -(-rows // OUT), -(-columns // OUT))
 
-    def _tiles_of(self, x: Array, plan: Plan, band: Band) -> Array:
-        """B' d B of every tile: (16, tiles of the band, C)"""
-        down, across, channels = band.last - band.first, plan.across, x.shape[3]
-        samples = len(x[band.images])
+    def _tiles_of(self, x: Array, plan: Plan, part: Tiles) -> Array:
+        """B' d B of every tile: (16, tiles, C)"""
+        down, across, channels = part.last - part.first, plan.across, x.shape[3]
+        images = x[part.outputs[0]]
+        samples = len(images)
         parted = np.zeros((2, samples, down + 1, 2, across + 1, channels), dtype=x.dtype)
-        for target, source in self._parities(parted, x[band.images], band):
+        for target, source in self._parities(parted, images, part):
             target[...] = source
         half = np.empty((samples, down, 2, across + 1, channels), dtype=x.dtype)
         tiles = np.empty((IN, IN, samples, down, across, channels), dtype=x.dtype)
         rows = [parted[0, :, :-1], parted[1, :, :-1], parted[0, :, 1:], parted[1, :, 1:]]
         columns = [half[:, :, 0, :-1], half[:, :, 1, :-1], half[:, :, 0, 1:], half[:, :, 1, 1:]]
-        for signs_down, tiles_of_row in zip(B_TRANSPOSED, tiles):
-            combine(signs_down, rows, half)
-            for signs_across, target in zip(B_TRANSPOSED, tiles_of_row):
-                combine(signs_across, columns, target)
+        for down_recipe, tiles_of_row in zip(B_TRANSPOSED, tiles):
+            combine(down_recipe, rows, half)
+            for across_recipe, target in zip(B_TRANSPOSED, tiles_of_row):
+                combine(across_recipe, columns, target)
         return tiles.reshape(IN * IN, -1, channels)
 
-    def _add_back(self, tiles: Array, plan: Plan, band: Band, gx: Array) -> None:
+    def _add_back(self, tiles: Array, plan: Plan, part: Tiles, gx: Array) -> None:
         """Transposed :meth:`_tiles_of`: B t B' of every tile is added to where it was taken."""
-        down, across, channels = band.last - band.first, plan.across, gx.shape[3]
-        samples = len(gx[band.images])
+        down, across, channels = part.last - part.first, plan.across, gx.shape[3]
+        images = gx[part.outputs[0]]
+        samples = len(images)
         parts = tiles.reshape(IN, IN, samples, down, across, channels)
         half = np.empty((IN, samples, down, 2, across + 1, channels), dtype=gx.dtype)
         half[:, :, :, :, -1] = 0
         columns = [parts[:, number] for number in range(IN)]
         for parity in (0, 1):
             combine(B[parity], columns, half[:, :, :, parity, :-1])
-            combine(B[parity + 2], columns, half[:, :, :, parity, 1:], add=True)
+            add_combined(B[parity + 2], columns, half[:, :, :, parity, 1:])
         parted = np.empty((2, samples, down + 1, 2, across + 1, channels), dtype=gx.dtype)
         parted[:, :, -1] = 0
         for parity in (0, 1):
             combine(B[parity], half, parted[parity, :, :-1])
-            combine(B[parity + 2], half, parted[parity, :, 1:], add=True)
-        for source, target in self._parities(parted, gx[band.images], band):
+            add_combined(B[parity + 2], half, parted[parity, :, 1:])
+        for source, target in self._parities(parted, images, part):
             target += source
 
-    def _parities(self, parted: Array, whole: Array, band: Band) -> Iterator[Tuple[Array, Array]]:
+    def _parities(self, parted: Array, whole: Array, part: Tiles) -> Iterator[Tuple[Array, Array]]:
         """The parts of ``parted`` that lie inside of the image, and where; outside are zeros."""
         for odd_down in (0, 1):
-            top = band.first * OUT - self.pad + odd_down
+            top = part.first * OUT - self.pad + odd_down
             rows, image_rows = overlap(top, 2, parted.shape[2], whole.shape[1])
             for odd_across in (0, 1):
                 columns, image_columns = overlap(
@@ -159,56 +176,39 @@ class Winograd:
                     whole[:, image_rows, image_columns],
                 )
 
-    def _put(
-        self,
-        products: Array,
-        plan: Plan,
-        band: Band,
-        y: Array,
-        bias: Optional[Array],
-        relu: bool,
-    ) -> None:
-        """A' m A of every tile, bias and ReLU."""
-        down, outputs = band.last - band.first, y.shape[3]
-        samples = len(y[band.images])
-        parts = products.reshape(IN, IN, samples, down, plan.across, outputs)
-        half = np.empty(parts.shape[1:], dtype=y.dtype)
-        tile = np.empty(half.shape[1:], dtype=y.dtype)
-        for odd_down, signs_down in enumerate(A_TRANSPOSED):
-            combine(signs_down, parts, half)
-            for odd_across, signs_across in enumerate(A_TRANSPOSED):
-                combine(signs_across, half, tile)
-                if bias is not None:
-                    tile += bias
-                target = self._outputs(y, band, odd_down, odd_across)
-                inside = tile[:, : target.shape[1], : target.shape[2]]
-                if relu:
-                    np.maximum(inside, 0, out=target)
-                else:
-                    target[...] = inside
 
-    def _taken(self, gy: Array, plan: Plan, band: Band) -> Array:
-        """Transposed :meth:`_put`: A g A' of every tile, (16, tiles of the band, O)"""
-        down, outputs = band.last - band.first, gy.shape[3]
-        samples = len(gy[band.images])
-        parted = np.zeros((OUT, samples, down, OUT, plan.across, outputs), dtype=gy.dtype)
-        for odd_down in range(OUT):
-            for odd_across in range(OUT):
-                source = self._outputs(gy, band, odd_down, odd_across)
-                parted[odd_down, :, : source.shape[1], odd_across, : source.shape[2]] = source
-        half = np.empty(parted.shape[1:], dtype=gy.dtype)
-        parts = np.empty((IN, IN, samples, down, plan.across, outputs), dtype=gy.dtype)
-        columns = [half[:, :, odd] for odd in range(OUT)]
-        for signs_down, parts_of_row in zip(A, parts):
-            combine(signs_down, parted, half)
-            for signs_across, target in zip(A, parts_of_row):
-                combine(signs_across, columns, target)
-        return parts.reshape(IN * IN, -1, outputs)
+def put(products: Array, plan: Plan, y: Array) -> None:
+    """A' m A of every tile: (16, tiles, O) -> (N, rows, columns, O)"""
+    samples, outputs = len(y), y.shape[3]
+    parts = products.reshape(IN, IN, samples, -1, plan.across, outputs)
+    half = np.empty(parts.shape[1:], dtype=y.dtype)
+    tile = np.empty(half.shape[1:], dtype=y.dtype)
+    for odd_down, down_recipe in enumerate(A_TRANSPOSED):
+        combine(down_recipe, parts, half)
+        for odd_across, across_recipe in enumerate(A_TRANSPOSED):
+            combine(across_recipe, half, tile)
+            # Tiles at the edge may hang over it.
+            target = y[:, odd_down::OUT, odd_across::OUT]
+            target[...] = tile[:, : target.shape[1], : target.shape[2]]
 
-    def _outputs(self, y: Array, band: Band, odd_down: int, odd_across: int) -> Array:
-        """One output of every tile of the band; tiles at the edge may not have it."""
-        first = band.first * OUT + odd_down
-        return y[band.images, first : band.last * OUT : OUT, odd_across::OUT]
+
+def taken(gy: Array, plan: Plan) -> Array:
+    """Transposed :func:`put`: A g A' of every tile"""
+    samples, outputs = len(gy), gy.shape[3]
+    down = -(-gy.shape[1] // OUT)
+    parted = np.zeros((OUT, samples, down, OUT, plan.across, outputs), dtype=gy.dtype)
+    for odd_down in range(OUT):
+        for odd_across in range(OUT):
+            source = gy[:, odd_down::OUT, odd_across::OUT]
+            parted[odd_down, :, : source.shape[1], odd_across, : source.shape[2]] = source
+    half = np.empty(parted.shape[1:], dtype=gy.dtype)
+    parts = np.empty((IN, IN, samples, down, plan.across, outputs), dtype=gy.dtype)
+    columns = [half[:, :, odd] for odd in range(OUT)]
+    for down_recipe, parts_of_row in zip(A, parts):
+        combine(down_recipe, parted, half)
+        for across_recipe, target in zip(A, parts_of_row):
+            combine(across_recipe, columns, target)
+    return parts.reshape(IN * IN, -1, outputs)
 
 
 def transformed_weights(weights: Array) -> Array:
@@ -225,17 +225,19 @@ def gradient_of_weights(g_filters: Array, shape: Tuple[int, ...]) -> Array:
     return flat.reshape(shape)
 
 
-def combine(signs: Sequence[int], parts: Sequence[Array], out: Array, add: bool = False) -> None:
-    """out = sum of sign * part, or out += it; one sign at least is not zero, the first is not -1
-    unless others follow."""
-    terms: List[Tuple[int, Array]] = [pair for pair in zip(signs, parts) if pair[0]]
-    if not add:
-        terms.sort(key=lambda term: -term[0])
-        (_, first), *terms = terms
-        if not terms:
-            out[...] = first
-            return
-        (sign, second), *terms = terms
-        (np.add if sign > 0 else np.subtract)(first, second, out=out)
-    for sign, part in terms:
-        (np.add if sign > 0 else np.subtract)(out, part, out=out)
+def combine(recipe: Recipe, parts: Parts, out: Array) -> None:
+    """out = the first part, plus or minus the others"""
+    (_, first), *others = recipe
+    if not others:
+        out[...] = parts[first]
+        return
+    (operation, second), *others = others
+    operation(parts[first], parts[second], out)
+    for operation, number in others:
+        operation(out, parts[number], out)
+
+
+def add_combined(recipe: Recipe, parts: Parts, out: Array) -> None:
+    """out += the same"""
+    for operation, number in recipe:
+        operation(out, parts[number], out)
