@@ -13,7 +13,7 @@ help:
 	@echo 'make lint   ruff and mypy'
 	@echo 'make bench  speed beside peers: makes docs/benchmarks.md anew (20 minutes; needs Python 3.11)'
 	@echo 'make matrix every network, optimizer and communicator, run and run again (long)'
-	@echo 'make clean  remove $(VENV) and .tools (never a run, never the cache)'
+	@echo 'make clean  remove $(VENV), .tools and .bench (never a run, never the cache)'
 
 # Stamps hold the hash of what they were made from: a changed requirement installs again, and a
 # moved checkout makes its tools again, because their paths are absolute.
@@ -55,4 +55,4 @@ lock-requirements:
 	    --no-header --no-emit-index-url --no-emit-find-links $$name.in -o $$name.txt; done
 
 clean:
-	rm -rf $(VENV) .tools
+	rm -rf $(VENV) .tools .bench
