@@ -245,6 +245,18 @@ def test_loaders_end_with_a_killed_trainer(make_case: Any, tmp_path: Path) -> No
         time.sleep(0.05)
 
 
+def test_nothing_stays_in_shared_memory_whoever_is_killed(make_case: Any) -> None:
+    """What has no name goes with the last process that has it mapped (proc(5), maps)."""
+    with closing(ITERATORS["process"]("original", sets_of(make_case()), 2)) as pool:
+        next(pool.batches(BATCHES))
+        for pid in ("self", *pool._executor._processes):  # type: ignore[attr-defined]
+            lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
+            shared = [line for line in lines if "/dev/shm/" in line or "/memfd:" in line]
+            assert any("/memfd:" in line for line in shared)
+            assert any("/sem." in line for line in shared)
+            assert [line for line in shared if not line.endswith(" (deleted)")] == []
+
+
 def runs(pid: int) -> bool:
     try:
         return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]

@@ -17,9 +17,9 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
-from multiprocessing import resource_tracker
+from multiprocessing import resource_tracker, util
 from multiprocessing.process import BaseProcess
-from multiprocessing.synchronize import Barrier
+from multiprocessing.synchronize import Barrier, SemLock
 from typing import Dict, List, Optional, Tuple
 
 from trainer.iterators.pool import Floats, Pool, load_part, open_sets, unchecked
@@ -83,6 +83,15 @@ def _start_tracker() -> None:
         resource_tracker.ensure_running()
     finally:
         sys.warnoptions.remove(option)
+
+
+def _forget_semaphores() -> None:
+    """Take the names of all semaphores away, which every loader has opened by now: they would stay
+    in ``/dev/shm`` when all processes of a run are killed at once."""
+    # Private, and there in the image's pinned Python: each runs once, at the latest at the end.
+    for finalizer in list(util._finalizer_registry.values()):  # type: ignore[attr-defined]
+        if finalizer._callback is SemLock._cleanup:  # type: ignore[attr-defined]
+            finalizer()
 
 
 def _ready() -> None:
@@ -167,6 +176,7 @@ class ProcessPool(Pool):
         except TrainerError:
             self.close()
             raise
+        _forget_semaphores()
 
     def begin(self, batch: Part) -> _Loading:
         shape = self.shape_of(batch)
