@@ -95,8 +95,6 @@ def centre_crop(data: bytes, origin: Origin) -> Tuple[bytes, Problem]:
         Image.Resampling.BILINEAR,
         box=(left, top, left + short, top + short),
     )
-    # What Pillow read besides the pixels would find its way into the file.
-    square.info = {}
     stream = io.BytesIO()
     square.save(
         stream, "JPEG", quality=QUALITY, subsampling=0, optimize=False, comment=origin.note()

@@ -10,7 +10,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Set, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from container.progress import Progress
 from container.trouble import Trouble
@@ -111,12 +111,12 @@ def _do(work: _Work, chunk: _Chunk) -> _Report:
     path, names = chunk
     folder = Path(work.target, path)
     if work.scratch is not None:
-        folder.mkdir(parents=True, exist_ok=True)
         if folder.resolve() != Path(work.target).resolve() / path:
             raise Trouble(
                 f"{folder}: is reached through a link; only {work.target} itself is written into",
                 "put a folder in the place of the link",
             )
+        folder.mkdir(parents=True, exist_ok=True)
     made, kept, problems = 0, 0, []
     for name in names:
         original = f"{work.source}/{below(path, name)}"
@@ -129,15 +129,13 @@ def _do(work: _Work, chunk: _Chunk) -> _Report:
 
 
 def _strays(target: Path, folders: List[Folder]) -> List[str]:
-    expected: Dict[str, Set[str]] = {
-        folder.path: {stored_name(name) for name in folder.names} for folder in folders
-    }
-    return [
-        below(folder.path, name)
-        for folder in walk(target)[0]
-        for name in folder.names
-        if name not in expected.get(folder.path, set())
-    ]
+    by_path = {folder.path: folder for folder in folders}
+    found: List[str] = []
+    for folder in walk(target)[0]:
+        names = by_path[folder.path].names if folder.path in by_path else []
+        expected = set(map(stored_name, names))
+        found += [below(folder.path, name) for name in folder.names if name not in expected]
+    return found
 
 
 def crop(

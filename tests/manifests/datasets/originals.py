@@ -40,8 +40,10 @@ def ycck() -> bytes:
 
 
 def palette_with_transparency() -> bytes:
-    image = plain().quantize(4)
-    return encoded(image, "PNG", transparency=bytes([0, 100, 200, 255]))
+    """A palette whose entries are transparent to several degrees."""
+    image = Image.new("P", (300, 260), 1)
+    image.putpalette([9, 9, 9, *COLOUR, 99, 99, 99])
+    return encoded(image, "PNG", transparency=bytes([10, 100, 200]))
 
 
 def sixteen_bits() -> bytes:

@@ -113,7 +113,13 @@ def test_an_exif_orientation_is_neither_applied_nor_passed_on() -> None:
 
 def test_what_else_the_original_says_does_not_reach_the_file() -> None:
     noisy = encoded(
-        plain(), "JPEG", quality=95, comment=b"mine", icc_profile=b"x" * 400, dpi=(7, 7)
+        plain(),
+        "JPEG",
+        quality=95,
+        comment=b"mine",
+        xmp=b"<x/>",
+        icc_profile=b"x" * 400,
+        dpi=(7, 7),
     )
     image = stored(noisy)
     assert image.format == "JPEG"

@@ -33,6 +33,10 @@ def who(_number: int) -> int:
     return os.getpid()
 
 
+def blocks_ctrl_c(_number: int) -> bool:
+    return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
 def die(_number: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -63,6 +67,11 @@ def test_items_are_taken_as_they_are_needed() -> None:
     assert next(results) == 0
     assert len(taken) < 10
     results.close()
+
+
+def test_ctrl_c_is_for_the_main_process() -> None:
+    assert all(spread(blocks_ctrl_c, range(4), workers=2))
+    assert not blocks_ctrl_c(0)
 
 
 def test_what_work_raises_comes_out_whole(capfd: pytest.CaptureFixture[str]) -> None:
