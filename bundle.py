@@ -392,12 +392,13 @@ def verify(run: Path, moved: Tuple[str, ...], no_data: bool, json_wanted: bool) 
 @cli.command()
 @click.option("--site", default="local", show_default=True, help="The site to submit to from here.")
 @STACK
+@click.option("--job", is_flag=True, help="Also submit a small job that looks at its nodes.")
 @JSON
-def doctor(site: str, stack: str, json_wanted: bool) -> None:
+def doctor(site: str, stack: str, job: bool, json_wanted: bool) -> None:
     """Look at this host: can runs be built, submitted and trusted here? Exit code 2 if not."""
     from manifests.doctor import examine, report
 
-    sys.exit(report(examine(site, stack, around()), json_wanted))
+    sys.exit(report(examine(site, stack, around(), job=job), json_wanted))
 
 
 @cli.command()

@@ -58,6 +58,7 @@ from manifests.checks.runtime import (
 from manifests.checks.scheduler import scheduler_finding
 from manifests.command_line import as_json, say
 from manifests.determinism import promises_for
+from manifests.doctor_job import examine_job
 from manifests.overview import known_outs
 from manifests.submit import built_image, image_mpi, refuse_processor
 from manifests.surroundings import Surroundings
@@ -200,8 +201,13 @@ def checks_of(site: Site, stack: Stack, around: Surroundings) -> List[Check]:
     ]
 
 
-def examine(site_name: str, stack_name: str, around: Surroundings) -> Dict[str, Finding]:
-    """The finding of every check by its name. Raises Trouble for an unknown site or stack only."""
+def examine(
+    site_name: str, stack_name: str, around: Surroundings, *, job: bool = False
+) -> Dict[str, Finding]:
+    """The finding of every check by its name; with ``job`` those from inside an allocation too.
+
+    Raises Trouble for an unknown site or stack only.
+    """
     site = load_site(site_name, profile_folders(around.environ))
     stack = find_stack(around.project, stack_name)
     checks = checks_of(site, stack, around)
@@ -213,6 +219,9 @@ def examine(site_name: str, stack_name: str, around: Surroundings) -> Dict[str, 
                 finding = on_other_hosts(finding, site.name)
             findings[check.name] = finding
             advance(1)
+    if job:
+        around.progress.stage(f"starting a small job at site {site.name}")
+        findings.update(examine_job(site, stack, around))
     return findings
 
 

@@ -14,12 +14,12 @@ from typing import Dict, Iterator
 
 import pytest
 
+from container.build_folder import remove_tree
 from container.cache import Cache
 from container.image import published
 from container.process import CommandFailed
 from container.progress import Silent
 from container.recipe import load_recipe
-from container.tree import remove_tree
 from container.trouble import Trouble
 from manifests.checks.finding import Finding, fail, ok, warn
 from manifests.doctor import Check, examine, patiently
