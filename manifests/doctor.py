@@ -6,9 +6,8 @@ import shutil
 import tempfile
 import threading
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Callable, Dict, List
+from typing import Any, Callable, Dict, List, TypeVar, cast
 
 from container.image import Image
 from container.process import CommandFailed
@@ -57,7 +56,7 @@ from manifests.checks.runtime import (
 )
 from manifests.checks.scheduler import scheduler_finding
 from manifests.command_line import as_json, say
-from manifests.determinism import promises_for
+from manifests.determinism import KNOBS, promises_for
 from manifests.doctor_job import examine_job
 from manifests.overview import known_outs
 from manifests.submit import built_image, image_mpi, refuse_processor
@@ -67,10 +66,13 @@ from manifests.terminal import say_findings
 #: Seconds that one check may take: its commands have limits of their own, a file system that hangs
 #: has none.
 PATIENCE = 60.0
-#: An image is read whole, and started in up to three ways of two minutes each.
-PATIENCE_WITH_IMAGE = 600.0
+#: Up to three programs are asked for a minute, an image is started in up to three ways of two.
+PATIENCE_WITH_IMAGE = 400.0
 #: How many ranks a trial of MPI has: one rank would not show that they find each other.
 RANKS = 2
+
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -88,26 +90,42 @@ def jobs_run_here(site: Site) -> bool:
 
 
 class Host:
-    """What several checks need, each found once. Every property may raise Trouble."""
+    """What several checks need, each looked for once, be it found or not.
+
+    Every property may raise Trouble.
+    """
 
     def __init__(self, stack: str, around: Surroundings) -> None:
         self.stack, self.around = stack, around
+        self._found: Dict[str, Any] = {}
 
-    @cached_property
+    def _once(self, name: str, find: Callable[[], Found]) -> Found:
+        if name not in self._found:
+            try:
+                self._found[name] = find()
+            except Trouble as trouble:
+                self._found[name] = trouble
+        found = self._found[name]
+        if isinstance(found, Trouble):
+            raise found
+        return cast(Found, found)
+
+    @property
     def recipe(self) -> Recipe:
-        return load_recipe(self.around.project, self.stack)
+        return self._once("recipe", lambda: load_recipe(self.around.project, self.stack))
 
-    @cached_property
+    @property
     def image(self) -> Image:
-        return built_image(self.recipe, self.around)
+        return self._once("image", lambda: built_image(self.recipe, self.around))
 
-    @cached_property
+    @property
     def runtime(self) -> Runtime:
-        return find_runtime(self.around.project, self.around.environ)
+        return self._once("runtime", lambda: find_runtime(self.around.project, self.around.environ))
 
-    @cached_property
+    @property
     def setuid(self) -> bool:
-        return not self.lacks("runtime") and self.runtime.has_setuid()
+        """False as well where there is no runtime."""
+        return self._once("setuid", lambda: not self.lacks("runtime") and self.runtime.has_setuid())
 
     def lacks(self, name: str) -> bool:
         """Whether there is no good property of that name; its own check says why."""
@@ -126,6 +144,8 @@ def checks_of(site: Site, stack: Stack, around: Surroundings) -> List[Check]:
     here = jobs_run_here(site)
 
     def processor() -> Finding:
+        if stack.stack not in KNOBS:
+            return warn(f"no bits are promised for stack {stack.stack}", "use a stack with a lock")
         promises = promises_for(stack.stack)
         refuse_processor(promises, around)
         return processor_finding(looking.look_at_processor(), promises)
@@ -154,7 +174,7 @@ def checks_of(site: Site, stack: Stack, around: Surroundings) -> List[Check]:
     return [
         Check("packages", lambda: packages_finding(looking.look_at_packages(around.project))),
         Check("git", lambda: git_finding(*looking.look_at_git(around.project))),
-        Check("runtime", lambda: program_finding(host.runtime, host.setuid)),
+        Check("runtime", lambda: program_finding(host.runtime, host.setuid), PATIENCE_WITH_IMAGE),
         Check(
             "user namespaces",
             lambda: namespaces_finding(looking.look_at_namespaces(), host.setuid),

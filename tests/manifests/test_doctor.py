@@ -21,7 +21,9 @@ from container.process import CommandFailed
 from container.progress import Silent
 from container.recipe import load_recipe
 from container.trouble import Trouble
+from manifests.checks import looking
 from manifests.checks.finding import Finding, fail, ok, warn
+from manifests.checks.gpu import Gpus
 from manifests.doctor import Check, examine, patiently
 from manifests.surroundings import Surroundings, look_around
 
@@ -117,7 +119,7 @@ def test_mpich_no_runtime_and_an_old_processor(
     (programs / "mpirun").write_text(
         "#!/bin/sh\necho 'HYDRA build details:\n    Version:  4.0.2'\n"
     )
-    (programs / "apptainer").write_text("#!/bin/sh\necho 'a game 1.0'\n")
+    (programs / "apptainer").write_text("#!/bin/sh\necho x >>$0.asked\necho 'a game 1.0'\n")
     for program in programs.iterdir():
         program.chmod(0o755)
     monkeypatch.setenv("PATH", str(programs), prepend=os.pathsep)
@@ -143,6 +145,7 @@ def test_mpich_no_runtime_and_an_old_processor(
         f"{programs / 'apptainer'} is not the container program: it says 'a game 1.0'"
     )
     assert findings["image start"].found == "not tried without a working runtime and image"
+    assert (programs / "apptainer.asked").read_text() == "x\n", "a bad program was asked again"
     assert findings["processor"] == fail(
         "this machine's processor lacks fma: the bits would not be those of other machines",
         "run on a processor of the x86-64-v3 kind (Intel Haswell, AMD Zen, or newer)",
@@ -164,6 +167,27 @@ def test_an_unknown_site_or_stack(
     with pytest.raises(Trouble) as caught:
         examine(site, stack, around)
     assert caught.value.problems[0].startswith(problem)
+
+
+def test_a_stack_that_needs_a_newer_driver(
+    around: Surroundings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = tmp_path / "project"
+    for name in ("container", "requirements"):
+        shutil.copytree(PROJECT / name, project / name)
+    text = (project / "container/stacks/cpu.yaml").read_text(encoding="utf-8")
+    text = text.replace("stack: cpu\n", 'stack: gpu\ndriver: "525.60.13"\n')
+    (project / "container/stacks/gpu.yaml").write_text(text, encoding="utf-8")
+    monkeypatch.setattr(looking, "look_at_gpus", lambda: Gpus("470.82.01"))
+    findings = examine("local", "gpu", replace(around, project=project))
+    assert findings["GPUs"] == fail(
+        "the NVIDIA driver is 470.82.01, and stack gpu needs 525.60.13 or newer",
+        "ask your administrator for a newer driver",
+    )
+    assert findings["image"].found == (
+        "stack 'gpu' has no lock (container/locks/gpu.json); stacks with one: cpu"
+    )
+    assert [finding for finding in findings.values() if "fault of bundle" in finding.found] == []
 
 
 # --- from outside ---------------------------------------------------------------------------
