@@ -9,10 +9,11 @@ from typing import Optional, Sequence
 from manifests.checks.finding import Finding, fail, ok, together, warn
 
 GIB = 1024**3
-#: A build needs the packages, the unpacked tree, its squashfs and the image at one time: measured
-#: for stack cpu (71 MB of packages, no compression), their sum is about twelve times the packages.
+#: A build needs the packages, the unpacked tree, its squashfs and the image at one time. Reckoned
+#: for stack cpu, which is not compressed: 71 MB and three times 246 MB.
 BUILD_FACTOR = 12
-#: A checkpoint of the largest network is 0.5 GB (AlexNet's 61 million parameters and momenta).
+#: Some checkpoints of the largest network, of 0.5 GB each: AlexNet's 61 million parameters and
+#: momenta in float32.
 LEAST_OUT = 2 * GIB
 #: `exec --unsquash` unpacks an image there, MPI keeps its sockets there.
 LEAST_TMP = 1 * GIB

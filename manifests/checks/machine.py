@@ -9,7 +9,7 @@ from manifests.checks.finding import Finding, fail, ok, together, warn
 from manifests.checks.folder import GIB, gib
 from manifests.schema import Promises
 
-#: An interpreter with Chainer and a small network, and its loaders.
+#: A rule of thumb for a rank with a small network and its loaders.
 LEAST_PER_CORE = GIB
 #: A checkpoint of AlexNet is 0.5 GB.
 LEAST_FILE = GIB
@@ -86,7 +86,7 @@ LIMITS: Tuple[Tuple[str, str, int, int, str], ...] = (
     ("processor time", "-t", 1, 86400, "long work is killed"),
 )
 LOCKED = ("locked memory", "-l", 1024)
-#: What InfiniBand wants to register at least (Open MPI FAQ, "locked memory").
+#: Not more than a hint: Open MPI's FAQ on InfiniBand asks for no limit at all.
 LEAST_LOCKED = 64 * 1024**2
 
 

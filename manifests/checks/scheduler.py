@@ -27,7 +27,7 @@ SCHEDULERS: Dict[str, Scheduler] = {
         ("sbatch", "--version"),
         r"^slurm(?:-wlm)? (\S+)",
     ),
-    # Their help begins with UGE (Univa), AGE (Altair), SGE or GE, and the version.
+    # Debian's says SGE 8.1.9; UGE (Univa) and AGE (Altair) were not tried.
     "gridengine": Scheduler(
         "Grid Engine",
         ("qsub", "qstat", "qdel", "qacct"),

@@ -472,7 +472,7 @@ def there(scheduler: str) -> Dict[str, Optional[str]]:
 @pytest.mark.parametrize(
     ("scheduler", "answer", "found"),
     [
-        # As Debian's slurm-client and gridengine-client print it, and PBS Professional's manual.
+        # As Debian's slurm-client and gridengine-client print it; that of PBS was not tried.
         (
             "slurm",
             "slurm-wlm 22.05.8\n",
