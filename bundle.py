@@ -19,7 +19,7 @@ def enter_own_environment() -> None:
     python = own / "bin" / "python"
     if Path(sys.prefix).resolve() == own.resolve():
         return
-    made = (own / ".installed").exists() and python.exists()
+    made = os.access(own / ".installed", os.F_OK) and os.access(python, os.X_OK)
     if not made or os.environ.get("BUNDLE_ENTERED") == str(own):
         sys.stderr.write(
             f"bundle: its own environment is not there or not complete: {own}\n"
@@ -387,6 +387,18 @@ def verify(run: Path, moved: Tuple[str, ...], no_data: bool, json_wanted: bool) 
         end = f"{len(problems)} mismatches" if problems else "verified: nothing differs"
         say("\n".join([*problems, end]))
     sys.exit(1 if problems else 0)
+
+
+@cli.command()
+@click.option("--site", default="local", show_default=True, help="The site to submit to from here.")
+@STACK
+@click.option("--job", is_flag=True, help="Also submit a small job that looks at its nodes.")
+@JSON
+def doctor(site: str, stack: str, job: bool, json_wanted: bool) -> None:
+    """Look at this host: can runs be built, submitted and trusted here? Exit code 2 if not."""
+    from manifests.doctor import examine, report
+
+    sys.exit(report(examine(site, stack, around(), job=job), json_wanted))
 
 
 @cli.command()

@@ -10,7 +10,9 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import stat
 import tempfile
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -76,6 +78,29 @@ class Runtime:
             "or to install apptainer with setuid",
         )
 
+    def start_seconds(self, image: Path) -> float:
+        """How long one start of the image takes that does nothing else.
+
+        Raises Trouble when the image cannot be run, CommandFailed when it cannot any more.
+        """
+        argv = self.exec_argv(image, ["true"])
+        with own_configuration(os.environ) as environ:
+            begin = time.monotonic()
+            run(argv, env=environ, timeout=120)
+            return time.monotonic() - begin
+
+    def has_setuid(self) -> bool:
+        """Whether its part that starts containers as root, without user namespaces, is there."""
+        try:
+            with own_configuration(os.environ) as environ:
+                answer = run([str(self.program), "buildcfg"], env=environ, timeout=60).stdout
+        except CommandFailed:
+            return False
+        folder = dict(line.partition("=")[::2] for line in answer.splitlines()).get("LIBEXECDIR")
+        return folder is not None and any(
+            _is_setuid_root(Path(folder) / name / "bin" / "starter-suid") for name in NAMES
+        )
+
     def exec_argv(
         self, image: Path, command: Sequence[str], options: Sequence[str] = ()
     ) -> List[str]:
@@ -125,6 +150,14 @@ class Runtime:
         client.build(str(definition), str(sandbox), sandbox=True, sudo=False, quiet=True)
         if not sandbox.is_dir():
             raise CommandFailed([str(self.program), "build"], 0, folder, "", "left no folder")
+
+
+def _is_setuid_root(path: Path) -> bool:
+    try:
+        status = path.stat()
+    except OSError:
+        return False
+    return status.st_uid == 0 and bool(status.st_mode & stat.S_ISUID)
 
 
 @cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Dict, List
+from typing import Dict, List, Optional
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from typing_extensions import Annotated, Literal
@@ -20,6 +20,8 @@ DebianName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9+.-]+$")]
 PythonName = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")]
 #: A shell glob below the root of the image; it reaches an unquoted ``rm`` in Singularity.def.
 DropGlob = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.*+-]+(/[A-Za-z0-9_.*+-]+)+$")]
+#: As in ``525.60.13``.
+DriverVersion = Annotated[str, Field(pattern=r"^\d+(\.\d+)+$")]
 VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 #: One line that needs no escape between single quotes of a shell.
 VariableValue = Annotated[str, Field(pattern=r"^[^'\n]*$")]
@@ -75,12 +77,14 @@ class Stack(StackPart):
     """``timestamp`` (Unix seconds) stands in the image wherever a format wants a time.
 
     ``compression`` is that of the image's file system: ``none`` starts fastest, above all where
-    user namespaces read the image through FUSE; ``gzip`` is known to every kernel.
+    user namespaces read the image through FUSE; ``gzip`` is known to every kernel. ``driver`` is
+    the oldest NVIDIA driver that serves the stack's CUDA; without it the stack needs no GPU.
     """
 
     stack: Annotated[str, Field(pattern=rf"^{STACK_NAME}$")]
     timestamp: int = Field(ge=0, lt=2**32)
     compression: Compression
+    driver: Optional[DriverVersion] = None
     debian: DebianChoice
     python: PythonChoice
     environment: Dict[VariableName, VariableValue]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, Dict, Iterator, List
+from typing import Any, Dict, Iterable, Iterator, List, Tuple
 
 from rich.console import Console
 from rich.progress import (
@@ -60,6 +60,19 @@ class Drawn:
         with bars:
             task = bars.add_task(text, total=total)
             yield lambda count: bars.advance(task, count)
+
+
+STATE_COLOURS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+
+
+def say_findings(findings: Iterable[Tuple[str, str, str]]) -> None:
+    """(state, the line's other text, lines below it) on standard output, states in colour there.
+
+    Pipes get none, nor terminals where NO_COLOR is set.
+    """
+    console = Console(highlight=False, soft_wrap=True)
+    for state, text, below in findings:
+        console.print(Text.assemble((state.ljust(6), STATE_COLOURS[state]), text, below))
 
 
 def table(rows: List[Dict[str, Any]], columns: List[str]) -> str:

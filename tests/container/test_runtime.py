@@ -1,5 +1,6 @@
 import os
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,27 @@ def test_the_real_program_leaves_nothing_in_the_home(
     fresh = Runtime(runtime.program, runtime.family, runtime.version)
     fresh.inspect(built_image.path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_setuid_needs_a_file_of_root_s(tmp_path: Path) -> None:
+    starter = tmp_path / "libexec/singularity/bin/starter-suid"
+    starter.parent.mkdir(parents=True)
+    starter.touch()
+    own = tmp_path / "singularity"
+    own.write_text(f"#!/bin/sh\necho PREFIX=/usr\necho LIBEXECDIR={tmp_path}/libexec\n")
+    own.chmod(0o755)
+    runtime = Runtime(own, "singularity-ce", "4.1.0")
+    assert not runtime.has_setuid()
+    starter.chmod(0o4755)
+    assert runtime.has_setuid() == (os.geteuid() == 0)
+    assert not Runtime(tmp_path / "gone", "apptainer", "1.4.5").has_setuid()
+
+
+@pytest.mark.image
+def test_the_start_of_the_image_is_timed(built_image: Image, runtime: Runtime) -> None:
+    begin = time.monotonic()
+    seconds = runtime.start_seconds(built_image.path)
+    assert 0 < seconds < time.monotonic() - begin
 
 
 @pytest.mark.image

@@ -24,6 +24,20 @@ def test_a_stack_file_is_read(tmp_path: Path) -> None:
     assert load_stack(path).debian.packages == ["bash"]
 
 
+def test_the_driver_that_a_stack_needs(tmp_path: Path) -> None:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(WHOLE)
+    assert load_stack(path).driver is None
+    path.write_text(f'{WHOLE}driver: "525.60.13"\n')
+    assert load_stack(path).driver == "525.60.13"
+    path.write_text(f'{WHOLE}driver: ">=525"\n')
+    with pytest.raises(Trouble) as caught:
+        load_stack(path)
+    assert str(caught.value) == (
+        f"{path}: driver: string should match pattern '^\\d+(\\.\\d+)+$'\n-> correct the stack file"
+    )
+
+
 def test_every_fault_comes_with_its_key_path(tmp_path: Path) -> None:
     path = tmp_path / "tiny.yaml"
     text = WHOLE.replace("drop: []", "drop: [usr/../../etc]").replace("[bash]", "[Bash, dash]")

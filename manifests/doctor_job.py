@@ -1,0 +1,193 @@
+"""The story of `doctor --job`: a job like any run's, whose ranks look around instead of training.
+
+Snapshot, job script, launcher and image are a run's own. Two things differ: ``trainer/__main__.py``
+in the run's ``code/``, and the image's folder is bound where the training set would be.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Dict, Iterator
+
+from pydantic import ValidationError
+
+from container import atomic
+from container.build_folder import remove_tree
+from container.image import Image
+from container.recipe import load_recipe
+from container.runtime import find_runtime
+from container.stack import Stack
+from container.trouble import Trouble
+from jobtemplates.script import render_script
+from jobtemplates.sites import Site
+from manifests import schema
+from manifests.checks.allocation import Allocation, allocation_findings
+from manifests.checks.finding import Finding, fail, of_trouble, ok
+from manifests.determinism import determinism_for, promises_for
+from manifests.launch import (
+    Plan,
+    cancel_run,
+    explain_failure,
+    job_is_alive,
+    new_run,
+    start_run,
+    write_run,
+)
+from manifests.run_state import left_exit_code
+from manifests.snapshot import Snapshot, copy_snapshot, take_snapshot
+from manifests.submit import built_image, host_of, image_identity
+from manifests.surroundings import TOOL_VERSION, Surroundings
+
+#: Seconds from handing the job over to its end; a queue that is longer is no place to wait.
+PATIENCE = 600.0
+ENTRY = "trainer/__main__.py"
+ENTRY_TEXT = "from trainer.allocation import main\n\nmain()\n"
+#: What the trainer alone reads of a manifest; the ranks of this job do not train.
+UNUSED_TRAINING = schema.Training(
+    arch="nin",
+    nclasses=1,
+    insize=67,
+    epochs=1,
+    batchsize=1,
+    val_batchsize=1,
+    optimizer=schema.Optimizer(name="momentum_sgd", lr=1.0),
+    communicator="naive",
+    precision="float32",
+    seed=0,
+)
+UNUSED_SAMPLES = schema.SampleSetIdentity(sha256="0" * 64, samples=1)
+UNUSED_DATA = schema.DataIdentity(
+    train=UNUSED_SAMPLES,
+    val=UNUSED_SAMPLES,
+    mean=schema.ArrayIdentity(sha256="0" * 64, shape=[0], dtype="float32"),
+)
+
+
+def world_of_job(site: Site) -> schema.World:
+    """One node, and two ranks at least: one could not show that ranks find each other."""
+    return schema.World(ranks=max(2, site.ranks_on_a_node(None, None)), nodes=1)
+
+
+def examine_job(site: Site, stack: Stack, around: Surroundings) -> Dict[str, Finding]:
+    """Findings by check; only the first, ``job``, where the job did not come to its end."""
+    try:
+        plan = plan_job(site, stack, around)
+        with kept_only_after_failure(plan) as files:
+            return look(files, plan, stack, around)
+    except Trouble as trouble:
+        return {"job": of_trouble(trouble)}
+
+
+def plan_job(site: Site, stack: Stack, around: Surroundings) -> Plan:
+    """Raises Trouble when there is no image, or nothing that could run it."""
+    recipe = load_recipe(around.project, stack.stack)
+    image = built_image(recipe, around)
+    # Bound by its folder: a link in the cache would lead nowhere in the container.
+    image = replace(image, path=image.path.resolve())
+    runtime = find_runtime(around.project, around.environ)
+    out = around.cache.root / "doctor"
+    snapshot = take_snapshot(around.project, exclude=[around.cache.root])
+    identity = schema.Identity(
+        training=UNUSED_TRAINING,
+        code=snapshot.identity,
+        image=image_identity(image),
+        data=UNUSED_DATA,
+        world=world_of_job(site),
+        determinism=determinism_for(stack.stack),
+    )
+    manifest = schema.Manifest(
+        identity_digest=identity.digest(),
+        identity=identity,
+        circumstance=circumstance_of(site, image, out, snapshot, around),
+        promises=promises_for(stack.stack),
+        recipe=schema.Recipe(stack=recipe.stack, files=dict(recipe.files)),
+    )
+    files = new_run(out, "doctor", around.now(), manifest.identity_digest)
+
+    def fill(target: schema.RunFiles) -> None:
+        atomic.write_bytes(target.config, b"# made by bundle.py doctor --job\n")
+        copy_snapshot(snapshot, target.code)
+        atomic.write_bytes(target.code / ENTRY, ENTRY_TEXT.encode())
+
+    script = render_script(manifest, files, site, host_of(runtime, image.path, around))
+    return Plan(files=files, manifest=manifest, script=script, fill=fill, warnings=[])
+
+
+def circumstance_of(
+    site: Site, image: Image, out: Path, snapshot: Snapshot, around: Surroundings
+) -> schema.Circumstance:
+    beside_image = str(image.path.parent)
+    return schema.Circumstance(
+        created=around.timestamp(),
+        host=around.host,
+        user=around.user,
+        tool_version=TOOL_VERSION,
+        paths=schema.Paths(
+            image=str(image.path), train_root=beside_image, val_root=beside_image, out=str(out)
+        ),
+        placement=schema.Placement(site=site.name, jobname="doctor"),
+        loading=schema.Loading(),
+        observing=schema.Observing(),
+        git=snapshot.git,
+    )
+
+
+@contextmanager
+def kept_only_after_failure(plan: Plan) -> Iterator[schema.RunFiles]:
+    """The run directory of the job; removed unless the job failed."""
+    files = write_run(plan)
+    try:
+        yield files
+    except BaseException:
+        remove_tree(files.root)
+        raise
+    if files.done.exists():
+        remove_tree(files.root)
+        with suppress(OSError):
+            files.root.parent.rmdir()
+
+
+def look(
+    files: schema.RunFiles, plan: Plan, stack: Stack, around: Surroundings
+) -> Dict[str, Finding]:
+    begin = time.monotonic()
+    job = start_run(files, around)
+    try:
+        while job_is_alive(files, around.host):
+            if time.monotonic() - begin > PATIENCE:
+                cancel_run(files, around.host)
+                return {"job": fail(f"job {job.id} did not end within {PATIENCE:g} s", see(files))}
+            time.sleep(0.1)
+    except BaseException:
+        cancel_run(files, around.host)
+        raise
+    seconds = time.monotonic() - begin
+    code = left_exit_code(files)
+    if code is None:
+        return {"job": fail(f"job {job.id} was killed: it left no exit code", see(files))}
+    if code != 0:
+        return {"job": fail(f"job {job.id}: {explain_failure(files)}", see(files))}
+    identity = plan.manifest.identity
+    try:
+        found = Allocation.model_validate_json(files.result.read_bytes())
+    except ValidationError as error:
+        files.done.unlink()
+        return {"job": fail(f"job {job.id} left no report that can be read: {error}", see(files))}
+    return {
+        "job": ok(f"{job.id} ended well in {seconds:.1f} s"),
+        **allocation_findings(
+            found,
+            identity.world,
+            image_sha256=identity.image.sha256,
+            promises=plan.manifest.promises,
+            needs_gpus=stack.driver is not None,
+            stack=stack.stack,
+        ),
+    }
+
+
+def see(files: schema.RunFiles) -> str:
+    return f"remove {files.root} when you have looked into its logs/"

@@ -1,0 +1,132 @@
+"""doctor --job: real image, real MPI, real job script; also where MPI is broken."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Dict, List
+
+import pytest
+
+from container.cache import cache_root
+from tests.integration.conftest import PROJECT
+
+pytestmark = pytest.mark.image
+
+JOB = [
+    "job", "job: ranks", "job: allreduce", "job: image", "job: processor", "job: cores",
+    "job: TMPDIR", "job: GPUs",
+]  # fmt: skip
+
+#: Starts its commands side by side, as an mpirun whose variables do not reach the container.
+LONELY = """#!/bin/bash
+case $1 in --version) exec mpirun --version ;; esac
+while [ $# -gt 0 ] && [[ $1 != */apptainer && $1 != */singularity ]]; do shift; done
+[ $# -gt 0 ] || exit 0
+"$@" & "$@" & wait
+"""
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, image: str) -> Path:
+    """A cache with the built image in it by a link: nothing else is shared with the user's."""
+    del image
+    cache = tmp_path / "cache"
+    (cache / "images").mkdir(parents=True)
+    for path in (cache_root(os.environ) / "images").iterdir():
+        (cache / "images" / path.name).symlink_to(path)
+    return cache
+
+
+@pytest.fixture
+def profiles(tmp_path: Path) -> Path:
+    """Sites of the user's own: ``lonely``, whose ranks do not meet, and ``broken``."""
+    text = (PROJECT / "jobtemplates/sites/local.yaml").read_text(encoding="utf-8")
+    program = tmp_path / "lonely-mpirun"
+    program.write_text(LONELY)
+    program.chmod(0o755)
+    folder = tmp_path / "config/bundle/sites"
+    folder.mkdir(parents=True)
+    for name, mpirun in (("lonely", [str(program)]), ("broken", ["mpirun", "--no-such-option"])):
+        lines = [line for line in text.splitlines() if not line.startswith(("mpirun:", "name:"))]
+        lines += [f"name: {name}", f"mpirun: {json.dumps(mpirun)}"]
+        (folder / f"{name}.yaml").write_text("\n".join(lines))
+    return tmp_path / "config"
+
+
+def argv(*arguments: str) -> List[str]:
+    return [sys.executable, str(PROJECT / "bundle.py"), "doctor", "--job", *arguments]
+
+
+def findings(code: int, *arguments: str, **environment: str) -> Dict[str, Any]:
+    done = subprocess.run(
+        argv("--json", *arguments),
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == code, f"{done.stdout}\n{done.stderr}"
+    assert done.stderr.endswith(
+        "bundle: starting a small job at site " + (arguments[1] if arguments else "local") + "\n"
+    )
+    return {row["check"]: row for row in json.loads(done.stdout)["findings"]}
+
+
+def test_a_job_at_this_machine(own_cache: Path, image: str) -> None:
+    found = findings(0, BUNDLE_CACHE=str(own_cache))
+    assert list(found)[-len(JOB) :] == JOB
+    assert {found[name]["state"] for name in JOB} == {"ok"}
+    assert found["job: ranks"]["found"].startswith("2 on 1 node (")
+    assert found["job: allreduce"]["found"] == "2 ranks in the image added up the same numbers"
+    assert found["job: image"]["found"] == f"sha256 {image} on every node"
+    assert not (own_cache / "doctor").exists()
+
+
+def test_ranks_that_do_not_meet(own_cache: Path, profiles: Path) -> None:
+    found = findings(
+        2, "--site", "lonely", BUNDLE_CACHE=str(own_cache), XDG_CONFIG_HOME=str(profiles)
+    )
+    assert found["job"]["state"] == "ok"
+    assert found["job: ranks"]["state"] == "fail"
+    assert found["job: ranks"]["found"] == (
+        "each of 2 processes is rank 0 of 1: it did not find the launcher"
+    )
+
+
+def test_a_job_that_fails_is_kept_and_named(own_cache: Path, profiles: Path) -> None:
+    found = findings(
+        2, "--site", "broken", BUNDLE_CACHE=str(own_cache), XDG_CONFIG_HOME=str(profiles)
+    )
+    assert [name for name in found if name.startswith("job")] == ["job"]
+    (kept,) = (own_cache / "doctor").iterdir()
+    assert 'unknown option "--no-such-option"' in found["job"]["found"]
+    assert found["job"]["advice"] == f"remove {kept} when you have looked into its logs/"
+    assert (kept / "logs" / "stderr.log").is_file()
+
+
+def test_an_interrupted_doctor_leaves_no_job_and_no_folder(own_cache: Path) -> None:
+    doctor = subprocess.Popen(
+        argv(),
+        env={**os.environ, "BUNDLE_CACHE": str(own_cache)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    jobs = own_cache / "doctor"
+    deadline = time.monotonic() + 120
+    while not list(jobs.glob("doctor-*/job.json")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    (job,) = (json.loads(path.read_text())["id"] for path in jobs.glob("doctor-*/job.json"))
+    doctor.send_signal(signal.SIGINT)
+    _, errors = doctor.communicate(timeout=120)
+    assert doctor.returncode == 130
+    assert errors.endswith("bundle: interrupted; nothing half-written was left\n")
+    assert not Path("/proc", job.partition(".")[0]).exists()
+    assert not list(jobs.iterdir())

@@ -1,0 +1,130 @@
+"""What ranks saw of broken allocations -> findings."""
+
+from __future__ import annotations
+
+from typing import Any, Dict
+
+import pytest
+
+from manifests.checks.allocation import Allocation, Rank, allocation_findings
+from manifests.checks.finding import Finding, fail, ok, warn
+from manifests.schema import Promises, World
+
+SHA = "5" * 64
+FOUR = ["nvidia0", "nvidia1", "nvidia2", "nvidia3"]
+
+
+def rank(number: int, host: str = "n1", local: int = 0, **changes: Any) -> Rank:
+    values: Dict[str, Any] = {
+        "rank": number, "local_rank": local, "host": host, "cores": [0, 1, 2, 3],
+        "features": ["avx2", "fma"], "gpus": ["nvidia0", "nvidia1"], "scratch": "/tmp",
+        "scratch_problem": "", "image_sha256": SHA if local == 0 else None, "allreduce": True,
+        **changes,
+    }  # fmt: skip
+    return Rank(**values)
+
+
+def judged(*ranks: Rank, nodes: int = 2, needs_gpus: bool = True) -> Dict[str, Finding]:
+    return allocation_findings(
+        Allocation(ranks=list(ranks)),
+        World(ranks=4, nodes=nodes),
+        image_sha256=SHA,
+        promises=Promises(cpu_features=["avx2", "fma"]),
+        needs_gpus=needs_gpus,
+        stack="cuda12",
+    )
+
+
+GOOD = (rank(0), rank(1, local=1), rank(2, "n2"), rank(3, "n2", 1))
+
+
+def test_an_allocation_that_is_well() -> None:
+    assert judged(*GOOD) == {
+        "job: ranks": ok("4 on 2 nodes (n1, n2)"),
+        "job: allreduce": ok("4 ranks in the image added up the same numbers"),
+        "job: image": ok(f"sha256 {SHA} on every node"),
+        "job: processor": ok("every node has avx2, fma"),
+        "job: cores": ok("n1: each of 2 may use 4 of 4; n2: each of 2 may use 4 of 4"),
+        "job: TMPDIR": ok("/tmp can be written"),
+        "job: GPUs": ok("n1: 2; n2: 2"),
+    }
+    assert judged(*GOOD, needs_gpus=False)["job: GPUs"] == ok("stack cuda12 needs none")
+
+
+def test_processes_that_are_all_rank_0_of_1() -> None:
+    found = judged(rank(0))
+    assert found["job: ranks"] == fail(
+        "each of 4 processes is rank 0 of 1: it did not find the launcher",
+        "use a host MPI of the image's family and version (see the check of mpirun), and see "
+        "that nothing strips its variables from the container's environment",
+    )
+    assert found["job: allreduce"].state == "warn"
+
+
+@pytest.mark.parametrize(
+    ("check", "changed", "finding"),
+    [
+        (
+            "job: ranks",
+            tuple(rank(number, "n1", number, gpus=FOUR) for number in range(4)),
+            fail(
+                "4 on 1 node (n1), asked for were 4 on 2",
+                "see how the site profile maps ranks to nodes (docs/sites.md)",
+            ),
+        ),
+        (
+            "job: allreduce",
+            (*GOOD[:2], rank(2, "n2", allreduce=False), rank(3, "n2", 1, allreduce=False)),
+            fail(
+                "rank 2, 3 got wrong sums from MPI_Allreduce",
+                "this network or MPI cannot be trusted: show this to your administrator",
+            ),
+        ),
+        (
+            "job: image",
+            (rank(0, image_sha256="6" * 64), GOOD[1], rank(2, "n2", image_sha256=None), GOOD[3]),
+            fail(
+                f"sha256 expected {SHA}, found on n1: {'6' * 64}; n2: cannot be read",
+                "the cache must lie where all nodes see the same files: set BUNDLE_CACHE",
+            ),
+        ),
+        (
+            "job: processor",
+            (*GOOD[:2], rank(2, "n2", features=["avx2"]), GOOD[3]),
+            fail(
+                "n2 lacks fma: the bits would not be those of other machines",
+                "ask for nodes of the x86-64-v3 kind (Intel Haswell, AMD Zen, or newer)",
+            ),
+        ),
+        (
+            "job: cores",
+            (*GOOD[:2], rank(2, "n2", cores=[7]), rank(3, "n2", 1, cores=[7])),
+            warn(
+                "n2: 2 ranks share 1",
+                "ask for more cores, or let mpirun bind no ranks (--bind-to none)",
+            ),
+        ),
+        (
+            "job: TMPDIR",
+            (*GOOD[:3], rank(3, "n2", 1, scratch_problem="No such file or directory")),
+            fail(
+                "cannot be written in the container: n2: No such file or directory",
+                "set TMPDIR in the site profile's environment to a folder that its nodes have",
+            ),
+        ),
+        (
+            "job: GPUs",
+            (*GOOD[:2], rank(2, "n2", gpus=["nvidia0"]), rank(3, "n2", 1, gpus=[])),
+            fail(
+                "n2: 2 ranks and 0 GPUs",
+                "every rank must see all GPUs of its node: ask for as many as ranks, bound to none",
+            ),
+        ),
+    ],
+)
+def test_one_fault_is_one_finding(check: str, changed: Any, finding: Finding) -> None:
+    found = judged(*changed)
+    assert found[check] == finding
+    assert [name for name in found if found[name].state == "fail"] == [check] * (
+        finding.state == "fail"
+    )
