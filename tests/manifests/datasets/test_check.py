@@ -75,7 +75,7 @@ def test_what_is_odd_is_a_warning(data_set: Path) -> None:
     (data_set / paths[2]).write_bytes((data_set / paths[0]).read_bytes())
     (data_set / "train.txt").write_text("\n".join([*lines, f"{paths[1]} 1", f"{paths[1]} 5", ""]))
     listing = f"{data_set}/train.txt"
-    done = checked(data_set)
+    done = checked(data_set, validation=True)
     assert done.good
     assert (done.nclasses, done.fewest, done.most) == (6, 1, 3)
     assert done.values()["warnings"] == [
@@ -85,6 +85,20 @@ def test_what_is_odd_is_a_warning(data_set: Path) -> None:
         f"{listing}: {paths[0]} (line 1) and {paths[2]} (line 3) are the same image",
         f"{listing}: {paths[0]} (line 1) and {paths[3]} (line 4) are the same image, "
         "with the labels 0 and 1",
+    ]
+
+
+def test_a_training_list_lacks_no_class(data_set: Path) -> None:
+    done = checked(data_set, nclasses=4)
+    assert done.values()["problems"] == [
+        f"{data_set}/train.txt: 2 of 4 classes have no sample: 2, 3"
+    ]
+    assert done.values()["warnings"] == []
+    (data_set / "train.txt").write_text(
+        "\n".join([*lines_of(data_set)[:2], ""]).replace(" 0", " 2")
+    )
+    assert checked(data_set).values()["problems"] == [
+        f"{data_set}/train.txt: 1 of 3 classes has no sample: 0"
     ]
 
 

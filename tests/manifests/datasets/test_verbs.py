@@ -70,8 +70,10 @@ def test_from_originals_to_what_a_config_names(place: Path) -> None:
     assert "warning" not in err
     told = json.loads(data(place, *checking, "--json")[0])
     assert told["good"] is True
-    out, err = data(place, *checking, "--nclasses", "4")
-    assert "bundle: warning: train.txt: 1 of 4 classes has no sample: 3" in err
+    out, _ = data(place, *checking, "--nclasses", "4", code=1)
+    assert out.splitlines()[1:] == ["train.txt: 1 of 4 classes has no sample: 3", "1 problems"]
+    val = ["check", "val.txt", "--root", "256/val", "--nclasses", "4", "--validation"]
+    assert "bundle: warning: val.txt: 1 of 4 classes has no sample: 3\n" in data(place, *val)[1]
     out, _ = data(place, *checking, "--nclasses", "2", code=1)
     assert out.splitlines()[-1] == "2 problems"
     data(place, "mini", "train.txt", "--root", "256/train", "--classes", "2", "-o", "mini.txt")
