@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import getpass
 import shutil
-import signal
 import socket
 import tempfile
 from pathlib import Path
@@ -111,12 +110,14 @@ class SlurmServer:
     def stop_controller(self) -> None:
         stop(self.folder / "slurmctld.pid", ["slurmctld"])
 
-    def scontrol(self, *words: str) -> str:
-        return call(["scontrol", *words], self.environment).stdout
+    def show(self, job: str) -> str:
+        return call(["scontrol", "--oneliner", "show", "job", job], self.environment).stdout
+
+    def release(self, *jobs: str) -> None:
+        call(["scontrol", "release", *jobs], self.environment)
 
     def warn(self, job: str) -> None:
-        number = signal.Signals.SIGUSR2.name.removeprefix("SIG")
-        call(["scancel", "--batch", f"--signal={number}", job], self.environment)
+        call(["scancel", "--batch", "--signal=USR2", job], self.environment)
 
     def stop(self) -> None:
         call(["scancel", "--user", getpass.getuser()], self.environment, code=None)
