@@ -217,18 +217,23 @@ def list_(outs: Tuple[Path, ...], json_wanted: bool) -> None:
 
 @cli.command()
 @click.argument("runs", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--watch", is_flag=True, help="Show it again and again while a run goes on.")
 @JSON
-def status(runs: Tuple[Path, ...], json_wanted: bool) -> None:
+def status(runs: Tuple[Path, ...], watch: bool, json_wanted: bool) -> None:
     """Show how far RUNS are; without RUNS, all that were submitted and have not ended."""
     from manifests.overview import status_columns, status_rows
+    from manifests.watching import watched
 
-    rows = status_rows(list(runs), around(), warn)
-    if json_wanted:
-        as_json(rows)
-    elif rows:
-        say(table(rows, status_columns(rows)))
-    else:
-        say("no run is under way")
+    world = around()
+    for rows in (
+        watched(list(runs), world, warn) if watch else [status_rows(list(runs), world, warn)]
+    ):
+        if watch and sys.stdout.isatty():
+            click.clear()
+        if json_wanted:
+            as_json(rows)
+        else:
+            say(table(rows, status_columns(rows)) if rows else "no run is under way")
 
 
 @cli.command()
