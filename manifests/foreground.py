@@ -28,7 +28,7 @@ def say_started(
         say(f"job  {job.id} {'on ' + job.host if job.backend == 'local' else 'of ' + job.backend}")
         if job.chain:
             say(f"then {', '.join(job.chain)}, each where the one before was stopped")
-    told = {**told, "job": job.id, "chain": job.chain}
+    told = {**told, "job": job.id, **({"chain": job.chain} if job.chain else {})}
     if not wait:
         if json_wanted:
             as_json(told)

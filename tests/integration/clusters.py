@@ -33,7 +33,7 @@ max_nodes: 2
 max_walltime: "01:00:00"
 default_walltime: "00:10:00"
 nodetypes:
-  f_node: {ranks: 1, cores: 2, directives: ["-l f_node={nodes}"]}
+  f_node: {ranks: 2, cores: 2, directives: ["-l f_node={nodes}"]}
 directives: ["-l h_rt={walltime}"]
 mpirun: [mpirun, --bind-to, none]
 mca: {btl: "self,tcp", pml: ob1}
