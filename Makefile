@@ -29,6 +29,7 @@ demo: dev
 	@$(VENV)/bin/python bundle.py demo
 
 test: dev lint
+	@bash tests/schedulers/install.sh
 	@$(VENV)/bin/python -m pytest
 
 # Every network x optimizer x communicator, run and run again: about 40 minutes on two free cores.

@@ -42,7 +42,7 @@ import click
 from container import atomic
 from container.process import CommandFailed
 from container.trouble import Trouble, fault_of
-from manifests.command_line import DRY, JSON, around, as_json, note, say, warn
+from manifests.command_line import CHAIN, DRY, JSON, around, as_json, note, say, warn
 from manifests.datasets.verbs import data
 from manifests.surroundings import TOOL_VERSION
 from manifests.terminal import table
@@ -127,6 +127,7 @@ def lock(stack: str, mirror: Optional[str], dry_run: bool) -> None:
     "--out", "script_name", type=click.Path(path_type=Path), help="Also write the job script there."
 )
 @click.option("-g", "--group", help="Group or account to charge (overrides the config).")
+@CHAIN
 @DRY
 @JSON
 def submit(
@@ -134,12 +135,13 @@ def submit(
     wait: bool,
     script_name: Optional[Path],
     group: Optional[str],
+    chain: int,
     dry_run: bool,
     json_wanted: bool,
 ) -> None:
     """Snapshot CONFIG, code and data into a run directory and start its job."""
     from manifests.foreground import say_started
-    from manifests.launch import start_run, write_run
+    from manifests.launch import start_new, write_run
     from manifests.overview import remember_out
     from manifests.submit import plan_submit
 
@@ -166,19 +168,20 @@ def submit(
             stream.write(plan.script.encode("utf-8"))
             files = write_run(plan)
     remember_out(world.cache, files.root.parent)
-    job = start_run(files, world)
+    job = start_new(files, world, chain)
     say_started(files, job, told, world, wait, json_wanted)
 
 
 @cli.command()
 @RUN
 @click.option("--wait", is_flag=True, help="Stay until the job ends and show its output.")
+@CHAIN
 @DRY
 @JSON
-def resume(run: Path, wait: bool, dry_run: bool, json_wanted: bool) -> None:
+def resume(run: Path, wait: bool, chain: int, dry_run: bool, json_wanted: bool) -> None:
     """Go on with RUN where it stopped, failed or was killed: the same job, from its checkpoint."""
     from manifests.foreground import say_started
-    from manifests.launch import log_of, start_run
+    from manifests.launch import logs_of, start_run
     from manifests.resume import alone, plan_resume
     from manifests.rundir import find_run
 
@@ -193,8 +196,8 @@ def resume(run: Path, wait: bool, dry_run: bool, json_wanted: bool) -> None:
                 as_json(told)
             return
         written = {path: path.stat().st_size for path in files.logs.iterdir()}
-        job = start_run(files, world)
-    after = written.get(log_of(files, "stdout"), 0)
+        job = start_run(files, world, chain)
+    after = written.get(logs_of(files, "stdout")[0], 0)
     say_started(files, job, told, world, wait, json_wanted, after)
 
 
@@ -214,18 +217,23 @@ def list_(outs: Tuple[Path, ...], json_wanted: bool) -> None:
 
 @cli.command()
 @click.argument("runs", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--watch", is_flag=True, help="Show it again and again while a run goes on.")
 @JSON
-def status(runs: Tuple[Path, ...], json_wanted: bool) -> None:
+def status(runs: Tuple[Path, ...], watch: bool, json_wanted: bool) -> None:
     """Show how far RUNS are; without RUNS, all that were submitted and have not ended."""
-    from manifests.overview import STATUS_COLUMNS, status_rows
+    from manifests.overview import status_columns, status_rows
+    from manifests.watching import watched
 
-    rows = status_rows(list(runs), around(), warn)
-    if json_wanted:
-        as_json(rows)
-    elif rows:
-        say(table(rows, STATUS_COLUMNS))
-    else:
-        say("no run is under way")
+    world = around()
+    for rows in (
+        watched(list(runs), world, warn) if watch else [status_rows(list(runs), world, warn)]
+    ):
+        if watch and sys.stdout.isatty():
+            click.clear()
+        if json_wanted:
+            as_json(rows)
+        else:
+            say(table(rows, status_columns(rows)) if rows else "no run is under way")
 
 
 @cli.command()
@@ -252,9 +260,10 @@ def logs(run: Path, following: bool, stderr: bool) -> None:
     from manifests.rundir import find_run
 
     files = find_run(str(run))
-    log = log_of(files, "stderr" if stderr else "stdout")
+    stream = "stderr" if stderr else "stdout"
+    log = log_of(files, stream)
     if following:
-        for line in follow(files, log, around().host):
+        for line in follow(files, stream, around()):
             say(line)
     elif log.exists():
         click.echo(log.read_text(encoding="utf-8", errors="replace"), nl=False)
@@ -285,7 +294,7 @@ def cancel(run: Path) -> None:
     from manifests.rundir import find_run
 
     files = find_run(str(run))
-    say("cancelled" if cancel_run(files, around().host) else "had ended before")
+    say("cancelled" if cancel_run(files, around()) else "had ended before")
 
 
 @cli.command()
@@ -312,7 +321,7 @@ def rerun(
     Exit code: 0 identical, 1 diverged, 2 cannot run, 3 inconclusive.
     """
     from manifests.foreground import wait_for
-    from manifests.launch import start_run, write_run
+    from manifests.launch import start_new, write_run
     from manifests.overview import remember_out
     from manifests.rerun import CannotRun, cannot_run, judge, parse_moved, plan_rerun
 
@@ -337,7 +346,7 @@ def rerun(
         return
     files = write_run(plan)
     remember_out(world.cache, files.root.parent)
-    start_run(files, world)
+    start_new(files, world)
     note(f"running again in {files.root}")
     try:
         wait_for(files, world, json_wanted)

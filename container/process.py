@@ -26,10 +26,13 @@ class CommandFailed(Exception):
         cwd: Optional[Path],
         stderr: str,
         reason: str = "",
+        *,
+        timed_out: bool = False,
     ) -> None:
         self.argv = list(argv)
         self.returncode = returncode
         self.cwd = cwd
+        self.timed_out = timed_out
         self.stderr_tail = "\n".join(stderr.rstrip().splitlines()[-TAIL_LINES:])
         self.reason = reason or self._ending()
         super().__init__(str(self))
@@ -83,7 +86,8 @@ def run(
     except OSError as error:
         raise CommandFailed(argv, None, cwd, "", not_started(error)) from error
     except subprocess.TimeoutExpired as error:
-        raise CommandFailed(argv, None, cwd, "", f"did not end within {timeout:g} s") from error
+        late = f"did not end within {timeout:g} s"
+        raise CommandFailed(argv, None, cwd, "", late, timed_out=True) from error
     if done.returncode != 0:
         raise CommandFailed(argv, done.returncode, cwd, done.stderr or done.stdout)
     return Completed(done.stdout, done.stderr)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Dict, List, Sequence, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple
 
 from container.trouble import Trouble
 from manifests.schema import (
@@ -70,15 +70,24 @@ def mpirun_tokens(
     *,
     as_root: bool,
     in_user_namespace: bool,
+    cores_per_rank: Optional[int] = None,
+    exported: Sequence[str] = (),
 ) -> List[str]:
-    """``as_root`` and ``in_user_namespace`` add to the parameters what Open MPI wants then."""
+    """``as_root`` and ``in_user_namespace`` add to the parameters what Open MPI wants then.
+
+    With ``cores_per_rank`` each rank, with its loaders, is bound to so many cores of its own.
+    ``exported`` names variables that ranks on other nodes are to get too.
+    """
     parameters = dict(mca)
     if in_user_namespace:
         # Ranks in separate user namespaces may not read each other's memory (process_vm_readv).
         parameters.setdefault("btl_vader_single_copy_mechanism", "none")
     tokens = [*mpirun, "-np", str(world.ranks)]
+    if world.nodes > 1 or cores_per_rank:
+        cores = f":PE={cores_per_rank}" if cores_per_rank else ""
+        tokens += ["--map-by", f"ppr:{world.ranks // world.nodes}:node{cores}"]
     if world.nodes > 1:
-        tokens += ["--map-by", f"ppr:{world.ranks // world.nodes}:node"]
+        tokens += [word for name in sorted(exported) for word in ("-x", name)]
     if as_root:
         tokens.append("--allow-run-as-root")
     for name, value in sorted(parameters.items()):
@@ -86,9 +95,12 @@ def mpirun_tokens(
     return tokens
 
 
-def exec_tokens(use: ContainerUse, binds: Binds, environment: Dict[str, str]) -> List[str]:
+def exec_tokens(
+    use: ContainerUse, binds: Binds, environment: Dict[str, str], *, with_gpus: bool = False
+) -> List[str]:
     """``singularity exec`` up to the image: binds, and the environment that decides the bits.
 
+    Every rank sees all GPUs of its node: ChainerMN takes one by the rank's number on the node.
     Never ``--cleanenv``: it strips PMIx's variables and every rank becomes rank 0 of 1.
     """
     tokens = [
@@ -96,6 +108,7 @@ def exec_tokens(use: ContainerUse, binds: Binds, environment: Dict[str, str]) ->
         "--quiet",
         "exec",
         *use.exec_flags,
+        *(["--nv"] if with_gpus else []),
         "--no-home",
         "--pwd",
         str(CODE_MOUNT),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import List, Mapping, Optional
 
 from container.process import start_session
-from manifests.schema import RunFiles
+from manifests.schema import STOPPED_EXIT_CODE, RunFiles
 
 #: What a job inherits: paths, locale, scratch, and the host MPI's and modules' own settings.
 #: Of Apptainer's own settings only where it may write: by others it would bind foreign files over
@@ -72,13 +72,34 @@ def session_of(job_id: str) -> List[Process]:
     return [process for process in processes if process.session == number]
 
 
-def start(files: RunFiles, environ: Mapping[str, str]) -> str:
+#: Runs the job script up to N times more, for as long as it ends at a checkpoint with work left.
+#: Its process is the job: the warning that it is sent goes on to the script that runs.
+CHAIN = """\
+export BUNDLE_JOB=$$
+child=
+trap '[ -z "$child" ] || kill -USR2 "$child"' USR2
+for ((turn = 0; turn <= $1; turn++)); do
+    bash "$2" & child=$!
+    while :; do
+        wait "$child"
+        status=$?
+        [ "$status" -gt 128 ] && kill -0 "$child" 2>/dev/null || break
+    done
+    [ "$status" = "$3" ] || break
+done
+exit "$status"
+"""
+
+
+def start(files: RunFiles, environ: Mapping[str, str], follow_ups: int = 0) -> str:
     """Start the run's job script in the background and return its id, ``PID.START``.
 
     It is the leader of a session of its own: it outlives the terminal. Raises CommandFailed.
     """
+    script = str(files.job_script)
+    chain = ["-c", CHAIN, "chain", str(follow_ups), script, str(STOPPED_EXIT_CODE)]
     pid = start_session(
-        ["bash", str(files.job_script)],
+        ["bash", *(chain if follow_ups else [script])],
         cwd=files.root,
         env=inherited(environ),
         stdout=files.logs / "start.log",

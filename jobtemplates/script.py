@@ -9,6 +9,7 @@ from typing import Any, Dict, List, Optional
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from jobtemplates.directives import directives, joined, seconds_of, values_of
 from jobtemplates.launcher import (
     TRAINER_COMMAND,
     Binds,
@@ -18,8 +19,16 @@ from jobtemplates.launcher import (
     exec_tokens,
     mpirun_tokens,
 )
+from jobtemplates.schedulers import SCHEDULERS
 from jobtemplates.sites import Site
-from manifests.schema import DEADLINE_VARIABLE, STOPPED_EXIT_CODE, Manifest, RunFiles
+from manifests.schema import (
+    DEADLINE_VARIABLE,
+    STOPPED_EXIT_CODE,
+    Manifest,
+    Placement,
+    RunFiles,
+    World,
+)
 
 TEMPLATES = Path(__file__).parent / "scripts"
 
@@ -90,25 +99,35 @@ class Host:
 
 
 def render_script(manifest: Manifest, files: RunFiles, site: Site, host: Host) -> str:
-    """The whole job script of a run. Pure: the same values give the same text."""
+    """The whole job script of a run. Pure: the same values give the same text.
+
+    Raises Trouble for values that cannot stand on a directive line, or collide there.
+    """
     identity, circumstance = manifest.identity, manifest.circumstance
     placement, paths = circumstance.placement, circumstance.paths
+    world = World(ranks=identity.world.ranks, nodes=placement.nodes or identity.world.nodes)
+    with_gpus = needs_gpus(identity.image.stack)
+    cores = values_of(site, placement, world, with_gpus=with_gpus)["cores_per_rank"]
     mpirun = mpirun_tokens(
         site.mpirun,
-        identity.world,
+        world,
         all_mca(site.mca, identity.determinism),
         as_root=host.as_root,
         in_user_namespace=host.use.in_user_namespace,
+        cores_per_rank=int(cores) if cores and site.bind == "cores" else None,
+        exported=list(site.environment),
     )
     binds = Binds(files.code, files.root, data_binds(paths, circumstance.loading))
+    environment = identity.determinism.environment
     values: Dict[str, Any] = {
+        **head_of(manifest, site, world),
         "run_name": files.root.name,
         "run_dir": str(files.root),
         "tool_version": circumstance.tool_version,
         "image": paths.image,
         "image_sha256": identity.image.sha256,
-        "stdout": log_path(files, placement.stdout, "stdout.log"),
-        "stderr": log_path(files, placement.stderr, "stderr.log"),
+        "stdout": log_path(files, log_name(placement, "stdout")),
+        "stderr": log_path(files, log_name(placement, "stderr")),
         "prefixes": Verbatim(" | ".join(f"{prefix}*" for prefix in SCRUBBED)),
         "kept": Verbatim(" | ".join(KEPT)),
         "modules": [*site.modules, *placement.modules],
@@ -117,16 +136,29 @@ def render_script(manifest: Manifest, files: RunFiles, site: Site, host: Host) -
         "deadline_variable": Verbatim(DEADLINE_VARIABLE),
         "stopped_exit_code": STOPPED_EXIT_CODE,
         "mpirun": mpirun,
-        "singularity": exec_tokens(host.use, binds, identity.determinism.environment),
+        "singularity": exec_tokens(host.use, binds, environment, with_gpus=with_gpus),
         "command": list(TRAINER_COMMAND),
     }
-    return script_environment().get_template(site.template).render(values)
+    return script_environment().get_template(site.script_template).render(values)
 
 
-def seconds_of(walltime: str) -> int:
-    """``hh:mm:ss`` -> seconds."""
-    hours, minutes, seconds = (int(part) for part in walltime.split(":"))
-    return 3600 * hours + 60 * minutes + seconds
+def head_of(manifest: Manifest, site: Site, world: World) -> Dict[str, Any]:
+    """The directive lines; they were checked, and no shell reads them."""
+    if site.scheduler not in SCHEDULERS:
+        return {}
+    placement = manifest.circumstance.placement
+    lines, _ = directives(
+        site, placement, world, with_gpus=needs_gpus(manifest.identity.image.stack)
+    )
+    return {
+        "prefix": Verbatim(SCHEDULERS[site.scheduler].prefix),
+        "directives": [Verbatim(line) for line in lines],
+    }
+
+
+def needs_gpus(stack: str) -> bool:
+    """The stack cpu is the one that has no GPU library in its image."""
+    return stack != "cpu"
 
 
 def run_of_script(script: str) -> Optional[Path]:
@@ -137,14 +169,19 @@ def run_of_script(script: str) -> Optional[Path]:
     return None
 
 
-def log_path(files: RunFiles, wanted: str | None, otherwise: str) -> str:
-    """A relative name lies below the run's ``logs/``; an absolute one is the user's choice."""
-    return str(files.logs / (wanted or otherwise))
+def log_name(placement: Placement, stream: str) -> str:
+    """The file name of ``stdout`` or ``stderr`` in the run's ``logs/``, with ``$JOB_ID``."""
+    named = "stdout" if joined(placement.others) and not placement.stderr else stream
+    return getattr(placement, named) or f"{named}.log"
+
+
+def log_path(files: RunFiles, name: str) -> str:
+    return str(files.logs / name)
 
 
 def script_warnings(manifest: Manifest, site: Site) -> List[str]:
-    others = manifest.circumstance.placement.others
+    others = sorted(set(manifest.circumstance.placement.others) - {"j"})
     if site.scheduler == "local" and others:
-        keys = ", ".join(sorted(others))
+        keys = ", ".join(others)
         return [f"others: site {site.name} has no scheduler: {keys} has no effect there"]
     return []

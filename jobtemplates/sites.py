@@ -1,64 +1,130 @@
-"""Site profiles: what one cluster calls its nodes and how it wants MPI started."""
+"""Site profiles: what one cluster calls its nodes, what it allows, and how it wants MPI started."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from typing_extensions import Literal
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from typing_extensions import Annotated, Literal
 
 from container.trouble import Trouble
 from container.yaml_text import load_yaml
+from jobtemplates.placeholders import unknown_placeholders
 
 PROFILES = Path(__file__).parent / "sites"
 
+WALLTIME = r"^[0-9]{1,4}:[0-5][0-9]:[0-5][0-9]$"
+
+
+def _filled_in_later(text: str) -> str:
+    """A line of a profile with placeholders, such as ``-l h_rt={walltime}``."""
+    if any(ord(letter) < 32 for letter in text):
+        raise ValueError("a line break or another control character")
+    wrong = unknown_placeholders(text)
+    if wrong:
+        raise ValueError(f"unknown placeholder {', '.join(wrong)} (docs/sites.md lists them)")
+    return text
+
+
+Line = Annotated[str, Field(min_length=1), AfterValidator(_filled_in_later)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+
 
 class NodeType(BaseModel):
+    """``directives`` are added to those of the site."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     ranks: int = Field(ge=1)
     cores: int = Field(ge=1)
     gpus: int = Field(default=0, ge=0)
+    max_nodes: Optional[int] = Field(default=None, ge=1)
+    directives: List[Line] = Field(default_factory=list)
 
 
 class Site(BaseModel):
-    """One ``sites/<name>.yaml``. ``ranks_per_node`` serves sites without node types."""
+    """One ``sites/<name>.yaml``. ``ranks_per_node`` and ``cores`` serve sites without node types.
+
+    A limit that is None is not known to the profile: the scheduler says no, or does not.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
     description: str
-    scheduler: Literal["local"]
-    template: str
-    max_nodes: int = Field(ge=1)
+    scheduler: Literal["local", "slurm", "gridengine", "pbs"]
+    template: str = ""
+    max_nodes: Optional[int] = Field(default=None, ge=1)
+    max_walltime: Optional[str] = Field(default=None, pattern=WALLTIME)
+    default_walltime: Optional[str] = Field(default=None, pattern=WALLTIME)
     nodetypes: Dict[str, NodeType] = Field(default_factory=dict)
     ranks_per_node: int = Field(default=1, ge=1)
+    cores: Optional[int] = Field(default=None, ge=1)
+    parallel_environment: Optional[str] = Field(default=None, pattern=r"^[A-Za-z0-9_.-]+$")
+    directives: List[Line] = Field(default_factory=list)
+    submit_options: List[Line] = Field(default_factory=list)
     mpirun: List[str] = Field(default=["mpirun"], min_length=1)
+    bind: Literal["none", "cores"] = "none"
     mca: Dict[str, str] = Field(default_factory=dict)
     modules: List[str] = Field(default_factory=list)
-    environment: Dict[str, str] = Field(default_factory=dict)
+    environment: Dict[Name, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _without_contradiction(self) -> Site:
+        if self.scheduler == "local" and (self.directives or self.submit_options):
+            raise ValueError("a site without a scheduler has no directives and no submit_options")
+        needed = any("{pe}" in line for line in self.directives)
+        if needed and self.parallel_environment is None:
+            raise ValueError("{pe} in directives needs the key parallel_environment")
+        return self
+
+    @property
+    def script_template(self) -> str:
+        return self.template or f"{self.scheduler}.sh.j2"
+
+    def nodetype(self, name: Optional[str]) -> Optional[NodeType]:
+        """Raises Trouble for a node type that the site does not have, or where one must be named.
+
+        With one single node type nobody has to name it, and nobody without a scheduler.
+        """
+        if name is None:
+            if self.scheduler == "local" or not self.nodetypes:
+                return None
+            if len(self.nodetypes) == 1:
+                return next(iter(self.nodetypes.values()))
+            raise Trouble(
+                f"nnodetype: is missing, site {self.name} has more than one node type",
+                f"node types of this site: {', '.join(sorted(self.nodetypes))}",
+            )
+        if name not in self.nodetypes:
+            known = ", ".join(sorted(self.nodetypes)) or "none (leave the key out)"
+            raise Trouble(
+                f"nnodetype: site {self.name} has no node type {name!r}",
+                f"node types of this site: {known}",
+            )
+        return self.nodetypes[name]
 
     def ranks_on_a_node(self, nodetype: Optional[str], wanted: Optional[int]) -> int:
         """How many ranks one node gets: the user's wish, else the node type's, else the site's.
 
-        Raises Trouble for a node type that the site does not have.
+        Raises Trouble as :meth:`nodetype` does.
         """
-        if nodetype is not None and nodetype not in self.nodetypes:
-            known = ", ".join(sorted(self.nodetypes)) or "none (leave the key out)"
-            raise Trouble(
-                f"nnodetype: site {self.name} has no node type {nodetype!r}",
-                f"node types of this site: {known}",
-            )
+        kind = self.nodetype(nodetype)
         if wanted is not None:
             return wanted
-        return self.nodetypes[nodetype].ranks if nodetype is not None else self.ranks_per_node
+        return kind.ranks if kind is not None else self.ranks_per_node
 
     def cores_of_a_node(self, nodetype: Optional[str], here: int) -> Optional[int]:
         """``here`` are those of this machine; None where the profile does not say."""
         if nodetype is not None and nodetype in self.nodetypes:
             return self.nodetypes[nodetype].cores
-        return here if self.scheduler == "local" else None
+        return here if self.scheduler == "local" else self.cores
+
+    def nodes_there_are(self, nodetype: Optional[str]) -> Optional[int]:
+        """The most nodes that a job may have; None where the profile does not say."""
+        kind = self.nodetype(nodetype)
+        return kind.max_nodes if kind is not None and kind.max_nodes else self.max_nodes
 
 
 def profile_folders(environ: Mapping[str, str]) -> List[Path]:
@@ -73,7 +139,8 @@ def parse_site(raw: Any, where: str) -> Site:
         return Site.model_validate(raw)
     except ValidationError as error:
         problems = [
-            f"{where}: {'.'.join(str(part) for part in fault['loc']) or 'profile'}: {fault['msg']}"
+            f"{where}: {'.'.join(str(part) for part in fault['loc']) or 'profile'}: "
+            f"{fault['msg'].removeprefix('Value error, ')}"
             for fault in error.errors()
         ]
         raise Trouble(problems, "correct the site profile (docs/sites.md)") from error

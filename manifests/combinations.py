@@ -31,10 +31,8 @@ def _stack_problems(config: RunConfig) -> List[str]:
     return problems
 
 
-def _site_problems(config: RunConfig, site_nodes: int) -> List[str]:
+def _node_problems(config: RunConfig) -> List[str]:
     problems = []
-    if config.nnodes > site_nodes:
-        problems.append(f"nnodes: {config.nnodes} asked for, site {config.site} has {site_nodes}")
     if config.communicator == "single_node" and config.nnodes > 1:
         problems.append(
             f"communicator: single_node works on one node, nnodes is {config.nnodes}; "
@@ -113,20 +111,21 @@ def loader_warnings(loading: Loading, ranks: int, cores: Optional[int]) -> List[
 def check_combinations(
     config: RunConfig,
     *,
-    site_nodes: int,
+    limits: List[str],
     ranks: int,
     train_samples: Optional[int],
     val_samples: Optional[int],
 ) -> List[str]:
     """Every reason why this config cannot run, each ``key: reason; what to do``.
 
-    ``site_nodes`` is how many nodes the site has, ``ranks`` the number of processes in all; the
+    ``limits`` is what the site does not allow, ``ranks`` the number of processes in all; the
     numbers of samples are None where the list files have not been read.
     """
     known = config.stack in KNOBS
     problems = [
         *_stack_problems(config),
-        *_site_problems(config, site_nodes),
+        *limits,
+        *_node_problems(config),
         *_optimizer_problems(config),
         *_loading_problems(config),
         *_input_problems(config),

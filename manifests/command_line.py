@@ -21,6 +21,17 @@ JSON = click.option("--json", "json_wanted", is_flag=True, help="Print JSON.")
 DRY = click.option("--dry-run", is_flag=True, help="Show what would be done; write nothing.")
 
 
+#: More than this is a slip of the finger: each follow-up is a job in the scheduler's queue.
+MOST_FOLLOW_UPS = 100
+CHAIN = click.option(
+    "--chain",
+    type=click.IntRange(0, MOST_FOLLOW_UPS),
+    default=0,
+    metavar="N",
+    help="Go on in up to N follow-up jobs when the walltime is over.",
+)
+
+
 def around() -> Surroundings:
     return look_around(PROJECT, Drawn())
 

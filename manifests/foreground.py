@@ -7,7 +7,7 @@ from typing import Any, Dict
 
 from manifests.command_line import as_json, note, say, warn
 from manifests.job import Job
-from manifests.launch import cancel_run, exit_code_of, explain_failure, follow, log_of
+from manifests.launch import cancel_run, exit_code_of, explain_failure, follow
 from manifests.plot import plot_at_the_end
 from manifests.schema import RunFiles
 from manifests.surroundings import Surroundings
@@ -25,8 +25,10 @@ def say_started(
     """Tell what was started; with ``wait`` show its output, ``after`` bytes of it, and plot it."""
     if not json_wanted:
         say(f"run  {files.root}")
-        say(f"job  {job.id} on {job.host}")
-    told = {**told, "job": job.id}
+        say(f"job  {job.id} {'on ' + job.host if job.backend == 'local' else 'of ' + job.backend}")
+        if job.chain:
+            say(f"then {', '.join(job.chain)}, each where the one before was stopped")
+    told = {**told, "job": job.id, **({"chain": job.chain} if job.chain else {})}
     if not wait:
         if json_wanted:
             as_json(told)
@@ -48,13 +50,13 @@ def wait_for(files: RunFiles, world: Surroundings, to_stderr: bool = False, afte
     Ctrl-C ends the job too, as in a foreground command.
     """
     try:
-        for line in follow(files, log_of(files, "stdout"), world.host, after):
+        for line in follow(files, "stdout", world, after):
             say(line, err=to_stderr)
     except KeyboardInterrupt:
-        cancel_run(files, world.host)
+        cancel_run(files, world)
         note(f"interrupted: the job was cancelled; its run stays in {files.root}")
         sys.exit(130)
-    code = exit_code_of(files)
+    code = exit_code_of(files, world)
     if code != 0:
         note(explain_failure(files))
     return code

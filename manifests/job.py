@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import List, Optional
+from typing import List, Optional, Union
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from typing_extensions import Literal
@@ -11,11 +11,21 @@ from typing_extensions import Literal
 from manifests.records import Warn, ignore, read_record
 from manifests.schema import SCHEMA_VERSION, RunFiles
 
-_LOCAL_ID = re.compile(r"[0-9]{1,10}\.[0-9]{1,20}")
+#: Backend -> (its ids, the same in words).
+_IDS = {
+    "local": (re.compile(r"[0-9]{1,10}\.[0-9]{1,20}"), "PID.START"),
+    "slurm": (re.compile(r"[0-9]{1,12}"), "a number"),
+    "gridengine": (re.compile(r"[0-9]{1,12}"), "a number"),
+    "pbs": (re.compile(r"[0-9]{1,12}(\.[A-Za-z0-9_.-]{1,200})?"), "NUMBER.SERVER"),
+}
 
 
 class Job(BaseModel):
-    """``id`` is the backend's own text; ``host`` is where it was submitted; times are UTC."""
+    """``id`` is the backend's own text; ``host`` is where it was submitted; times are UTC.
+
+    ``chain`` holds the ids of its ``follow_ups``, each held until the one before has ended; a local
+    job runs them itself.
+    """
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
@@ -25,15 +35,26 @@ class Job(BaseModel):
     id: str
     host: str
     submitted: str
+    user: str = ""
+    follow_ups: int = 0
+    chain: List[str] = Field(default_factory=list)
     earlier: List[str] = Field(default_factory=list)  # ids of the jobs that this one goes on from
 
-    @field_validator("id")
+    @field_validator("id", "chain")
     @classmethod
-    def _id_of_its_backend(cls, value: str, info: ValidationInfo) -> str:
-        """A local job is a process, named by its number and its start (jobtemplates.local)."""
-        if info.data.get("backend") == "local" and not _LOCAL_ID.fullmatch(value):
-            raise ValueError(f"found {value[:60]!r}, expected PID.START")
+    def _ids_of_its_backend(
+        cls, value: Union[str, List[str]], info: ValidationInfo
+    ) -> Union[str, List[str]]:
+        """Ids stand on command lines. A local one is a process: its number and its start."""
+        pattern, words = _IDS.get(info.data.get("backend", ""), (None, ""))
+        for text in [value] if isinstance(value, str) else value:
+            if pattern is not None and not pattern.fullmatch(text):
+                raise ValueError(f"found {text[:60]!r}, expected {words}")
         return value
+
+    @property
+    def ids(self) -> List[str]:
+        return [self.id, *self.chain]
 
 
 def read_job(files: RunFiles, warn: Warn = ignore) -> Optional[Job]:

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Callable, Iterator, List
+from typing import Callable, Iterator, List, Tuple
 
 from container import atomic
 from container.digest import sha256_of_file
 from container.trouble import Trouble
-from jobtemplates import local
+from jobtemplates.backend import job_number
+from jobtemplates.script import log_name
+from manifests import queue
 from manifests.checkpoint import checkpoints_in
 from manifests.job import Job, read_job
+from manifests.queue import Queues, Refused
 from manifests.records import read_failure, read_manifest, read_stop
 from manifests.run_state import left_exit_code
 from manifests.rundir import create_run, run_name
-from manifests.schema import Manifest, RunFiles
+from manifests.schema import STOPPED_EXIT_CODE, Manifest, RunFiles
 from manifests.surroundings import Surroundings
 
+#: Between two looks at a job's log, and between two questions to a scheduler.
 POLL_SECONDS = 0.2
+ASK_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
@@ -64,79 +70,134 @@ def new_run(out: Path, jobname: str, now: datetime, identity_digest: str) -> Run
         now += timedelta(seconds=1)
 
 
-def start_run(files: RunFiles, around: Surroundings) -> Job:
-    """Hand the job script to the backend and record what it is called there."""
+def start_new(files: RunFiles, around: Surroundings, follow_ups: int = 0) -> Job:
+    """Start a run that was just written; where the scheduler refuses its job, it is gone again."""
+    try:
+        return start_run(files, around, follow_ups)
+    except Refused:
+        shutil.rmtree(files.root)
+        raise
+
+
+def start_run(files: RunFiles, around: Surroundings, follow_ups: int = 0) -> Job:
+    """Hand the job script to the backend and record what it is called there.
+
+    Raises Refused, with everything as it was, when the backend does not take it.
+    """
     before = read_job(files)
-    for mark in (files.exit_code, files.failure, files.stopped):
-        mark.unlink(missing_ok=True)  # of an earlier job: nobody is to take it for this one's
-    job_id = local.start(files, around.environ)
-    job = Job(
-        backend="local",
-        id=job_id,
-        host=around.host,
-        submitted=around.timestamp(),
-        earlier=[*before.earlier, before.id] if before else [],
-    )
+    placement = read_manifest(files).circumstance.placement
+    # Of an earlier job: nobody is to take them for this one's, and this one would end at once.
+    marks = {path: path.read_bytes() for path in _marks(files) if path.exists()}
+    for mark in marks:
+        mark.unlink()
+    try:
+        job = queue.start(files, placement, around, follow_ups)
+    except Refused:
+        for mark, data in marks.items():
+            atomic.write_bytes(mark, data)
+        raise
+    job = job.model_copy(update={"earlier": [*before.earlier, *before.ids] if before else []})
     atomic.write_json(files.job, job.model_dump(mode="json"))
     return job
 
 
-def job_is_alive(files: RunFiles, host: str) -> bool | None:
-    """Whether the run's job is in its queue; None where that cannot be known from this host."""
+def _marks(files: RunFiles) -> List[Path]:
+    return [files.exit_code, files.failure, files.stopped]
+
+
+def has_ended(files: RunFiles, around: Surroundings) -> bool:
+    """Whether the run's job, with its follow-ups, is over; False where a scheduler is silent."""
     job = read_job(files)
-    if job is None or job.host != host:
-        return None
-    return local.is_alive(job.id)
+    if job is None:
+        return True
+    if job.backend != "local":
+        code = left_exit_code(files)
+        if code is not None and not (code == STOPPED_EXIT_CODE and job.chain):
+            return True
+    state = Queues(around).entry(job).state
+    return state in ("ended", "vanished") or (state == "unknown" and job.backend == "local")
 
 
-def follow(files: RunFiles, log: Path, host: str, position: int = 0) -> Iterator[str]:
-    """Yield what the job writes to ``log`` after ``position`` (bytes), line by line, to its end."""
+def follow(files: RunFiles, stream: str, around: Surroundings, position: int = 0) -> Iterator[str]:
+    """Yield what the job writes to ``stdout`` or ``stderr`` to its end, line by line.
+
+    Begins after ``position`` bytes of its first file; follow-up jobs may have files of their own.
+    """
+    logs = logs_of(files, stream)
+    job = read_job(files)
+    pause = 0.0 if job is None or job.backend == "local" else ASK_SECONDS
+    asked, ended = -pause, False
     while True:
-        ended = not job_is_alive(files, host)
-        if log.exists():
-            with log.open("r", encoding="utf-8", errors="replace") as stream:
-                stream.seek(position)
-                while True:
-                    line = stream.readline()
-                    if not line or not (line.endswith("\n") or ended):
-                        break
-                    position = stream.tell()
-                    yield line.rstrip("\n")
-        if ended:
+        now = time.monotonic()
+        if now - asked >= pause:
+            asked, ended = now, has_ended(files, around)
+        later = any(log.exists() for log in logs[1:])
+        for line, end in _lines(logs[0], position, whole=not (ended or later)):
+            position = end
+            yield line
+        if later:
+            logs, position = logs[1:], 0
+        elif ended:
             return
-        time.sleep(POLL_SECONDS)
+        else:
+            time.sleep(POLL_SECONDS)
 
 
-def exit_code_of(files: RunFiles) -> int:
+def _lines(log: Path, position: int, *, whole: bool) -> Iterator[Tuple[str, int]]:
+    """Lines after ``position`` and where each ends; the last one, if unfinished, unless whole."""
+    if not log.exists():
+        return
+    with log.open("r", encoding="utf-8", errors="replace") as stream:
+        stream.seek(position)
+        while True:
+            line = stream.readline()
+            if not line or (whole and not line.endswith("\n")):
+                return
+            yield line.rstrip("\n"), stream.tell()
+
+
+def exit_code_of(files: RunFiles, around: Surroundings) -> int:
     """The code that the job script left. Raises Trouble when it was ended before it could."""
     code = left_exit_code(files)
     if code is None:
+        job = read_job(files)
+        ending = Queues(around).ending(job) if job else None
+        said = f" ({job.backend}: {ending.words})" if job and ending and ending.words else ""
         raise Trouble(
-            f"{files.root}: the job ended without leaving its exit code: it was killed",
+            f"{files.root}: the job ended without leaving its exit code: it was killed{said}",
             f"look into {files.logs}, then: {go_on(files)}",
         )
     return code
 
 
-def cancel_run(files: RunFiles, host: str) -> bool:
+def cancel_run(files: RunFiles, around: Surroundings) -> bool:
     """End the run's job; False when it had ended before. Raises Trouble when it is not ours."""
     job = read_job(files)
     if job is None:
         raise Trouble(f"{files.root}: was never started", "nothing is to be cancelled")
-    if job.host != host:
+    if job.backend == "local" and job.host != around.host:
         raise Trouble(
-            f"{files.root}: its job runs on host {job.host}, this is {host}",
+            f"{files.root}: its job runs on host {job.host}, this is {around.host}",
             f"cancel it there: ssh {job.host}",
         )
-    return local.cancel(job.id)
+    return queue.cancel(files, job, around)
+
+
+def logs_of(files: RunFiles, stream: str) -> List[Path]:
+    """Where a job and its follow-ups write ``stdout`` or ``stderr``, in order, each file once.
+
+    The config may name it, with ``$JOB_ID``.
+    """
+    name = log_name(read_manifest(files).circumstance.placement, stream)
+    job = read_job(files)
+    numbers = [job_number(name) for name in job.ids] if job else [""]
+    return list(dict.fromkeys(files.logs / name.replace("$JOB_ID", number) for number in numbers))
 
 
 def log_of(files: RunFiles, stream: str) -> Path:
-    """Where the job writes ``stdout`` or ``stderr``; the config may name it, with ``$JOB_ID``."""
-    wanted = getattr(read_manifest(files).circumstance.placement, stream) or f"{stream}.log"
-    job = read_job(files)
-    number = job.id.partition(".")[0] if job else ""
-    return files.logs / wanted.replace("$JOB_ID", number)
+    """The newest of them that is there, else the first."""
+    logs = logs_of(files, stream)
+    return next((log for log in reversed(logs) if log.exists()), logs[0])
 
 
 def explain_failure(files: RunFiles) -> str:

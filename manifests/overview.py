@@ -13,20 +13,25 @@ from container.digest import sha256_of_bytes
 from container.trouble import Trouble
 from manifests.checkpoint import checkpoints_in, step_of
 from manifests.job import read_job
-from manifests.launch import job_is_alive
+from manifests.queue import Queues
 from manifests.records import Warn, ignore, read_manifest, read_result
 from manifests.rundir import RunSummary, find_run, list_runs, summary_of
 from manifests.schema import Manifest, Resumed
 from manifests.surroundings import Surroundings
 
 #: A damaged run may be under way: it is shown with them.
-UNDER_WAY = ("prepared", "running", "stopped", "unknown", "damaged")
+UNDER_WAY = ("prepared", "queued", "running", "stopped", "unknown", "damaged")
 
 #: Columns of :func:`row_of` that a person is shown; JSON has them all.
 LIST_COLUMNS = ["run", "state", "identity", "accuracy", "accuracy_top5", "created"]
 STATUS_COLUMNS = [
     "run", "state", "job", "epoch", "iteration", "loss", "accuracy", "accuracy_top5",
 ]  # fmt: skip
+
+
+def status_columns(rows: List[Dict[str, Any]]) -> List[str]:
+    """A scheduler's reasons are shown where there are any."""
+    return [*STATUS_COLUMNS, *(["why"] if any(row["why"] for row in rows) else [])]
 
 
 # --- which out folders there are ------------------------------------------------------------
@@ -49,15 +54,14 @@ def known_outs(cache: Cache) -> List[Path]:
 
 def runs_below(outs: List[Path], around: Surroundings, warn: Warn = ignore) -> List[RunSummary]:
     """Raises Trouble for a folder that cannot be read; a damaged run is one of the runs."""
+    queues = Queues(around, warn)
     return [
-        run
-        for out in (outs or known_outs(around.cache))
-        for run in list_runs(out, lambda files: job_is_alive(files, around.host), warn)
+        run for out in (outs or known_outs(around.cache)) for run in list_runs(out, queues, warn)
     ]
 
 
 def summary(run: Path, around: Surroundings, warn: Warn = ignore) -> RunSummary:
-    return summary_of(find_run(str(run)), lambda files: job_is_alive(files, around.host), warn)
+    return summary_of(find_run(str(run)), Queues(around, warn), warn)
 
 
 # --- rows -----------------------------------------------------------------------------------
@@ -97,6 +101,7 @@ def row_of(run: RunSummary, warn: Warn = ignore) -> Dict[str, Any]:
     return {
         "run": str(run.files.root),
         "state": state,
+        "why": run.why or None,
         "job": job.id if job else None,
         "identity": run.identity,
         "created": run.created,
@@ -117,7 +122,8 @@ def status_rows(
     runs: List[Path], around: Surroundings, warn: Warn = ignore
 ) -> List[Dict[str, Any]]:
     if runs:
-        return [row_of(summary(run, around, warn), warn) for run in runs]
+        queues = Queues(around, warn)
+        return [row_of(summary_of(find_run(str(run)), queues, warn), warn) for run in runs]
     return [row_of(run, warn) for run in runs_below([], around, warn) if run.state in UNDER_WAY]
 
 

@@ -9,18 +9,19 @@ from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 from container import atomic
 from container.runtime import find_runtime
 from container.trouble import Trouble
-from jobtemplates.mpi import find_host_mpi, mpi_warnings
 from jobtemplates.script import render_script, script_warnings
 from jobtemplates.sites import load_site, profile_folders
 from manifests import comparison, schema
 from manifests.compare import compare
 from manifests.comparison import Comparison
 from manifests.image_source import find_image_of_run, image_of_run, recipe_of_run
-from manifests.launch import Plan, job_is_alive, new_run
+from manifests.launch import Plan, new_run
+from manifests.placing import place_again, unseen_warnings
+from manifests.queue import Queues, refuse_too_many_nodes
 from manifests.records import Warn, ignore, read_manifest
 from manifests.run_record import load_record
 from manifests.rundir import find_run, refuse_unwritable
-from manifests.submit import host_of, image_mpi, refuse_processor
+from manifests.submit import host_mpi_warnings, host_of, image_mpi, processor_warnings
 from manifests.surroundings import TOOL_VERSION, Surroundings
 from manifests.verify import before_problems, verify_run
 
@@ -62,11 +63,16 @@ def plan_rerun(
         raise CannotRun([*instead, *problems], restore_step(manifest.circumstance))
     out = (out or old.root.parent).resolve()
     refuse_unwritable(out)
-    refuse_processor(manifest.promises, around)
     site = load_site(
         site_name or manifest.circumstance.placement.site, profile_folders(around.environ)
     )
-    mpi = find_host_mpi(site.mpirun)
+    warnings = processor_warnings(manifest.promises, site, around)
+    placed, left_behind = place_again(manifest, site)
+    if not read_only:
+        nodes = placed.nodes or manifest.identity.world.nodes
+        refuse_too_many_nodes(placed, nodes, around)
+    recipe = recipe_of_run(manifest, str(old.manifest))
+    warnings += [*left_behind, *host_mpi_warnings(site, placed, image_mpi(recipe))]
     runtime = find_runtime(around.project, around.environ)
     try:
         image = image_of_run(
@@ -77,7 +83,7 @@ def plan_rerun(
     again = manifest.model_copy(
         update={
             "kind": "rerun",
-            "circumstance": circumstance_again(circumstance, old, image, out, site.name, around),
+            "circumstance": circumstance_again(circumstance, old, image, out, placed, around),
         }
     )
     jobname = again.circumstance.placement.jobname
@@ -95,14 +101,15 @@ def plan_rerun(
         fill=fill,
         warnings=[
             *instead,
-            *mpi_warnings(mpi, image_mpi(recipe_of_run(manifest, str(old.manifest)))),
+            *warnings,
+            *unseen_warnings(site, again.circumstance.paths),
             *script_warnings(again, site),
         ],
     )
 
 
 def unfinished(files: schema.RunFiles, around: Surroundings) -> str:
-    alive = job_is_alive(files, around.host)
+    alive = Queues(around)(files).state in ("queued", "running")
     return "is still running" if alive else "did not end well (no DONE)"
 
 
@@ -177,7 +184,7 @@ def circumstance_again(
     old: schema.RunFiles,
     image: Path,
     out: Path,
-    site: str,
+    placement: schema.Placement,
     around: Surroundings,
 ) -> schema.Circumstance:
     """``before`` is that of the old run, with the data where it is now."""
@@ -187,7 +194,7 @@ def circumstance_again(
             "host": around.host,
             "user": around.user,
             "tool_version": TOOL_VERSION,
-            "placement": before.placement.model_copy(update={"site": site}),
+            "placement": placement,
             "rerun_of": str(old.root),
             "resumed": None,  # it begins with the first step: that is what proves the resumption
         }

@@ -13,7 +13,7 @@ from container.trouble import Trouble
 from jobtemplates.script import run_of_script
 from manifests.checkpoint import checkpoints_in
 from manifests.continuation import look_at
-from manifests.launch import job_is_alive
+from manifests.queue import Queues
 from manifests.records import Warn, ignore, read_manifest
 from manifests.rundir import find_run, state_of
 from manifests.schema import Circumstance, RunFiles
@@ -64,16 +64,19 @@ def plan_resume(run: Path, around: Surroundings, warn: Warn = ignore) -> Resumpt
 
 def refuse_busy(files: RunFiles, around: Surroundings, warn: Warn = ignore) -> None:
     """Raise Trouble unless the run's job has ended and left something to do."""
-    state = state_of(files, lambda of: job_is_alive(of, around.host), warn)
+    queues = Queues(around, warn)
+    state, _ = state_of(files, queues, warn)
     root = files.root
     if state == "done":
         raise Trouble(f"{root}: is complete", f"to run it again: python bundle.py rerun {root}")
+    job = "unknown" if state in ("prepared", "damaged") else queues(files).state
     # A job that fails leaves its mark before its last process has ended.
-    if state == "running" or job_is_alive(files, around.host):
+    if "running" in (state, job) or "queued" in (state, job):
+        still = "runs" if "running" in (state, job) else "waits in its queue"
         raise Trouble(
-            f"{root}: its job still runs", f"to end it first: python bundle.py cancel {root}"
+            f"{root}: its job still {still}", f"to end it first: python bundle.py cancel {root}"
         )
-    if state in ("unknown", "damaged"):
+    if state == "damaged" or (state == "unknown" and job != "vanished"):
         raise Trouble(
             f"{root}: whether its job still runs cannot be known here ({state})",
             "resume it on the host that it was submitted from",

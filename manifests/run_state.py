@@ -6,23 +6,22 @@ from typing import AbstractSet, Optional
 
 from typing_extensions import Literal
 
+from jobtemplates.backend import JobState
 from manifests.schema import STOPPED_EXIT_CODE, RunFiles
 
-State = Literal["prepared", "running", "stopped", "done", "failed", "unknown", "damaged"]
+State = Literal["prepared", "queued", "running", "stopped", "done", "failed", "unknown", "damaged"]
 
 
-def run_state(
-    present: AbstractSet[str], exit_code: Optional[int], job_alive: Optional[bool]
-) -> State:
+def run_state(present: AbstractSet[str], exit_code: Optional[int], job: JobState) -> State:
     """One word for a run.
 
     ``present`` holds the names in the run directory, ``exit_code`` what the job script left (None
-    while it has left nothing), ``job_alive`` whether the job is in its queue (None when this
-    cannot be known from here). Only DONE together with no failing exit code is a success;
-    ``stopped`` means that the run ended early at a checkpoint, to be resumed.
+    while it has left nothing), ``job`` what the scheduler says. Only DONE together with no failing
+    exit code is a success, never a job's absence; ``stopped`` means that the run ended early at a
+    checkpoint, to be resumed, by a follow-up job where one waits.
     """
     if exit_code == STOPPED_EXIT_CODE and "stopped.json" in present:
-        return "stopped"
+        return job if job in ("queued", "running") else "stopped"
     if exit_code not in (None, 0):
         return "failed"
     if "DONE" in present and "result.json" in present:
@@ -31,9 +30,9 @@ def run_state(
         return "failed"
     if "job.json" not in present:
         return "prepared"
-    if job_alive is None:
-        return "unknown"
-    return "running" if job_alive else "failed"
+    if job in ("queued", "running"):
+        return job
+    return "failed" if job == "ended" else "unknown"
 
 
 def present_names(files: RunFiles) -> AbstractSet[str]:

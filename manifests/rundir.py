@@ -13,9 +13,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Callable, Iterator, List, Optional, Union
+from typing import Callable, Iterator, List, Optional, Tuple, Union
 
 from container.trouble import Trouble
+from jobtemplates.backend import QueueEntry
+from manifests.job import read_job
 from manifests.records import Warn, ignore
 from manifests.run_state import State, left_exit_code, present_names, run_state
 from manifests.schema import RunFiles
@@ -167,41 +169,53 @@ class RunSummary:
     identity: str  # first 8 characters
     state: State
 
+    why: str = ""  # the scheduler's reason for a job that waits, or for an unknown one
 
-JobAlive = Callable[[RunFiles], Optional[bool]]
+
+JobOf = Callable[[RunFiles], QueueEntry]
 
 
-def state_of(files: RunFiles, job_alive: JobAlive, warn: Warn = ignore) -> State:
-    """The state of one run; ``job_alive`` is asked only where the files leave it open.
+def state_of(files: RunFiles, job_of: JobOf, warn: Warn = ignore) -> Tuple[State, str]:
+    """The state of one run and the scheduler's reason for it, or "".
 
-    ``damaged`` where they cannot be read; ``warn`` is told why.
+    ``job_of`` is asked only where the files leave the state open. ``damaged`` where they cannot be
+    read; ``warn`` is told why.
     """
     present = present_names(files)
     code = left_exit_code(files) if "exit_code" in present else None
-    state = run_state(present, code, None)
-    if state != "unknown":
-        return state
+    state = run_state(present, code, "unknown")
     try:
-        return run_state(present, code, job_alive(files))
+        if state == "unknown" or (state == "stopped" and has_follow_ups(files)):
+            entry = job_of(files)
+            state = run_state(present, code, entry.state)
+            return state, entry.why if state in ("queued", "running", "unknown") else ""
     except Trouble as trouble:
         for problem in trouble.problems:
             warn(problem)
-        return "damaged"
+        return "damaged", ""
+    return state, ""
 
 
-def summary_of(files: RunFiles, job_alive: JobAlive, warn: Warn = ignore) -> RunSummary:
+def has_follow_ups(files: RunFiles) -> bool:
+    job = read_job(files)
+    return job is not None and job.follow_ups > 0
+
+
+def summary_of(files: RunFiles, job_of: JobOf, warn: Warn = ignore) -> RunSummary:
     match = _NAME.fullmatch(files.root.name)
+    state, why = state_of(files, job_of, warn)
     return RunSummary(
         files=files,
         jobname=match["jobname"] if match else files.root.name,
         created=match["created"] if match else "",
         identity=match["identity"] if match else "",
-        state=state_of(files, job_alive, warn),
+        state=state,
+        why=why,
     )
 
 
 def list_runs(
-    out: Path, job_alive: JobAlive = lambda _files: None, warn: Warn = ignore
+    out: Path, job_of: JobOf = lambda _files: QueueEntry("unknown"), warn: Warn = ignore
 ) -> List[RunSummary]:
     """The runs directly below ``out``, oldest first. Raises Trouble when it cannot be read."""
     try:
@@ -211,5 +225,5 @@ def list_runs(
             f"{out}: cannot be read: {error.strerror}", "give the `out` folder of your runs"
         ) from error
     found = [RunFiles(out / name) for name in names if not name.startswith(".")]
-    runs = [summary_of(files, job_alive, warn) for files in found if files.manifest.is_file()]
+    runs = [summary_of(files, job_of, warn) for files in found if files.manifest.is_file()]
     return sorted(runs, key=lambda run: (run.created, run.files.root.name))

@@ -288,6 +288,9 @@ class Placement(_Record):
     stderr: Optional[str] = None
     others: Dict[str, str] = Field(default_factory=dict)
     modules: List[str] = Field(default_factory=list)
+    scheduler: str = "local"
+    submit_options: List[str] = Field(default_factory=list)  # words of its command line
+    nodes: Optional[int] = None  # that the ranks lie on; None: the identity's
 
 
 class GitState(_Record):

@@ -42,6 +42,8 @@ from manifests.datasets.inputs import (
 from manifests.datasets.packed_images import Packs, decoder_of
 from manifests.determinism import determinism_for, promises_for
 from manifests.launch import Plan, new_run
+from manifests.placing import limit_problems, place, unseen_warnings
+from manifests.queue import refuse_too_many_nodes
 from manifests.rundir import refuse_unwritable
 from manifests.snapshot import Snapshot, copy_snapshot, take_snapshot
 from manifests.surroundings import TOOL_VERSION, Surroundings
@@ -58,14 +60,19 @@ def plan_submit(
     config = read_config(config_path)
     site = load_site(config.site, profile_folders(around.environ))
     world = world_of(config, site)
+    asked = placement(config)
+    asked = asked.model_copy(update={"group": group}) if group else asked
+    placed = place(asked, site, world, config.stack)
     refuse_unwritable(config.out)
     lists = read_inputs(config)
     refuse_combinations(config, site, world, lists)
-    refuse_processor(promises_for(config.stack), around)
+    warnings += processor_warnings(promises_for(config.stack), site, around)
+    if not read_only:
+        refuse_too_many_nodes(placed, config.nnodes, around)
     before = read_continuation(config.resume, warnings.append) if config.resume else None
-    mpi = find_host_mpi(site.mpirun)
     runtime = find_runtime(around.project, around.environ)
     recipe = load_recipe(around.project, config.stack)
+    warnings += host_mpi_warnings(site, placed, image_mpi(recipe))
     image = built_image(recipe, around)
     data = [config.train_root, config.val_root, config.train_pack, config.val_pack]
     snapshot = take_snapshot(around.project, exclude=[config.out, *data])
@@ -84,7 +91,7 @@ def plan_submit(
     manifest = schema.Manifest(
         identity_digest=identity.digest(),
         identity=identity,
-        circumstance=circumstance_of(config, config_path, image, snapshot, group, before, around),
+        circumstance=circumstance_of(config, config_path, image, snapshot, placed, before, around),
         promises=promises_for(config.stack),
         recipe=schema.Recipe(stack=recipe.stack, files=dict(recipe.files)),
     )
@@ -110,7 +117,7 @@ def plan_submit(
             world.ranks // world.nodes,
             site.cores_of_a_node(config.nnodetype, around.cores),
         ),
-        *mpi_warnings(mpi, image_mpi(recipe)),
+        *unseen_warnings(site, manifest.circumstance.paths),
     ]
     return Plan(
         files=files,
@@ -156,7 +163,7 @@ def fingerprints(
 def refuse_combinations(config: RunConfig, site: Site, world: schema.World, lists: Lists) -> None:
     problems = check_combinations(
         config,
-        site_nodes=site.max_nodes,
+        limits=limit_problems(site, config.nnodetype, config.nnodes, config.walltime),
         ranks=world.ranks,
         train_samples=len(lists.train.paths),
         val_samples=len(lists.val.paths),
@@ -165,15 +172,34 @@ def refuse_combinations(config: RunConfig, site: Site, world: schema.World, list
         raise Trouble(problems, "change these keys; docs/configuration.md lists every key")
 
 
-def refuse_processor(promises: schema.Promises, around: Surroundings) -> None:
-    """Refuse before launch what could not give the promised bits: a processor without a feature."""
+def processor_warnings(promises: schema.Promises, site: Site, around: Surroundings) -> List[str]:
+    """Refuse before launch what could not give the promised bits: a processor without a feature.
+
+    On a cluster this machine is not the one that trains: there the trainer refuses, on its node.
+    """
     missing = sorted(set(promises.cpu_features) - around.cpu_features)
-    if missing:
-        raise Trouble(
-            f"this machine's processor lacks {', '.join(missing)}: "
-            "the bits would not be those of other machines",
-            "run on a processor of the x86-64-v3 kind (Intel Haswell, AMD Zen, or newer)",
-        )
+    if not missing:
+        return []
+    if site.scheduler != "local":
+        return [f"this machine's processor lacks {', '.join(missing)}: the nodes' must have them"]
+    raise Trouble(
+        f"this machine's processor lacks {', '.join(missing)}: "
+        "the bits would not be those of other machines",
+        "run on a processor of the x86-64-v3 kind (Intel Haswell, AMD Zen, or newer)",
+    )
+
+
+def host_mpi_warnings(site: Site, placed: schema.Placement, image_version: str) -> List[str]:
+    """Ask this host's mpirun; where a job loads modules, its MPI may be another one.
+
+    Raises Trouble when it cannot serve the image.
+    """
+    try:
+        return mpi_warnings(find_host_mpi(site.mpirun), image_version)
+    except Trouble as trouble:
+        if site.scheduler != "local" and (site.modules or placed.modules):
+            return [f"{problem}; the job's modules must bring one" for problem in trouble.problems]
+        raise
 
 
 def built_image(recipe: Recipe, around: Surroundings) -> Image:
@@ -230,11 +256,10 @@ def circumstance_of(
     config_path: Path,
     image: Image,
     snapshot: Snapshot,
-    group: Optional[str],
+    placed: schema.Placement,
     before: Optional[Continuation],
     around: Surroundings,
 ) -> schema.Circumstance:
-    asked = placement(config)
     return schema.Circumstance(
         created=around.timestamp(),
         host=around.host,
@@ -249,7 +274,7 @@ def circumstance_of(
             val_pack=str(config.val_pack) if config.loadtype == "custom" else None,
             out=str(config.out),
         ),
-        placement=asked.model_copy(update={"group": group}) if group else asked,
+        placement=placed,
         loading=loading(config),
         observing=observing(config),
         checkpointing=checkpointing(config),

@@ -1,6 +1,7 @@
 """Site profiles: the project's own ones are valid, faults are named with their key path."""
 
 from pathlib import Path
+from typing import Any, Dict
 
 import pytest
 
@@ -52,7 +53,10 @@ def test_an_unknown_node_type_lists_the_known_ones() -> None:
 def test_an_unknown_site_lists_the_known_ones() -> None:
     with pytest.raises(Trouble) as caught:
         load_site("mars", [PROFILES])
-    assert str(caught.value) == "site: there is no site 'mars'\n-> known sites: local"
+    assert str(caught.value) == (
+        "site: there is no site 'mars'\n"
+        "-> known sites: abci3, gridengine, local, pbs, slurm, tsubame3, tsubame4"
+    )
 
 
 def test_a_users_own_profile_is_found_before_the_projects(tmp_path: Path) -> None:
@@ -67,10 +71,58 @@ def test_a_users_own_profile_is_found_before_the_projects(tmp_path: Path) -> Non
 def test_all_problems_of_a_profile_are_named_at_once() -> None:
     with pytest.raises(Trouble) as caught:
         parse_site(
-            {"name": "Bad Name", "description": "", "scheduler": "local", "template": "t"}, "s.yaml"
+            {
+                "name": "Bad Name",
+                "description": "",
+                "scheduler": "slurm",
+                "max_nodes": 0,
+                "directives": ["--nodes={nodes} {colour}", "--x\n"],
+                "nodetypes": {"big": {"ranks": 1, "cores": 2, "directives": ["{size}"]}},
+            },
+            "s.yaml",
         )
     assert str(caught.value) == (
         "s.yaml: name: String should match pattern '^[a-z0-9][a-z0-9_-]*$'\n"
-        "s.yaml: max_nodes: Field required\n"
+        "s.yaml: max_nodes: Input should be greater than or equal to 1\n"
+        "s.yaml: nodetypes.big.directives.0: unknown placeholder {size} "
+        "(docs/sites.md lists them)\n"
+        "s.yaml: directives.0: unknown placeholder {colour} (docs/sites.md lists them)\n"
+        "s.yaml: directives.1: a line break or another control character\n"
         "-> correct the site profile (docs/sites.md)"
     )
+
+
+@pytest.mark.parametrize(
+    ("keys", "problem"),
+    [
+        (
+            {"scheduler": "local", "directives": ["-q x"]},
+            "a site without a scheduler has no directives and no submit_options",
+        ),
+        (
+            {"scheduler": "gridengine", "directives": ["-pe {pe} {slots}"]},
+            "{pe} in directives needs the key parallel_environment",
+        ),
+    ],
+)
+def test_a_profile_that_contradicts_itself(keys: Dict[str, Any], problem: str) -> None:
+    with pytest.raises(Trouble) as caught:
+        parse_site({"name": "x", "description": "", **keys}, "x.yaml")
+    assert caught.value.problems == [f"x.yaml: profile: {problem}"]
+
+
+def test_a_cluster_with_node_types_wants_one_named() -> None:
+    site = load_site("tsubame3", [PROFILES])
+    assert site.ranks_on_a_node("h_node", None) == 2
+    assert site.cores_of_a_node("h_node", here=1) == 14
+    with pytest.raises(Trouble) as caught:
+        site.ranks_on_a_node(None, 1)
+    assert str(caught.value) == (
+        "nnodetype: is missing, site tsubame3 has more than one node type\n"
+        "-> node types of this site: f_node, h_node, q_node, s_gpu"
+    )
+
+
+def test_limits_of_a_node_type_go_before_those_of_the_site() -> None:
+    site = load_site("abci3", [PROFILES])
+    assert (site.nodes_there_are("rt_HG"), site.nodes_there_are("rt_HF")) == (1, 64)

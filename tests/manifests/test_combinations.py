@@ -20,7 +20,7 @@ def config(**keys: Any) -> RunConfig:
 
 def check(ranks: int = 1, train: int = 1000, val: int = 100, **keys: Any) -> List[str]:
     return check_combinations(
-        config(**keys), site_nodes=1, ranks=ranks, train_samples=train, val_samples=val
+        config(**keys), limits=[], ranks=ranks, train_samples=train, val_samples=val
     )
 
 
@@ -48,7 +48,6 @@ def test_what_works() -> None:
             "precision: mixed is not available in this version; available: float32",
         ]),
         ({"nnodes": 2, "communicator": "single_node"}, [
-            "nnodes: 2 asked for, site local has 1",
             "communicator: single_node works on one node, nnodes is 2; "
             "use nnodes 1 or another communicator",
         ]),
@@ -88,9 +87,7 @@ def test_what_cannot_work(keys: Any, problems: List[str]) -> None:
 
 def test_unread_lists_are_not_judged() -> None:
     assert (
-        check_combinations(
-            config(), site_nodes=1, ranks=10**6, train_samples=None, val_samples=None
-        )
+        check_combinations(config(), limits=[], ranks=10**6, train_samples=None, val_samples=None)
         == []
     )
 

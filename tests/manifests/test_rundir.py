@@ -16,6 +16,7 @@ from typing import Optional
 import pytest
 
 from container.trouble import Trouble
+from jobtemplates.backend import JobState, QueueEntry
 from manifests.job import Job, read_job
 from manifests.run_state import State, run_state
 from manifests.rundir import create_run, find_run, list_runs, run_name
@@ -218,7 +219,8 @@ def test_list_of_many_is_fast(tmp_path: Path) -> None:
         "job-0", "20260131T000000Z", "0123abcd", "unknown",
     )  # fmt: skip
     assert runs[1].state == "done"
-    assert {run.state for run in list_runs(tmp_path, lambda _files: True)} == {"running", "done"}
+    running = QueueEntry("running")
+    assert {run.state for run in list_runs(tmp_path, lambda _files: running)} == {"running", "done"}
 
 
 def test_list_of_nothing(tmp_path: Path) -> None:
@@ -231,23 +233,30 @@ def test_list_of_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("present", "code", "alive", "state"),
+    ("present", "code", "job", "state"),
     [
-        ("", None, None, "prepared"),
-        ("job.json", None, True, "running"),
-        ("job.json", None, None, "unknown"),
-        ("job.json", None, False, "failed"),
-        ("job.json failure.json", None, True, "failed"),
-        ("job.json exit_code", 3, True, "failed"),
-        ("job.json exit_code", 0, False, "failed"),
-        ("job.json exit_code DONE result.json", 0, False, "done"),
-        ("job.json DONE result.json", None, True, "done"),
-        ("job.json exit_code DONE result.json", 1, False, "failed"),
-        ("job.json DONE", None, False, "failed"),
+        ("", None, "unknown", "prepared"),
+        ("job.json", None, "running", "running"),
+        ("job.json", None, "queued", "queued"),
+        ("job.json", None, "unknown", "unknown"),
+        ("job.json", None, "vanished", "unknown"),
+        ("job.json", None, "ended", "failed"),
+        ("job.json failure.json", None, "running", "failed"),
+        ("job.json exit_code", 3, "running", "failed"),
+        ("job.json exit_code", 0, "ended", "failed"),
+        ("job.json exit_code", 0, "vanished", "failed"),
+        ("job.json exit_code DONE result.json", 0, "ended", "done"),
+        ("job.json DONE result.json", None, "running", "done"),
+        ("job.json exit_code DONE result.json", 1, "ended", "failed"),
+        ("job.json DONE", None, "ended", "failed"),
+        ("job.json exit_code stopped.json", 75, "ended", "stopped"),
+        ("job.json exit_code stopped.json", 75, "vanished", "stopped"),
+        ("job.json exit_code stopped.json", 75, "queued", "queued"),
+        ("job.json exit_code stopped.json", 75, "running", "running"),
     ],
 )
-def test_state(present: str, code: Optional[int], alive: Optional[bool], state: State) -> None:
-    assert run_state(set(present.split()), code, alive) == state
+def test_state(present: str, code: Optional[int], job: JobState, state: State) -> None:
+    assert run_state(set(present.split()), code, job) == state
 
 
 def test_job(tmp_path: Path) -> None:
@@ -269,5 +278,25 @@ def test_job_with_an_impossible_id(tmp_path: Path, text: str) -> None:
         f"{files.job}: id: found {text[:60]!r}, expected PID.START\n"
         "-> restore the file from a copy of the run directory"
     )
-    files.job.write_text(json.dumps({**job, "backend": "slurm"}))
+    files.job.write_text(json.dumps({**job, "backend": "of-a-newer-bundle"}))
     assert read_job(files) is not None
+
+
+@pytest.mark.parametrize(
+    ("backend", "text", "expected"),
+    [
+        ("slurm", "-1", "a number"),
+        ("gridengine", "3;rm", "a number"),
+        ("pbs", "3.a b", "NUMBER.SERVER"),
+    ],
+)
+def test_ids_of_schedulers(tmp_path: Path, backend: str, text: str, expected: str) -> None:
+    files = RunFiles(tmp_path)
+    job = {"version": "1.0", "backend": backend, "id": "7", "host": "h", "submitted": ""}
+    files.job.write_text(json.dumps({**job, "chain": ["8", "9"]}))
+    found = read_job(files)
+    assert found is not None and found.ids == ["7", "8", "9"]
+    files.job.write_text(json.dumps({**job, "chain": ["8", text]}))
+    with pytest.raises(Trouble) as caught:
+        read_job(files)
+    assert caught.value.problems == [f"{files.job}: chain: found {text!r}, expected {expected}"]

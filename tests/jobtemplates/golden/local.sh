@@ -1,8 +1,6 @@
 #!/bin/bash
 # Run digits-20260102T030405Z-abcdef01, made by bundle 0.1.0. This is exactly what was started.
-export JOB_ID=$$
-mkdir -p -- "$(dirname -- /out/digits-20260102T030405Z-abcdef01/logs/stdout.log)" "$(dirname -- /out/digits-20260102T030405Z-abcdef01/logs/stderr.log)"
-exec >>/out/digits-20260102T030405Z-abcdef01/logs/stdout.log 2>>/out/digits-20260102T030405Z-abcdef01/logs/stderr.log
+export JOB_ID=${BUNDLE_JOB:-$$}
 
 run=/out/digits-20260102T030405Z-abcdef01
 image=/images/cpu.sif
@@ -17,6 +15,12 @@ refuse() {
     printf 'bundle: %s\n-> %s\n' "$1" "$2" >&2
     leave 2
 }
+# A follow-up job has nothing to do where the one before it finished the run, or failed.
+if [ -f DONE ] && [ -f result.json ]; then exit 0; fi
+if [ -f failure.json ]; then exit 0; fi
+if [ -f exit_code ] && [ "$(cat exit_code)" != 75 ]; then exit 0; fi
+mkdir -p -- "$(dirname -- /out/digits-20260102T030405Z-abcdef01/logs/stdout.log)" "$(dirname -- /out/digits-20260102T030405Z-abcdef01/logs/stderr.log)"
+exec >>/out/digits-20260102T030405Z-abcdef01/logs/stdout.log 2>>/out/digits-20260102T030405Z-abcdef01/logs/stderr.log
 rm -f DONE exit_code failure.json result.json stopped.json
 child=
 # The scheduler's warning is for the ranks, which save and end; without a trap this shell would die.

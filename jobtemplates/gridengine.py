@@ -1,0 +1,131 @@
+"""Grid Engine (Univa, Altair, Son of Grid Engine): qsub, qstat, qdel, qacct (manual pages, 8.1)."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from typing import Dict, FrozenSet, List, Optional, Sequence, Tuple
+
+from jobtemplates.backend import Ending, QueueEntry, Unreadable
+
+
+class GridEngine:
+    name = "gridengine"
+    title = "Grid Engine"
+    prefix = "#$"
+    variables: Tuple[str, ...] = (
+        "SGE_ROOT", "SGE_CELL", "SGE_CLUSTER_NAME", "SGE_QMASTER_PORT", "SGE_EXECD_PORT",
+    )  # fmt: skip
+    owned: Dict[str, str] = {
+        "-N": "use the key jobname",
+        "-o": "use the key stdout",
+        "-e": "use the key stderr",
+        "-S": "the job script is bash",
+        "-cwd": "a job works in its run directory",
+        "-wd": "a job works in its run directory",
+        "-V": "the environment is passed on by an allow-list",
+        "-v": "the environment is passed on by an allow-list",
+        "-g": "use the key group",
+        "-t": "one run is one job",
+        "-tc": "one run is one job",
+        "-hold_jid": "use submit --chain",
+        "-hold_jid_ad": "use submit --chain",
+        "-notify": "bundle asks for the warning itself",
+        "-r": "a run goes on by submit --chain or resume",
+        "-b": "the job script is bundle's",
+        "-sync": "use submit --wait",
+        "-terse": "bundle reads what qsub prints",
+        "-l h_rt": "use the key walltime",
+        "-l s_rt": "use the key walltime",
+    }
+
+    def header(self, jobname: str, walltime_seconds: Optional[int]) -> List[str]:
+        return [
+            "-S /bin/bash",
+            "-cwd",
+            "-V",
+            f"-N {letter_first(jobname)}",
+            "-o logs/scheduler.log",
+            "-j y",
+            "-r n",
+            "-notify",
+        ]
+
+    def directive(self, key: str, value: str) -> List[str]:
+        if key == "j":
+            return []  # the job script itself joins its output
+        return [f"-{key} {value}".rstrip()]
+
+    def settings(self, directive: str) -> FrozenSet[str]:
+        """Of ``-l`` each resource for itself: ``-l a=1,b=2`` sets ``-l a`` and ``-l b``."""
+        flag, _, value = directive.partition(" ")
+        if flag != "-l":
+            return frozenset({flag})
+        names = (part.partition("=")[0].strip() for part in value.split(","))
+        return frozenset(f"-l {name}" for name in names if name)
+
+    def submit(
+        self, script: Path, *, options: Sequence[str] = (), after: Optional[str] = None
+    ) -> List[str]:
+        held = ["-hold_jid", after] if after else []
+        return ["qsub", "-terse", *options, *held, str(script)]
+
+    def parse_submitted(self, stdout: str) -> str:
+        """A site's own words may stand before the number."""
+        for line in reversed(stdout.split()):
+            if line.isdecimal():
+                return line
+        match = re.search(r"\bYour job (\d+) ", stdout)
+        if match is None:
+            raise Unreadable(stdout)
+        return match[1]
+
+    def states(self, user: str) -> List[List[str]]:
+        return [["qstat", "-xml", "-u", user]]
+
+    def parse_states(self, stdout: str) -> Dict[str, QueueEntry]:
+        try:
+            root = ElementTree.fromstring(stdout)
+        except ElementTree.ParseError as error:
+            raise Unreadable(stdout) from error
+        entries = {}
+        for job in root.iter("job_list"):
+            number, state = job.findtext("JB_job_number"), job.findtext("state") or ""
+            if not number:
+                raise Unreadable(stdout)
+            if "E" in state:
+                entries[number] = QueueEntry("queued", f"{state}: see qstat -j {number}")
+            elif "q" in state:
+                held = "h" in state
+                entries[number] = QueueEntry("queued", "held" if held else "")
+            else:
+                stopped = "suspended" if set(state) & {*"sST"} else ""
+                entries[number] = QueueEntry("running", stopped)
+        return entries
+
+    def cancel(self, ids: Sequence[str]) -> List[str]:
+        return ["qdel", ",".join(ids)]
+
+    def ending(self, job_id: str) -> List[str]:
+        return ["qacct", "-j", job_id]
+
+    def parse_ending(self, stdout: str) -> Optional[Ending]:
+        """The last record: a job that was started again has more than one."""
+        codes = re.findall(r"^exit_status +(\d+)", stdout, re.M)
+        failed = re.findall(r"^failed +(\d+)(.*)$", stdout, re.M)
+        if not codes:
+            return None
+        words = failed[-1][1].strip(" :") if failed and failed[-1][0] != "0" else ""
+        return Ending(int(codes[-1]), words)
+
+    def nodes_there_are(self, others: Dict[str, str]) -> Optional[List[str]]:
+        return None
+
+    def parse_nodes(self, stdout: str) -> Optional[int]:
+        return None
+
+
+def letter_first(jobname: str) -> str:
+    """Grid Engine and PBS refuse job names that begin with a digit."""
+    return jobname if jobname[:1].isalpha() else f"j{jobname}"

@@ -1,0 +1,126 @@
+"""PBS Professional, OpenPBS and ABCI's PBS: qsub, qstat, qdel (PBS Professional user's guide)."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Dict, FrozenSet, List, Optional, Sequence, Tuple
+
+from jobtemplates.backend import Ending, QueueEntry, Unreadable
+from jobtemplates.gridengine import letter_first
+
+_QUEUED = {"Q": "", "W": "", "T": "", "H": "held", "M": "moved"}
+_RUNNING = {"R": "", "B": "", "E": "", "S": "suspended", "U": "suspended"}
+_ENDED = {"F", "X", "C"}
+
+
+class Pbs:
+    name = "pbs"
+    title = "PBS"
+    prefix = "#PBS"
+    variables: Tuple[str, ...] = ("PBS_CONF_FILE", "PBS_SERVER", "PBS_DEFAULT")
+    owned: Dict[str, str] = {
+        "-N": "use the key jobname",
+        "-o": "use the key stdout",
+        "-e": "use the key stderr",
+        "-S": "the job script is bash",
+        "-P": "use the key group",
+        "-A": "use the key group",
+        "-V": "the environment is passed on by an allow-list",
+        "-v": "the environment is passed on by an allow-list",
+        "-J": "one run is one job",
+        "-r": "a run goes on by submit --chain or resume",
+        "-I": "a run is a batch job",
+        "-X": "a run is a batch job",
+        "-l walltime": "use the key walltime",
+        "-l select": "use the keys nnodetype, nnodes and ranks_per_node",
+        "-W depend": "use submit --chain",
+        "-W block": "use submit --wait",
+    }
+
+    def header(self, jobname: str, walltime_seconds: Optional[int]) -> List[str]:
+        return [
+            "-S /bin/bash",
+            "-V",
+            f"-N {letter_first(jobname)}",
+            "-o logs/scheduler.log",
+            "-j oe",
+            "-r n",
+        ]
+
+    def directive(self, key: str, value: str) -> List[str]:
+        if key == "j":
+            return []  # the job script itself joins its output
+        return [f"-{key} {value}".rstrip()]
+
+    def settings(self, directive: str) -> FrozenSet[str]:
+        """Of ``-l`` each resource, of ``-W`` each attribute for itself."""
+        flag, _, value = directive.partition(" ")
+        if flag == "-W":
+            return frozenset({f"-W {value.partition('=')[0].strip()}"})
+        if flag != "-l":
+            return frozenset({flag})
+        if value.startswith("select"):
+            return frozenset({"-l select"})  # its commas belong to it
+        names = (part.partition("=")[0].strip() for part in value.split(","))
+        return frozenset(f"-l {name}" for name in names if name)
+
+    def submit(
+        self, script: Path, *, options: Sequence[str] = (), after: Optional[str] = None
+    ) -> List[str]:
+        held = ["-W", f"depend=afterany:{after}"] if after else []
+        return ["qsub", *options, *held, str(script)]
+
+    def parse_submitted(self, stdout: str) -> str:
+        match = re.search(r"^([0-9]+(?:\.[A-Za-z0-9_.-]+)?)$", stdout.strip(), re.M)
+        if match is None:
+            raise Unreadable(stdout)
+        return match[1]
+
+    def states(self, user: str) -> List[List[str]]:
+        """``-x`` tells of ended jobs too, where the server keeps their history."""
+        return [
+            ["qstat", "-x", "-w", "-u", user],
+            ["qstat", "-w", "-u", user],
+            ["qstat", "-u", user],
+        ]
+
+    def parse_states(self, stdout: str) -> Dict[str, QueueEntry]:
+        """By number: the server's name is cut off where the column is too narrow."""
+        entries = {}
+        for line in stdout.splitlines():
+            fields = line.split()
+            if len(fields) < 10 or not fields[0][:1].isdigit():
+                continue
+            number, state = re.split(r"[.*\[]", fields[0])[0], fields[-2]
+            if state in _QUEUED:
+                entries[number] = QueueEntry("queued", _QUEUED[state])
+            elif state in _RUNNING:
+                entries[number] = QueueEntry("running", _RUNNING[state])
+            elif state in _ENDED:
+                entries[number] = QueueEntry("ended")
+            else:
+                raise Unreadable(line)
+        return entries
+
+    def cancel(self, ids: Sequence[str]) -> List[str]:
+        return ["qdel", *ids]
+
+    def ending(self, job_id: str) -> List[str]:
+        return ["qstat", "-x", "-f", job_id]
+
+    def parse_ending(self, stdout: str) -> Optional[Ending]:
+        """A status above 256 is 256 + the number of the signal that ended the job."""
+        code = re.search(r"^\s*Exit_status = (-?\d+)", stdout, re.M)
+        words = re.search(r"^\s*comment = (.*)$", stdout, re.M)
+        if code is None:
+            return None
+        status = int(code[1])
+        said = words[1].strip() if words else ""
+        return Ending(status - 128 if status > 256 else status, said)
+
+    def nodes_there_are(self, others: Dict[str, str]) -> Optional[List[str]]:
+        return None
+
+    def parse_nodes(self, stdout: str) -> Optional[int]:
+        return None

@@ -1,0 +1,151 @@
+"""Slurm: sbatch, squeue, scancel, scontrol (their manual pages, versions 20.02 and later)."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Dict, FrozenSet, List, Optional, Sequence, Tuple
+
+from jobtemplates.backend import Ending, QueueEntry, Unreadable
+
+#: sbatch's one-letter options, for what a user may have written.
+_LONG = {
+    "A": "account", "a": "array", "b": "begin", "c": "cpus-per-task", "C": "constraint",
+    "d": "dependency", "D": "chdir", "e": "error", "G": "gpus", "H": "hold", "i": "input",
+    "J": "job-name", "L": "licenses", "N": "nodes", "n": "ntasks", "o": "output",
+    "p": "partition", "q": "qos", "t": "time", "w": "nodelist", "W": "wait", "x": "exclude",
+}  # fmt: skip
+
+#: The original's ``m: abe`` is Grid Engine's: begin, end, abort, suspend.
+_MAIL = {"b": "BEGIN", "e": "END", "a": "FAIL", "s": "REQUEUE", "n": "NONE"}
+
+_QUEUED = {
+    "PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESV_DEL_HOLD",
+    "SPECIAL_EXIT",
+}  # fmt: skip
+_ENDED = {
+    "BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY",
+    "PREEMPTED", "REVOKED", "TIMEOUT",
+}  # fmt: skip
+
+#: Reasons that every waiting job has at times; the others may never go away.
+_ORDINARY = {"None", "Priority", "Resources", "Dependency", "BeginTime"}
+
+#: Seconds before the end of a job whose walltime is the partition's: the trainer knows no deadline.
+WARNING = 300
+
+
+class Slurm:
+    name = "slurm"
+    title = "Slurm"
+    prefix = "#SBATCH"
+    variables: Tuple[str, ...] = ("SLURM_CONF",)
+    owned: Dict[str, str] = {
+        "job-name": "use the key jobname",
+        "output": "use the key stdout",
+        "error": "use the key stderr",
+        "open-mode": "logs are always appended to",
+        "time": "use the key walltime",
+        "nodes": "use the key nnodes",
+        "ntasks": "use the keys nnodes and ranks_per_node",
+        "ntasks-per-node": "use the key ranks_per_node",
+        "account": "use the key group",
+        "signal": "bundle asks for the warning itself",
+        "array": "one run is one job",
+        "dependency": "use submit --chain",
+        "chdir": "a job works in its run directory",
+        "export": "the environment is passed on by an allow-list",
+        "requeue": "a run goes on by submit --chain or resume",
+        "wrap": "the job script is bundle's",
+        "gpus-per-task": "ChainerMN chooses among all GPUs of a node; use gpus-per-node",
+    }
+
+    def header(self, jobname: str, walltime_seconds: Optional[int]) -> List[str]:
+        return [
+            f"--job-name={jobname}",
+            "--output=logs/scheduler.log",
+            "--open-mode=append",
+            "--no-requeue",
+            f"--signal=B:USR2@{warning_seconds(walltime_seconds)}",
+        ]
+
+    def directive(self, key: str, value: str) -> List[str]:
+        if key == "j":
+            return []  # the job script itself joins its output
+        if key == "m":
+            kinds = [_MAIL[letter] for letter in value if letter in _MAIL]
+            return [f"--mail-type={','.join(kinds)}"] if kinds else []
+        if key == "M":
+            return [f"--mail-user={value}"]
+        name = _LONG.get(key, key)
+        text = f"--{name}={value}" if value else f"--{name}"
+        return [f'"{text}"' if " " in text else text]
+
+    def settings(self, directive: str) -> FrozenSet[str]:
+        option = directive.strip('"').partition("=")[0].split()[0]
+        name = option[2:] if option.startswith("--") else _LONG.get(option[1:2], option)
+        return frozenset({"requeue" if name == "no-requeue" else name})
+
+    def submit(
+        self, script: Path, *, options: Sequence[str] = (), after: Optional[str] = None
+    ) -> List[str]:
+        held = [f"--dependency=afterany:{after}", "--kill-on-invalid-dep=yes"] if after else []
+        return ["sbatch", "--parsable", *held, *options, str(script)]
+
+    def parse_submitted(self, stdout: str) -> str:
+        match = re.search(r"^([0-9]+)(?:;.*)?$", stdout.strip(), re.M)
+        if match is None:
+            raise Unreadable(stdout)
+        return match[1]
+
+    def states(self, user: str) -> List[List[str]]:
+        return [["squeue", "--noheader", "--states=all", f"--user={user}", "--format=%i|%T|%r"]]
+
+    def parse_states(self, stdout: str) -> Dict[str, QueueEntry]:
+        entries = {}
+        for line in filter(None, stdout.splitlines()):
+            job, bar, rest = line.partition("|")
+            state, _, reason = rest.partition("|")
+            if not bar:
+                raise Unreadable(line)
+            if state in _QUEUED:
+                entries[job] = QueueEntry("queued", "" if reason in _ORDINARY else reason)
+            elif state in _ENDED:
+                entries[job] = QueueEntry("ended")
+            else:
+                entries[job] = QueueEntry("running")
+        return entries
+
+    def cancel(self, ids: Sequence[str]) -> List[str]:
+        return ["scancel", *ids]
+
+    def ending(self, job_id: str) -> List[str]:
+        return ["scontrol", "--oneliner", "show", "job", job_id]
+
+    def parse_ending(self, stdout: str) -> Optional[Ending]:
+        state = re.search(r"\bJobState=(\w+)", stdout)
+        code = re.search(r"\bExitCode=(\d+):(\d+)", stdout)
+        if state is None or state[1] not in _ENDED:
+            return None
+        if code is None:
+            return Ending(None, state[1])
+        status, number = int(code[1]), int(code[2])
+        return Ending(128 + number if number else status, state[1])
+
+    def nodes_there_are(self, others: Dict[str, str]) -> Optional[List[str]]:
+        """Slurm takes a job that asks for too many nodes, and lets it wait for ever."""
+        wanted = others.get("partition", others.get("p"))
+        partition = [f"--partition={wanted}"] if wanted else []
+        return ["sinfo", "--noheader", "--format=%N", "--Node", *partition]
+
+    def parse_nodes(self, stdout: str) -> Optional[int]:
+        """A node is listed once for each of its partitions."""
+        return len(set(stdout.split())) or None
+
+
+def warning_seconds(walltime_seconds: Optional[int]) -> int:
+    """How long before the end the warning is to come. Where the deadline is known it is the second
+    guard: Slurm may send it a minute earlier than asked (sbatch(1), --signal)."""
+    if walltime_seconds is None:
+        return WARNING
+    return max(1, min(120, walltime_seconds // 20))

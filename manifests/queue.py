@@ -1,0 +1,250 @@
+"""The door to schedulers: jobs are started, looked for and cancelled here, whatever their backend.
+
+Every command has a time limit, and its environment is the allow-listed one of a job.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Dict, List, Mapping, Optional, Sequence, Tuple
+
+from container.process import CommandFailed, run
+from container.trouble import Trouble
+from jobtemplates import local
+from jobtemplates.backend import Backend, Ending, QueueEntry, Unreadable, job_number
+from jobtemplates.schedulers import SCHEDULERS
+from manifests.job import Job, read_job
+from manifests.records import Warn, ignore
+from manifests.schema import Placement, RunFiles
+from manifests.surroundings import Surroundings
+
+#: Seconds in which a scheduler must answer: the commands of a dead one wait for minutes.
+PATIENCE = 15.0
+
+#: So many questions after single jobs that left the queue; further ones stay unanswered.
+_MOST_QUESTIONS = 20
+
+
+class Refused(Trouble):
+    """The scheduler did not take a job: nothing was started."""
+
+
+def ask(backend: Backend, argv: Sequence[str], environ: Mapping[str, str], **where: object) -> str:
+    """What a command of the scheduler prints. Raises CommandFailed."""
+    env = local.inherited(environ)
+    env.update({name: environ[name] for name in backend.variables if name in environ})
+    return run(argv, env={**env, "LC_ALL": "C"}, timeout=PATIENCE, **where).stdout  # type: ignore[arg-type]
+
+
+# --- starting and ending --------------------------------------------------------------------
+
+
+def start(files: RunFiles, placement: Placement, around: Surroundings, follow_ups: int) -> Job:
+    """Hand the job script to its backend, with so many follow-up jobs, each held on the one before.
+
+    Raises Refused when nothing was started, Trouble when that is not known.
+    """
+    if placement.scheduler == "local":
+        ids = [local.start(files, around.environ, follow_ups)]
+    else:
+        backend = backend_named(placement.scheduler)
+        ids = []
+        try:
+            for _ in range(1 + follow_ups):
+                ids.append(_submit(backend, files, placement, ids[-1:], around))
+        except Trouble:
+            if ids:
+                with suppress(CommandFailed):
+                    ask(backend, backend.cancel(ids[::-1]), around.environ)
+            raise
+    return Job(
+        backend=placement.scheduler,
+        id=ids[0],
+        host=around.host,
+        user=around.user,
+        submitted=around.timestamp(),
+        follow_ups=follow_ups,
+        chain=ids[1:],
+    )
+
+
+def _submit(
+    backend: Backend,
+    files: RunFiles,
+    placement: Placement,
+    before: List[str],
+    around: Surroundings,
+) -> str:
+    argv = backend.submit(
+        files.job_script, options=placement.submit_options, after=before[0] if before else None
+    )
+    try:
+        printed = ask(backend, argv, around.environ, cwd=files.root)
+        return backend.parse_submitted(printed)
+    except CommandFailed as error:
+        if error.timed_out:
+            raise Trouble(
+                f"{backend.title} did not answer within {PATIENCE:g} s: "
+                "whether it took the job is not known",
+                f"look for job {placement.jobname} in its queue; if it is not there: "
+                f"python bundle.py resume {files.root}",
+            ) from error
+        if error.returncode is None:
+            raise Refused(
+                f"{argv[0]} {error.reason}: this host cannot submit to {backend.title}",
+                "submit on a login node of the cluster, or with site: local",
+            ) from error
+        raise Refused(
+            f"{backend.title} refuses the job: {error.stderr_tail or error.reason}",
+            "change what it names in the config (or the site profile), then submit again",
+        ) from error
+    except Unreadable as error:
+        raise Trouble(
+            f"{argv[0]} printed no job number that is known: {str(error).strip()[:200]!r}",
+            f"look for job {placement.jobname} in the queue; please report this text",
+        ) from error
+
+
+def cancel(files: RunFiles, job: Job, around: Surroundings) -> bool:
+    """End a job and its follow-ups; False when all had ended before. Raises Trouble."""
+    if job.backend == "local":
+        return local.cancel(job.id)
+    backend = backend_named(job.backend)
+    queues = Queues(around)
+    entries = queues.entries(job)
+    if entries is None:
+        raise Trouble(
+            f"{files.root}: {queues.trouble(job)}: nothing was cancelled",
+            "try again when it answers, on a host of the cluster",
+        )
+    alive = [name for name, entry in entries if entry.state in ("queued", "running")]
+    if not alive:
+        return False
+    try:
+        # The last first: a follow-up may start as soon as the job before it has ended.
+        ask(backend, backend.cancel(alive[::-1]), around.environ)
+    except CommandFailed as error:
+        raise Trouble(
+            f"{files.root}: {backend.title} did not cancel: {error.stderr_tail or error.reason}",
+            "see: status",
+        ) from error
+    return True
+
+
+def backend_named(name: str) -> Backend:
+    if name not in SCHEDULERS:
+        raise Trouble(
+            f"job.json: backend {name!r} is not known to this bundle",
+            f"known: local, {', '.join(SCHEDULERS)}; use a newer bundle",
+        )
+    return SCHEDULERS[name]
+
+
+def refuse_too_many_nodes(placement: Placement, nodes: int, around: Surroundings) -> None:
+    """Raise Trouble where the scheduler would let a job of so many nodes wait for ever."""
+    if placement.scheduler == "local":
+        return
+    backend = SCHEDULERS[placement.scheduler]
+    question = backend.nodes_there_are(placement.others)
+    if question is None:
+        return
+    try:
+        there_are = backend.parse_nodes(ask(backend, question, around.environ))
+    except CommandFailed:
+        return  # submitting will say more
+    if there_are is not None and nodes > there_are:
+        raise Trouble(
+            f"nnodes: {nodes} asked for, {backend.title} has {there_are} here: "
+            "the job would wait for ever",
+            f"use at most {there_are}, or name another partition in others",
+        )
+
+
+# --- looking --------------------------------------------------------------------------------
+
+
+class Queues:
+    """What the schedulers say of jobs at one moment: each is asked once for all of a user's jobs.
+
+    ``warn`` is told of a scheduler that does not answer; the jobs of others are not concerned.
+    """
+
+    def __init__(self, around: Surroundings, warn: Warn = ignore) -> None:
+        self._around = around
+        self._warn = warn
+        self._listings: Dict[Tuple[str, str], Optional[Dict[str, QueueEntry]]] = {}
+        self._troubles: Dict[Tuple[str, str], str] = {}
+        self._questions = 0
+
+    def __call__(self, files: RunFiles) -> QueueEntry:
+        """The job of a run with its follow-ups, as one entry."""
+        job = read_job(files)
+        return QueueEntry("unknown") if job is None else self.entry(job)
+
+    def entry(self, job: Job) -> QueueEntry:
+        if job.backend == "local":
+            if job.host != self._around.host:
+                return QueueEntry("unknown", f"its job is one of host {job.host}")
+            return QueueEntry("running" if local.is_alive(job.id) else "ended")
+        entries = self.entries(job)
+        if entries is None:
+            return QueueEntry("unknown", self.trouble(job))
+        for state in ("running", "queued"):
+            for _, entry in entries:
+                if entry.state == state:
+                    return entry
+        if any(entry.state == "ended" for _, entry in entries) or self.ending(job) is not None:
+            return QueueEntry("ended")
+        return QueueEntry("vanished", f"{SCHEDULERS[job.backend].title} knows no such job any more")
+
+    def entries(self, job: Job) -> Optional[List[Tuple[str, QueueEntry]]]:
+        """Each job of the chain with its entry; None when the scheduler does not answer."""
+        listing = self._listing(job)
+        if listing is None:
+            return None
+        vanished = QueueEntry("vanished")
+        return [(name, listing.get(job_number(name), vanished)) for name in (job.id, *job.chain)]
+
+    def trouble(self, job: Job) -> str:
+        return self._troubles.get((job.backend, job.user), "")
+
+    def ending(self, job: Job) -> Optional[Ending]:
+        """How the last job of a chain that has one ended; None where the scheduler does not say."""
+        backend = SCHEDULERS.get(job.backend)
+        if backend is None:
+            return None
+        for name in (*job.chain[::-1], job.id):
+            self._questions += 1
+            if self._questions > _MOST_QUESTIONS:
+                return None
+            with suppress(CommandFailed):
+                ending = backend.parse_ending(
+                    ask(backend, backend.ending(name), self._around.environ)
+                )
+                if ending is not None:
+                    return ending
+        return None
+
+    def _listing(self, job: Job) -> Optional[Dict[str, QueueEntry]]:
+        key = (job.backend, job.user)
+        if key not in self._listings:
+            self._listings[key] = self._ask(backend_named(job.backend), job.user, key)
+        return self._listings[key]
+
+    def _ask(
+        self, backend: Backend, user: str, key: Tuple[str, str]
+    ) -> Optional[Dict[str, QueueEntry]]:
+        why = ""
+        for argv in backend.states(user):
+            try:
+                return backend.parse_states(ask(backend, argv, self._around.environ))
+            except CommandFailed as error:
+                last = error.stderr_tail.splitlines()[-1:] or [error.reason]
+                why = f"{argv[0]} {error.reason}" if error.returncode is None else last[0]
+                if error.returncode is None:
+                    break
+            except Unreadable as error:
+                why = f"{argv[0]} printed what is not known: {str(error).strip()[:80]!r}"
+        self._troubles[key] = f"{backend.title} does not answer: {why}"
+        self._warn(f"{self._troubles[key]}; the state of its jobs is not known")
+        return None

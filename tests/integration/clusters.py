@@ -1,0 +1,93 @@
+"""A bench on a real scheduler of its own: a profile, and what tests do to it from outside."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, List, Union
+
+from tests.integration.conftest import Bench
+from tests.schedulers.gridengine_server import GridEngineServer
+from tests.schedulers.slurm_server import SlurmServer
+
+Server = Union[SlurmServer, GridEngineServer]
+
+#: Two nodes on one machine share no memory as MPI sees it: TCP between them.
+PROFILES: Dict[str, str] = {
+    "slurm": """\
+name: kite
+description: a private Slurm
+scheduler: slurm
+max_walltime: "01:00:00"
+directives: ["--nodes={nodes}", "--ntasks-per-node={ranks_per_node}", "--time={walltime}"]
+mpirun: [mpirun, --bind-to, none]
+mca: {btl: "self,tcp", pml: ob1}
+""",
+    "gridengine": """\
+name: kite
+description: a private Grid Engine with the resource types of TSUBAME 3
+scheduler: gridengine
+max_nodes: 2
+max_walltime: "01:00:00"
+default_walltime: "00:10:00"
+nodetypes:
+  f_node: {ranks: 2, cores: 2, directives: ["-l f_node={nodes}"]}
+directives: ["-l h_rt={walltime}"]
+mpirun: [mpirun, --bind-to, none]
+mca: {btl: "self,tcp", pml: ob1}
+""",
+}
+
+
+@dataclass
+class Cluster:
+    scheduler: str
+    server: Server
+    bench: Bench
+
+    def config(self, name: str, **changes: Any) -> Path:
+        """Two nodes with one rank each; the fields of the bench's own configs."""
+        values = {"site": "kite", "nnodes": 2, "ranks_per_node": 1, **changes}
+        return self.bench.config(name, **values)
+
+    def start(self, config: Path, *options: str) -> Path:
+        """Submit and return at once."""
+        done = self.bench.bundle("submit", "--json", *options, config)
+        return Path(json.loads(done.stdout)["run"])
+
+    def row(self, run: Path) -> Dict[str, Any]:
+        rows = json.loads(self.bench.bundle("status", "--json", run).stdout)
+        return dict(rows[0])
+
+    def wait_for_state(self, run: Path, *states: str, seconds: float = 120.0) -> Dict[str, Any]:
+        deadline = time.monotonic() + seconds
+        while (row := self.row(run))["state"] not in states:
+            assert time.monotonic() < deadline, f"{row}\n{logs(run)}"
+            time.sleep(0.3)
+        return row
+
+    def wait_for_steps(self, run: Path, steps: int, seconds: float = 120.0) -> None:
+        trail = run / "results" / "trail" / "rank-00001.jsonl"
+        deadline = time.monotonic() + seconds
+        while not (trail.exists() and trail.read_bytes().count(b"\n") >= steps):
+            assert time.monotonic() < deadline, logs(run)
+            time.sleep(0.05)
+
+    def wait_for_end(self, run: Path, seconds: float = 60.0) -> None:
+        """Until none of the run's jobs is in the queue."""
+        deadline = time.monotonic() + seconds
+        while "had ended before" not in self.bench.bundle("cancel", run).stdout:
+            assert time.monotonic() < deadline, logs(run)
+            time.sleep(0.3)
+
+    def jobs(self, run: Path) -> List[str]:
+        job = json.loads((run / "job.json").read_text())
+        return [job["id"], *job["chain"]]
+
+
+def logs(run: Path) -> str:
+    """What a failed test must show."""
+    found = sorted((run / "logs").glob("*")) if run.exists() else []
+    return "\n".join(f"--- {path.name}\n{path.read_text()[-1500:]}" for path in found)

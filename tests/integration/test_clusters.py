@@ -1,0 +1,223 @@
+"""Whole runs on real schedulers, Slurm and Grid Engine, with two nodes, private to the tests."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Iterator
+
+import pytest
+
+from tests.integration.clusters import PROFILES, Cluster, logs
+from tests.integration.conftest import Bench
+from tests.schedulers.daemons import INSTALL
+from tests.schedulers.gridengine_server import GridEngineServer
+from tests.schedulers.slurm_server import SlurmServer
+
+pytestmark = [pytest.mark.image, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module", params=["slurm", "gridengine"])
+def cluster(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    image: str,
+    data_template: Path,
+) -> Iterator[Cluster]:
+    del image
+    kind = {"slurm": SlurmServer, "gridengine": GridEngineServer}[request.param]
+    absent = kind.missing()
+    if absent:
+        pytest.skip(f"{', '.join(absent)}: {INSTALL}")
+    server = kind()
+    if request.param == "gridengine" and len(server.hosts) < 2:
+        pytest.skip("several Grid Engine hosts on one machine need root")
+    server.start()
+    root = tmp_path_factory.mktemp(request.param) / "a 'run' of \"$(touch owned)\"; é`id`&"
+    shutil.copytree(data_template, root / "data")
+    profiles = root / "config" / "bundle" / "sites"
+    profiles.mkdir(parents=True)
+    (profiles / "kite.yaml").write_text(PROFILES[request.param])
+    environment = {"XDG_CONFIG_HOME": str(root / "config"), **server.environment}
+    yield Cluster(request.param, server, Bench(root, environment=environment))
+    server.stop()
+
+
+def test_two_nodes_and_the_same_bits_on_this_machine(cluster: Cluster) -> None:
+    bench = cluster.bench
+    config = cluster.config("two", jobname="2nodes", stdout="$JOB_ID.o.log", others={"j": "y"})
+    done = bench.bundle("submit", "--wait", config)
+    run = Path(done.stdout.splitlines()[0].partition("run  ")[2])
+    assert f"job  {cluster.jobs(run)[0]} of {cluster.scheduler}\n" in done.stdout
+    assert cluster.row(run)["state"] == "done"
+    # Standard error is joined to standard output, as the original's users write it.
+    assert sorted(path.name for path in (run / "logs").iterdir()) == [
+        f"{cluster.jobs(run)[0]}.o.log", "scheduler.log",
+    ]  # fmt: skip
+    assert "iteration" in bench.bundle("logs", run).stdout
+    ranks = json.loads((run / "result.json").read_text())["observed"]["ranks"]
+    if cluster.scheduler == "gridengine":
+        assert [(rank["host"], rank["local_rank"]) for rank in ranks] == [("n1", 0), ("n2", 0)]
+    else:  # both nodes are this host
+        assert "NumNodes=2 " in cluster.server.show(cluster.jobs(run)[0])
+    assert bench.bundle("verify", run).stdout == "verified: nothing differs\n"
+    again = bench.bundle("rerun", "--site", "local", run)
+    assert again.stdout.splitlines()[-1].startswith("  rerun_of: absent | ")
+    assert "verdict: identical\n" in again.stdout
+    assert "  placement.site: kite | local\n" in again.stdout
+    assert f"  placement.scheduler: {cluster.scheduler} | local\n" in again.stdout
+    assert not list(bench.root.parent.rglob("owned"))
+
+
+def test_a_local_run_again_on_the_cluster(cluster: Cluster) -> None:
+    bench = cluster.bench
+    run = bench.submit(bench.config("here"))
+    again = bench.bundle("rerun", "--site", "kite", run)
+    assert "verdict: identical\n" in again.stdout
+    assert "  placement.site: local | kite\n" in again.stdout
+
+
+def test_over_the_walltime_to_the_end_in_a_chain(cluster: Cluster) -> None:
+    bench = cluster.bench
+    # Slurm counts minutes; Grid Engine ends a job at the very second.
+    walltime, epochs = ("00:00:10", 8) if cluster.scheduler == "slurm" else ("00:00:25", 30)
+    config = cluster.config("chain", epoch=epochs, walltime=walltime)
+    done = bench.bundle("submit", "--wait", "--chain", "30", config, code=None)
+    run = Path(done.stdout.splitlines()[0].partition("run  ")[2])
+    assert done.returncode == 0, done.stdout + done.stderr + logs(run)
+    resumed = json.loads((run / "result.json").read_text())["observed"]["resumed_at"]
+    assert resumed
+    assert done.stdout.count("resumed after step ") == len(resumed)
+    cluster.bench.bundle("cancel", run)
+    long = bench.submit(bench.config("long", epoch=epochs))
+    compared = bench.bundle("compare", long, run)
+    assert "verdict: identical\n" in compared.stdout
+    # The follow-ups that were left over ended at once and touched nothing.
+    assert bench.bundle("verify", run).stdout == "verified: nothing differs\n"
+    assert cluster.row(run)["state"] == "done"
+
+
+def test_cancel_ends_the_job_and_its_follow_ups(cluster: Cluster) -> None:
+    run = cluster.start(cluster.config("endless", epoch=1000), "--chain", "2")
+    assert len(cluster.jobs(run)) == 3
+    cluster.wait_for_steps(run, 2)
+    row = cluster.row(run)
+    assert (row["state"], row["why"]) == ("running", None)
+    busy = cluster.bench.bundle("resume", run, code=2)
+    assert busy.stderr == (
+        f"bundle: {run}: its job still runs\n-> to end it first: python bundle.py cancel {run}\n"
+    )
+    assert cluster.bench.bundle("cancel", run).stdout == "cancelled\n"
+    # Grid Engine's warning comes first, so the run stops at a checkpoint.
+    state = cluster.wait_for_state(run, "failed", "stopped")["state"]
+    assert state == ("failed" if cluster.scheduler == "slurm" else "stopped")
+    assert cluster.bench.bundle("cancel", run).stdout == "had ended before\n"
+    assert not (run / "DONE").exists()
+
+
+def test_a_job_that_waits_and_fails(cluster: Cluster) -> None:
+    slurm = cluster.scheduler == "slurm"
+    hold = {"hold": None} if slurm else {"h": None}
+    run = cluster.start(cluster.config("broken", others=hold), "--chain", "1")
+    first = cluster.jobs(run)[0]
+    row = cluster.wait_for_state(run, "queued")
+    assert (row["job"], row["why"]) == (first, "JobHeldUser" if slurm else "held")
+    listed = cluster.bench.bundle("status", run).stdout.splitlines()
+    assert listed[0].endswith("  why") and listed[1].endswith("  " + row["why"])
+    image = cluster.bench.data / "train" / "0 it's" / 'image "0".jpg'
+    good = image.read_bytes()
+    image.write_bytes(good[:-100])
+    try:
+        cluster.server.release(*cluster.jobs(run))
+        cluster.wait_for_state(run, "failed")
+    finally:
+        image.write_bytes(good)
+    failure = json.loads((run / "failure.json").read_text())
+    assert 'image "0".jpg' in failure["message"]
+    code = (run / "exit_code").read_bytes()
+    cluster.wait_for_end(run)
+    # The follow-up had nothing to do and left everything as it was.
+    assert json.loads((run / "failure.json").read_text()) == failure
+    assert (run / "exit_code").read_bytes() == code
+    assert cluster.row(run)["state"] == "failed"
+
+
+def test_the_scheduler_is_away_for_a_while(cluster: Cluster) -> None:
+    bench = cluster.bench
+    run = cluster.start(cluster.config("patient", epoch=30))
+    ended = bench.submit(bench.config("ended"))
+    cluster.wait_for_steps(run, 2)
+    cluster.server.stop_controller()
+    try:
+        done = bench.bundle("status", "--json", ended, run)
+        rows = json.loads(done.stdout)
+        assert [row["state"] for row in rows] == ["done", "unknown"]
+        title = {"slurm": "Slurm", "gridengine": "Grid Engine"}[cluster.scheduler]
+        assert done.stderr.startswith(f"bundle: warning: {title} does not answer: ")
+        assert done.stderr.endswith("; the state of its jobs is not known\n")
+        assert rows[1]["why"].startswith(f"{title} does not answer: ")
+        refused = bench.bundle("resume", run, code=2)
+        assert f"{run}: whether its job still runs cannot be known here (unknown)" in refused.stderr
+        cancelled = bench.bundle("cancel", run, code=2)
+        assert f"{run}: {title} does not answer: " in cancelled.stderr
+        before = sorted(bench.out.iterdir())
+        submit = bench.bundle("submit", cluster.config("late"), code=2)
+        assert title in submit.stderr or "did not answer" in submit.stderr
+        left = [path for path in bench.out.iterdir() if path not in before]
+        assert all(not (path / "job.json").exists() for path in left)
+    finally:
+        cluster.server.start_controller()
+    assert cluster.wait_for_state(run, "done")["state"] == "done"
+
+
+def test_what_the_scheduler_refuses(cluster: Cluster) -> None:
+    bench = cluster.bench
+    slurm = cluster.scheduler == "slurm"
+    before = sorted(bench.out.glob("*")) if bench.out.exists() else []
+    wrong = {"partition": "nowhere"} if slurm else {"q": "nowhere.q"}
+    done = bench.bundle("submit", cluster.config("wrong", others=wrong), code=2)
+    words = (
+        "Slurm refuses the job: sbatch: error: invalid partition specified: nowhere\n"
+        "sbatch: error: Batch job submission failed: Invalid partition name specified"
+        if slurm
+        else "Grid Engine refuses the job: Unable to run job: Job was rejected because job "
+        'requests unknown queue "nowhere.q".\nExiting.'
+    )
+    assert done.stderr.endswith(
+        f"{words}\n-> change what it names in the config (or the site profile), then submit again\n"
+    )
+    more = bench.bundle("submit", cluster.config("many", nnodes=3), code=2)
+    if slurm:
+        assert more.stderr == (
+            "bundle: nnodes: 3 asked for, Slurm has 2 here: the job would wait for ever\n"
+            "-> use at most 2, or name another partition in others\n"
+        )
+    else:
+        assert more.stderr == (
+            "bundle: nnodes: 3 asked for, site kite has 2\n"
+            "-> change these keys; docs/configuration.md lists every key\n"
+        )
+    longer = bench.bundle("submit", cluster.config("long", walltime="01:00:01"), code=2)
+    assert longer.stderr == (
+        "bundle: walltime: 01:00:01 asked for, site kite allows 01:00:00; "
+        "a longer run goes on by itself with submit --chain\n"
+        "-> change these keys; docs/configuration.md lists every key\n"
+    )
+    assert (sorted(bench.out.glob("*")) if bench.out.exists() else []) == before
+
+
+def test_the_warning_signal_and_resume(cluster: Cluster) -> None:
+    if isinstance(cluster.server, GridEngineServer):
+        pytest.skip("Grid Engine sends it when it ends a job: see the test of cancel")
+    bench = cluster.bench
+    run = cluster.start(cluster.config("warned", epoch=40))
+    cluster.wait_for_steps(run, 2)
+    cluster.server.warn(cluster.jobs(run)[0])
+    cluster.wait_for_state(run, "stopped")
+    assert json.loads((run / "stopped.json").read_text())["reason"] == "signal"
+    first = cluster.jobs(run)
+    done = bench.bundle("resume", "--wait", run)
+    assert "resumed after step " in done.stdout
+    assert cluster.row(run)["state"] == "done"
+    assert json.loads((run / "job.json").read_text())["earlier"] == first

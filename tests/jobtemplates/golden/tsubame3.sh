@@ -1,0 +1,106 @@
+#!/bin/bash
+#$ -S /bin/bash
+#$ -cwd
+#$ -V
+#$ -N digits
+#$ -o logs/scheduler.log
+#$ -j y
+#$ -r n
+#$ -notify
+#$ -l h_rt=01:00:00
+#$ -l f_node=2
+# Run digits-20260102T030405Z-abcdef01, made by bundle 0.1.0. This is exactly what was submitted.
+export JOB_ID
+
+run=/out/digits-20260102T030405Z-abcdef01
+image=/images/cpu.sif
+image_sha256=1111111111111111111111111111111111111111111111111111111111111111
+cd "$run" || exit 2
+
+leave() { # STATUS: whole or not at all, so that a reader never sees half a number
+    printf '%s\n' "$1" >.exit_code.partial && mv .exit_code.partial exit_code
+    exit "$1"
+}
+refuse() {
+    printf 'bundle: %s\n-> %s\n' "$1" "$2" >&2
+    leave 2
+}
+# A follow-up job has nothing to do where the one before it finished the run, or failed.
+if [ -f DONE ] && [ -f result.json ]; then exit 0; fi
+if [ -f failure.json ]; then exit 0; fi
+if [ -f exit_code ] && [ "$(cat exit_code)" != 75 ]; then exit 0; fi
+mkdir -p -- "$(dirname -- /out/digits-20260102T030405Z-abcdef01/logs/"$JOB_ID".o.log)" "$(dirname -- /out/digits-20260102T030405Z-abcdef01/logs/stderr.log)"
+exec >>/out/digits-20260102T030405Z-abcdef01/logs/"$JOB_ID".o.log 2>>/out/digits-20260102T030405Z-abcdef01/logs/stderr.log
+rm -f DONE exit_code failure.json result.json stopped.json
+child=
+# The scheduler's warning is for the ranks, which save and end; without a trap this shell would die.
+trap '[ -z "$child" ] || kill -USR2 "$child"' USR2
+trap '[ -z "$child" ] || kill -TERM "$child"; [ -n "$child" ] || exit 143' TERM INT
+# At this second (since 1970) the job will be ended; the trainer saves and ends before it.
+deadline=$(($(date +%s) + 3600))
+
+# Libraries choose algorithms by these names: only what the manifest records may be set.
+for name in $(compgen -e); do
+    case $name in
+    APPTAINER_TMPDIR | APPTAINER_CACHEDIR | SINGULARITY_TMPDIR | SINGULARITY_CACHEDIR) ;;
+    CHAINER* | CUPY_* | CUDNN_* | CUBLAS_* | CUDA_LAUNCH* | NVIDIA_TF32* | NCCL_* | OPENBLAS_* | GOTO_* | OMP_* | MKL_* | BLIS_* | NPY_* | NUMEXPR_* | PYTHON* | LD_PRELOAD* | GLIBC_TUNABLES* | MALLOC_* | OMPI_MCA_coll* | SINGULARITY* | APPTAINER*) unset "$name" ;;
+    esac
+done
+
+found=$(sha256sum -- "$image" 2>/dev/null | cut -d ' ' -f 1)
+found=${found#\\} # sha256sum marks a file name that it had to escape
+if [ "$found" != "$image_sha256" ]; then
+    if [ -z "$found" ]; then
+        refuse "the image $image cannot be read" 'build it again with: python bundle.py build'
+    fi
+    refuse "the image $image was altered: sha256 expected $image_sha256, found $found" \
+        'remove it and build it again with: python bundle.py build'
+fi
+command -v mpirun >/dev/null || refuse 'there is no mpirun on PATH' \
+    'load or install Open MPI (an administrator: apt-get install openmpi-bin), then submit again'
+
+# The node's scratch folder must exist inside the container too: MPI keeps its sockets there.
+case ${TMPDIR:-/tmp} in /*) ;; *) unset TMPDIR ;; esac
+scratch=()
+case ${TMPDIR:-/tmp} in
+/tmp | /tmp/* | /var/tmp | /var/tmp/*) ;;
+*) scratch=(--mount "type=bind,\"source=${TMPDIR//\"/\"\"}\",\"destination=${TMPDIR//\"/\"\"}\"") ;;
+esac
+
+mpirun \
+    -np 8 \
+    --map-by ppr:4:node:PE=7 \
+    --mca btl_vader_single_copy_mechanism none \
+    --mca coll_tuned_use_dynamic_rules 1 \
+    /usr/bin/apptainer \
+    --quiet exec \
+    --nv \
+    --no-home \
+    --pwd /bundle/code \
+    --mount 'type=bind,"source=/out/digits-20260102T030405Z-abcdef01/code",destination=/bundle/code,ro' \
+    --mount 'type=bind,"source=/out/digits-20260102T030405Z-abcdef01",destination=/bundle/run' \
+    --mount 'type=bind,"source=/data/train",destination=/bundle/data/train,ro' \
+    --mount 'type=bind,"source=/data/val",destination=/bundle/data/val,ro' \
+    --env OPENBLAS_NUM_THREADS=1 \
+    --env PYTHONDONTWRITEBYTECODE=1 \
+    --env PYTHONNOUSERSITE=1 \
+    --env PYTHONPATH= "${scratch[@]}" \
+    --env "BUNDLE_DEADLINE=$deadline" \
+    "$image" \
+    python3 -m trainer &
+child=$!
+while :; do
+    wait "$child"
+    status=$?
+    # `wait` also returns when a trapped signal arrives; the ranks may go on after it.
+    if [ "$status" -gt 128 ] && kill -0 "$child" 2>/dev/null; then continue; fi
+    break
+done
+
+if [ "$status" -eq 0 ] && [ -f stopped.json ]; then leave 75; fi
+if [ "$status" -eq 0 ] && [ ! -f result.json ]; then
+    refuse 'the ranks ended without an error and without a result' \
+        'look into logs/; was the job stopped from outside?'
+fi
+if [ "$status" -eq 0 ]; then : >DONE; fi
+leave "$status"

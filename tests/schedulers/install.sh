@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Put Slurm and Grid Engine on this machine for the tests that need real ones; start nothing.
+#
+#   install.sh
+#
+# Only on Debian as root, and only what is missing. Elsewhere it says why not and ends with 0: those
+# tests then skip with the same reason. Users of bundle never need this.
+set -euo pipefail
+PATH=$PATH:/usr/sbin:/sbin
+
+have() { command -v "$1" >/dev/null 2>&1; }
+skip() {
+    printf 'bundle: no real schedulers for the tests: %s\n' "$1" >&2
+    exit 0
+}
+
+packages=()
+if ! have slurmctld || ! have slurmd || ! have sbatch || ! have munged; then
+    packages+=(slurmctld slurmd slurm-client munge)
+fi
+if ! have sge_qmaster || ! have sge_execd || ! have qsub; then
+    # Its mail program wants a mail server: the smallest one.
+    packages+=(nullmailer gridengine-master gridengine-exec gridengine-client)
+fi
+[ "${#packages[@]}" -gt 0 ] || exit 0
+have apt-get || skip 'they come from Debian packages'
+[ "$(id -u)" = 0 ] || skip "root must once run: bash tests/schedulers/install.sh"
+
+# Debian starts services when it installs them, unless this file forbids it.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+    trap 'rm -f "$policy"' EXIT
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod 755 "$policy"
+fi
+export DEBIAN_FRONTEND=noninteractive
+{
+    apt-get update -qq &&
+        apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=300 "${packages[@]}"
+} >&2 || skip 'apt-get could not install them'
