@@ -320,7 +320,7 @@ def rerun(
 
     Exit code: 0 identical, 1 diverged, 2 cannot run, 3 inconclusive.
     """
-    from manifests.foreground import wait_for
+    from manifests.foreground import print_comparison, wait_for
     from manifests.launch import start_new, write_run
     from manifests.overview import remember_out
     from manifests.rerun import CannotRun, cannot_run, judge, parse_moved, plan_rerun
@@ -356,23 +356,13 @@ def rerun(
     print_comparison(judge(run, files, warn), json_wanted)
 
 
-def print_comparison(comparison: Any, json_wanted: bool) -> NoReturn:
-    from manifests.compare import exit_code, lines
-
-    if json_wanted:
-        as_json(comparison.model_dump(mode="json"))
-    else:
-        for line in lines(comparison):
-            say(line)
-    sys.exit(exit_code(comparison.verdict))
-
-
 @cli.command()
 @click.argument("first", type=click.Path(path_type=Path))
 @click.argument("second", type=click.Path(path_type=Path))
 @JSON
 def compare(first: Path, second: Path, json_wanted: bool) -> None:
     """Say whether two runs gave the same bits, or the first step where they do not."""
+    from manifests.foreground import print_comparison
     from manifests.rerun import compare_runs
 
     print_comparison(compare_runs(first, second, warn), json_wanted)

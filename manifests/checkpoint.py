@@ -22,13 +22,38 @@ from typing import AbstractSet, Dict, Iterator, List, Optional, Tuple
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import Literal
 
-from manifests.schema import SCHEMA_VERSION, check_version
+from manifests.schema import SCHEMA_VERSION, Identity, check_version, digest_of
 
 HEAD = "head.json"
 _NAME = re.compile(r"step-([0-9]{9,})\.npz")
 
 #: Bytes that zipfile reads at once.
 _BLOCK = 1 << 20
+
+
+#: Files below ``code/`` that the ranks of a run may import; ``tests/test_architecture.py`` holds
+#: them against what the trainer imports.
+RUN_BY_RANKS = (
+    "trainer/",
+    "manifests/__init__.py",
+    "manifests/checkpoint.py",
+    "manifests/packed_file.py",
+    "manifests/run_files.py",
+    "manifests/schema.py",
+)
+
+
+def steps_digest(identity: Identity) -> str:
+    """Digest of what decides the bits of each step that two runs both have.
+
+    The number of epochs does not: it says where the steps end, no schedule is stretched by it.
+    Of the code only what a rank may import counts.
+    """
+    values = identity.model_dump(mode="json")
+    del values["training"]["epochs"]
+    files = values["code"]["files"].items()
+    values["code"] = {name: file for name, file in files if name.startswith(RUN_BY_RANKS)}
+    return digest_of(values)
 
 
 class Damaged(ValueError):
@@ -57,7 +82,7 @@ class Sums(_Part):
 
 
 class Head(_Part):
-    """``steps_digest`` is that of the identity (schema.Identity.steps_digest); lists are by rank.
+    """``steps_digest`` is that of the run's identity; lists are by rank.
 
     ``step`` updates are done. ``resumed_at`` holds the steps at which the run was resumed before,
     ``elapsed`` its seconds so far.
@@ -159,7 +184,10 @@ def _opened(path: Path) -> zipfile.ZipFile:
 
 def _read(archive: zipfile.ZipFile, name: str) -> bytes:
     try:
-        return archive.read(name)
+        entry = archive.getinfo(name)
+        if entry.compress_type != zipfile.ZIP_STORED:
+            raise ValueError("is compressed")
+        return archive.read(entry)
     # A flipped byte may sit in an array, in a local header or in the directory at the end.
     except (zipfile.BadZipFile, KeyError, EOFError, ValueError, NotImplementedError, RuntimeError):
         raise Damaged(f"{name} cannot be read") from None

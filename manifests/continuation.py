@@ -10,6 +10,7 @@ from typing import List, Optional, Tuple
 from container.digest import sha256_of_file
 from container.trouble import Trouble
 from manifests.checkpoint import (
+    RUN_BY_RANKS,
     Damaged,
     Head,
     Prefix,
@@ -18,11 +19,13 @@ from manifests.checkpoint import (
     prefix_fits,
     read_head,
     step_of,
+    steps_digest,
 )
 from manifests.comparison import FieldDifference
 from manifests.field_differences import field_differences
+from manifests.launch import go_on
 from manifests.records import Warn, ignore, read_manifest
-from manifests.schema import RUN_BY_RANKS, Identity, Manifest, Resumed, RunFiles
+from manifests.schema import Identity, Manifest, Resumed, RunFiles
 
 _SHOWN = 10
 
@@ -68,6 +71,8 @@ def read_continuation(path: Path, warn: Warn = ignore) -> Continuation:
 
 def _candidates(path: Path) -> Tuple[RunFiles, List[Path]]:
     whole = RunFiles(path)
+    if path == RunFiles(path.parent).manifest and path.is_file():
+        whole = RunFiles(path.parent)
     if whole.manifest.is_file():
         return whole, checkpoints_in(whole.checkpoints)
     if not path.exists():
@@ -101,13 +106,18 @@ def look_at(checkpoint: Path, files: RunFiles) -> Tuple[Optional[Head], str]:
     return head, ""
 
 
+def fits(head: Head, identity: Identity) -> bool:
+    """Whether the steps of a checkpoint are steps of a run with this identity."""
+    return head.steps_digest == steps_digest(identity) and head.ranks == identity.world.ranks
+
+
 def refuse_another(continuation: Continuation, identity: Identity) -> None:
     """Raise Trouble unless the new run's steps up to the checkpoint have the same bits."""
     checkpoint = continuation.checkpoint
     differences = field_differences(continuation.manifest.identity, identity)
     texts = [text for text in map(_deciding, differences) if text]
     problems = [f"resume: {checkpoint}: was made by another run: {text}" for text in texts]
-    if not problems and continuation.head.steps_digest != identity.steps_digest():
+    if not problems and not fits(continuation.head, identity):
         problems = [f"resume: {checkpoint}: does not belong to the run that it lies in"]
     if not problems and continuation.head.step >= identity.steps:
         problems = [
@@ -118,14 +128,13 @@ def refuse_another(continuation: Continuation, identity: Identity) -> None:
         more = len(problems) - _SHOWN
         raise Trouble(
             problems[:_SHOWN] + ([f"and {more} more"] if more > 0 else []),
-            "give these keys the old run's values (epoch may grow), go on with the old run as it "
-            f"is (python bundle.py resume {continuation.run.root}), or begin anew from a model "
-            "file with initmodel",
+            "use the old run's values (epoch may grow) and its code, go on with the old run as it "
+            f"is ({go_on(continuation.run)}), or begin anew from a model file with initmodel",
         )
 
 
 def _deciding(difference: FieldDifference) -> str:
-    """What a difference means for the steps so far; "" if nothing (Identity.steps_digest)."""
+    """What a difference means for the steps so far; "" if nothing (steps_digest)."""
     path = difference.path
     if path in ("training.epochs", "code.digest"):
         return ""

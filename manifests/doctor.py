@@ -59,7 +59,7 @@ from manifests.command_line import as_json, say
 from manifests.determinism import KNOBS, promises_for
 from manifests.doctor_job import examine_job
 from manifests.overview import known_outs
-from manifests.submit import built_image, image_mpi, refuse_processor
+from manifests.submit import built_image, image_mpi, processor_warnings
 from manifests.surroundings import Surroundings
 from manifests.terminal import say_findings
 
@@ -147,7 +147,8 @@ def checks_of(site: Site, stack: Stack, around: Surroundings) -> List[Check]:
         if stack.stack not in KNOBS:
             return warn(f"no bits are promised for stack {stack.stack}", "use a stack with a lock")
         promises = promises_for(stack.stack)
-        refuse_processor(promises, around)
+        for problem in processor_warnings(promises, site, around):
+            return warn(problem, "ask for nodes of the x86-64-v3 kind (Intel Haswell, AMD Zen, …)")
         return processor_finding(looking.look_at_processor(), promises)
 
     def cache_folder() -> Finding:

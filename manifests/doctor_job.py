@@ -31,11 +31,11 @@ from manifests.launch import (
     Plan,
     cancel_run,
     explain_failure,
-    job_is_alive,
     new_run,
     start_run,
     write_run,
 )
+from manifests.queue import Queues
 from manifests.run_state import left_exit_code
 from manifests.snapshot import Snapshot, copy_snapshot, take_snapshot
 from manifests.submit import built_image, host_of, image_identity
@@ -156,13 +156,13 @@ def look(
     begin = time.monotonic()
     job = start_run(files, around)
     try:
-        while job_is_alive(files, around.host):
+        while Queues(around)(files).state in ("queued", "running"):
             if time.monotonic() - begin > PATIENCE:
-                cancel_run(files, around.host)
+                cancel_run(files, around)
                 return {"job": fail(f"job {job.id} did not end within {PATIENCE:g} s", see(files))}
             time.sleep(0.1)
     except BaseException:
-        cancel_run(files, around.host)
+        cancel_run(files, around)
         raise
     seconds = time.monotonic() - begin
     code = left_exit_code(files)

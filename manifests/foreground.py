@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, Dict
+from pathlib import Path
+from typing import Any, Dict, NoReturn
 
 from manifests.command_line import as_json, note, say, warn
+from manifests.compare import exit_code, lines
+from manifests.comparison import Comparison
 from manifests.job import Job
 from manifests.launch import cancel_run, exit_code_of, explain_failure, follow
 from manifests.plot import plot_at_the_end
+from manifests.records import read_manifest
+from manifests.rerun import judge
 from manifests.schema import RunFiles
 from manifests.surroundings import Surroundings
 
@@ -36,6 +41,9 @@ def say_started(
             say(f"-> python bundle.py logs -f {files.root}")
         return
     code = wait_for(files, world, json_wanted, after)
+    repeated = read_manifest(files).circumstance.rerun_of
+    if code == 0 and repeated:  # a rerun that was stopped on its way: its verdict is due now
+        print_comparison(judge(Path(repeated), files, warn), json_wanted)
     picture = plot_at_the_end(files, world.cache.matplotlib, warn)
     if json_wanted:
         as_json({**told, "exit_code": code, "plot": picture and str(picture)})
@@ -60,3 +68,12 @@ def wait_for(files: RunFiles, world: Surroundings, to_stderr: bool = False, afte
     if code != 0:
         note(explain_failure(files))
     return code
+
+
+def print_comparison(comparison: Comparison, json_wanted: bool) -> NoReturn:
+    if json_wanted:
+        as_json(comparison.model_dump(mode="json"))
+    else:
+        for line in lines(comparison):
+            say(line)
+    sys.exit(exit_code(comparison.verdict))

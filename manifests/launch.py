@@ -15,7 +15,7 @@ from container import atomic
 from container.digest import sha256_of_file
 from container.trouble import Trouble
 from jobtemplates.backend import job_number
-from jobtemplates.script import log_name
+from jobtemplates.script import log_name, quoted
 from manifests import queue
 from manifests.checkpoint import checkpoints_in
 from manifests.job import Job, read_job
@@ -23,7 +23,7 @@ from manifests.queue import Queues, Refused
 from manifests.records import read_failure, read_manifest, read_stop
 from manifests.run_state import left_exit_code
 from manifests.rundir import create_run, run_name
-from manifests.schema import STOPPED_EXIT_CODE, Manifest, RunFiles
+from manifests.schema import RUN_MOUNT, STOPPED_EXIT_CODE, Manifest, RunFiles
 from manifests.surroundings import Surroundings
 
 #: Between two looks at a job's log, and between two questions to a scheduler.
@@ -217,14 +217,15 @@ def explain_failure(files: RunFiles) -> str:
 
 
 def go_on(files: RunFiles) -> str:
-    return f"python bundle.py resume {files.root}"
+    return f"python bundle.py resume {quoted(str(files.root))}"
 
 
 def why_failed(files: RunFiles) -> str:
     failure = read_failure(files)
     if failure is not None:
         step = "" if failure.step is None else f", step {failure.step}"
-        return f"rank {failure.rank}{step}: {failure.message}\n-> {failure.next_step}"
+        text = f"rank {failure.rank}{step}: {failure.message}\n-> {failure.next_step}"
+        return text.replace(f"{RUN_MOUNT}/", f"{files.root}/")  # what the ranks call it
     log = log_of(files, "stderr")
     tail = log.read_text(errors="replace").splitlines()[-20:] if log.is_file() else []
     code = left_exit_code(files) or 0

@@ -85,6 +85,8 @@ def place_again(manifest: Manifest, site: Site) -> Tuple[Placement, List[str]]:
                 "rerun it on a site with as many nodes",
             )
         update["nodes"] = there_are
+    if site.scheduler == "local":
+        update["walltime"] = None  # nobody ends it here, so it need not stop
     limit = site.max_walltime
     if before.walltime and limit and seconds_of(before.walltime) > seconds_of(limit):
         warnings.append(f"walltime: {before.walltime} becomes {limit}, what {site.name} allows")

@@ -12,7 +12,7 @@ from typing import Iterator, List, Optional
 from container.trouble import Trouble
 from jobtemplates.script import run_of_script
 from manifests.checkpoint import checkpoints_in
-from manifests.continuation import look_at
+from manifests.continuation import fits, look_at
 from manifests.queue import Queues
 from manifests.records import Warn, ignore, read_manifest
 from manifests.rundir import find_run, state_of
@@ -54,12 +54,23 @@ def plan_resume(run: Path, around: Surroundings, warn: Warn = ignore) -> Resumpt
     if problems:
         raise Trouble(problems, "restore what was altered or moved, then resume again")
     steps = manifest.identity.steps
-    for checkpoint in checkpoints_in(files.checkpoints):
+    checkpoints = checkpoints_in(files.checkpoints)
+    if not checkpoints:
+        return Resumption(files, None, 0, steps)
+    useless: List[str] = []
+    for checkpoint in checkpoints:
         head, problem = look_at(checkpoint, files)
-        if head is not None:
+        if head is not None and not fits(head, manifest.identity):
+            problem = "was made by another run"
+        elif head is not None:
+            for text in useless:
+                warn(f"{text}; an older one is used")
             return Resumption(files, checkpoint, head.step, steps)
-        warn(f"{checkpoint}: {problem}; an older one is used")
-    return Resumption(files, None, 0, steps)
+        useless.append(f"{checkpoint}: {problem}")
+    raise Trouble(
+        useless,
+        f"restore one from a copy, or remove {files.checkpoints} to begin with the first step",
+    )
 
 
 def refuse_busy(files: RunFiles, around: Surroundings, warn: Warn = ignore) -> None:

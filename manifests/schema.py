@@ -31,9 +31,6 @@ VAL_MOUNT = PurePosixPath("/bundle/data/val")
 TRAIN_PACK_MOUNT = PurePosixPath("/bundle/data/train.pack")
 VAL_PACK_MOUNT = PurePosixPath("/bundle/data/val.pack")
 
-#: Where code lies that the ranks of a run may import, relative to ``code/``.
-RUN_BY_RANKS = ("trainer/", "manifests/")
-
 #: The job script gives the trainer the second (since 1970) at which the job will be ended.
 DEADLINE_VARIABLE = "BUNDLE_DEADLINE"
 
@@ -227,18 +224,6 @@ class Identity(_Record):
         training = self.training
         per_step = training.batchsize * self.world.ranks
         return -(-training.epochs * self.data.train.samples // per_step)
-
-    def steps_digest(self) -> str:
-        """Digest of what decides the bits of each step that two runs both have.
-
-        The number of epochs does not: it says where the steps end, no schedule is stretched by it.
-        Of the code only what a rank may import counts.
-        """
-        values = self.model_dump(mode="json")
-        del values["training"]["epochs"]
-        files = values["code"]["files"].items()
-        values["code"] = {name: file for name, file in files if name.startswith(RUN_BY_RANKS)}
-        return digest_of(values)
 
 
 # --- circumstance: what only describes ------------------------------------------------------

@@ -73,12 +73,13 @@ def trail_difference(a: Trail, b: Trail) -> TrailFinding:
     """Compare step by step over the ranks that both trails have.
 
     Tensor digests are compared where both have them, so that trails of different intervals can
-    be compared. Steps past the shorter trail's end are not compared.
+    be compared. Steps past the end of the shortest file of either trail are not compared.
     """
     of_a: List[_BySteps] = [{record.step: record for record in rank} for rank in a]
     of_b: List[_BySteps] = [{record.step: record for record in rank} for rank in b]
-    a_end = max((step for rank in of_a for step in rank), default=-1)
-    b_end = max((step for rank in of_b for step in rank), default=-1)
+    # Of a killed run one rank may have written a step that another had no time for.
+    a_end = min((max(rank, default=-1) for rank in of_a), default=-1)
+    b_end = min((max(rank, default=-1) for rank in of_b), default=-1)
     every = sorted({step for rank in (*of_a, *of_b) for step in rank if step <= min(a_end, b_end)})
     last_equal: Optional[int] = None
     last_parameters: Optional[int] = None

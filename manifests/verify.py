@@ -228,7 +228,6 @@ def result_problems(files: RunFiles, manifest: Manifest, warn: Warn = ignore) ->
         *problems,
         *outcome_problems(files, manifest, result),
         *log_problems(files, result),
-        *checkpoint_problems(files),
         *_trail_problems(files, manifest.identity.world.ranks, result),
     ]
 
@@ -357,4 +356,4 @@ def verify_run(
         cache_folder=cache_folder,
         progress=progress,
     )
-    return problems + result_problems(files, manifest, warn)
+    return [*problems, *checkpoint_problems(files), *result_problems(files, manifest, warn)]

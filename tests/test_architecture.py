@@ -152,3 +152,10 @@ def test_no_file_has_to_be_scrolled_for_long() -> None:
 def test_locks_name_no_host() -> None:
     for path in (PROJECT / "container" / "locks").glob("*.json"):
         assert "://" not in path.read_text(encoding="utf-8")
+
+
+def test_what_ranks_import_decides_whether_a_checkpoint_fits() -> None:
+    from manifests.checkpoint import RUN_BY_RANKS
+
+    shared = {f"{name.replace('.', '/')}.py" for name in ALLOWED["trainer"] if "." in name}
+    assert {*shared, "manifests/__init__.py", "trainer/"} == set(RUN_BY_RANKS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Collection, List, Mapping, Optional, Sequence, Tuple
@@ -19,6 +18,7 @@ from manifests.checkpoint import (
     damage,
     prefix_fits,
     read_head,
+    steps_digest,
 )
 from manifests.schema import Manifest, RunFiles
 from trainer.checkpoint_file import fill_arrays, own_arrays, shared_arrays, unfit, write_checkpoint
@@ -91,12 +91,12 @@ class Checkpoints:
         self._resumed_at = [*found.head.resumed_at, found.head.step]
         return found
 
-    def save(self, step: int, elapsed: float, written: Written) -> float:
-        """Write the state after ``step``, drop what is too many; return the seconds it took.
+    def save(self, step: int, elapsed: float, written: Written, *, needed: bool) -> str:
+        """Write the state after ``step`` and drop what is too many; return what went wrong, or "".
 
-        All ranks must call it at the same step.
+        All ranks must call it at the same step. A full disk does not end a run that can go on
+        without this checkpoint; where it is ``needed``, TrainerError is raised.
         """
-        begun = time.monotonic()
         world = self._world
         everyones = world.gather(written)
         own = {name: _on_host(x) for name, x in own_arrays(self._model, world.rank).items()}
@@ -105,7 +105,7 @@ class Checkpoints:
             log = everyones[0].log
             head = Head(
                 identity_digest=self._manifest.identity_digest,
-                steps_digest=self._manifest.identity.steps_digest(),
+                steps_digest=steps_digest(self._manifest.identity),
                 step=step,
                 ranks=world.size,
                 entries={},
@@ -118,11 +118,16 @@ class Checkpoints:
             arrays = dict(shared_arrays(self._model, self._optimizer))
             for of_rank in statistics:
                 arrays.update(of_rank)
-            with saving(self._files.checkpoints):
-                self._files.checkpoints.mkdir(parents=True, exist_ok=True)
-            write_checkpoint(self._files.checkpoints / checkpoint_name(step), head, arrays)
-            self._prune()
-        return time.monotonic() - begun
+            try:
+                with saving(self._files.checkpoints):
+                    self._files.checkpoints.mkdir(parents=True, exist_ok=True)
+                write_checkpoint(self._files.checkpoints / checkpoint_name(step), head, arrays)
+                self._prune()
+            except TrainerError as error:
+                if needed:
+                    raise
+                return error.message
+        return ""
 
     def _arrays_of(self, rank: int) -> Mapping[str, chainer.types.NdArray]:
         return {**shared_arrays(self._model, self._optimizer), **own_arrays(self._model, rank)}
@@ -171,7 +176,7 @@ def foreign(head: Head, manifest: Manifest) -> str:
     ranks = manifest.identity.world.ranks
     if head.ranks != ranks:
         return f"was made by {head.ranks} ranks, the run has {ranks}"
-    if head.steps_digest != manifest.identity.steps_digest():
+    if head.steps_digest != steps_digest(manifest.identity):
         return "was made by a run of another identity"
     return ""
 
@@ -198,7 +203,8 @@ def _set_aside(damaged: Sequence[Tuple[Path, str]], instead: Path) -> List[str]:
     """Rename them, so that they are not taken for the newest again; a sentence for each."""
     notes = []
     for path, problem in damaged:
-        path.replace(path.with_name(path.name + SET_ASIDE))
+        with saving(path):
+            path.replace(path.with_name(path.name + SET_ASIDE))
         notes.append(
             f"checkpoint {path.name}: {problem}; it is kept as {path.name}{SET_ASIDE}, "
             f"the run goes on from {instead.name}"

@@ -113,7 +113,9 @@ class JsonLines:
     def append(self, value: Any) -> None:
         line = (json.dumps(value, ensure_ascii=False, allow_nan=True) + "\n").encode("utf-8")
         with saving(self.path):
-            self._stream.write(line)
+            left = memoryview(line)
+            while left:  # a nearly full disk takes a part of it, and refuses the next
+                left = left[self._stream.write(left) :]
         self._length += len(line)
         self._sha256.update(line)
 

@@ -113,17 +113,22 @@ def train(
                 evaluates_next = every_step or order.ends_epoch(step + 1)
                 wish = safety.watch.ask(step + 1, evaluates_next=evaluates_next)
                 if wish is not Wish.GO_ON:
-                    save(step + 1, safety, records)
+                    save(step + 1, safety, records, needed=wish > Wish.SAVE)
                 if wish > Wish.SAVE:
                     return Ending(step + 1, row, wish)
             begun = time.monotonic()
     return Ending(order.steps, row)
 
 
-def save(step: int, safety: Safety, records: Records) -> None:
+def save(step: int, safety: Safety, records: Records, *, needed: bool) -> None:
     """What is written already goes to the disk before the checkpoint that counts on it."""
+    begun = time.monotonic()
     written = Written(records.trail.settled(), records.log.sums(), records.log.settled())
-    safety.watch.saved(safety.checkpoints.save(step, records.log.elapsed, written))
+    problem = safety.checkpoints.save(step, records.log.elapsed, written, needed=needed)
+    safety.watch.saved(time.monotonic() - begun)
+    if problem and records.progress is not None:
+        records.progress.pause()
+        print(f"warning: {problem}; the run goes on without this checkpoint", flush=True)
 
 
 def gradients(model: Classifier, batch: TrainingBatch, seed: int) -> tuple[float, Correct]:

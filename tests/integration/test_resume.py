@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import time
@@ -23,7 +24,7 @@ def stopped_by_walltime(bench: Bench) -> Path:
     run = Path(done.stdout.splitlines()[0].partition("run  ")[2])
     assert done.stderr.endswith(
         "bundle: stopped after step 1 of 3: the walltime was nearly over\n"
-        f"-> python bundle.py resume {run}\n"
+        f"-> python bundle.py resume {shlex.quote(str(run))}\n"
     )
     return run
 
@@ -93,6 +94,23 @@ def test_warned_and_resumed_in_its_own_directory(bench: Bench) -> None:
     assert "verdict: identical\n" in again.stdout
 
 
+def test_a_warning_before_the_ranks_are_up_is_kept_for_them(bench: Bench) -> None:
+    told = json.loads(bench.bundle("submit", "--json", bench.config(epoch=40)).stdout)
+    run = Path(told["run"])
+    deadline = time.monotonic() + 120
+    while not (run / "logs" / "stdout.log").exists():  # made just before the signal is trapped
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    time.sleep(0.05)
+    os.kill(int(told["job"].partition(".")[0]), signal.SIGUSR2)
+    while json.loads(bench.bundle("status", "--json", run).stdout)[0]["state"] == "running":
+        assert time.monotonic() < deadline
+    assert (run / "exit_code").read_text() == "75\n"
+    stop = json.loads((run / "stopped.json").read_text())
+    assert (stop["reason"], stop["steps"]) == ("signal", 120)
+    assert (run / "logs" / "stderr.log").read_text() == ""
+
+
 def test_a_run_that_was_changed_or_moved_is_not_resumed(bench: Bench) -> None:
     run = stopped_by_walltime(bench)
     loop = run / "code" / "trainer" / "loop.py"
@@ -128,8 +146,9 @@ def test_what_the_key_resume_refuses(bench: Bench) -> None:
 
     where = f"resume: {checkpoint}: was made by another run:"
     ways = (
-        f"-> give these keys the old run's values (epoch may grow), go on with the old run as it "
-        f"is (python bundle.py resume {run}), or begin anew from a model file with initmodel\n"
+        "-> use the old run's values (epoch may grow) and its code, go on with the old run as it is "
+        f"(python bundle.py resume {shlex.quote(str(run))}), or begin anew from a model file with "
+        "initmodel\n"
     )
     assert refused(resume=str(run), arch="alex", insize="") == (
         f"bundle: {where} training.arch is nin there, alex here\n"
@@ -154,6 +173,13 @@ def test_what_the_key_resume_refuses(bench: Bench) -> None:
         f"bundle: resume: {checkpoint}: is cut off or no checkpoint\n"
         "-> give a run directory or a whole checkpoint in one, or leave it out\n"
     )
+    done = bench.bundle("resume", run, code=2)
+    assert done.stderr == (
+        f"bundle: {checkpoint}: is cut off or no checkpoint\n"
+        f"-> restore one from a copy, or remove {checkpoint.parent} to begin with the first step\n"
+    )
+    problems = bench.bundle("verify", run, code=1).stdout
+    assert f"results/checkpoints/{checkpoint.name}: is cut off or no checkpoint\n" in problems
     checkpoint.unlink()
     assert refused(resume=str(run)) == (
         f"bundle: resume: {run}: has no checkpoint\n"

@@ -19,7 +19,8 @@ from manifests.compare import (
     load_record,
 )
 from manifests.comparison import StepItem
-from manifests.schema import RunFiles, digest_of
+from manifests.schema import RunFiles, TrailRecord, digest_of
+from manifests.trail_difference import trail_difference
 
 Edit = Callable[[Dict[str, Any]], None]
 
@@ -405,3 +406,16 @@ def test_an_altered_identity_is_inconclusive(finished_run: RunFiles) -> None:
         f"{finished_run.manifest}: identity has the digest {digest_of(raw['identity'])}, "
         f"identity_digest says {raw['identity_digest']}"
     )
+
+
+def test_a_rank_that_wrote_a_step_more_than_another_before_both_were_killed() -> None:
+    def trail(*ends: int) -> list[list[TrailRecord]]:
+        return [[TrailRecord(step=k, loss="0x1p+0") for k in range(1, end + 1)] for end in ends]
+
+    finding = trail_difference(trail(5, 4), trail(9, 9))
+    assert (finding.first, finding.last_equal, finding.steps) == (None, 4, 4)
+    gap = trail(9, 9)
+    del gap[1][3]
+    found = trail_difference(gap, trail(9, 9)).first
+    assert found is not None
+    assert (found.step, found.items[0].what) == (4, "record")

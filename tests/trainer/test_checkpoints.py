@@ -12,7 +12,15 @@ import numpy as np
 import pytest
 
 from manifests import schema
-from manifests.checkpoint import Damaged, Prefix, Sums, checkpoints_in, damage, read_head
+from manifests.checkpoint import (
+    Damaged,
+    Prefix,
+    Sums,
+    checkpoints_in,
+    damage,
+    read_head,
+    steps_digest,
+)
 from manifests.schema import RunFiles
 from trainer.checkpoint_file import fill_arrays, own_arrays, shared_arrays
 from trainer.checkpoints import Checkpoints, Written, newest_good
@@ -68,7 +76,7 @@ class Run:
         self.trails = [JsonLines(self.files.trail_of(rank)) for rank in (0, 1)]
         self.log = JsonLines(self.files.log)
 
-    def save(self, step: int, model: Any, optimizer: Any) -> Path:
+    def save(self, step: int, model: Any, optimizer: Any, needed: bool = True) -> Path:
         for lines in (*self.trails, self.log):
             lines.append({"step": step})
         other, _ = moved(99)
@@ -77,7 +85,8 @@ class Run:
             "statistics": own_arrays(other, 1),
         }
         checkpoints = Checkpoints(Two(0, said), self.files, self.manifest, model, optimizer)  # type: ignore[arg-type]
-        checkpoints.save(step, 12.5, Written(self.trails[0].settled(), SUMS, self.log.settled()))
+        written = Written(self.trails[0].settled(), SUMS, self.log.settled())
+        self.problem = checkpoints.save(step, 12.5, written, needed=needed)
         return checkpoints_in(self.files.checkpoints)[0]
 
     def checkpoints(self, rank: int, model: Any, optimizer: Any) -> Checkpoints:
@@ -178,6 +187,13 @@ def swap_two_arrays(path: Path) -> None:
     rewrite(path, entries)
 
 
+def claim_another_compression(path: Path) -> None:
+    """One flipped bit in the directory at the end."""
+    data = bytearray(path.read_bytes())
+    data[data.index(b"PK\x01\x02") + 10] ^= 0x0E
+    path.write_bytes(data)
+
+
 def drop_an_array(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         entries = {name: archive.read(name) for name in archive.namelist()}
@@ -210,6 +226,7 @@ DAMAGES = [
     (cut, "is cut off or no checkpoint"),
     (cut_to_nothing, "is cut off or no checkpoint"),
     (flip_in_an_array, "optimizer/expand/conv/W/direction.npy cannot be read"),
+    (claim_another_compression, "optimizer/expand/conv/W/direction.npy cannot be read"),
     (swap_two_arrays, "optimizer/expand/conv/W/direction.npy was altered"),
     (drop_an_array, "optimizer/expand/conv/W/direction.npy is missing"),
     (lose_the_head, "head.json cannot be read"),
@@ -316,9 +333,9 @@ def test_of_the_code_only_what_ranks_import_counts(run: Run) -> None:
     def digest(name: str) -> str:
         values = run.manifest.identity.model_dump(mode="json")
         values["code"]["files"] = {name: {"sha256": "1" * 64, "size": 1}}
-        return schema.Identity.model_validate(values).steps_digest()
+        return steps_digest(schema.Identity.model_validate(values))
 
-    plain = run.manifest.identity.steps_digest()
+    plain = steps_digest(run.manifest.identity)
     assert digest("README.md") == digest("config.yaml") == plain
     assert digest("trainer/loop.py") != plain != digest("manifests/schema.py")
 
@@ -360,6 +377,10 @@ def test_a_full_disk_leaves_no_checkpoint_and_is_said(
         run.save(9, model, optimizer)
     target = run.files.checkpoints / "step-000000009.npz"
     assert caught.value.message == f"{target} cannot be written: No space left on device"
+    assert [path.name for path in run.files.checkpoints.iterdir()] == ["step-000000005.npz"]
+    # A run that need not stop goes on without it.
+    run.save(9, model, optimizer, needed=False)
+    assert run.problem == f"{target} cannot be written: No space left on device"
     assert [path.name for path in run.files.checkpoints.iterdir()] == ["step-000000005.npz"]
 
 

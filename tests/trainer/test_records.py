@@ -299,3 +299,26 @@ def test_failure_is_said_where_it_cannot_be_written(
     run = RunFiles(tmp_path / "missing")
     assert failure.report(TrainerError("a", "b"), 0, run) == 2
     assert capsys.readouterr().err == "rank 0: a\n-> b\n"
+
+
+def test_a_line_that_is_taken_in_parts_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An unbuffered write may take less than it is given, on a nearly full disk for one."""
+    lines = files.JsonLines(tmp_path / "lines")
+    stream = lines._stream
+
+    class Slow:
+        def write(self, data: memoryview) -> int:
+            return int(stream.write(data[:3]))
+
+        def fileno(self) -> int:
+            return int(stream.fileno())
+
+    monkeypatch.setattr(lines, "_stream", Slow())
+    lines.append({"a": "bcdefg"})
+    text = (tmp_path / "lines").read_bytes()
+    assert text == b'{"a": "bcdefg"}\n'
+    assert lines.settled().length == len(text)
+    assert lines.settled().sha256 == hashlib.sha256(text).hexdigest()
+    stream.close()

@@ -23,8 +23,10 @@ mkdir -p -- "$(dirname -- /out/digits-20260102T030405Z-abcdef01/logs/stdout.log)
 exec >>/out/digits-20260102T030405Z-abcdef01/logs/stdout.log 2>>/out/digits-20260102T030405Z-abcdef01/logs/stderr.log
 rm -f DONE exit_code failure.json result.json stopped.json
 child=
-# The scheduler's warning is for the ranks, which save and end; without a trap this shell would die.
-trap '[ -z "$child" ] || kill -USR2 "$child"' USR2
+warned=
+# The scheduler's warning is for the ranks, which save and end. It is given on again and again: ranks
+# that are not up yet do not hear it.
+trap 'warned=1' USR2
 trap '[ -z "$child" ] || kill -TERM "$child"; [ -n "$child" ] || exit 143' TERM INT
 
 # Libraries choose algorithms by these names: only what the manifest records may be set.
@@ -55,7 +57,9 @@ case ${TMPDIR:-/tmp} in
 *) scratch=(--mount "type=bind,\"source=${TMPDIR//\"/\"\"}\",\"destination=${TMPDIR//\"/\"\"}\"") ;;
 esac
 
-mpirun \
+(
+    trap '' USR2 # until mpirun gives it on
+    exec mpirun \
     --quiet \
     --oversubscribe \
     --bind-to none \
@@ -66,6 +70,7 @@ mpirun \
     --mca mpi_yield_when_idle 1 \
     --mca plm isolated \
     --mca pml ob1 \
+    bash -c 'trap "" USR2; exec "$@"' bash \
     /usr/bin/apptainer \
     --quiet exec \
     --no-home \
@@ -79,9 +84,16 @@ mpirun \
     --env PYTHONNOUSERSITE=1 \
     --env PYTHONPATH= "${scratch[@]}" \
     "$image" \
-    python3 -m trainer &
+    sh -c 'trap "" USR2; exec "$@"' sh python3 -m trainer
+) &
 child=$!
 while :; do
+    if [ -n "$warned" ]; then
+        kill -USR2 "$child" 2>/dev/null
+        sleep 2 &
+        wait "$!"
+        if kill -0 "$child" 2>/dev/null; then continue; fi
+    fi
     wait "$child"
     status=$?
     # `wait` also returns when a trapped signal arrives; the ranks may go on after it.

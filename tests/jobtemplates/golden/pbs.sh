@@ -35,8 +35,10 @@ mkdir -p -- "$(dirname -- /out/digits-20260102T030405Z-abcdef01/logs/stdout.log)
 exec >>/out/digits-20260102T030405Z-abcdef01/logs/stdout.log 2>&1
 rm -f DONE exit_code failure.json result.json stopped.json
 child=
-# The scheduler's warning is for the ranks, which save and end; without a trap this shell would die.
-trap '[ -z "$child" ] || kill -USR2 "$child"' USR2
+warned=
+# The scheduler's warning is for the ranks, which save and end. It is given on again and again: ranks
+# that are not up yet do not hear it.
+trap 'warned=1' USR2
 trap '[ -z "$child" ] || kill -TERM "$child"; [ -n "$child" ] || exit 143' TERM INT
 # At this second (since 1970) the job will be ended; the trainer saves and ends before it.
 deadline=$(($(date +%s) + 3600))
@@ -69,12 +71,15 @@ case ${TMPDIR:-/tmp} in
 *) scratch=(--mount "type=bind,\"source=${TMPDIR//\"/\"\"}\",\"destination=${TMPDIR//\"/\"\"}\"") ;;
 esac
 
-mpirun \
+(
+    trap '' USR2 # until mpirun gives it on
+    exec mpirun \
     --bind-to none \
     -np 4 \
     --map-by ppr:2:node \
     --mca btl_vader_single_copy_mechanism none \
     --mca coll_tuned_use_dynamic_rules 1 \
+    bash -c 'trap "" USR2; exec "$@"' bash \
     /usr/bin/apptainer \
     --quiet exec \
     --nv \
@@ -90,9 +95,16 @@ mpirun \
     --env PYTHONPATH= "${scratch[@]}" \
     --env "BUNDLE_DEADLINE=$deadline" \
     "$image" \
-    python3 -m trainer &
+    sh -c 'trap "" USR2; exec "$@"' sh python3 -m trainer
+) &
 child=$!
 while :; do
+    if [ -n "$warned" ]; then
+        kill -USR2 "$child" 2>/dev/null
+        sleep 2 &
+        wait "$!"
+        if kill -0 "$child" 2>/dev/null; then continue; fi
+    fi
     wait "$child"
     status=$?
     # `wait` also returns when a trapped signal arrives; the ranks may go on after it.
