@@ -57,7 +57,7 @@ class Checked:
             f"{self.list}: {self.samples} samples of {self.nclasses} classes, "
             f"{self.fewest} to {self.most} each",
             *self.shown(self.problems),
-            f"{count} problems"
+            f"problems: {count}"
             if count
             else f"good: nothing that submit would refuse; sha256 {self.sha256}",
         ]
@@ -71,12 +71,14 @@ def check(
     mean: Optional[Path],
     cache_folder: Optional[Path],
     progress: Progress,
+    validation: bool = False,
     workers: Optional[int] = None,
 ) -> Checked:
     """Read a list, its images and a mean image as `submit` does; nothing is changed.
 
-    ``nclasses`` None lets the highest label say how many classes there are. Raises Trouble when the
-    list file is not there at all.
+    ``nclasses`` None lets the highest label say how many classes there are. A class without a
+    sample is a problem in a training list, and a warning in a ``validation`` list. Raises Trouble
+    when the list file is not there at all.
     """
     if not list_file.is_file():
         raise Trouble(f"{list_file}: is no file", "name a list file of `<path> <label>` lines")
@@ -89,7 +91,10 @@ def check(
             samples, root, cache_folder=cache_folder, progress=progress, workers=workers
         )
     counts = Counter(samples.labels)
+    empty_classes = samples.warnings
     problems = [list_problems, mean_problems, image_problems]
+    if not validation:
+        problems[0] = [*list_problems, *empty_classes]
     return Checked(
         list=str(list_file),
         root=str(root),
@@ -100,7 +105,7 @@ def check(
         sha256="" if found is None or any(problems) else found.identity.sha256,
         problems=problems,
         warnings=[
-            samples.warnings,
+            empty_classes if validation else [],
             _same_paths(samples),
             [] if found is None else _same_images(samples, found),
             [] if found is None else found.warnings,

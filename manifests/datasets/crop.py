@@ -48,15 +48,15 @@ class Cropped:
 
     def lines(self) -> List[str]:
         did = "would make" if self.dry_run else "made"
-        unusable = f", {len(self.unusable)} originals cannot be used" if self.unusable else ""
-        lines = [f"{self.target}: {did} {self.made}, {self.kept} were up to date{unusable}"]
+        unusable = f", unusable originals {len(self.unusable)}" if self.unusable else ""
+        lines = [f"{self.target}: {did} {self.made}, up to date {self.kept}{unusable}"]
         for what, names in (
-            ("are no images by their names and were passed over", self.no_images),
-            (f"in {self.target} belong to no original", self.strays),
+            ("passed over, no images by their names", self.no_images),
+            (f"in {self.target} without an original", self.strays),
         ):
             if names:
                 shown = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
-                lines.append(f"{len(names)} files {what}: {shown}")
+                lines.append(f"{what}: {len(names)} ({shown})")
         return lines
 
     def refuse_unusable(self) -> None:

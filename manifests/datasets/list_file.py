@@ -74,7 +74,7 @@ def parse_list(
     if not samples.paths and not problems:
         problems.append(f"{where}: holds no samples")
     # Where a line is left out its label may be the one that is missing.
-    if samples.labels and (nclasses is None or not problems):
+    if not problems:
         classes = max(samples.labels) + 1 if nclasses is None else nclasses
         samples.warnings.extend(_empty_classes(samples, classes))
     return samples, problems

@@ -200,6 +200,9 @@ def mini(
 @ROOT
 @click.option("--nclasses", type=click.IntRange(min=1), help="Classes (default: as labels say).")
 @click.option("--mean", type=PATH, help="Check this mean image too.")
+@click.option(
+    "--validation", is_flag=True, help="LIST is a validation list: it may lack samples of a class."
+)
 @click.option("--workers", type=click.IntRange(1, 1024), help="Threads that read images.")
 @JSON
 def check(
@@ -207,6 +210,7 @@ def check(
     root: Optional[Path],
     nclasses: Optional[int],
     mean: Optional[Path],
+    validation: bool,
     workers: Optional[int],
     json_wanted: bool,
 ) -> None:
@@ -222,6 +226,7 @@ def check(
         root or list_file.parent,
         nclasses=nclasses,
         mean=mean,
+        validation=validation,
         cache_folder=world.cache.root / "fingerprints",
         progress=world.progress,
         workers=workers,

@@ -64,7 +64,7 @@ def test_every_kind_of_problem_at_once(data_set: Path, jpeg: Callable[..., bytes
     ]
     assert (done.good, done.sha256) == (False, "")
     assert done.lines() == [
-        f"{listing}: 5 samples of 2 classes, 2 to 3 each", *problems, "6 problems",
+        f"{listing}: 5 samples of 2 classes, 2 to 3 each", *problems, "problems: 6",
     ]  # fmt: skip
 
 
@@ -75,7 +75,7 @@ def test_what_is_odd_is_a_warning(data_set: Path) -> None:
     (data_set / paths[2]).write_bytes((data_set / paths[0]).read_bytes())
     (data_set / "train.txt").write_text("\n".join([*lines, f"{paths[1]} 1", f"{paths[1]} 5", ""]))
     listing = f"{data_set}/train.txt"
-    done = checked(data_set)
+    done = checked(data_set, validation=True)
     assert done.good
     assert (done.nclasses, done.fewest, done.most) == (6, 1, 3)
     assert done.values()["warnings"] == [
@@ -88,13 +88,27 @@ def test_what_is_odd_is_a_warning(data_set: Path) -> None:
     ]
 
 
+def test_a_training_list_lacks_no_class(data_set: Path) -> None:
+    done = checked(data_set, nclasses=4)
+    assert done.values()["problems"] == [
+        f"{data_set}/train.txt: 2 of 4 classes have no sample: 2, 3"
+    ]
+    assert done.values()["warnings"] == []
+    (data_set / "train.txt").write_text(
+        "\n".join([*lines_of(data_set)[:2], ""]).replace(" 0", " 2")
+    )
+    assert checked(data_set).values()["problems"] == [
+        f"{data_set}/train.txt: 1 of 3 classes has no sample: 0"
+    ]
+
+
 def test_people_see_twenty_of_each_kind_and_programs_see_all(data_set: Path) -> None:
     (data_set / "train.txt").write_text("".join(f"no{n} {n // 30}\n" for n in range(55)))
     done = checked(data_set, nclasses=1)
     assert len(done.values()["problems"]) == 55
     assert len(done.lines()) == 1 + 21 + 21 + 1
     assert done.lines()[21] == f"{data_set}/train.txt: 5 more problems of this kind"
-    assert done.lines()[-1] == "55 problems"
+    assert done.lines()[-1] == "problems: 55"
 
 
 def test_a_list_without_samples_and_one_that_is_not_there(data_set: Path) -> None:

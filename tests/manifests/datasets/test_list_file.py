@@ -78,8 +78,10 @@ def test_missing_and_not_utf8(tmp_path: Path) -> None:
 
 
 def test_without_a_number_of_classes_the_labels_say_it() -> None:
-    samples, problems = parse_list("a 0\nb 700000000\nc x\n", "l.txt", root=ROOT, nclasses=None)
-    assert problems == ["l.txt, line 3: label 'x' is no whole number from 0 on"]
+    _, problems = parse_list("a 0\nc x\n", "l.txt", root=ROOT, nclasses=None)
+    assert problems == ["l.txt, line 2: label 'x' is no whole number from 0 on"]
+    samples, problems = parse_list("a 0\nb 700000000\n", "l.txt", root=ROOT, nclasses=None)
+    assert problems == []
     assert samples.labels == [0, 700000000]
     assert samples.warnings == [
         "l.txt: 699999999 of 700000001 classes have no sample: 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, …"
