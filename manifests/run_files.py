@@ -29,6 +29,9 @@ class RunFiles:
         self.result = root / "result.json"
         self.failure = root / "failure.json"
         self.stopped = root / "stopped.json"
+        self.ready = (
+            root / "ready"
+        )  # all ranks take the warning signal; the job script waits for it
         self.exit_code = root / "exit_code"
         self.done = root / "DONE"
         self.verdict = root / "verdict.json"

@@ -12,6 +12,7 @@ from typing import Sequence
 
 from manifests.schema import RUN_MOUNT, Manifest, RunFiles
 from trainer import contract, failure, machine, world
+from trainer.files import write_whole
 from trainer.inputs import Places, check_inputs, read_manifest, sample_sets
 from trainer.iterators import ITERATORS
 from trainer.iterators.pool import Pool
@@ -59,6 +60,8 @@ def run(arguments: Arguments, files: RunFiles) -> None:
         pool = open_pool(arguments, files, manifest)
     keep_freed_memory()
     everyone = world.join(manifest.identity.world.ranks)
+    if everyone.rank == 0:
+        write_whole(files.ready, b"")  # no rank gets so far without its handler of the signal
     # Chainer takes half a second to import: only when all is well so far.
     from trainer.session import train_and_save
 

@@ -57,7 +57,7 @@ class Checked:
             f"{self.list}: {self.samples} samples of {self.nclasses} classes, "
             f"{self.fewest} to {self.most} each",
             *self.shown(self.problems),
-            f"{count} problems"
+            f"problems: {count}"
             if count
             else f"good: nothing that submit would refuse; sha256 {self.sha256}",
         ]

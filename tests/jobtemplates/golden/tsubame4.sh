@@ -18,6 +18,7 @@ image_sha256=1111111111111111111111111111111111111111111111111111111111111111
 cd "$run" || exit 2
 
 leave() { # STATUS: whole or not at all, so that a reader never sees half a number
+    rm -f ready
     printf '%s\n' "$1" >.exit_code.partial && mv .exit_code.partial exit_code
     exit "$1"
 }
@@ -31,11 +32,11 @@ if [ -f failure.json ]; then exit 0; fi
 if [ -f exit_code ] && [ "$(cat exit_code)" != 75 ]; then exit 0; fi
 mkdir -p -- "$(dirname -- /out/digits-20260102T030405Z-abcdef01/logs/stdout.log)" "$(dirname -- /out/digits-20260102T030405Z-abcdef01/logs/stderr.log)"
 exec >>/out/digits-20260102T030405Z-abcdef01/logs/stdout.log 2>>/out/digits-20260102T030405Z-abcdef01/logs/stderr.log
-rm -f DONE exit_code failure.json result.json stopped.json
+rm -f DONE exit_code failure.json ready result.json stopped.json
 child=
 warned=
-# The scheduler's warning is for the ranks, which save and end. It is given on again and again: ranks
-# that are not up yet do not hear it.
+# The scheduler's warning is for the ranks, which save and end. It waits until they are ready: whatever
+# is started before them would die of it.
 trap 'warned=1' USR2
 trap '[ -z "$child" ] || kill -TERM "$child"; [ -n "$child" ] || exit 143' TERM INT
 # At this second (since 1970) the job will be ended; the trainer saves and ends before it.
@@ -79,14 +80,11 @@ case ${TMPDIR:-/tmp} in
 *) scratch=(--mount "type=bind,\"source=${TMPDIR//\"/\"\"}\",\"destination=${TMPDIR//\"/\"\"}\"") ;;
 esac
 
-(
-    trap '' USR2 # until mpirun gives it on
-    exec mpirun \
+mpirun \
     -np 2 \
     --map-by ppr:1:node:PE=8 \
     --mca btl_vader_single_copy_mechanism none \
     --mca coll_tuned_use_dynamic_rules 1 \
-    bash -c 'trap "" USR2; exec "$@"' bash \
     /usr/bin/apptainer \
     --quiet exec \
     --nv \
@@ -102,13 +100,12 @@ esac
     --env PYTHONPATH= "${scratch[@]}" \
     --env "BUNDLE_DEADLINE=$deadline" \
     "$image" \
-    sh -c 'trap "" USR2; exec "$@"' sh python3 -m trainer
-) &
+    python3 -m trainer &
 child=$!
 while :; do
     if [ -n "$warned" ]; then
-        kill -USR2 "$child" 2>/dev/null
-        sleep 2 &
+        if [ -f ready ]; then kill -USR2 "$child" 2>/dev/null; fi
+        sleep 1 &
         wait "$!"
         if kill -0 "$child" 2>/dev/null; then continue; fi
     fi

@@ -64,7 +64,7 @@ def test_every_kind_of_problem_at_once(data_set: Path, jpeg: Callable[..., bytes
     ]
     assert (done.good, done.sha256) == (False, "")
     assert done.lines() == [
-        f"{listing}: 5 samples of 2 classes, 2 to 3 each", *problems, "6 problems",
+        f"{listing}: 5 samples of 2 classes, 2 to 3 each", *problems, "problems: 6",
     ]  # fmt: skip
 
 
@@ -108,7 +108,7 @@ def test_people_see_twenty_of_each_kind_and_programs_see_all(data_set: Path) -> 
     assert len(done.values()["problems"]) == 55
     assert len(done.lines()) == 1 + 21 + 21 + 1
     assert done.lines()[21] == f"{data_set}/train.txt: 5 more problems of this kind"
-    assert done.lines()[-1] == "55 problems"
+    assert done.lines()[-1] == "problems: 55"
 
 
 def test_a_list_without_samples_and_one_that_is_not_there(data_set: Path) -> None:

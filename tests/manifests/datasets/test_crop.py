@@ -148,14 +148,14 @@ def test_a_stored_image_that_is_not_whole_is_made_again(
 
 def test_a_dry_run_says_what_is_missing_and_writes_nothing(source: Path, target: Path) -> None:
     done = crop_all(source, target, dry_run=True)
-    assert done.lines() == [f"{target}: would make 3, 0 were up to date"]
+    assert done.lines() == [f"{target}: would make 3, up to date 0"]
     assert not target.exists()
     crop_all(source, target)
     (target / "n01/b.jpg").unlink()
     (source / "n01/a.JPEG").write_bytes(GOOD)
     before = images_in(target)
     done = crop_all(source, target, dry_run=True)
-    assert done.lines() == [f"{target}: would make 2, 1 were up to date"]
+    assert done.lines() == [f"{target}: would make 2, up to date 1"]
     assert images_in(target) == before
 
 
@@ -183,8 +183,8 @@ def test_bad_originals_are_named_and_the_others_are_done(source: Path, target: P
         "others need nothing more"
     )
     assert done.lines() == [
-        f"{target}: made 3, 0 were up to date, 5 originals cannot be used",
-        "1 files are no images by their names and were passed over: n01/README",
+        f"{target}: made 3, up to date 0, unusable originals 5",
+        "passed over, no images by their names: 1 (n01/README)",
     ]
     assert crop_all(source, target).kept == 3
 
@@ -205,8 +205,8 @@ def test_files_that_belong_to_no_original_are_told(source: Path, target: Path) -
     crop_all(source, target)
     (source / "n01/b.jpg").unlink()
     assert crop_all(source, target).lines() == [
-        f"{target}: made 0, 2 were up to date",
-        f"1 files in {target} belong to no original: n01/b.jpg",
+        f"{target}: made 0, up to date 2",
+        f"in {target} without an original: 1 (n01/b.jpg)",
     ]
 
 
@@ -393,7 +393,7 @@ def test_the_command_line(source: Path, target: Path) -> None:
     }  # fmt: skip
     told = subprocess.run(command, capture_output=True, text=True)
     assert told.returncode == 2
-    assert told.stdout == f"{target}: made 0, 3 were up to date, 1 originals cannot be used\n"
+    assert told.stdout == f"{target}: made 0, up to date 3, unusable originals 1\n"
     assert told.stderr.splitlines()[2:] == [
         f"bundle: {problem}",
         "-> repair these originals or take them away, then run the same command again; the "

@@ -49,7 +49,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_from_originals_to_what_a_config_names(place: Path) -> None:
     for part, count in (("train", 6), ("val", 3)):
         out, err = data(place, "crop", part, f"256/{part}", "--workers", "1")
-        assert out == f"256/{part}: made {count}, 0 were up to date\n"
+        assert out == f"256/{part}: made {count}, up to date 0\n"
         assert err.endswith(" images/s\n")
     out, _ = data(place, "list", "--tree", "256/train", "-o", "train.txt")
     assert out == (
@@ -71,11 +71,11 @@ def test_from_originals_to_what_a_config_names(place: Path) -> None:
     told = json.loads(data(place, *checking, "--json")[0])
     assert told["good"] is True
     out, _ = data(place, *checking, "--nclasses", "4", code=1)
-    assert out.splitlines()[1:] == ["train.txt: 1 of 4 classes has no sample: 3", "1 problems"]
+    assert out.splitlines()[1:] == ["train.txt: 1 of 4 classes has no sample: 3", "problems: 1"]
     val = ["check", "val.txt", "--root", "256/val", "--nclasses", "4", "--validation"]
     assert "bundle: warning: val.txt: 1 of 4 classes has no sample: 3\n" in data(place, *val)[1]
     out, _ = data(place, *checking, "--nclasses", "2", code=1)
-    assert out.splitlines()[-1] == "2 problems"
+    assert out.splitlines()[-1] == "problems: 2"
     data(place, "mini", "train.txt", "--root", "256/train", "--classes", "2", "-o", "mini.txt")
     out, _ = data(place, "mini", "val.txt", "--choice", "mini.txt.json", "-o", "mini-val.txt")
     assert out.splitlines()[0] == "mini-val.txt: 2 samples of 2 classes of val.txt"
