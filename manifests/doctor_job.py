@@ -28,14 +28,16 @@ from manifests.checks.allocation import Allocation, allocation_findings
 from manifests.checks.finding import Finding, fail, of_trouble, ok
 from manifests.determinism import determinism_for, promises_for
 from manifests.launch import (
+    ASK_SECONDS,
     Plan,
     cancel_run,
     explain_failure,
+    has_ended,
     new_run,
     start_run,
     write_run,
 )
-from manifests.queue import Queues
+from manifests.placing import nodetype_for, place
 from manifests.run_state import left_exit_code
 from manifests.snapshot import Snapshot, copy_snapshot, take_snapshot
 from manifests.submit import built_image, host_of, image_identity
@@ -68,7 +70,16 @@ UNUSED_DATA = schema.DataIdentity(
 
 def world_of_job(site: Site) -> schema.World:
     """One node, and two ranks at least: one could not show that ranks find each other."""
-    return schema.World(ranks=max(2, site.ranks_on_a_node(None, None)), nodes=1)
+    ranks = site.ranks_per_node if not site.nodetypes else 2
+    return schema.World(ranks=max(2, ranks), nodes=1)
+
+
+def placement_of_job(site: Site, stack: str) -> schema.Placement:
+    """On the smallest node type that takes the ranks."""
+    world = world_of_job(site)
+    nodetype = nodetype_for(site, world) if site.scheduler != "local" else None
+    asked = schema.Placement(site=site.name, jobname="doctor", nodetype=nodetype)
+    return place(asked, site, world, stack)
 
 
 def examine_job(site: Site, stack: Stack, around: Surroundings) -> Dict[str, Finding]:
@@ -128,7 +139,7 @@ def circumstance_of(
         paths=schema.Paths(
             image=str(image.path), train_root=beside_image, val_root=beside_image, out=str(out)
         ),
-        placement=schema.Placement(site=site.name, jobname="doctor"),
+        placement=placement_of_job(site, image.stack),
         loading=schema.Loading(),
         observing=schema.Observing(),
         git=snapshot.git,
@@ -156,11 +167,11 @@ def look(
     begin = time.monotonic()
     job = start_run(files, around)
     try:
-        while Queues(around)(files).state in ("queued", "running"):
+        while not has_ended(files, around):
             if time.monotonic() - begin > PATIENCE:
                 cancel_run(files, around)
                 return {"job": fail(f"job {job.id} did not end within {PATIENCE:g} s", see(files))}
-            time.sleep(0.1)
+            time.sleep(0.1 if job.backend == "local" else ASK_SECONDS)
     except BaseException:
         cancel_run(files, around)
         raise

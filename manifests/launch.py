@@ -30,6 +30,9 @@ from manifests.surroundings import Surroundings
 POLL_SECONDS = 0.2
 ASK_SECONDS = 3.0
 
+#: A shared file system may show a node's last files so many seconds late (nfs(5), acregmin).
+SLOW_FILES = 4.0
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -158,9 +161,14 @@ def _lines(log: Path, position: int, *, whole: bool) -> Iterator[Tuple[str, int]
 
 def exit_code_of(files: RunFiles, around: Surroundings) -> int:
     """The code that the job script left. Raises Trouble when it was ended before it could."""
+    job = read_job(files)
     code = left_exit_code(files)
+    patience = 0.0 if job is None or job.backend == "local" else SLOW_FILES
+    begun = time.monotonic()
+    while code is None and time.monotonic() - begun < patience:
+        time.sleep(POLL_SECONDS)
+        code = left_exit_code(files)
     if code is None:
-        job = read_job(files)
         ending = Queues(around).ending(job) if job else None
         said = f" ({job.backend}: {ending.words})" if job and ending and ending.words else ""
         raise Trouble(

@@ -126,6 +126,8 @@ def unseen_warnings(site: Site, paths: Paths) -> List[str]:
         "out": paths.out,
         "train_root": paths.train_root,
         "val_root": paths.val_root,
+        "train_pack": paths.train_pack,
+        "val_pack": paths.val_pack,
         "the image": paths.image,
     }
     return [
@@ -133,5 +135,5 @@ def unseen_warnings(site: Site, paths: Paths) -> List[str]:
         f"the nodes of site {site.name} will not see it"
         for name, path in named.items()
         for folder in OWN_FOLDERS
-        if folder in Path(path).parents
+        if path and folder in Path(path).parents
     ]

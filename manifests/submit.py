@@ -172,21 +172,29 @@ def refuse_combinations(config: RunConfig, site: Site, world: schema.World, list
         raise Trouble(problems, "change these keys; docs/configuration.md lists every key")
 
 
-def processor_warnings(promises: schema.Promises, site: Site, around: Surroundings) -> List[str]:
-    """Refuse before launch what could not give the promised bits: a processor without a feature.
-
-    On a cluster this machine is not the one that trains: there the trainer refuses, on its node.
-    """
+def refuse_processor(promises: schema.Promises, around: Surroundings) -> None:
+    """Refuse before launch what could not give the promised bits: a processor without a feature."""
     missing = sorted(set(promises.cpu_features) - around.cpu_features)
-    if not missing:
-        return []
-    if site.scheduler != "local":
-        return [f"this machine's processor lacks {', '.join(missing)}: the nodes' must have them"]
-    raise Trouble(
-        f"this machine's processor lacks {', '.join(missing)}: "
-        "the bits would not be those of other machines",
-        "run on a processor of the x86-64-v3 kind (Intel Haswell, AMD Zen, or newer)",
-    )
+    if missing:
+        raise Trouble(
+            f"this machine's processor lacks {', '.join(missing)}: "
+            "the bits would not be those of other machines",
+            "run on a processor of the x86-64-v3 kind (Intel Haswell, AMD Zen, or newer)",
+        )
+
+
+def processor_warnings(promises: schema.Promises, site: Site, around: Surroundings) -> List[str]:
+    """On a cluster this machine is not the one that trains: there the trainer refuses, on its node.
+
+    Raises Trouble where it is the one.
+    """
+    try:
+        refuse_processor(promises, around)
+    except Trouble as trouble:
+        if site.scheduler == "local":
+            raise
+        return [f"{problem}; the nodes must have better ones" for problem in trouble.problems]
+    return []
 
 
 def host_mpi_warnings(site: Site, placed: schema.Placement, image_version: str) -> List[str]:

@@ -17,7 +17,7 @@ from trainer.inputs import Places, check_inputs, read_manifest, sample_sets
 from trainer.iterators import ITERATORS
 from trainer.iterators.pool import Pool
 from trainer.memory import keep_freed_memory
-from trainer.stopping import warning_signal
+from trainer.stopping import no_more_warnings, warning_signal
 
 
 @dataclass(frozen=True)
@@ -60,14 +60,16 @@ def run(arguments: Arguments, files: RunFiles) -> None:
         pool = open_pool(arguments, files, manifest)
     keep_freed_memory()
     everyone = world.join(manifest.identity.world.ranks)
+    everyone.gather(None)  # no rank gets so far without its handler of the warning signal
     if everyone.rank == 0:
-        write_whole(files.ready, b"")  # no rank gets so far without its handler of the signal
+        write_whole(files.ready, b"")
     # Chainer takes half a second to import: only when all is well so far.
     from trainer.session import train_and_save
 
     train_and_save(everyone, pool, files, manifest, started, warned)
     # After a failure nobody waits for loaders: they end with this process.
     pool.close()
+    no_more_warnings()
 
 
 def check_contract(manifest: Manifest) -> None:

@@ -60,6 +60,11 @@ def warning_signal() -> Iterator[Warned]:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {WARNING_SIGNAL})
 
 
+def no_more_warnings() -> None:
+    """Ignore the signal: Python gives it its deadly default back before the process has ended."""
+    signal.signal(WARNING_SIGNAL, signal.SIG_IGN)
+
+
 def deadline_in(environment: Mapping[str, str]) -> Optional[float]:
     """Seconds since 1970; None where the job has no end that is known."""
     text = environment.get(DEADLINE_VARIABLE, "")

@@ -75,10 +75,10 @@ class Cluster:
             assert time.monotonic() < deadline, logs(run)
             time.sleep(0.05)
 
-    def wait_for_end(self, run: Path, seconds: float = 60.0) -> None:
+    def wait_for_queue(self, run: Path, seconds: float = 60.0) -> None:
         """Until none of the run's jobs is in the queue."""
         deadline = time.monotonic() + seconds
-        while "had ended before" not in self.bench.bundle("cancel", run).stdout:
+        while set(self.server.queued()) & set(self.jobs(run)):
             assert time.monotonic() < deadline, logs(run)
             time.sleep(0.3)
 

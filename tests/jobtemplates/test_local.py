@@ -80,3 +80,41 @@ def test_only_allow_listed_variables_are_inherited() -> None:
             "AWS_SECRET_ACCESS_KEY": "no",
         }
     ) == {"PATH": "/bin", "LC_ALL": "C", "OMPI_MCA_btl": "self", "SINGULARITY_TMPDIR": "/scratch"}
+
+
+def ended(files: RunFiles, job: str, seconds: float = 20) -> str:
+    deadline = time.monotonic() + seconds
+    while local.is_alive(job):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return (files.root / "turns").read_text()
+
+
+def test_a_chain_goes_on_as_long_as_there_is_work_and_no_longer(tmp_path: Path) -> None:
+    script = "echo x >> turns; [ $(wc -l < turns) -ge {} ] && exit {}; exit 75\n"
+    for name, end, follow_ups, turns in (
+        ("a", (3, 0), 9, 3),
+        ("b", (2, 1), 9, 2),
+        ("c", (9, 0), 2, 3),
+    ):
+        files = prepared(tmp_path / name, script.format(*end))
+        job = local.start(files, os.environ, follow_ups)
+        assert ended(files, job).count("x") == turns
+
+
+def test_a_chain_hands_the_warning_on_and_has_one_job_id(tmp_path: Path) -> None:
+    files = prepared(
+        tmp_path,
+        "echo $BUNDLE_JOB >> turns\ntrap 'exit 75' USR2\n[ -e go ] && exit 0\ntouch go\n"
+        "sleep 60 & wait\n",
+    )
+    job = local.start(files, os.environ, 3)
+    pid = job.partition(".")[0]
+    deadline = time.monotonic() + 10
+    while not (files.root / "go").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.kill(int(pid), signal.SIGUSR2)
+    while (files.root / "turns").read_text() != f"{pid}\n{pid}\n":
+        assert time.monotonic() < deadline, (files.root / "turns").read_text()
+        time.sleep(0.01)
+    local.cancel(job, grace=0.2)  # the first turn's sleep

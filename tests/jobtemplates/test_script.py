@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -227,6 +228,44 @@ def test_no_result_is_no_success(tmp_path: Path) -> None:
         "-> look into logs/; was the job stopped from outside?\n"
     )
     assert not stage.files.done.exists()
+
+
+def test_a_follow_up_leaves_a_run_that_is_done_or_failed_alone(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    assert stage.run(WITH_RESULT="1") == 0
+    before = {path: path.stat().st_mtime_ns for path in stage.files.root.iterdir()}
+    (stage.files.root / "seen.json").unlink()
+    del before[stage.files.root / "seen.json"], before[stage.files.job_script]
+    assert stage.run(WITH_RESULT="1") == 0
+    for name in ("failure.json", "exit_code"):
+        stage.files.done.unlink(missing_ok=True)
+        (stage.files.root / name).write_text("1\n")
+        assert stage.run(WITH_RESULT="1") == 0
+    assert not (stage.files.root / "seen.json").exists()
+    (stage.files.root / "failure.json").unlink()
+    stage.files.exit_code.write_text("75\n")
+    assert stage.run(WITH_RESULT="1") == 0
+    assert (stage.files.root / "seen.json").exists()
+
+
+def test_modules_are_loaded_or_the_job_says_what_is_missing(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    values = stage.manifest().model_dump(mode="json")
+    values["circumstance"]["placement"]["modules"] = ["openmpi/4", "cuda"]
+    stage.manifest = lambda: Manifest.model_validate(values)  # type: ignore[method-assign]
+    assert stage.run() == 2
+    assert re.fullmatch(
+        "bundle: there is no module command on .*\n"
+        "-> leave out the key modules, or name those of this site\n",
+        stage.stderr(),
+    )
+    stage.files.exit_code.unlink()
+    init = tmp_path / "modules" / "init"
+    init.mkdir(parents=True)
+    (init / "bash").write_text('module() { echo "$@" >>loaded; [ "$2" != cuda ]; }\n')
+    assert stage.run(MODULESHOME=str(tmp_path / "modules")) == 2
+    assert (stage.files.root / "loaded").read_text() == "load openmpi/4\nload cuda\n"
+    assert stage.stderr().endswith("bundle: module cuda cannot be loaded\n-> see: module avail\n")
 
 
 def test_others_have_no_effect_without_a_scheduler_and_this_is_said() -> None:

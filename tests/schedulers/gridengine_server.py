@@ -9,6 +9,7 @@ from __future__ import annotations
 import getpass
 import os
 import shutil
+import signal
 import socket
 import tempfile
 from pathlib import Path
@@ -249,6 +250,15 @@ class GridEngineServer:
 
     def release(self, *jobs: str) -> None:
         call(["qrls", *jobs], self.environment)
+
+    def queued(self) -> List[str]:
+        done = call(["qstat"], self.environment)
+        return [line.split()[0] for line in done.stdout.splitlines()[2:]]
+
+    def kill(self, job: str) -> None:
+        """Every process of a job's script at once, as when its node dies."""
+        for path in (self.folder / "execd").glob(f"*/active_jobs/{job}.*/job_pid"):
+            os.killpg(int(path.read_text()), signal.SIGKILL)
 
     def stop(self) -> None:
         call(["qdel", "-f", "-u", getpass.getuser()], self.environment, code=None)

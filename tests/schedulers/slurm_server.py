@@ -116,6 +116,13 @@ class SlurmServer:
     def release(self, *jobs: str) -> None:
         call(["scontrol", "release", *jobs], self.environment)
 
+    def queued(self) -> List[str]:
+        return call(["squeue", "-h", "-o", "%i"], self.environment).stdout.split()
+
+    def kill(self, job: str) -> None:
+        """Every process of a job at once, as when its node dies."""
+        call(["scancel", "--full", "--signal=KILL", job], self.environment)
+
     def warn(self, job: str) -> None:
         call(["scancel", "--batch", "--signal=USR2", job], self.environment)
 

@@ -95,8 +95,10 @@ mpirun \
     python3 -m trainer &
 child=$!
 while :; do
-    if [ -n "$warned" ]; then
-        if [ -f ready ]; then kill -USR2 "$child" 2>/dev/null; fi
+    if [ -n "$warned" ] && [ -f ready ]; then
+        kill -USR2 "$child" 2>/dev/null
+        warned=
+    elif [ -n "$warned" ]; then
         sleep 1 &
         wait "$!"
         if kill -0 "$child" 2>/dev/null; then continue; fi
