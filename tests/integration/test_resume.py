@@ -147,8 +147,8 @@ def test_what_the_key_resume_refuses(bench: Bench) -> None:
     where = f"resume: {checkpoint}: was made by another run:"
     ways = (
         "-> use the old run's values (epoch may grow) and its code, go on with the old run as it "
-        f"is (python bundle.py resume {shlex.quote(str(run))}), or begin anew from a model file with "
-        "initmodel\n"
+        f"is (python bundle.py resume {shlex.quote(str(run))}), or begin anew from a model file "
+        "with initmodel\n"
     )
     assert refused(resume=str(run), arch="alex", insize="") == (
         f"bundle: {where} training.arch is nin there, alex here\n"
