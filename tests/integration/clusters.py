@@ -75,6 +75,13 @@ class Cluster:
             assert time.monotonic() < deadline, logs(run)
             time.sleep(0.05)
 
+    def wait_for_exit_code(self, run: Path, seconds: float = 60.0) -> None:
+        """The script leaves it after the ranks have left their own marks."""
+        deadline = time.monotonic() + seconds
+        while not (run / "exit_code").exists():
+            assert time.monotonic() < deadline, logs(run)
+            time.sleep(0.05)
+
     def wait_for_queue(self, run: Path, seconds: float = 60.0) -> None:
         """Until none of the run's jobs is in the queue."""
         deadline = time.monotonic() + seconds
