@@ -198,7 +198,7 @@ def test_what_the_scheduler_refuses(cluster: Cluster) -> None:
         "sbatch: error: Batch job submission failed: Invalid partition name specified"
         if slurm
         else "Grid Engine refuses the job: Unable to run job: Job was rejected because job "
-        'requests unknown queue "nowhere.q".\nExiting.'
+        'requests unknown queue "nowhere.q"\nExiting.'
     )
     assert done.stderr.endswith(
         f"{words}\n-> change what it names in the config (or the site profile), then submit again\n"
