@@ -13,6 +13,7 @@ from container.trouble import Trouble
 from jobtemplates import local
 from jobtemplates.backend import Backend, Ending, QueueEntry, Unreadable, job_number
 from jobtemplates.schedulers import SCHEDULERS
+from jobtemplates.script import quoted
 from manifests.job import Job, read_job
 from manifests.records import Warn, ignore
 from manifests.schema import Placement, RunFiles
@@ -87,7 +88,7 @@ def _submit(
                 f"{backend.title} did not answer within {PATIENCE:g} s: "
                 "whether it took the job is not known",
                 f"look for job {placement.jobname} in its queue; if it is not there: "
-                f"python bundle.py resume {files.root}",
+                f"python bundle.py resume {quoted(str(files.root))}",
             ) from error
         if error.returncode is None:
             raise Refused(

@@ -148,6 +148,7 @@ def test_a_job_that_waits_and_fails(cluster: Cluster) -> None:
         cluster.wait_for_state(run, "failed")
     finally:
         image.write_bytes(good)
+    cluster.wait_for_exit_code(run)
     failure = json.loads((run / "failure.json").read_text())
     assert 'image "0".jpg' in failure["message"]
     code = (run / "exit_code").read_bytes()
@@ -160,7 +161,7 @@ def test_a_job_that_waits_and_fails(cluster: Cluster) -> None:
 
 def test_the_scheduler_is_away_for_a_while(cluster: Cluster) -> None:
     bench = cluster.bench
-    run = cluster.start(cluster.config("patient", epoch=30))
+    run = cluster.start(cluster.config("patient", epoch=12))
     ended = bench.submit(bench.config("ended"))
     cluster.wait_for_steps(run, 2)
     cluster.server.stop_controller()
@@ -197,7 +198,7 @@ def test_what_the_scheduler_refuses(cluster: Cluster) -> None:
         "sbatch: error: Batch job submission failed: Invalid partition name specified"
         if slurm
         else "Grid Engine refuses the job: Unable to run job: Job was rejected because job "
-        'requests unknown queue "nowhere.q".\nExiting.'
+        'requests unknown queue "nowhere.q"\nExiting.'
     )
     assert done.stderr.endswith(
         f"{words}\n-> change what it names in the config (or the site profile), then submit again\n"
@@ -226,7 +227,7 @@ def test_the_warning_signal_and_resume(cluster: Cluster) -> None:
     if isinstance(cluster.server, GridEngineServer):
         pytest.skip("Grid Engine sends it when it ends a job: see the test of cancel")
     bench = cluster.bench
-    run = cluster.start(cluster.config("warned", epoch=40))
+    run = cluster.start(cluster.config("warned", epoch=12))
     cluster.wait_for_steps(run, 2)
     cluster.server.warn(cluster.jobs(run)[0])
     cluster.wait_for_state(run, "stopped")

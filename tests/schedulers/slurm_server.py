@@ -120,8 +120,8 @@ class SlurmServer:
         return call(["squeue", "-h", "-o", "%i"], self.environment).stdout.split()
 
     def kill(self, job: str) -> None:
-        """Every process of a job at once, as when its node dies."""
-        call(["scancel", "--full", "--signal=KILL", job], self.environment)
+        """The job script at once, as when its node dies; Slurm then ends the ranks."""
+        call(["scancel", "--batch", "--signal=KILL", job], self.environment)
 
     def warn(self, job: str) -> None:
         call(["scancel", "--batch", "--signal=USR2", job], self.environment)
