@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import traceback
 
@@ -34,8 +35,11 @@ def report(error: Exception, rank: int, files: RunFiles) -> int:
     """Record and print the failure; return the exit code.
 
     The first rank to fail writes ``failure.json``; ranks that fail of the same say nothing more.
+    That mpirun was killed is no failure of the run: the next job goes on from its checkpoint.
     """
     failure = describe(error, rank)
+    if _nobody_listens(error):
+        return failure.exit_code
     if not _told_already(failure, files):
         where = f"rank {rank}" + (f", step {failure.step}" if failure.step else "")
         text = f"{where}: {failure.message}\n-> {failure.next_step}\n"
@@ -43,6 +47,17 @@ def report(error: Exception, rank: int, files: RunFiles) -> int:
             text = "".join(traceback.format_exception(error)) + text
         sys.stderr.write(text)
     return failure.exit_code
+
+
+def _nobody_listens(error: Exception) -> bool:
+    """Whether a rank fails because what it prints has no reader any more: mpirun is gone."""
+    if not isinstance(error, OSError) or error.errno not in (errno.EIO, errno.EPIPE):
+        return False
+    try:
+        print(flush=True)
+    except OSError:
+        return True
+    return False
 
 
 def _told_already(failure: Failure, files: RunFiles) -> bool:
