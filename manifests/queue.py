@@ -96,7 +96,7 @@ def _submit(
                 "submit on a login node of the cluster, or with site: local",
             ) from error
         raise Refused(
-            f"{backend.title} refuses the job: {error.stderr_tail or error.reason}",
+            f"{backend.title} refuses the job: {error.stderr_tail.strip() or error.reason}",
             "change what it names in the config (or the site profile), then submit again",
         ) from error
     except Unreadable as error:

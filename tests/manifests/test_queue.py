@@ -115,7 +115,7 @@ def test_a_refusal_shows_the_schedulers_words_and_leaves_nothing(
     tmp_path: Path, around: Surroundings, fakes: Fakes
 ) -> None:
     files = prepared(tmp_path, "pbs")
-    fakes.fails("qsub", "qsub: Unknown queue MSG=cannot locate queue\n")
+    fakes.fails("qsub", "\nqsub: Unknown queue MSG=cannot locate queue\n")
     with pytest.raises(Trouble) as caught:
         start_new(files, around)
     assert str(caught.value) == (
