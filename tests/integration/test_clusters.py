@@ -127,6 +127,7 @@ def test_cancel_ends_the_job_and_its_follow_ups(cluster: Cluster) -> None:
     # Grid Engine's warning comes first, so the run stops at a checkpoint.
     state = cluster.wait_for_state(run, "failed", "stopped")["state"]
     assert state == ("failed" if cluster.scheduler == "slurm" else "stopped")
+    cluster.wait_for_queue(run)
     assert cluster.bench.bundle("cancel", run).stdout == "had ended before\n"
     assert not (run / "DONE").exists()
 
@@ -161,7 +162,7 @@ def test_a_job_that_waits_and_fails(cluster: Cluster) -> None:
 
 def test_the_scheduler_is_away_for_a_while(cluster: Cluster) -> None:
     bench = cluster.bench
-    run = cluster.start(cluster.config("patient", epoch=12))
+    run = cluster.start(cluster.config("patient", epoch=1000))
     ended = bench.submit(bench.config("ended"))
     cluster.wait_for_steps(run, 2)
     cluster.server.stop_controller()
@@ -184,7 +185,11 @@ def test_the_scheduler_is_away_for_a_while(cluster: Cluster) -> None:
         assert all(not (path / "job.json").exists() for path in left)
     finally:
         cluster.server.start_controller()
-    assert cluster.wait_for_state(run, "done")["state"] == "done"
+    assert cluster.wait_for_state(run, "running", "done", "failed")["state"] == "running"
+    steps = (run / "results" / "trail" / "rank-00000.jsonl").read_bytes().count(b"\n")
+    cluster.wait_for_steps(run, steps + 2)
+    assert bench.bundle("cancel", run).stdout == "cancelled\n"
+    cluster.wait_for_state(run, "failed", "stopped")
 
 
 def test_what_the_scheduler_refuses(cluster: Cluster) -> None:
