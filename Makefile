@@ -4,11 +4,12 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 
-.PHONY: help setup dev demo test matrix bench lint lock-requirements clean
+.PHONY: help setup dev demo test test-long matrix bench lint lock-requirements clean
 
 help:
 	@echo 'make demo   set everything up, build the cpu image, train, rerun, print the verdict'
 	@echo 'make test   set everything up, run all checks and tests'
+	@echo 'make test-long  the tests that take minutes each'
 	@echo 'make setup  install what bundle needs (tools, $(VENV)); afterwards: python bundle.py --help'
 	@echo 'make lint   ruff and mypy'
 	@echo 'make bench  speed beside peers: makes docs/benchmarks.md anew (20 minutes; needs Python 3.11)'
@@ -30,7 +31,12 @@ demo: dev
 
 test: dev lint
 	@bash tests/schedulers/install.sh
-	@$(VENV)/bin/python -m pytest
+	@$(VENV)/bin/python -m pytest -m 'not long'
+
+# Jobs on real schedulers that are killed, chained, or left alone by their scheduler: minutes each.
+test-long: dev
+	@bash tests/schedulers/install.sh
+	@$(VENV)/bin/python -m pytest -m long
 
 # Every network x optimizer x communicator, run and run again: about 40 minutes on two free cores.
 # What is done for the code as it stands is not done again. Some of them: make matrix ONLY='nin/*/flat'

@@ -73,6 +73,7 @@ def test_two_nodes_and_the_same_bits_on_this_machine(cluster: Cluster) -> None:
     assert not list(bench.root.parent.rglob("owned"))
 
 
+@pytest.mark.long
 def test_a_local_run_again_on_the_cluster(cluster: Cluster) -> None:
     bench = cluster.bench
     run = bench.submit(bench.config("here"))
@@ -81,6 +82,7 @@ def test_a_local_run_again_on_the_cluster(cluster: Cluster) -> None:
     assert "  placement.site: local | kite\n" in again.stdout
 
 
+@pytest.mark.long
 def test_over_the_walltime_to_the_end_in_a_chain(cluster: Cluster) -> None:
     bench = cluster.bench
     # So short that each job ends after its first step. Slurm counts in minutes; Grid Engine would
@@ -102,6 +104,7 @@ def test_over_the_walltime_to_the_end_in_a_chain(cluster: Cluster) -> None:
     assert first not in chain
 
 
+@pytest.mark.long
 def test_killed_without_a_word_and_gone_on_with(cluster: Cluster) -> None:
     run = cluster.start(cluster.config("killed", epoch=4, checkpoint_interval=1), "--chain", "1")
     cluster.wait_for_steps(run, 3)
@@ -160,6 +163,7 @@ def test_a_job_that_waits_and_fails(cluster: Cluster) -> None:
     assert cluster.row(run)["state"] == "failed"
 
 
+@pytest.mark.long
 def test_the_scheduler_is_away_for_a_while(cluster: Cluster) -> None:
     bench = cluster.bench
     run = cluster.start(cluster.config("patient", epoch=1000))
@@ -228,6 +232,7 @@ def test_what_the_scheduler_refuses(cluster: Cluster) -> None:
     assert (sorted(bench.out.glob("*")) if bench.out.exists() else []) == before
 
 
+@pytest.mark.long
 def test_the_warning_signal_and_resume(cluster: Cluster) -> None:
     if isinstance(cluster.server, GridEngineServer):
         pytest.skip("Grid Engine sends it when it ends a job: see the test of cancel")
