@@ -194,6 +194,7 @@ def test_a_damaged_newest_checkpoint(make_case: Any, straight: Dict[str, Any]) -
     assert outcome(case.files) == straight
 
 
+@pytest.mark.long
 def test_statistics_of_each_rank_survive(make_case: Any) -> None:
     """resnet50 normalises by each rank's own batch; its statistics differ between the ranks."""
     changes = {"arch": "resnet50", "insize": 224, "epochs": 1, "batchsize": 1}
