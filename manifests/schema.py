@@ -241,7 +241,7 @@ class Observing(_Record):
     """What is written down on the way; it does not change the parameters."""
 
     test: bool = False
-    trail_interval: int = Field(default=10, ge=1)  # steps between tensor digests
+    trail_interval: int = Field(default=20, ge=1)  # steps between tensor digests
 
 
 class Checkpointing(_Record):

@@ -104,7 +104,7 @@ def test_defaults_of_a_small_config() -> None:
         seed=0,
     )
     assert loading(config) == Loading(loadtype="original", iterator="process", loaderjob=1)
-    assert observing(config) == Observing(test=False, trail_interval=10)
+    assert observing(config) == Observing(test=False, trail_interval=20)
     assert placement(config) == Placement(site="local", jobname="My-digits-v2")
 
 
