@@ -164,7 +164,7 @@ def torches(folder: Path) -> Contestants:
 def main() -> None:
     torch.set_num_threads(1)
     where = machine()
-    with tempfile.TemporaryDirectory(dir=".") as name:
+    with tempfile.TemporaryDirectory(dir=".bench") as name:
         folder = Path(name).resolve()
         make_files(folder)
         contestants: Contestants = {}

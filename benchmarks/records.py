@@ -105,7 +105,7 @@ def measure(arch: str, folder: Path) -> Tuple[List[str], List[str]]:
 def main(archs: List[str]) -> None:
     torch.set_num_threads(1)
     where = machine()
-    with tempfile.TemporaryDirectory(dir=".") as name:
+    with tempfile.TemporaryDirectory(dir=".bench") as name:
         rows = [measure(arch, Path(name)) for arch in archs or sorted(MODELS)]
     print(f"Records ({where}; batch {BATCH}, medians of {ROUNDS} turns)\n")
     heads = ["network", "step", "record with tensors", "record without"]
