@@ -90,6 +90,8 @@ def main(arch: str) -> None:
         f"{ranks * BATCH / middle['step']:.2f} images/s, "
         f"{middle['step']:.3f} s a step\n"
     )
+    if ranks == 1:
+        return  # nothing is summed
     rows = [
         [name, f"{1e3 * middle[name]:.1f} ms", f"{middle[name] / middle[PEER]:.2f}"]
         for name in [PEER, *names]
