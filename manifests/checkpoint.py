@@ -22,6 +22,7 @@ from typing import AbstractSet, Dict, Iterator, List, Optional, Tuple
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import Literal
 
+from manifests.run_files import RunFiles
 from manifests.schema import SCHEMA_VERSION, Identity, check_version, digest_of
 
 HEAD = "head.json"
@@ -173,6 +174,17 @@ def prefix_fits(path: Path, prefix: Prefix) -> bool:
     except FileNotFoundError:
         return False
     return left == 0 and digest.hexdigest() == prefix.sha256
+
+
+def cut_records(head: Head, files: RunFiles) -> str:
+    """The first of a run's growing files that does not begin with what it held at the checkpoint,
+    as a sentence; "" if none."""
+    records = [(files.trail_of(rank), prefix) for rank, prefix in enumerate(head.trail)]
+    for path, prefix in [*records, (files.log, head.log)]:
+        if not prefix_fits(path, prefix):
+            name = path.relative_to(files.root)
+            return f"{name} does not begin with the {prefix.length} bytes it had"
+    return ""
 
 
 def _opened(path: Path) -> zipfile.ZipFile:

@@ -15,8 +15,8 @@ from manifests.checkpoint import (
     Head,
     Prefix,
     checkpoints_in,
+    cut_records,
     damage,
-    prefix_fits,
     read_head,
     step_of,
     steps_digest,
@@ -98,12 +98,8 @@ def look_at(checkpoint: Path, files: RunFiles) -> Tuple[Optional[Head], str]:
         head = read_head(checkpoint)
     except Damaged as error:
         return None, str(error)
-    records = [(files.trail_of(rank), prefix) for rank, prefix in enumerate(head.trail)]
-    for path, prefix in [*records, (files.log, head.log)]:
-        if not prefix_fits(path, prefix):
-            name = path.relative_to(files.root)
-            return None, f"{name} does not begin with the {prefix.length} bytes it had"
-    return head, ""
+    problem = cut_records(head, files)
+    return (None, problem) if problem else (head, "")
 
 
 def fits(head: Head, identity: Identity) -> bool:

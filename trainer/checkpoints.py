@@ -15,8 +15,8 @@ from manifests.checkpoint import (
     Sums,
     checkpoint_name,
     checkpoints_in,
+    cut_records,
     damage,
-    prefix_fits,
     read_head,
     steps_digest,
 )
@@ -178,17 +178,6 @@ def foreign(head: Head, manifest: Manifest) -> str:
         return f"was made by {head.ranks} ranks, the run has {ranks}"
     if head.steps_digest != steps_digest(manifest.identity):
         return "was made by a run of another identity"
-    return ""
-
-
-def cut_records(head: Head, files: RunFiles) -> str:
-    """The first file that does not begin with what it held at the checkpoint; "" if none."""
-    for rank, prefix in enumerate(head.trail):
-        path = files.trail_of(rank)
-        if not prefix_fits(path, prefix):
-            return f"results/trail/{path.name} does not begin with the {prefix.length} bytes it had"
-    if not prefix_fits(files.log, head.log):
-        return f"results/{files.log.name} does not begin with the {head.log.length} bytes it had"
     return ""
 
 
