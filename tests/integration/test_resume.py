@@ -7,6 +7,8 @@ import os
 import shlex
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import List
@@ -94,6 +96,27 @@ def test_warned_and_resumed_in_its_own_directory(bench: Bench) -> None:
     assert "verdict: identical\n" in again.stdout
 
 
+def test_a_rerun_that_was_stopped_gets_its_verdict_from_resume(bench: Bench) -> None:
+    run = bench.submit(bench.config(epoch=40))
+    command = [sys.executable, str(bench.project / "bundle.py"), "rerun", str(run)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as process:
+        deadline = time.monotonic() + 120
+        again: List[Path] = []
+        while not (again and (again[0] / "results" / "trail" / "rank-00001.jsonl").exists()):
+            assert time.monotonic() < deadline and process.poll() is None
+            time.sleep(0.01)
+            again = [path for path in bench.out.iterdir() if path.name[0] != "." and path != run]
+        job = json.loads((again[0] / "job.json").read_text())
+        os.kill(int(job["id"].partition(".")[0]), signal.SIGUSR2)
+        output, _ = process.communicate(timeout=120)
+    assert process.returncode == 3
+    assert "verdict: inconclusive\n" in output
+    done = bench.bundle("resume", "--wait", again[0])
+    assert "verdict: identical\n" in done.stdout
+    assert json.loads((again[0] / "verdict.json").read_text())["verdict"] == "identical"
+
+
 def test_a_warning_before_the_ranks_are_up_is_kept_for_them(bench: Bench) -> None:
     told = json.loads(bench.bundle("submit", "--json", bench.config(epoch=40)).stdout)
     run = Path(told["run"])
@@ -153,6 +176,9 @@ def test_what_the_key_resume_refuses(bench: Bench) -> None:
     assert refused(resume=str(run), arch="alex", insize="") == (
         f"bundle: {where} training.arch is nin there, alex here\n"
         f"{where} training.insize is 67 there, 227 here\n{ways}"
+    )
+    assert refused(resume=str(run / "manifest.json"), seed=1) == (
+        f"bundle: {where} training.seed is 0 there, 1 here\n{ways}"
     )
     assert refused(resume=str(checkpoint), ranks_per_node=3) == (
         f"bundle: {where} world.ranks is 2 there, 3 here\n{ways}"
