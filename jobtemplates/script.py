@@ -21,14 +21,8 @@ from jobtemplates.launcher import (
 )
 from jobtemplates.schedulers import SCHEDULERS
 from jobtemplates.sites import Site
-from manifests.schema import (
-    DEADLINE_VARIABLE,
-    STOPPED_EXIT_CODE,
-    Manifest,
-    Placement,
-    RunFiles,
-    World,
-)
+from manifests.outcome import STOPPED_EXIT_CODE
+from manifests.schema import DEADLINE_VARIABLE, Manifest, Placement, RunFiles, World
 
 TEMPLATES = Path(__file__).parent / "scripts"
 

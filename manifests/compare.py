@@ -13,8 +13,8 @@ from manifests.comparison import (
     lines,
 )
 from manifests.field_differences import field_differences
+from manifests.outcome import Result
 from manifests.run_record import RunRecord, load_record
-from manifests.schema import Result
 from manifests.trail_difference import TrailFinding, trail_difference
 
 __all__ = [

@@ -19,11 +19,12 @@ from jobtemplates.script import log_name, quoted
 from manifests import queue
 from manifests.checkpoint import checkpoints_in
 from manifests.job import Job, read_job
+from manifests.outcome import STOPPED_EXIT_CODE
 from manifests.queue import Queues, Refused
 from manifests.records import read_failure, read_manifest, read_stop
 from manifests.run_state import left_exit_code
 from manifests.rundir import create_run, run_name
-from manifests.schema import RUN_MOUNT, STOPPED_EXIT_CODE, Manifest, RunFiles
+from manifests.schema import RUN_MOUNT, Manifest, RunFiles
 from manifests.surroundings import Surroundings
 
 #: Between two looks at a job's log, and between two questions to a scheduler.

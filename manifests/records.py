@@ -10,16 +10,8 @@ from typing import Any, Callable, Dict, List, Optional, Type, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from container.trouble import Trouble
-from manifests.schema import (
-    Failure,
-    Manifest,
-    Result,
-    RunFiles,
-    Stop,
-    TrailRecord,
-    UnsupportedVersion,
-    check_version,
-)
+from manifests.outcome import Failure, Result, Stop, TrailRecord
+from manifests.schema import Manifest, RunFiles, UnsupportedVersion, check_version
 
 Record = TypeVar("Record", bound=BaseModel)
 Warn = Callable[[str], None]

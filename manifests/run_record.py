@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import List, Optional
 
 from container.trouble import Trouble
+from manifests.outcome import Result, TrailRecord
 from manifests.records import (
     Warn,
     ignore,
@@ -14,7 +15,7 @@ from manifests.records import (
     read_trail,
     trail_digest,
 )
-from manifests.schema import Manifest, Result, RunFiles, TrailRecord
+from manifests.schema import Manifest, RunFiles
 from manifests.verify import altered_trail, identity_problems, outcome_problems
 
 

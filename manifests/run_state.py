@@ -7,7 +7,8 @@ from typing import AbstractSet, Optional
 from typing_extensions import Literal
 
 from jobtemplates.backend import JobState
-from manifests.schema import STOPPED_EXIT_CODE, RunFiles
+from manifests.outcome import STOPPED_EXIT_CODE
+from manifests.schema import RunFiles
 
 State = Literal["prepared", "queued", "running", "stopped", "done", "failed", "unknown", "damaged"]
 

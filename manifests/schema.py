@@ -1,8 +1,7 @@
-"""What both sides of the container share: what a run is and what came out of it.
+"""What a run is: the manifest, which host code writes and the trainer in the container reads.
 
-Host code writes a :class:`Manifest`, the trainer in the container reads it and writes trail
-records and a :class:`Result`. Only the standard library and pydantic may be imported here, and
-the text must run on the host's Python (>= 3.9) and on the image's.
+Only the standard library and pydantic may be imported here, and the text must run on the host's
+Python (>= 3.9) and on the image's. What comes out of a run is ``manifests/outcome.py``.
 
 Versioning: an unknown major version is an error, an unknown minor version is read with its extra
 fields kept (:func:`check_version`).
@@ -20,7 +19,7 @@ from typing_extensions import Literal
 
 from manifests.run_files import RunFiles as RunFiles
 
-SCHEMA_VERSION = "1.1"
+SCHEMA_VERSION = "1.2"
 
 # --- where things lie inside the container --------------------------------------------------
 
@@ -77,7 +76,7 @@ INPUT_SIDE: Dict[str, Tuple[int, int]] = {
 IMAGE_SIDE = 256
 
 
-class _Record(BaseModel):
+class Record(BaseModel):
     """Unknown fields are kept, so that a newer minor version survives being read and written."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -121,7 +120,7 @@ def digest_of(value: Any) -> str:
 # --- identity: what decides the bits --------------------------------------------------------
 
 
-class Optimizer(_Record):
+class Optimizer(Record):
     """Update rule and its schedule; epochs may be fractions.
 
     ``lr`` is the rate per global batch, or with ``lr_batch`` the rate for a global batch of so
@@ -138,7 +137,7 @@ class Optimizer(_Record):
     warmup_epochs: float = Field(default=0.0, ge=0)
 
 
-class Training(_Record):
+class Training(Record):
     """Every setting that decides the bits of the trained network."""
 
     arch: Arch
@@ -153,20 +152,20 @@ class Training(_Record):
     seed: int = Field(ge=0, lt=2**63)
 
 
-class FileDigest(_Record):
+class FileDigest(Record):
     sha256: str
     size: int
     executable: bool = False
 
 
-class CodeIdentity(_Record):
+class CodeIdentity(Record):
     """``digest`` is :func:`digest_of` over ``files`` (path relative to ``code/`` -> FileDigest)."""
 
     digest: str
     files: Dict[str, FileDigest]
 
 
-class ImageIdentity(_Record):
+class ImageIdentity(Record):
     stack: str
     sha256: str  # of the whole SIF file
     size: int
@@ -174,7 +173,7 @@ class ImageIdentity(_Record):
     recipe_sha256: str  # of everything that the build reads: lock, definition, build files
 
 
-class SampleSetIdentity(_Record):
+class SampleSetIdentity(Record):
     """``sha256`` is that of ``inputs/<name>.tsv``: lines ``<image sha256>\\t<label>\\t<path>\\n``
     in the order of the user's list file, paths relative to the set's root."""
 
@@ -182,32 +181,32 @@ class SampleSetIdentity(_Record):
     samples: int = Field(ge=1)
 
 
-class ArrayIdentity(_Record):
+class ArrayIdentity(Record):
     sha256: str
     shape: List[int]
     dtype: str
 
 
-class DataIdentity(_Record):
+class DataIdentity(Record):
     train: SampleSetIdentity
     val: SampleSetIdentity
     mean: ArrayIdentity  # inputs/mean.npy, float32, (3, IMAGE_SIDE, IMAGE_SIDE), RGB order
     initmodel: Optional[str] = None  # sha256 of inputs/initmodel.npz
 
 
-class World(_Record):
+class World(Record):
     ranks: int = Field(ge=1)
     nodes: int = Field(ge=1)
 
 
-class Determinism(_Record):
+class Determinism(Record):
     """Knobs that choose algorithms: set by the job script, recorded, checked by the trainer."""
 
     environment: Dict[str, str]
     mca: Dict[str, str]  # Open MPI parameters, given as ``mpirun --mca KEY VALUE``
 
 
-class Identity(_Record):
+class Identity(Record):
     training: Training
     code: CodeIdentity
     image: ImageIdentity
@@ -229,7 +228,7 @@ class Identity(_Record):
 # --- circumstance: what only describes ------------------------------------------------------
 
 
-class Loading(_Record):
+class Loading(Record):
     """How samples get into memory; by rule 1 of docs/determinism.md it cannot change a bit."""
 
     loadtype: LoadType = "original"
@@ -237,14 +236,14 @@ class Loading(_Record):
     loaderjob: int = Field(default=1, ge=1)
 
 
-class Observing(_Record):
+class Observing(Record):
     """What is written down on the way; it does not change the parameters."""
 
     test: bool = False
     trail_interval: int = Field(default=20, ge=1)  # steps between tensor digests
 
 
-class Checkpointing(_Record):
+class Checkpointing(Record):
     """When a run writes down its whole state; stopping and resuming does not change the bits."""
 
     minutes: float = Field(default=10.0, gt=0)  # a checkpoint when so long ago was the last
@@ -252,7 +251,7 @@ class Checkpointing(_Record):
     kept: int = Field(default=2, ge=1)  # the newest stay
 
 
-class Resumed(_Record):
+class Resumed(Record):
     """The checkpoint of another run directory with which this one began."""
 
     run: str
@@ -261,7 +260,7 @@ class Resumed(_Record):
     step: int
 
 
-class Placement(_Record):
+class Placement(Record):
     """What the scheduler is asked for."""
 
     site: str
@@ -278,13 +277,13 @@ class Placement(_Record):
     nodes: Optional[int] = None  # that the ranks lie on; None: the identity's
 
 
-class GitState(_Record):
+class GitState(Record):
     commit: Optional[str] = None
     branch: Optional[str] = None
     dirty: bool = False
 
 
-class Paths(_Record):
+class Paths(Record):
     """Host paths at the time of writing; a rerun may move them. Packs with ``custom`` only."""
 
     config: Optional[str] = None
@@ -296,7 +295,7 @@ class Paths(_Record):
     out: str
 
 
-class Circumstance(_Record):
+class Circumstance(Record):
     created: str  # UTC, ISO 8601 with a Z
     host: str
     user: str
@@ -311,15 +310,36 @@ class Circumstance(_Record):
     rerun_of: Optional[str] = None  # path of the run directory that is being repeated
 
 
-class Promises(_Record):
+class GpuClass(Record):
+    """cuDNN promises the same bits only between GPUs of one class."""
+
+    model: str  # as the driver names it
+    capability: str  # compute capability, as in 7.0
+    multiprocessors: int
+
+
+class GpuPromise(Record):
+    """A run with it has a GPU per rank, one without it none.
+
+    ``classes`` are those that the ranks had when the run was first made; empty where that is not
+    known yet: then any GPU of the ``capabilities`` will do.
+    """
+
+    driver: str  # the oldest that serves the stack's CUDA
+    capabilities: List[str]  # that the stack holds native code for
+    classes: List[GpuClass] = Field(default_factory=list)
+
+
+class Promises(Record):
     """Under which conditions the bits are promised to be the same."""
 
     level: Literal["bitwise"] = "bitwise"
     cpu_features: List[str] = Field(default_factory=list)  # names as in /proc/cpuinfo
     architecture: str = "x86_64"
+    gpu: Optional[GpuPromise] = None
 
 
-class Recipe(_Record):
+class Recipe(Record):
     """Everything needed to build the image again: text of each build file by its path.
 
     ``files`` maps the path below the project root (``Singularity.def``,
@@ -330,7 +350,7 @@ class Recipe(_Record):
     files: Dict[str, str]
 
 
-class Manifest(_Record):
+class Manifest(Record):
     """``companions`` maps the files written beside the manifest (``config.yaml``, ``job.sh``) to
     their sha256; they decide no bit, but nobody is to take an edited one for the original."""
 
@@ -342,92 +362,3 @@ class Manifest(_Record):
     promises: Promises
     recipe: Recipe
     companions: Dict[str, str] = Field(default_factory=dict)
-
-
-# --- result: what came out ------------------------------------------------------------------
-
-
-class RankPlace(_Record):
-    rank: int
-    host: str
-    local_rank: int
-
-
-class Observed(_Record):
-    """What the run saw of its machine, as took effect."""
-
-    started: str
-    finished: str
-    seconds: float
-    versions: Dict[str, str]  # python, numpy, chainer, mpi4py, mpi library, openblas, pillow, …
-    cpu_model: str
-    cpu_features: List[str]
-    environment: Dict[str, str]  # the keys of Determinism.environment, as the trainer found them
-    ranks: List[RankPlace]
-    resumed_at: List[int] = Field(default_factory=list)  # steps after which a job took over
-
-
-class ResultDigests(_Record):
-    parameters: str  # digest_of(tensors)
-    tensors: Dict[str, str]  # parameter name -> tensor digest at the end
-    trail: str  # sha256 over the bytes of all trail files, in rank order
-    model: str  # sha256 of results/model.npz
-
-
-class Result(_Record):
-    """``log`` is the sha256 of ``results/log.jsonl``. It is none of ``digests``: the log holds
-    times, which differ between equal runs."""
-
-    version: str = SCHEMA_VERSION
-    kind: Literal["result"] = "result"
-    identity_digest: str
-    steps: int
-    digests: ResultDigests
-    metrics: Dict[str, float]  # last row of the log
-    log: Optional[str] = None
-    observed: Observed
-
-
-class TrailRecord(_Record):
-    """One line of ``results/trail/rank-NNNNN.jsonl``.
-
-    ``step`` 0 is the state before the first update and has ``parameters`` only (rank 0).
-    ``samples`` is the sha256 of the batch's sample indices as little-endian int64; ``loss`` is
-    this rank's ``float.hex()``. Tensor digests are those of the tensor's name, dtype, shape and
-    bytes; ``gradients`` are taken after the reduction, before the update, ``parameters`` after
-    the update; rank 0 only, every ``trail_interval`` steps and at the last.
-    """
-
-    step: int
-    epoch: Optional[float] = None
-    samples: Optional[str] = None
-    loss: Optional[str] = None
-    gradients: Optional[Dict[str, str]] = None
-    parameters: Optional[Dict[str, str]] = None
-
-
-class Failure(_Record):
-    """``failure.json``: the message of the rank that failed first, for the person to read."""
-
-    version: str = SCHEMA_VERSION
-    kind: Literal["failure"] = "failure"
-    rank: int
-    step: Optional[int] = None
-    message: str
-    next_step: str
-    exit_code: int = 2
-
-
-class Stop(_Record):
-    """``stopped.json``: the run was asked to end early and can be resumed."""
-
-    version: str = SCHEMA_VERSION
-    kind: Literal["stop"] = "stop"
-    reason: Literal["signal", "walltime"]
-    step: int  # steps done
-    steps: int  # steps of the whole run
-    checkpoint: str  # file name in results/checkpoints
-
-
-#: What a job leaves when it ended early by :class:`Stop` (EX_TEMPFAIL of sysexits.h).
-STOPPED_EXIT_CODE = 75

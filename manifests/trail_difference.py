@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Dict, List, Mapping, Optional, Sequence
 
 from manifests.comparison import StepDifference, StepItem
-from manifests.schema import TrailRecord
+from manifests.outcome import TrailRecord
 
 Trail = Sequence[Sequence[TrailRecord]]
 _BySteps = Dict[int, TrailRecord]

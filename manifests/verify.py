@@ -14,6 +14,7 @@ from manifests.checkpoint import checkpoints_in, damage
 from manifests.datasets.packed_images import decoder_of, pack_problems
 from manifests.datasets.table import table_problems
 from manifests.job import read_job
+from manifests.outcome import Result
 from manifests.packed_file import Decoder
 from manifests.records import (
     Warn,
@@ -28,7 +29,6 @@ from manifests.schema import (
     Circumstance,
     ImageIdentity,
     Manifest,
-    Result,
     RunFiles,
     SampleSetIdentity,
     digest_of,

@@ -13,11 +13,18 @@ STOREYS = ("container", "jobtemplates", "manifests", "trainer")
 #: form of packed data sets, which has one reader for both sides.
 ALLOWED: Dict[str, Set[str]] = {
     "container": {"container"},
-    "jobtemplates": {"container", "jobtemplates", "manifests.run_files", "manifests.schema"},
+    "jobtemplates": {
+        "container",
+        "jobtemplates",
+        "manifests.outcome",
+        "manifests.run_files",
+        "manifests.schema",
+    },
     "manifests": {"container", "jobtemplates", "manifests"},
     "trainer": {
         "manifests.checkpoint",
         "manifests.packed_file",
+        "manifests.outcome",
         "manifests.run_files",
         "manifests.schema",
         "trainer",

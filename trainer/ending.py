@@ -6,7 +6,8 @@ import time
 from typing import List
 
 from manifests.checkpoint import checkpoint_name
-from manifests.schema import Manifest, RunFiles, Stop
+from manifests.outcome import Stop
+from manifests.schema import Manifest, RunFiles
 from trainer.digest import tensor_digests
 from trainer.files import json_bytes, write_whole
 from trainer.initial import named_arrays

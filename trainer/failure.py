@@ -6,7 +6,8 @@ import errno
 import sys
 import traceback
 
-from manifests.schema import Failure, RunFiles
+from manifests.outcome import Failure
+from manifests.schema import RunFiles
 from trainer.files import json_bytes, write_first
 from trainer.trouble import TrainerError, step_of
 

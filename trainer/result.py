@@ -7,15 +7,8 @@ import os
 from datetime import datetime, timezone
 from typing import List, Mapping, Optional
 
-from manifests.schema import (
-    Manifest,
-    Observed,
-    RankPlace,
-    Result,
-    ResultDigests,
-    RunFiles,
-    digest_of,
-)
+from manifests.outcome import Observed, RankPlace, Result, ResultDigests
+from manifests.schema import Manifest, RunFiles, digest_of
 from trainer import machine
 from trainer.world import World
 

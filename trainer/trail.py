@@ -1,4 +1,4 @@
-"""``results/trail``: what each rank did at each step, by digests (schema.TrailRecord)."""
+"""``results/trail``: what each rank did at each step, by digests (TrailRecord)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Optional, Sequence
 import chainer
 
 from manifests.checkpoint import Prefix
-from manifests.schema import RunFiles, TrailRecord
+from manifests.outcome import TrailRecord
+from manifests.schema import RunFiles
 from trainer.digest import samples_digest, tensor_digests
 from trainer.files import JsonLines
 from trainer.initial import named_arrays, named_gradients

@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Callable, Dict, Iterable, Iterator, List, Optional, Sequence, get_args
 
 from container import atomic
-from manifests.schema import INPUT_SIDE, Arch, Communicator, OptimizerName, Result, digest_of
+from manifests.outcome import Result
+from manifests.schema import INPUT_SIDE, Arch, Communicator, OptimizerName, digest_of
 from manifests.snapshot import take_snapshot
 
 PROJECT = Path(__file__).resolve().parents[2]

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from container.recipe import Recipe
-from manifests import schema
+from manifests import outcome, schema
 from manifests.job import Job
 from manifests.records import trail_digest
 from manifests.snapshot import copy_snapshot, take_snapshot
@@ -67,7 +67,7 @@ def data_set(tmp_path: Path, jpeg: Callable[..., bytes], mean_bytes: bytes) -> P
     return folder
 
 
-def make_trail(ranks: int, steps: int, interval: int) -> List[List[schema.TrailRecord]]:
+def make_trail(ranks: int, steps: int, interval: int) -> List[List[outcome.TrailRecord]]:
     def tensors(kind: str, step: int) -> Dict[str, str]:
         return {name: sha(f"{kind} {name} {step}".encode()) for name in ("conv/W", "conv/b")}
 
@@ -75,11 +75,11 @@ def make_trail(ranks: int, steps: int, interval: int) -> List[List[schema.TrailR
     for rank in range(ranks):
         records = []
         if rank == 0:
-            records.append(schema.TrailRecord(step=0, parameters=tensors("parameters", 0)))
+            records.append(outcome.TrailRecord(step=0, parameters=tensors("parameters", 0)))
         for step in range(1, steps + 1):
             full = rank == 0 and (step % interval == 0 or step == steps)
             records.append(
-                schema.TrailRecord(
+                outcome.TrailRecord(
                     step=step,
                     epoch=step / 4,
                     samples=sha(f"samples {rank} {step}".encode()),
@@ -93,7 +93,7 @@ def make_trail(ranks: int, steps: int, interval: int) -> List[List[schema.TrailR
 
 
 @pytest.fixture
-def trail() -> Callable[..., List[List[schema.TrailRecord]]]:
+def trail() -> Callable[..., List[List[outcome.TrailRecord]]]:
     def make(ranks: int = 2, steps: int = 12, interval: int = 5) -> Any:
         return make_trail(ranks, steps, interval)
 
@@ -152,11 +152,11 @@ def manifest() -> Callable[..., schema.Manifest]:
 
 def make_result(
     manifest: schema.Manifest, tensors: Dict[str, str], trail_sha256: str, model: bytes, steps: int
-) -> schema.Result:
-    return schema.Result(
+) -> outcome.Result:
+    return outcome.Result(
         identity_digest=manifest.identity_digest,
         steps=steps,
-        digests=schema.ResultDigests(
+        digests=outcome.ResultDigests(
             parameters=schema.digest_of(tensors),
             tensors=tensors,
             trail=trail_sha256,
@@ -164,7 +164,7 @@ def make_result(
         ),
         metrics=METRICS,
         log=sha(LOG),
-        observed=schema.Observed(
+        observed=outcome.Observed(
             started=CREATED,
             finished=CREATED,
             seconds=1.5,
@@ -178,11 +178,11 @@ def make_result(
 
 
 @pytest.fixture
-def result() -> Callable[..., schema.Result]:
+def result() -> Callable[..., outcome.Result]:
     return make_result
 
 
-def write_trail(files: schema.RunFiles, trail: List[List[schema.TrailRecord]]) -> None:
+def write_trail(files: schema.RunFiles, trail: List[List[outcome.TrailRecord]]) -> None:
     files.trail.mkdir(parents=True, exist_ok=True)
     for rank, records in enumerate(trail):
         lines = (record.model_dump_json(exclude_none=True) + "\n" for record in records)

@@ -19,7 +19,8 @@ from manifests.compare import (
     load_record,
 )
 from manifests.comparison import StepItem
-from manifests.schema import RunFiles, TrailRecord, digest_of
+from manifests.outcome import TrailRecord
+from manifests.schema import RunFiles, digest_of
 from manifests.trail_difference import trail_difference
 
 Edit = Callable[[Dict[str, Any]], None]

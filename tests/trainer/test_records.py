@@ -14,7 +14,8 @@ import chainer
 import numpy as np
 import pytest
 
-from manifests.schema import Failure, RunFiles, TrailRecord
+from manifests.outcome import Failure, TrailRecord
+from manifests.schema import RunFiles
 from trainer import failure, files
 from trainer.digest import samples_digest, tensor_digest
 from trainer.evaluation import Correct

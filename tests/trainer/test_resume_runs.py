@@ -16,7 +16,8 @@ from typing import Any, Callable, Dict, List, Tuple
 import pytest
 
 from manifests.checkpoint import checkpoints_in
-from manifests.schema import Result, RunFiles, Stop
+from manifests.outcome import Result, Stop
+from manifests.schema import RunFiles
 from tests.trainer.conftest import case_maker
 
 pytestmark = [pytest.mark.mpi, pytest.mark.slow]
