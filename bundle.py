@@ -41,6 +41,7 @@ import click
 
 from container import atomic
 from container.process import CommandFailed
+from container.stack import DEFAULT_STACK
 from container.trouble import Trouble, fault_of
 from manifests.command_line import CHAIN, DRY, JSON, around, as_json, note, say, warn
 from manifests.datasets.verbs import data
@@ -60,7 +61,9 @@ MOVED = click.option(
     metavar="OLD=NEW",
     help="The data moved: replace the leading folder OLD of the recorded paths by NEW.",
 )
-STACK = click.option("--stack", default="cpu", show_default=True, help="The stack to use.")
+STACK = click.option(
+    "--stack", default=DEFAULT_STACK, show_default=True, help="The stack to use; cpu needs no GPU."
+)
 MIRROR = click.option(
     "--mirror", metavar="URL", help="Debian mirror to use instead of this machine's own."
 )

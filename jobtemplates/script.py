@@ -120,6 +120,7 @@ def render_script(manifest: Manifest, files: RunFiles, site: Site, host: Host) -
         "tool_version": circumstance.tool_version,
         "image": paths.image,
         "image_sha256": identity.image.sha256,
+        "build": f"python bundle.py build --stack {identity.image.stack}",
         "stdout": log_path(files, log_name(placement, "stdout")),
         "stderr": log_path(files, log_name(placement, "stderr")),
         "prefixes": Verbatim(" | ".join(f"{prefix}*" for prefix in SCRUBBED)),

@@ -14,6 +14,7 @@ from typing import Any, Dict, List, Optional
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 from typing_extensions import Annotated
 
+from container.stack import DEFAULT_STACK
 from manifests.packed_file import beside
 from manifests.schema import (
     INPUT_SIDE,
@@ -197,9 +198,9 @@ class RunConfig(BaseModel):
 
     # by what
     stack: str = Field(
-        "cpu",
+        DEFAULT_STACK,
         pattern=r"^[a-z0-9][a-z0-9_.-]*$",
-        description="the name of a stack, such as cpu",
+        description="the name of a stack: cuda12, or cpu",
     )
     communicator: Communicator = Field(
         default_factory=lambda known: "naive" if known["stack"] == "cpu" else "pure_nccl",

@@ -62,7 +62,7 @@ def test_what_is_no_name_of_a_stack_is_refused(project: Path, name: str) -> None
         load_recipe(project, name)
     assert str(caught.value) == (
         f"{name!r} is no name of a stack (small letters and digits, a letter first); "
-        "known stacks: cpu\n-> name one of these"
+        "known stacks: cpu, cuda12\n-> name one of these"
     )
 
 

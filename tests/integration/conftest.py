@@ -54,6 +54,7 @@ class Bench:
 
     def config(self, name: str = "config", **changes: Any) -> Path:
         values = {
+            "stack": "cpu",
             "ranks_per_node": 2,
             "arch": "nin",
             "nclasses": CLASSES,
@@ -131,7 +132,7 @@ def clone_project(target: Path) -> Path:
 def image() -> str:
     """The cpu image, built once for all tests; its sha256."""
     done = subprocess.run(
-        [sys.executable, str(PROJECT / "bundle.py"), "build", "--json"],
+        [sys.executable, str(PROJECT / "bundle.py"), "build", "--stack", "cpu", "--json"],
         capture_output=True,
         text=True,
         check=False,

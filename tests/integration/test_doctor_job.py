@@ -60,7 +60,15 @@ def profiles(tmp_path: Path) -> Path:
 
 
 def argv(*arguments: str) -> List[str]:
-    return [sys.executable, str(PROJECT / "bundle.py"), "doctor", "--job", *arguments]
+    return [
+        sys.executable,
+        str(PROJECT / "bundle.py"),
+        "doctor",
+        "--job",
+        "--stack",
+        "cpu",
+        *arguments,
+    ]
 
 
 def findings(code: int, *arguments: str, **environment: str) -> Dict[str, Any]:

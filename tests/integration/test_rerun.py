@@ -22,7 +22,7 @@ def sha256(path: Path) -> str:
 
 def private_cache(bench: Bench, folder: Path) -> Path:
     """A cache of the test's own that shares the verified inputs of the real one; its image."""
-    path = Path(json.loads(bench.bundle("build", "--json").stdout)["path"])
+    path = Path(json.loads(bench.bundle("build", "--stack", "cpu", "--json").stdout)["path"])
     (folder / "images").mkdir(parents=True)
     for name in (path, path.with_suffix(".json")):
         shutil.copy2(name, folder / "images" / name.name)

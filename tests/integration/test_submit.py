@@ -251,12 +251,14 @@ def test_an_unwritable_out(bench: Bench) -> None:
 
 
 def test_an_image_altered_on_disk(bench: Bench, tmp_path: Path) -> None:
-    cache = Path(json.loads(bench.bundle("build", "--json").stdout)["path"]).parents[1]
+    cache = Path(
+        json.loads(bench.bundle("build", "--stack", "cpu", "--json").stdout)["path"]
+    ).parents[1]
     mine = tmp_path / "cache"
     shutil.copytree(cache / "images", mine / "images")
     (mine / "sha256").symlink_to(cache / "sha256")
     bench.environment["BUNDLE_CACHE"] = str(mine)
-    altered = Path(json.loads(bench.bundle("build", "--json").stdout)["path"])
+    altered = Path(json.loads(bench.bundle("build", "--stack", "cpu", "--json").stdout)["path"])
     stat = altered.stat()
     with altered.open("r+b") as stream:
         stream.seek(stat.st_size // 2)

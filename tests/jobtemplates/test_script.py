@@ -195,7 +195,7 @@ def test_an_altered_image_stops_the_job_before_the_ranks(tmp_path: Path) -> None
     found = hashlib.sha256(b"siF").hexdigest()
     assert stage.stderr() == (
         f"bundle: the image {stage.image} was altered: sha256 expected {expected}, found {found}\n"
-        "-> remove it and build it again with: python bundle.py build\n"
+        "-> remove it and build it again with: python bundle.py build --stack cpu\n"
     )
     assert stage.files.exit_code.read_text() == "2\n"
     assert not stage.files.done.exists()
@@ -209,7 +209,7 @@ def test_a_missing_image_is_named(tmp_path: Path) -> None:
     assert script() == 2
     assert stage.stderr() == (
         f"bundle: the image {stage.image} cannot be read\n"
-        "-> build it again with: python bundle.py build\n"
+        "-> build it again with: python bundle.py build --stack cpu\n"
     )
 
 

@@ -13,7 +13,7 @@ from manifests.schema import Loading
 def config(**keys: Any) -> RunConfig:
     raw = {
         "arch": "nin", "nclasses": 8, "epoch": 3, "batchsize": 32, "train": "t/l", "val": "v/l",
-        "mean.npy": "m", "out": "o", **keys,
+        "mean.npy": "m", "out": "o", "stack": "cpu", **keys,
     }  # fmt: skip
     return parse_config(raw, "c.yaml")
 

@@ -99,17 +99,18 @@ def test_defaults_of_a_small_config() -> None:
         batchsize=32,
         val_batchsize=32,
         optimizer=Optimizer(name="momentum_sgd", lr=0.01),
-        communicator="naive",
+        communicator="pure_nccl",
         precision="float32",
         seed=0,
     )
+    assert config.stack == "cuda12"
     assert loading(config) == Loading(loadtype="original", iterator="process", loaderjob=1)
     assert observing(config) == Observing(test=False, trail_interval=20)
     assert placement(config) == Placement(site="local", jobname="My-digits-v2")
 
 
-def test_communicator_defaults_to_pure_nccl_off_the_cpu() -> None:
-    assert parse_config({**SMALL, "stack": "cuda12"}, "c").communicator == "pure_nccl"
+def test_communicator_defaults_to_naive_on_the_cpu() -> None:
+    assert parse_config({**SMALL, "stack": "cpu"}, "c").communicator == "naive"
 
 
 @pytest.mark.parametrize("name", ["c.yaml", "c.json"])

@@ -185,7 +185,7 @@ def test_a_stack_that_needs_a_newer_driver(
         "ask your administrator for a newer driver",
     )
     assert findings["image"].found == (
-        "stack 'gpu' has no lock (container/locks/gpu.json); stacks with one: cpu"
+        "stack 'gpu' has no lock (container/locks/gpu.json); stacks with one: cpu, cuda12"
     )
     assert [finding for finding in findings.values() if "fault of bundle" in finding.found] == []
 
@@ -195,7 +195,7 @@ def test_a_stack_that_needs_a_newer_driver(
 
 def doctor(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, str(PROJECT / "bundle.py"), "doctor", *arguments],
+        [sys.executable, str(PROJECT / "bundle.py"), "doctor", "--stack", "cpu", *arguments],
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
@@ -248,7 +248,7 @@ if os.geteuid() == 0:
     os.setgroups([])
     os.setgid(65534)
     os.setuid(65534)
-bundle.main(["doctor", "--json"])
+bundle.main(["doctor", "--stack", "cpu", "--json"])
 """
 
 

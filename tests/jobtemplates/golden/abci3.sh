@@ -56,10 +56,10 @@ found=$(sha256sum -- "$image" 2>/dev/null | cut -d ' ' -f 1)
 found=${found#\\} # sha256sum marks a file name that it had to escape
 if [ "$found" != "$image_sha256" ]; then
     if [ -z "$found" ]; then
-        refuse "the image $image cannot be read" 'build it again with: python bundle.py build'
+        refuse "the image $image cannot be read" 'build it again with: python bundle.py build --stack cuda12'
     fi
     refuse "the image $image was altered: sha256 expected $image_sha256, found $found" \
-        'remove it and build it again with: python bundle.py build'
+        'remove it and build it again with: python bundle.py build --stack cuda12'
 fi
 command -v mpirun >/dev/null || refuse 'there is no mpirun on PATH' \
     'load or install Open MPI (an administrator: apt-get install openmpi-bin), then submit again'
