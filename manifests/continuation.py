@@ -48,6 +48,36 @@ class Continuation:
             step=self.head.step,
         )
 
+    def refuse_another(self, identity: Identity) -> None:
+        """Raise Trouble unless the new run's steps up to the checkpoint have the same bits."""
+        differences = field_differences(self.manifest.identity, identity)
+        texts = [text for text in map(_deciding, differences) if text]
+        problems = [f"resume: {self.checkpoint}: was made by another run: {text}" for text in texts]
+        if not problems and not fits(self.head, identity):
+            problems = [f"resume: {self.checkpoint}: does not belong to the run that it lies in"]
+        if not problems and self.head.step >= identity.steps:
+            problems = [
+                f"resume: {self.checkpoint}: has {self.head.step} steps behind it, "
+                f"with this config the run ends at {identity.steps}"
+            ]
+        if problems:
+            more = len(problems) - _SHOWN
+            raise Trouble(
+                problems[:_SHOWN] + ([f"and {more} more"] if more > 0 else []),
+                "use the old run's values (epoch may grow) and its code, go on with the old run as "
+                f"it is ({go_on(self.run)}), or begin anew from a model file with initmodel",
+            )
+
+    def copy_to(self, files: RunFiles) -> None:
+        """Put checkpoint, trail and log up to it into the new run directory."""
+        files.checkpoints.mkdir(parents=True)
+        files.trail.mkdir()
+        shutil.copyfile(self.checkpoint, files.checkpoints / self.checkpoint.name)
+        head, run = self.head, self.run
+        for rank, prefix in enumerate(head.trail):
+            _copy_prefix(run.trail_of(rank), files.trail_of(rank), prefix)
+        _copy_prefix(run.log, files.log, head.log)
+
 
 def read_continuation(path: Path, warn: Warn = ignore) -> Continuation:
     """The checkpoint that ``path`` names: a file, or a run directory, which means its newest.
@@ -107,28 +137,6 @@ def fits(head: Head, identity: Identity) -> bool:
     return head.steps_digest == steps_digest(identity) and head.ranks == identity.world.ranks
 
 
-def refuse_another(continuation: Continuation, identity: Identity) -> None:
-    """Raise Trouble unless the new run's steps up to the checkpoint have the same bits."""
-    checkpoint = continuation.checkpoint
-    differences = field_differences(continuation.manifest.identity, identity)
-    texts = [text for text in map(_deciding, differences) if text]
-    problems = [f"resume: {checkpoint}: was made by another run: {text}" for text in texts]
-    if not problems and not fits(continuation.head, identity):
-        problems = [f"resume: {checkpoint}: does not belong to the run that it lies in"]
-    if not problems and continuation.head.step >= identity.steps:
-        problems = [
-            f"resume: {checkpoint}: has {continuation.head.step} steps behind it, "
-            f"with this config the run ends at {identity.steps}"
-        ]
-    if problems:
-        more = len(problems) - _SHOWN
-        raise Trouble(
-            problems[:_SHOWN] + ([f"and {more} more"] if more > 0 else []),
-            "use the old run's values (epoch may grow) and its code, go on with the old run as it "
-            f"is ({go_on(continuation.run)}), or begin anew from a model file with initmodel",
-        )
-
-
 def _deciding(difference: FieldDifference) -> str:
     """What a difference means for the steps so far; "" if nothing (steps_digest)."""
     path = difference.path
@@ -138,17 +146,6 @@ def _deciding(difference: FieldDifference) -> str:
         name = path[len("code.files.") :]
         return f"{name} differs" if name.startswith(RUN_BY_RANKS) else ""
     return f"{path} is {difference.a} there, {difference.b} here"
-
-
-def copy_beginning(continuation: Continuation, files: RunFiles) -> None:
-    """Put checkpoint, trail and log up to it into the new run directory."""
-    files.checkpoints.mkdir(parents=True)
-    files.trail.mkdir()
-    shutil.copyfile(continuation.checkpoint, files.checkpoints / continuation.checkpoint.name)
-    head, run = continuation.head, continuation.run
-    for rank, prefix in enumerate(head.trail):
-        _copy_prefix(run.trail_of(rank), files.trail_of(rank), prefix)
-    _copy_prefix(run.log, files.log, head.log)
 
 
 def _copy_prefix(source: Path, target: Path, prefix: Prefix) -> None:

@@ -17,6 +17,7 @@ from container.stack import Stack, find_stack
 from container.trouble import Trouble
 from jobtemplates.mpi import find_host_mpi
 from jobtemplates.sites import Site, load_site, profile_folders
+from manifests.bars import say_findings
 from manifests.checks import looking
 from manifests.checks.finding import (
     Finding,
@@ -61,7 +62,6 @@ from manifests.doctor_job import examine_job
 from manifests.overview import known_outs
 from manifests.submit import built_image, image_mpi, processor_warnings
 from manifests.surroundings import Surroundings
-from manifests.terminal import say_findings
 
 #: Seconds that one check may take: its commands have limits of their own, a file system that hangs
 #: has none.

@@ -1,21 +1,23 @@
-"""A job watched from the terminal that started it."""
+"""A job watched from the terminal that started it.
+
+What judges and draws a finished run is imported then: `submit` has no use for it.
+"""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any, Dict, NoReturn
+from typing import TYPE_CHECKING, Any, Dict, NoReturn
 
 from manifests.command_line import as_json, note, say, warn
-from manifests.compare import exit_code, lines
-from manifests.comparison import Comparison
 from manifests.job import Job
 from manifests.launch import cancel_run, exit_code_of, explain_failure, follow
-from manifests.plot import plot_at_the_end
 from manifests.records import read_manifest
-from manifests.rerun import judge
 from manifests.schema import RunFiles
 from manifests.surroundings import Surroundings
+
+if TYPE_CHECKING:
+    from manifests.comparison import Comparison
 
 
 def say_started(
@@ -42,7 +44,11 @@ def say_started(
         return
     code = wait_for(files, world, json_wanted, after)
     repeated = read_manifest(files).circumstance.rerun_of
+    from manifests.plot import plot_at_the_end
+
     if code == 0 and repeated:  # a rerun that was stopped on its way: its verdict is due now
+        from manifests.rerun import judge
+
         print_comparison(judge(Path(repeated), files, warn), json_wanted)
     picture = plot_at_the_end(files, world.cache.matplotlib, warn)
     if json_wanted:
@@ -71,6 +77,8 @@ def wait_for(files: RunFiles, world: Surroundings, to_stderr: bool = False, afte
 
 
 def print_comparison(comparison: Comparison, json_wanted: bool) -> NoReturn:
+    from manifests.compare import exit_code, lines
+
     if json_wanted:
         as_json(comparison.model_dump(mode="json"))
     else:

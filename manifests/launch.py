@@ -17,7 +17,6 @@ from container.trouble import Trouble
 from jobtemplates.backend import job_number
 from jobtemplates.script import log_name, quoted
 from manifests import queue
-from manifests.checkpoint import checkpoints_in
 from manifests.job import Job, read_job
 from manifests.outcome import STOPPED_EXIT_CODE
 from manifests.queue import Queues, Refused
@@ -219,6 +218,8 @@ def explain_failure(files: RunFiles) -> str:
             f"stopped after step {stopped.step} of {stopped.steps}: {why[stopped.reason]}\n"
             f"-> {go_on(files)}"
         )
+    from manifests.checkpoint import checkpoints_in
+
     lines = [why_failed(files)]
     if checkpoints_in(files.checkpoints):
         lines.append(f"-> once that is mended: {go_on(files)}")

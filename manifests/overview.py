@@ -11,7 +11,6 @@ from container import atomic
 from container.cache import Cache
 from container.digest import sha256_of_bytes
 from container.trouble import Trouble
-from manifests.checkpoint import checkpoints_in, step_of
 from manifests.job import read_job
 from manifests.queue import Queues
 from manifests.records import Warn, ignore, read_manifest, read_result
@@ -148,6 +147,8 @@ def show_values(run: Path, around: Surroundings, warn: Warn = ignore) -> Dict[st
 
 
 def show_lines(run: Path, around: Surroundings, warn: Warn = ignore) -> List[str]:
+    from manifests.checkpoint import checkpoints_in, step_of
+
     found = summary(run, around, warn)
     files = found.files
     manifest = read_manifest(files, warn)

@@ -32,8 +32,6 @@ import struct
 from pathlib import Path
 from typing import List, NamedTuple, Tuple
 
-import PIL
-from PIL import features
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import Literal
 
@@ -69,6 +67,9 @@ class Decoder(BaseModel):
 
 def own_decoder() -> Decoder:
     """The decoder of this process."""
+    import PIL
+    from PIL import features
+
     libjpeg_turbo = features.version("libjpeg_turbo") or "none"
     return Decoder(pillow=PIL.__version__, libjpeg_turbo=libjpeg_turbo)
 

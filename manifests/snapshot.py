@@ -60,15 +60,19 @@ def _blocks(stream: BinaryIO) -> Iterator[bytes]:
         yield block
 
 
-def _digest(path: Path, copy_to: Optional[BinaryIO] = None) -> FileDigest:
-    sha256, size = hashlib.sha256(), 0
+def _digest(path: Path) -> FileDigest:
     with path.open("rb") as stream:
-        for block in _blocks(stream):
-            sha256.update(block)
-            size += len(block)
-            if copy_to is not None:
-                copy_to.write(block)
-        executable = bool(os.fstat(stream.fileno()).st_mode & stat.S_IXUSR)
+        return _digest_of(stream)
+
+
+def _digest_of(stream: BinaryIO, copy_to: Optional[BinaryIO] = None) -> FileDigest:
+    sha256, size = hashlib.sha256(), 0
+    for block in _blocks(stream):
+        sha256.update(block)
+        size += len(block)
+        if copy_to is not None:
+            copy_to.write(block)
+    executable = bool(os.fstat(stream.fileno()).st_mode & stat.S_IXUSR)
     return FileDigest(sha256=sha256.hexdigest(), size=size, executable=executable)
 
 
@@ -182,18 +186,20 @@ def copy_snapshot(snapshot: Snapshot, target: Path) -> None:
     the caller to remove (see :func:`manifests.rundir.create_run`).
     """
     target.mkdir(parents=True)
+    made = {target}
+    again = "let the project rest while a run is submitted, then submit again"
     for name, expected in snapshot.files.items():
         copied = target / name
-        copied.parent.mkdir(parents=True, exist_ok=True)
-        again = "let the project rest while a run is submitted, then submit again"
+        if copied.parent not in made:
+            copied.parent.mkdir(parents=True, exist_ok=True)
+            made.add(copied.parent)
         source = snapshot.root / name
         try:
             stream = source.open("rb")
         except OSError as error:
             raise Trouble(f"{source}: cannot be read any more: {error.strerror}", again) from error
-        stream.close()
-        with copied.open("xb") as out:
-            found = _digest(source, out)
+        with stream, copied.open("xb") as out:
+            found = _digest_of(stream, out)
         if found != expected:
             raise Trouble(f"{source}: changed while it was being copied", again)
         copied.chmod(0o555 if expected.executable else 0o444)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import List, Optional, Tuple
+from typing import TYPE_CHECKING, Callable, List, Optional, Tuple
 
 from container import atomic
-from container.image import Image, altered_trouble, fault_of, recorded_image
+from container.image import Image, altered, altered_trouble, image_digest, recorded_image
 from container.recipe import Recipe, load_recipe
 from container.runtime import Runtime, find_runtime
 from container.trouble import Trouble
@@ -26,12 +26,6 @@ from manifests.config import (
     training,
 )
 from manifests.config_file import read_config
-from manifests.continuation import (
-    Continuation,
-    copy_beginning,
-    read_continuation,
-    refuse_another,
-)
 from manifests.datasets.inputs import (
     Fingerprints,
     Lists,
@@ -39,14 +33,17 @@ from manifests.datasets.inputs import (
     read_lists,
     read_packs,
 )
-from manifests.datasets.packed_images import Packs, decoder_of
 from manifests.determinism import determinism_for, promises_for
+from manifests.image_memory import ImageMemory
 from manifests.launch import Plan, new_run
 from manifests.placing import limit_problems, place, unseen_warnings
 from manifests.queue import refuse_too_many_nodes
 from manifests.rundir import refuse_unwritable
 from manifests.snapshot import Snapshot, copy_snapshot, take_snapshot
 from manifests.surroundings import TOOL_VERSION, Surroundings
+
+if TYPE_CHECKING:
+    from manifests.continuation import Continuation
 
 
 def plan_submit(
@@ -69,11 +66,12 @@ def plan_submit(
     warnings += processor_warnings(promises_for(config.stack), site, around)
     if not read_only:
         refuse_too_many_nodes(placed, config.nnodes, around)
-    before = read_continuation(config.resume, warnings.append) if config.resume else None
+    before = beginning(config, warnings)
     runtime = find_runtime(around.project, around.environ)
     recipe = load_recipe(around.project, config.stack)
     warnings += host_mpi_warnings(site, placed, image_mpi(recipe))
-    image = built_image(recipe, around)
+    memory = ImageMemory(around.cache.root, read_only=read_only)
+    image = built_image(recipe, around, memory.digest)
     data = [config.train_root, config.val_root, config.train_pack, config.val_pack]
     snapshot = take_snapshot(around.project, exclude=[config.out, *data])
     images = fingerprints(config, lists, recipe, around, read_only=read_only)
@@ -87,7 +85,7 @@ def plan_submit(
         determinism=determinism_for(config.stack),
     )
     if before is not None:
-        refuse_another(before, identity)
+        before.refuse_another(identity)
     manifest = schema.Manifest(
         identity_digest=identity.digest(),
         identity=identity,
@@ -107,7 +105,7 @@ def plan_submit(
         if initmodel is not None:
             atomic.write_bytes(target.initmodel, initmodel[1])
         if before is not None:
-            copy_beginning(before, target)
+            before.copy_to(target)
 
     warnings += [
         *lists.warnings,
@@ -122,7 +120,7 @@ def plan_submit(
     return Plan(
         files=files,
         manifest=manifest,
-        script=render_script(manifest, files, site, host_of(runtime, image.path, around)),
+        script=render_script(manifest, files, site, host_of(runtime, image.path, around, memory)),
         fill=fill,
         warnings=[*warnings, *script_warnings(manifest, site)],
     )
@@ -131,6 +129,15 @@ def plan_submit(
 def world_of(config: RunConfig, site: Site) -> schema.World:
     per_node = site.ranks_on_a_node(config.nnodetype, config.ranks_per_node)
     return schema.World(ranks=per_node * config.nnodes, nodes=config.nnodes)
+
+
+def beginning(config: RunConfig, warnings: List[str]) -> Optional[Continuation]:
+    """The run that this one goes on from, where the config names one."""
+    if config.resume is None:
+        return None
+    from manifests.continuation import read_continuation
+
+    return read_continuation(config.resume, warnings.append)
 
 
 def read_inputs(config: RunConfig) -> Lists:
@@ -149,6 +156,8 @@ def fingerprints(
 ) -> Fingerprints:
     """The digests of both sets' images: of the files, or with `custom` as they were when packed."""
     if config.loadtype == "custom":
+        from manifests.datasets.packed_images import Packs, decoder_of
+
         packs = Packs(config.train_pack, config.val_pack)
         return read_packs(lists, packs, decoder=decoder_of(recipe))
     return read_images(
@@ -210,15 +219,20 @@ def host_mpi_warnings(site: Site, placed: schema.Placement, image_version: str) 
         raise
 
 
-def built_image(recipe: Recipe, around: Surroundings) -> Image:
-    """The image built from this recipe. Raises Trouble when there is none or it was altered."""
+def built_image(
+    recipe: Recipe, around: Surroundings, digest: Callable[[Path], str] = image_digest
+) -> Image:
+    """The image built from this recipe, which ``digest`` looks at.
+
+    Raises Trouble when there is none or it was altered.
+    """
     image = recorded_image(recipe, around.cache)
     if image is None:
         raise Trouble(
             f"the image of stack {recipe.stack} is not built yet",
             f"run: python bundle.py build --stack {recipe.stack}",
         )
-    fault = fault_of(image)
+    fault = altered(image, digest(image.path))
     if fault is not None:
         raise altered_trouble(image, fault)
     return image
@@ -291,9 +305,11 @@ def circumstance_of(
     )
 
 
-def host_of(runtime: Runtime, image: Path, around: Surroundings) -> Host:
-    """How this host runs the image; tried on the image itself."""
-    options = runtime.exec_options(image)
+def host_of(
+    runtime: Runtime, image: Path, around: Surroundings, memory: Optional[ImageMemory] = None
+) -> Host:
+    """How this host runs the image; tried on the image itself, unless ``memory`` knows."""
+    options = memory.exec_options(runtime, image) if memory else runtime.exec_options(image)
     # Without setuid, Apptainer puts each rank into a user namespace of its own.
     use = ContainerUse(str(runtime.program), options, in_user_namespace=True)
     return Host(use, as_root=around.as_root)

@@ -42,7 +42,7 @@ DOORS: Dict[str, Set[str]] = {
     "jinja2": {"jobtemplates/script.py"},
     "shlex": {"container/process.py", "jobtemplates/script.py"},
     "click": {"bundle.py", "manifests/command_line.py", "manifests/datasets/verbs.py"},
-    "rich": {"manifests/terminal.py"},
+    "rich": {"manifests/bars.py"},
     "matplotlib": {"manifests/plot.py"},
 }
 

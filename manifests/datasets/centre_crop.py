@@ -31,8 +31,9 @@ QUALITY = 90
 #: with a JPEG's name. Of several frames the first is taken.
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP")
 
-#: 400 MB of RGB pixels, for each worker.
+#: 400 MB of RGB pixels, for each worker. Pillow would warn earlier, or refuse without the size.
 MOST_PIXELS = 2**27
+Image.MAX_IMAGE_PIXELS = None
 
 _NOTE = re.compile(rb"bundle crop (\d+) of ([0-9a-f]{64}) (\d+) bytes")
 

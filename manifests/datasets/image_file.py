@@ -8,20 +8,17 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, List, Optional, Tuple, Union
-
-import numpy as np
-from PIL import Image
+from typing import TYPE_CHECKING, Dict, List, Optional, Tuple, Union
 
 from manifests.datasets.digest_cache import Stamp, stamp_of
 from manifests.schema import IMAGE_SIDE
 
+if TYPE_CHECKING:  # images that are remembered need neither
+    import numpy as np
+    from PIL import Image
+
 #: Kinds of image file that both the host and the trainer can read.
 FORMATS = ("JPEG", "PNG")
-
-# Pillow would warn of many pixels, or refuse them without saying how many there are; here the size
-# is checked before a pixel is decoded.
-Image.MAX_IMAGE_PIXELS = None
 
 #: A sentence without its subject: what is wrong with a file.
 Problem = str
@@ -128,6 +125,8 @@ def decode_pixels(data: bytes) -> Tuple[Optional[np.ndarray], Problem]:
     image, problem = _opened(data)
     if image is None:
         return None, problem
+    import numpy as np
+
     try:
         return np.asarray(image.convert("RGB")), ""
     except Exception as error:  # as above
@@ -138,6 +137,11 @@ def decode_pixels(data: bytes) -> Tuple[Optional[np.ndarray], Problem]:
 
 def _opened(data: bytes) -> Tuple[Optional[Image.Image], Problem]:
     """The image with what its header says checked, none of it decoded yet."""
+    from PIL import Image
+
+    # Pillow would warn of many pixels, or refuse them without saying how many there are; here the
+    # size is checked before a pixel is decoded.
+    Image.MAX_IMAGE_PIXELS = None
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except Exception:

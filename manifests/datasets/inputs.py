@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import List, Optional
+from typing import TYPE_CHECKING, List, Optional
 
 from container.progress import Progress
 from container.trouble import Trouble
 from manifests.datasets.fingerprint import Fingerprint, scan_images
 from manifests.datasets.list_file import SampleList, scan_list
 from manifests.datasets.mean import MeanImage, scan_mean
-from manifests.datasets.packed_images import NEXT_STEP, Packs, scan_pack
 from manifests.datasets.shown import capped
-from manifests.packed_file import Decoder
+
+if TYPE_CHECKING:
+    from manifests.datasets.packed_images import Packs
+    from manifests.packed_file import Decoder
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,8 @@ def read_packs(lists: Lists, packs: Packs, *, decoder: Decoder) -> Fingerprints:
     Raises Trouble when a packed file is damaged, made of other images than its list names, or made
     by another decoder than ``decoder``, with the problems of both.
     """
+    from manifests.datasets.packed_images import NEXT_STEP, scan_pack
+
     train, problems = scan_pack(lists.train, packs.train, decoder=decoder)
     val, val_problems = scan_pack(lists.val, packs.val, decoder=decoder)
     if train is None or val is None:

@@ -9,10 +9,10 @@ from typing import List
 import pytest
 
 from container.process import CommandFailed
+from manifests.bars import say_findings
 from manifests.checks import looking
 from manifests.checks.folder import clock_finding
 from manifests.checks.scheduler import Commands
-from manifests.terminal import say_findings
 
 
 def test_a_folder_that_can_be_written_is_left_as_it_was(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,8 @@ def test_good_mean(tmp_path: Path, mean_bytes: bytes) -> None:
          "has dtype >f4, expected <f4; convert it with "
          "numpy.save(path, numpy.load(path).astype('<f4'))"),
         (saved(np.full(SHAPE, np.nan, "<f4")), "holds values that are not finite"),
+        (saved(np.append(np.full(3 * 2**16 - 1, 3e38, "<f4"), -np.float32("inf")).reshape(SHAPE)),
+         "holds values that are not finite"),
         (b"PK\x03\x04", "is no .npy file"),
         (b"", "is no .npy file"),
     ],
@@ -67,6 +71,37 @@ def test_damaged_mean(tmp_path: Path, data: bytes) -> None:
     assert mean is None
     assert len(problems) == 1
     assert problems[0].startswith(f"{path}: is damaged or holds no plain array: ")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        saved(np.full(SHAPE, 3.4e38, "<f4")),  # their sum in single precision is infinite
+        saved(np.asfortranarray(np.ones(SHAPE, "<f4"))),
+        saved(np.ones(SHAPE, "<f4")) + b"more",  # NumPy reads what the header announces
+    ],
+)
+def test_unusual_means(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "mean.npy"
+    path.write_bytes(data)
+    mean, problems = scan_mean(path)
+    assert problems == [] and mean is not None
+    assert mean.identity.sha256 == hashlib.sha256(data).hexdigest()
+
+
+def test_a_mean_needs_no_numpy(tmp_path: Path, mean_bytes: bytes) -> None:
+    path = tmp_path / "mean.npy"
+    path.write_bytes(mean_bytes)
+    code = (
+        "import sys; from pathlib import Path; from manifests.datasets.mean import scan_mean\n"
+        "mean, _ = scan_mean(Path(sys.argv[1]))\n"
+        "print(mean.identity.sha256, 'numpy' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)],
+        cwd=Path(__file__).parents[3], capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.split() == [hashlib.sha256(mean_bytes).hexdigest(), "False"]
 
 
 def test_missing_mean(tmp_path: Path) -> None:

@@ -1,0 +1,61 @@
+"""Bars and colours on a terminal; the door to Rich, opened only where something is drawn."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import Iterable, Iterator, Tuple
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.text import Text
+
+from container.progress import Advance
+
+STATE_COLOURS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+
+
+class Rate(ProgressColumn):
+    """Units per second, over the last half minute."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:.0f}/s" if task.speed else "")
+
+
+@contextmanager
+def bar(text: str, total: int, unit: str) -> Iterator[Advance]:
+    """A bar on standard error, gone at its end; none where that is no terminal that can redraw."""
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    columns = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn() if unit == "B" else MofNCompleteColumn(),
+        TextColumn(unit),
+        TransferSpeedColumn() if unit == "B" else Rate(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    with columns as drawn:
+        task = drawn.add_task(text, total=total)
+        yield lambda count: drawn.advance(task, count)
+
+
+def say_findings(findings: Iterable[Tuple[str, str, str]]) -> None:
+    """(state, the line's other text, lines below it) on standard output, states in colour there.
+
+    Pipes get none, nor terminals where NO_COLOR is set.
+    """
+    console = Console(highlight=False, soft_wrap=True)
+    for state, text, below in findings:
+        console.print(Text.assemble((state.ljust(6), STATE_COLOURS[state]), text, below))

@@ -1,0 +1,135 @@
+"""What was found out about an image file before: its sha256, and how it starts on this host.
+
+It saves `submit` reading the whole file and starting it once. Only what cannot have changed since
+is answered; `verify`, `rerun` and `doctor` do not ask here, and a job hashes the image it runs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Dict, List, Tuple
+
+from container import atomic
+from container.digest import canonical_json, sha256_of_bytes
+from container.image import image_digest
+from container.runtime import EXEC_OPTIONS, Runtime
+from manifests.datasets.digest_cache import SETTLED_NS, stamp_of
+
+#: So many ways to start one image are kept: a home folder may be shared by several login nodes.
+KEPT = 16
+
+#: Where Apptainer and Singularity may read whether they may use setuid, FUSE and user namespaces,
+#: from the folder that holds their bin/, or from the root.
+SETTINGS = ("etc/apptainer/apptainer.conf", "etc/singularity/singularity.conf")
+
+#: Kernel settings on user namespaces (user_namespaces(7); Debian's and Ubuntu's own).
+NAMESPACE_SETTINGS = (
+    "/proc/sys/user/max_user_namespaces",
+    "/proc/sys/kernel/unprivileged_userns_clone",
+    "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
+)
+
+#: Lines of /proc/self/status on what this process may do (proc(5)).
+RIGHTS = re.compile(r"^(?:Uid|Gid|Groups|NoNewPrivs|Seccomp|Cap\w+):.*$", re.MULTILINE)
+
+
+class ImageMemory:
+    """One small file for each image path; a damaged one counts as empty, and one that cannot be
+    written is done without. ``read_only``: it is asked and never written."""
+
+    def __init__(self, cache_root: Path, *, read_only: bool = False) -> None:
+        self.folder = cache_root / "remembered"
+        self.read_only = read_only
+
+    def digest(self, image: Path) -> str:
+        """sha256 of the file. It is read unless its path, size, times and inode are those of the
+        last reading; a file younger than two seconds is not remembered.
+
+        Raises OSError when it cannot be read.
+        """
+        begun, stamp = time.time_ns(), list(stamp_of(image.stat()))
+        known = self._read(image)
+        if known.get("stamp") == stamp and isinstance(known.get("sha256"), str):
+            return str(known["sha256"])
+        sha256 = image_digest(image)
+        settled = max(stamp[1], stamp[3]) + SETTLED_NS < begun
+        if settled and list(stamp_of(image.stat())) == stamp:
+            self._write(image, {**known, "stamp": stamp, "sha256": sha256})
+        return sha256
+
+    def exec_options(self, runtime: Runtime, image: Path) -> Tuple[str, ...]:
+        """As ``runtime.exec_options``; not tried again where it worked with all that decides it.
+
+        Raises Trouble when the image cannot be run at all.
+        """
+        here = start_conditions(runtime, image)
+        known = self._read(image)
+        starts = known.get("starts")
+        starts = starts if isinstance(starts, dict) else {}
+        for options in EXEC_OPTIONS:
+            if starts.get(here) == list(options):
+                return options
+        options = runtime.exec_options(image)
+        kept = dict(list(starts.items())[1 - KEPT :])
+        self._write(image, {**known, "starts": {**kept, here: list(options)}})
+        return options
+
+    def _file(self, image: Path) -> Path:
+        name = str(image.absolute()).encode("utf-8", "surrogateescape")
+        return self.folder / f"{sha256_of_bytes(name)[:16]}.json"
+
+    def _read(self, image: Path) -> Dict[str, Any]:
+        try:
+            known = json.loads(self._file(image).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return known if isinstance(known, dict) else {}
+
+    def _write(self, image: Path, known: Dict[str, Any]) -> None:
+        if self.read_only:
+            return
+        with suppress(OSError):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            atomic.write_json(self._file(image), known)
+
+
+def start_conditions(runtime: Runtime, image: Path) -> str:
+    """A digest of all that decides how the image starts: program and its settings, the image,
+    kernel and boot of this host, and what this process may do."""
+    program = runtime.program
+    tops = [program.resolve().parent.parent, program.parent.parent, Path("/")]
+    files = [program, program.resolve(), image]
+    files += [top / name for top in tops for name in SETTINGS]
+    facts: List[Any] = [
+        str(program),
+        runtime.version,
+        [_stamp(path) for path in files],
+        list(os.uname()),
+        _text("/proc/sys/kernel/random/boot_id"),
+        [_text(path) for path in NAMESPACE_SETTINGS],
+        RIGHTS.findall(_text("/proc/self/status")),
+        _text("/proc/self/uid_map"),
+        _text("/proc/self/attr/current"),
+        os.access("/dev/fuse", os.R_OK | os.W_OK),
+    ]
+    return sha256_of_bytes(canonical_json(facts))
+
+
+def _stamp(path: Path) -> List[int]:
+    """Empty for a file that is not there."""
+    try:
+        return list(stamp_of(path.stat()))
+    except OSError:
+        return []
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
