@@ -13,6 +13,7 @@ from manifests import schema
 from trainer.checkpoints import Checkpoints, Written
 from trainer.communicators import Communicator
 from trainer.data import Data, TrainingBatch
+from trainer.device import CPU, Device
 from trainer.evaluation import Correct, count_correct, evaluate
 from trainer.log import Log, Row
 from trainer.models.classifier import Classifier
@@ -28,8 +29,9 @@ from trainer.world import World
 
 @dataclass(frozen=True)
 class Learner:
-    """The parts that change or read parameters."""
+    """The parts that change or read parameters; ``device`` is where these lie."""
 
+    device: Device
     model: Classifier
     optimizer: Optimizer
     communicator: Communicator
@@ -90,7 +92,7 @@ def train(
             rate = learning_rate(learner.schedule, midway, order.per_step)
             epoch = order.epoch_after(step)
 
-            loss, correct = gradients(learner.model, batch, order.seed)
+            loss, correct = gradients(learner.model, batch, order.seed, learner.device)
             learner.communicator.average_gradients(learner.model)
             reduced = records.trail.gradients(step + 1, learner.model)
             learner.optimizer.update(rate, midway, step + 1)
@@ -104,7 +106,7 @@ def train(
                 records.progress.step(step + 1, epoch, loss)
             if every_step or order.ends_epoch(step):
                 begun = time.monotonic()
-                validation = evaluate(learner.model, data, world)
+                validation = evaluate(learner.model, data, world, learner.device)
                 spent.evaluation = max(spent.evaluation or 0.0, time.monotonic() - begun)
                 if records.progress is not None:
                     records.progress.pause()
@@ -131,13 +133,16 @@ def save(step: int, safety: Safety, records: Records, *, needed: bool) -> None:
         print(f"warning: {problem}; the run goes on without this checkpoint", flush=True)
 
 
-def gradients(model: Classifier, batch: TrainingBatch, seed: int) -> tuple[float, Correct]:
+def gradients(
+    model: Classifier, batch: TrainingBatch, seed: int, device: Device = CPU
+) -> tuple[float, Correct]:
     """Set the gradients of this rank's batch; return its mean loss and its correct answers."""
+    images, labels = device.put(batch.images), device.put(batch.labels)
     model.cleargrads()
     with chainer.using_config("train", True):
-        loss, scores = model.loss(batch.images, batch.labels, Draws(seed, batch.slots))
+        loss, scores = model.loss(images, labels, Draws(seed, batch.slots))
         loss.backward()
-    return float(loss.array), count_correct(scores.array, batch.labels)
+    return float(loss.array), count_correct(scores.array, labels)
 
 
 def check_finite(loss: float, rank: int, step: int) -> None:

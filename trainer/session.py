@@ -11,6 +11,7 @@ from manifests.schema import Manifest, RunFiles
 from trainer.checkpoints import Checkpoints
 from trainer.communicators import COMMUNICATORS
 from trainer.data import Data
+from trainer.device import Device, open_device
 from trainer.digest import tensor_digests
 from trainer.ending import save_result, say_stopped
 from trainer.files import JsonLines, saving
@@ -37,8 +38,9 @@ def train_and_save(
     warned: Warned,
 ) -> None:
     """Train to the end, or to a checkpoint where the job has to end; write what came out."""
+    device = open_device(everyone, manifest)
     data = open_data(pool, files, manifest)
-    learner = make_learner(everyone, files, manifest)
+    learner = make_learner(everyone, device, files, manifest)
     checkpoints = Checkpoints(everyone, files, manifest, learner.model, learner.optimizer)
     head = resume(checkpoints, everyone, data.order.steps)
     everyone.check_equal(tensor_digests(named_arrays(learner.model)), "before the first step")
@@ -79,15 +81,15 @@ def open_data(pool: Pool, files: RunFiles, manifest: Manifest) -> Data:
     )
 
 
-def make_learner(everyone: World, files: RunFiles, manifest: Manifest) -> Learner:
+def make_learner(everyone: World, device: Device, files: RunFiles, manifest: Manifest) -> Learner:
     settings = manifest.identity.training
     make_communicator = COMMUNICATORS[settings.communicator]
-    communicator = make_communicator(everyone.mpi, manifest.identity.world.nodes)
+    communicator = make_communicator(everyone.mpi, manifest.identity.world.nodes, device.gpu)
     model, notes = build_model(settings, manifest.identity.data, files)
     if everyone.rank == 0:
         print("".join(f"initmodel: {note}\n" for note in notes), end="", flush=True)
     optimizer = OPTIMIZERS[settings.optimizer.name](model, settings.optimizer)
-    return Learner(model, optimizer, communicator, settings.optimizer)
+    return Learner(device, model, optimizer, communicator, settings.optimizer)
 
 
 def resume(checkpoints: Checkpoints, everyone: World, steps: int) -> Optional[Head]:
