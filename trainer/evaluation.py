@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any, Dict, NamedTuple
 
 import chainer
-import chainer.functions as F
 import numpy as np
 
 from trainer.data import Data
 from trainer.device import CPU, Device
+from trainer.models.loss import cross_entropies
 from trainer.statistics import averaged
 from trainer.world import World
 
@@ -52,9 +52,9 @@ def evaluate(
     quiet = chainer.no_backprop_mode()
     with averaged(model, world), chainer.using_config("train", False), quiet:
         for batch in data.validation(world.rank, world.size):
-            images, labels = device.put(batch.images), device.put(batch.labels)
+            images, labels = device.images(batch.images), device.put(batch.labels)
             scores = model(images)
-            each = F.softmax_cross_entropy(scores, labels, reduce="no").array
+            each = cross_entropies(scores, labels)
             loss += float(each.sum(dtype=np.float64))
             correct = correct.plus(count_correct(scores.array, labels))
             samples += len(labels)

@@ -10,12 +10,15 @@ from typing import Optional
 import chainer
 
 from manifests import schema
+from manifests.outcome import SeenGpus
 from trainer.checkpoints import Checkpoints, Written
 from trainer.communicators import Communicator
 from trainer.data import Data, TrainingBatch
 from trainer.device import CPU, Device
 from trainer.evaluation import Correct, count_correct, evaluate
+from trainer.initial import named_gradients
 from trainer.log import Log, Row
+from trainer.loss_scale import LossScale
 from trainer.models.classifier import Classifier
 from trainer.models.draws import Draws
 from trainer.optimizers import Optimizer
@@ -29,13 +32,18 @@ from trainer.world import World
 
 @dataclass(frozen=True)
 class Learner:
-    """The parts that change or read parameters; ``device`` is where these lie."""
+    """The parts that change or read parameters; ``device`` is where these lie.
+
+    ``scale`` is None unless gradients are float16; ``gpus`` is what the ranks have of them.
+    """
 
     device: Device
     model: Classifier
     optimizer: Optimizer
     communicator: Communicator
     schedule: schema.Optimizer
+    scale: Optional[LossScale] = None
+    gpus: Optional[SeenGpus] = None
 
 
 @dataclass(frozen=True)
@@ -92,8 +100,11 @@ def train(
             rate = learning_rate(learner.schedule, midway, order.per_step)
             epoch = order.epoch_after(step)
 
-            loss, correct = gradients(learner.model, batch, order.seed, learner.device)
+            factor = learner.scale.factor if learner.scale is not None else 1.0
+            loss, correct = gradients(learner.model, batch, order.seed, learner.device, factor)
             learner.communicator.average_gradients(learner.model)
+            if learner.scale is not None:
+                learner.scale.settle(list(named_gradients(learner.model).values()))
             reduced = records.trail.gradients(step + 1, learner.model)
             learner.optimizer.update(rate, midway, step + 1)
 
@@ -134,14 +145,19 @@ def save(step: int, safety: Safety, records: Records, *, needed: bool) -> None:
 
 
 def gradients(
-    model: Classifier, batch: TrainingBatch, seed: int, device: Device = CPU
+    model: Classifier,
+    batch: TrainingBatch,
+    seed: int,
+    device: Device = CPU,
+    factor: float = 1.0,
 ) -> tuple[float, Correct]:
-    """Set the gradients of this rank's batch; return its mean loss and its correct answers."""
-    images, labels = device.put(batch.images), device.put(batch.labels)
+    """Set the gradients of this rank's batch, those of ``factor`` times the loss; return its mean
+    loss and its correct answers."""
+    images, labels = device.images(batch.images), device.put(batch.labels)
     model.cleargrads()
     with chainer.using_config("train", True):
         loss, scores = model.loss(images, labels, Draws(seed, batch.slots))
-        loss.backward()
+        (loss if factor == 1.0 else loss * factor).backward()
     return float(loss.array), count_correct(scores.array, labels)
 
 
