@@ -3,26 +3,47 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Iterable, Mapping
+from typing import Any, Dict, Iterable, List, Mapping, Union
 
 import numpy as np
 import numpy.typing as npt
+
+from trainer import block_digest
+from trainer.block_digest import Taken, head_of
+
+#: Those of arrays in host memory are there at once.
+Digests = Union[Dict[str, str], Taken]
 
 
 def tensor_digest(name: str, array: npt.NDArray[Any]) -> str:
     """First 32 hexadecimal digits (128 bits) of sha256 over name, dtype, shape and bytes.
 
     The head is ``<name>\\n<dtype.str>\\n<shape, comma separated>\\n``, the bytes are in C order.
+    For arrays in a GPU's memory see :mod:`trainer.block_digest`.
     """
-    contiguous = np.ascontiguousarray(array)
-    shape = ",".join(map(str, array.shape))
-    digest = hashlib.sha256(f"{name}\n{array.dtype.str}\n{shape}\n".encode())
-    digest.update(contiguous.data)
+    digest = hashlib.sha256(head_of(name, array))
+    digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()[:32]
 
 
-def tensor_digests(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, str]:
-    return {name: tensor_digest(name, array) for name, array in arrays.items()}
+def tensor_digests(arrays: Mapping[str, Any]) -> Dict[str, str]:
+    return told(take(arrays))[0]
+
+
+def take(arrays: Mapping[str, Any]) -> Digests:
+    """Digests of the arrays as they are now; all lie in host memory or all on a GPU."""
+    if all(isinstance(array, np.ndarray) for array in arrays.values()):
+        return {name: tensor_digest(name, array) for name, array in arrays.items()}
+    return Taken(arrays)
+
+
+def told(*digests: Digests) -> List[Dict[str, str]]:
+    """What was taken, by tensor; from a GPU all in one copy."""
+    ready = [each for each in digests if not isinstance(each, Taken)]
+    if len(ready) == len(digests):
+        return ready
+    assert not ready, "digests of host and GPU in one record"
+    return block_digest.tell([each for each in digests if isinstance(each, Taken)])
 
 
 def samples_digest(indices: Iterable[int]) -> str:

@@ -41,7 +41,7 @@ def save_result(
         return
     packed = model_bytes(learner.model)
     write_whole(files.model, packed)
-    seen = observed(manifest, started, time.time(), ranks, resumed_at)
+    seen = observed(manifest, started, time.time(), ranks, resumed_at, learner.gpus)
     rows = files.log.read_bytes()  # rank 0 wrote it: no network file system shows it an old one
     result = make_result(
         manifest, ending.step, tensors, trail_sha256, packed, rows, ending.row, seen

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any, Dict, NamedTuple
 
 import chainer
-import chainer.functions as F
 import numpy as np
 
 from trainer.data import Data
+from trainer.device import CPU, Device
+from trainer.models.loss import cross_entropies
 from trainer.statistics import averaged
 from trainer.world import World
 
@@ -43,17 +44,20 @@ def count_correct(scores: Any, labels: Any) -> Correct:
     return Correct(int((place < 1).sum()), int((place < min(TOP, len(classes))).sum()))
 
 
-def evaluate(model: chainer.Chain, data: Data, world: World) -> Dict[str, float]:
+def evaluate(
+    model: chainer.Chain, data: Data, world: World, device: Device = CPU
+) -> Dict[str, float]:
     """``loss``, ``accuracy``, ``accuracy_top5``: sums in float64, over the ranks in rank order."""
     loss, correct, samples = 0.0, Correct(0, 0), 0
     quiet = chainer.no_backprop_mode()
     with averaged(model, world), chainer.using_config("train", False), quiet:
         for batch in data.validation(world.rank, world.size):
-            scores = model(batch.images)
-            each = F.softmax_cross_entropy(scores, batch.labels, reduce="no").array
+            images, labels = device.images(batch.images), device.put(batch.labels)
+            scores = model(images)
+            each = cross_entropies(scores, labels)
             loss += float(each.sum(dtype=np.float64))
-            correct = correct.plus(count_correct(scores.array, batch.labels))
-            samples += len(batch.labels)
+            correct = correct.plus(count_correct(scores.array, labels))
+            samples += len(labels)
     total = world.sum(samples)
     return {
         "loss": world.sum(loss) / total,

@@ -10,11 +10,15 @@ from typing import Optional
 import chainer
 
 from manifests import schema
+from manifests.outcome import SeenGpus
 from trainer.checkpoints import Checkpoints, Written
 from trainer.communicators import Communicator
 from trainer.data import Data, TrainingBatch
+from trainer.device import CPU, Device
 from trainer.evaluation import Correct, count_correct, evaluate
+from trainer.initial import named_gradients
 from trainer.log import Log, Row
+from trainer.loss_scale import LossScale
 from trainer.models.classifier import Classifier
 from trainer.models.draws import Draws
 from trainer.optimizers import Optimizer
@@ -28,12 +32,18 @@ from trainer.world import World
 
 @dataclass(frozen=True)
 class Learner:
-    """The parts that change or read parameters."""
+    """The parts that change or read parameters; ``device`` is where these lie.
 
+    ``scale`` is None unless gradients are float16; ``gpus`` is what the ranks have of them.
+    """
+
+    device: Device
     model: Classifier
     optimizer: Optimizer
     communicator: Communicator
     schedule: schema.Optimizer
+    scale: Optional[LossScale] = None
+    gpus: Optional[SeenGpus] = None
 
 
 @dataclass(frozen=True)
@@ -90,8 +100,11 @@ def train(
             rate = learning_rate(learner.schedule, midway, order.per_step)
             epoch = order.epoch_after(step)
 
-            loss, correct = gradients(learner.model, batch, order.seed)
+            factor = learner.scale.factor if learner.scale is not None else 1.0
+            loss, correct = gradients(learner.model, batch, order.seed, learner.device, factor)
             learner.communicator.average_gradients(learner.model)
+            if learner.scale is not None:
+                learner.scale.settle(list(named_gradients(learner.model).values()))
             reduced = records.trail.gradients(step + 1, learner.model)
             learner.optimizer.update(rate, midway, step + 1)
 
@@ -104,7 +117,7 @@ def train(
                 records.progress.step(step + 1, epoch, loss)
             if every_step or order.ends_epoch(step):
                 begun = time.monotonic()
-                validation = evaluate(learner.model, data, world)
+                validation = evaluate(learner.model, data, world, learner.device)
                 spent.evaluation = max(spent.evaluation or 0.0, time.monotonic() - begun)
                 if records.progress is not None:
                     records.progress.pause()
@@ -131,13 +144,21 @@ def save(step: int, safety: Safety, records: Records, *, needed: bool) -> None:
         print(f"warning: {problem}; the run goes on without this checkpoint", flush=True)
 
 
-def gradients(model: Classifier, batch: TrainingBatch, seed: int) -> tuple[float, Correct]:
-    """Set the gradients of this rank's batch; return its mean loss and its correct answers."""
+def gradients(
+    model: Classifier,
+    batch: TrainingBatch,
+    seed: int,
+    device: Device = CPU,
+    factor: float = 1.0,
+) -> tuple[float, Correct]:
+    """Set the gradients of this rank's batch, those of ``factor`` times the loss; return its mean
+    loss and its correct answers."""
+    images, labels = device.images(batch.images), device.put(batch.labels)
     model.cleargrads()
     with chainer.using_config("train", True):
-        loss, scores = model.loss(batch.images, batch.labels, Draws(seed, batch.slots))
-        loss.backward()
-    return float(loss.array), count_correct(scores.array, batch.labels)
+        loss, scores = model.loss(images, labels, Draws(seed, batch.slots))
+        (loss if factor == 1.0 else loss * factor).backward()
+    return float(loss.array), count_correct(scores.array, labels)
 
 
 def check_finite(loss: float, rank: int, step: int) -> None:

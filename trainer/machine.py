@@ -72,7 +72,7 @@ def host_name() -> str:
     return socket.gethostname()
 
 
-def versions() -> dict[str, str]:
+def versions(*, with_gpus: bool = False) -> dict[str, str]:
     import chainer
     import mpi4py
     import PIL
@@ -90,4 +90,22 @@ def versions() -> dict[str, str]:
         "pillow": PIL.__version__,
         "pydantic": pydantic.VERSION,
         "libc": " ".join(platform.libc_ver()),
+        **(gpu_versions() if with_gpus else {}),
+    }
+
+
+def gpu_versions() -> dict[str, str]:
+    """Of the libraries that CuPy loaded, as numbers of their own making (cuDNN 8.9.7: 8907)."""
+    import cupy
+    from cupy.cuda import cublas, cudnn, curand, device, nccl, nvrtc
+
+    return {
+        "cupy": cupy.__version__,
+        "cudnn": str(cudnn.getVersion()),
+        "nccl": str(nccl.get_version()),
+        "cublas": str(cublas.getVersion(device.get_cublas_handle())),
+        "curand": str(curand.getVersion()),
+        "nvrtc": ".".join(map(str, nvrtc.getVersion())),
+        "cuda_runtime": str(cupy.cuda.get_local_runtime_version()),
+        "cuda_driver": str(cupy.cuda.runtime.driverGetVersion()),
     }

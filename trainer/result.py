@@ -7,7 +7,7 @@ import os
 from datetime import datetime, timezone
 from typing import List, Mapping, Optional
 
-from manifests.outcome import Observed, RankPlace, Result, ResultDigests
+from manifests.outcome import Observed, RankPlace, Result, ResultDigests, SeenGpus
 from manifests.schema import Manifest, RunFiles, digest_of
 from trainer import machine
 from trainer.world import World
@@ -46,18 +46,20 @@ def observed(
     finished: float,
     ranks: List[RankPlace],
     resumed_at: List[int],
+    gpus: Optional[SeenGpus] = None,
 ) -> Observed:
     cpu = machine.this_cpu()
     return Observed(
         started=utc(started),
         finished=utc(finished),
         seconds=finished - started,
-        versions=machine.versions(),
+        versions=machine.versions(with_gpus=gpus is not None),
         cpu_model=cpu.model,
         cpu_features=sorted(cpu.features),
         environment={key: os.environ[key] for key in manifest.identity.determinism.environment},
         ranks=ranks,
         resumed_at=resumed_at,
+        gpus=gpus,
     )
 
 

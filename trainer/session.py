@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Optional
+from typing import Dict, Optional, Tuple
 
 from manifests.checkpoint import Head
 from manifests.schema import Manifest, RunFiles
 from trainer.checkpoints import Checkpoints
-from trainer.communicators import COMMUNICATORS
+from trainer.communicators import COMMUNICATORS, Communicator
+from trainer.communicators.nccl_report import (
+    ask_for_report,
+    parse_report,
+    put_together,
+    read_report,
+)
 from trainer.data import Data
+from trainer.device import Device, open_device
 from trainer.digest import tensor_digests
 from trainer.ending import save_result, say_stopped
 from trainer.files import JsonLines, saving
@@ -18,8 +25,9 @@ from trainer.initial import named_arrays
 from trainer.iterators.pool import Pool
 from trainer.log import NOTHING, Log
 from trainer.loop import Learner, Records, Safety, train
+from trainer.loss_scale import LossScale, Scaled
 from trainer.models.build import build_model
-from trainer.optimizers import OPTIMIZERS
+from trainer.optimizers import OPTIMIZERS, Optimizer
 from trainer.order import Order
 from trainer.progress import Progress
 from trainer.stopping import SLOW_DISK, Durations, Warned, Watch, deadline_in
@@ -37,8 +45,9 @@ def train_and_save(
     warned: Warned,
 ) -> None:
     """Train to the end, or to a checkpoint where the job has to end; write what came out."""
+    device = open_device(everyone, manifest)
     data = open_data(pool, files, manifest)
-    learner = make_learner(everyone, files, manifest)
+    learner = make_learner(everyone, device, files, manifest)
     checkpoints = Checkpoints(everyone, files, manifest, learner.model, learner.optimizer)
     head = resume(checkpoints, everyone, data.order.steps)
     everyone.check_equal(tensor_digests(named_arrays(learner.model)), "before the first step")
@@ -79,15 +88,42 @@ def open_data(pool: Pool, files: RunFiles, manifest: Manifest) -> Data:
     )
 
 
-def make_learner(everyone: World, files: RunFiles, manifest: Manifest) -> Learner:
+def make_learner(everyone: World, device: Device, files: RunFiles, manifest: Manifest) -> Learner:
     settings = manifest.identity.training
-    make_communicator = COMMUNICATORS[settings.communicator]
-    communicator = make_communicator(everyone.mpi, manifest.identity.world.nodes)
+    communicator, reported = make_communicator(everyone, device, files, manifest)
     model, notes = build_model(settings, manifest.identity.data, files)
     if everyone.rank == 0:
         print("".join(f"initmodel: {note}\n" for note in notes), end="", flush=True)
-    optimizer = OPTIMIZERS[settings.optimizer.name](model, settings.optimizer)
-    return Learner(model, optimizer, communicator, settings.optimizer)
+    device.place(model)
+    optimizer: Optimizer = OPTIMIZERS[settings.optimizer.name](model, settings.optimizer)
+    scale = LossScale() if settings.precision == "mixed" else None
+    if scale is not None:
+        optimizer = Scaled(optimizer, scale)
+    return Learner(
+        device=device,
+        model=model,
+        optimizer=optimizer,
+        communicator=communicator,
+        schedule=settings.optimizer,
+        scale=scale,
+        gpus=device.seen_with(reported),
+    )
+
+
+def make_communicator(
+    everyone: World, device: Device, files: RunFiles, manifest: Manifest
+) -> Tuple[Communicator, Dict[str, str]]:
+    """With what NCCL reported of itself; nothing without GPUs."""
+    make = COMMUNICATORS[manifest.identity.training.communicator]
+    nodes = manifest.identity.world.nodes
+    if device.gpu is None:
+        return make(everyone.mpi, nodes), {}
+    with saving(files.logs):
+        files.logs.mkdir(exist_ok=True)
+    report = ask_for_report(os.environ, files.logs, everyone.rank)
+    communicator = make(everyone.mpi, nodes, device.gpu)
+    reports = everyone.gather(parse_report(read_report(report)))
+    return communicator, put_together(reports)
 
 
 def resume(checkpoints: Checkpoints, everyone: World, steps: int) -> Optional[Head]:

@@ -38,10 +38,12 @@ def average_statistics(model: chainer.Link, world: World) -> None:
     arrays = list(named_statistics(model).values())
     if not arrays:
         return
-    joined = mean_of(world.gather(np.concatenate(arrays)))
+    # MPI is given host memory only.
+    own = np.concatenate([chainer.backends.cuda.to_cpu(array) for array in arrays])
+    joined = mean_of(world.gather(own))
     ends = np.cumsum([len(array) for array in arrays])
     for array, mean in zip(arrays, np.split(joined, ends[:-1])):
-        array[...] = mean
+        array[...] = chainer.backend.get_array_module(array).asarray(mean)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import chainer
 from manifests.checkpoint import Prefix
 from manifests.outcome import TrailRecord
 from manifests.schema import RunFiles
-from trainer.digest import samples_digest, tensor_digests
+from trainer.digest import Digests, samples_digest, take, tensor_digests, told
 from trainer.files import JsonLines
 from trainer.initial import named_arrays, named_gradients
 from trainer.order import Slot
@@ -33,9 +33,9 @@ class Trail:
         if self._rank == 0:
             self._write(TrailRecord(step=0, parameters=tensor_digests(named_arrays(model))))
 
-    def gradients(self, step: int, model: chainer.Link) -> Optional[dict[str, str]]:
+    def gradients(self, step: int, model: chainer.Link) -> Optional[Digests]:
         """Digests of the reduced gradients, at the steps and the rank that keep them."""
-        return tensor_digests(named_gradients(model)) if self._keeps_tensors(step) else None
+        return take(named_gradients(model)) if self._keeps_tensors(step) else None
 
     def step(
         self,
@@ -43,19 +43,21 @@ class Trail:
         epoch: float,
         slots: Sequence[Slot],
         loss: float,
-        gradients: Optional[dict[str, str]],
+        gradients: Optional[Digests],
         model: chainer.Link,
     ) -> None:
-        """``step`` counts from 1; call it after the update."""
-        parameters = tensor_digests(named_arrays(model)) if self._keeps_tensors(step) else None
+        """``step`` counts from 1; call it after the update. ``gradients`` were taken before it."""
+        tensors = {}
+        if gradients is not None:
+            digests = told(gradients, take(named_arrays(model)))
+            tensors = dict(zip(("gradients", "parameters"), digests))
         self._write(
             TrailRecord(
                 step=step,
                 epoch=epoch,
                 samples=samples_digest(slot.sample for slot in slots),
                 loss=float(loss).hex(),
-                gradients=gradients,
-                parameters=parameters,
+                **tensors,
             )
         )
 

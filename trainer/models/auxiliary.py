@@ -6,10 +6,10 @@ from abc import abstractmethod
 from typing import Any, Optional, Tuple
 
 import chainer
-import chainer.functions as F
 
 from trainer.models.classifier import Classifier
 from trainer.models.draws import Draws
+from trainer.models.loss import cross_entropy
 
 #: Weight of each auxiliary loss.
 WEIGHT = 0.3
@@ -29,7 +29,7 @@ class AuxiliaryClassifier(Classifier):
         self, images: Any, labels: Any, draws: Draws
     ) -> Tuple[chainer.Variable, chainer.Variable]:
         *auxiliary, scores = self.all_scores(images, draws)
-        total = F.softmax_cross_entropy(scores, labels)
+        total = cross_entropy(scores, labels)
         for each in auxiliary:
-            total = total + WEIGHT * F.softmax_cross_entropy(each, labels)
+            total = total + WEIGHT * cross_entropy(each, labels)
         return total, scores

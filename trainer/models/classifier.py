@@ -6,10 +6,10 @@ from abc import abstractmethod
 from typing import Any, Optional, Tuple
 
 import chainer
-import chainer.functions as F
 
 from trainer.initial import he_limit
 from trainer.models.draws import Draws
+from trainer.models.loss import cross_entropy
 
 
 class Classifier(chainer.Chain):  # type: ignore[misc]
@@ -27,7 +27,7 @@ class Classifier(chainer.Chain):  # type: ignore[misc]
     ) -> Tuple[chainer.Variable, chainer.Variable]:
         """The mean loss of a training batch, which is what is minimised, and its scores."""
         scores = self(images, draws)
-        return F.softmax_cross_entropy(scores, labels), scores
+        return cross_entropy(scores, labels), scores
 
     def initial_limit(self, shape: Tuple[int, ...]) -> float:
         """Weights of this shape begin uniformly distributed between -limit and limit."""

@@ -7,7 +7,9 @@ from typing import Sequence
 
 import chainer
 import chainer.functions as F
+import numpy as np
 
+from trainer.models.cudnn import on_gpu
 from trainer.order import Slot
 from trainer.randomness import dropout_mask
 
@@ -26,5 +28,8 @@ class Draws:
             [slot.sample for slot in self.slots],
             x.shape[1:],
         )
+        if on_gpu(x):
+            # Drawn on the host: the units that a CPU run drops.
+            mask = chainer.backend.get_array_module(x).asarray(np.ascontiguousarray(mask, x.dtype))
         # With a mask Chainer multiplies by it and scales nothing: the mask holds the scale.
         return F.dropout(x, ratio, mask=mask)

@@ -15,7 +15,7 @@ from trainer.models.auxiliary import AuxiliaryClassifier
 from trainer.models.convolution import Convolution2D
 from trainer.models.draws import Draws
 from trainer.models.linear import Linear
-from trainer.models.pooling import average_pooling_2d, max_pooling_2d
+from trainer.models.pooling import average_pooling_2d, global_average, max_pooling_2d
 from trainer.models.response import local_response_normalization
 
 
@@ -92,7 +92,7 @@ class GoogLeNet(AuxiliaryClassifier):
         early = self.inc4a(x)
         late = self.inc4d(self.inc4c(self.inc4b(early)))
         x = self.inc5a(max_pooling_2d(self.inc4e(late), 3, 2))
-        x = F.average(self.inc5b(x), axis=(2, 3))
+        x = global_average(self.inc5b(x))
         if draws is None:
             return (self.out(x),)
         scores = self.out(draws.dropout(x, 0.4, "out"))

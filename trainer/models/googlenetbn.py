@@ -14,12 +14,13 @@ import chainer
 import chainer.functions as F
 import chainer.links as L
 
+from trainer.models import cudnn
 from trainer.models.auxiliary import AuxiliaryClassifier
 from trainer.models.draws import Draws
 from trainer.models.linear import Linear
 from trainer.models.normalization import DECAY, EPS
 from trainer.models.normalized import NormalizedConvolution
-from trainer.models.pooling import average_pooling_2d, max_pooling_2d
+from trainer.models.pooling import average_pooling_2d, global_average, max_pooling_2d
 
 
 class Inception(chainer.Chain):  # type: ignore[misc]
@@ -97,7 +98,7 @@ class Head(chainer.Chain):  # type: ignore[misc]
 
     def forward(self, x: Any) -> chainer.Variable:
         x = self.conv(average_pooling_2d(x, 5, 3), relu=True)
-        return self.out(F.relu(self.norm(self.hidden(x))))
+        return self.out(cudnn.normalized(self.norm, self.hidden(x), relu=True))
 
 
 class GoogLeNetBN(AuxiliaryClassifier):
@@ -129,7 +130,7 @@ class GoogLeNetBN(AuxiliaryClassifier):
         early = self.inc4a(self.inc3c(self.inc3b(self.inc3a(x))))
         late = self.inc4d(self.inc4c(self.inc4b(early)))
         x = self.inc5b(self.inc5a(self.inc4e(late)))
-        scores = self.out(F.average(x, axis=(2, 3)))
+        scores = self.out(global_average(x))
         if draws is None:
             return (scores,)
         return self.head1(early), self.head2(late), scores

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any, Optional
 
 import chainer
-import chainer.functions as F
 import numpy as np
+
+from trainer.models import cudnn
 
 
 class Linear(chainer.Link):  # type: ignore[misc]
@@ -23,4 +24,4 @@ class Linear(chainer.Link):  # type: ignore[misc]
             self.b = None if bias is None else chainer.Parameter(np.float32(bias), (outputs,))
 
     def forward(self, x: Any) -> chainer.Variable:
-        return F.linear(x, self.W, self.b)
+        return cudnn.linear(x, self.W, self.b)

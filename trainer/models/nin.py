@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any, Optional
 
 import chainer
-import chainer.functions as F
 
 from trainer.models.classifier import Classifier
 from trainer.models.convolution import Convolution2D
 from trainer.models.draws import Draws
-from trainer.models.pooling import max_pooling_2d
+from trainer.models.pooling import global_average, max_pooling_2d
 
 
 class MlpConv(chainer.Chain):  # type: ignore[misc]
@@ -45,4 +44,4 @@ class NIN(Classifier):
             x = max_pooling_2d(block(x, relu=True), 3, 2)
         if draws is not None:
             x = draws.dropout(x, 0.5, "block4")
-        return F.average(self.block4(x), axis=(2, 3))
+        return global_average(self.block4(x))

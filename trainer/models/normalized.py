@@ -13,6 +13,7 @@ import chainer.links as L
 import numpy as np
 import numpy.typing as npt
 
+from trainer.models import cudnn
 from trainer.models.channels_last import Band, channels_last, channels_second
 from trainer.models.convolution import Convolution2D, method_for
 from trainer.models.normalization import DECAY, EPS, Gradient, Moments, apply_line, as_line
@@ -122,6 +123,9 @@ class NormalizedConvolution(chainer.Chain):  # type: ignore[misc]
     ) -> chainer.Variable:
         """The shortcut is added to what was normalised."""
         conv, norm = self.conv, self.norm
+        if cudnn.on_gpu(x):
+            convolved = cudnn.convolution(x, conv.W, None, conv.stride, conv.pad)
+            return cudnn.normalized(norm, convolved, relu, shortcut)
         arguments = (x, conv.W, norm.gamma, norm.beta, *(() if shortcut is None else (shortcut,)))
         given = None if chainer.config.train else (norm.avg_mean, norm.avg_var)
         function = NormalizedConvolutionFunction(conv.stride, conv.pad, relu, given)

@@ -1,13 +1,15 @@
-"""Max and average pooling on the CPU, in the memory order of trainer.models.channels_last."""
+"""Max and average pooling: on the CPU here, in the memory order of trainer.models.channels_last."""
 
 from __future__ import annotations
 
 from typing import Any, Iterator, Tuple
 
 import chainer
+import chainer.functions as F
 import numpy as np
 import numpy.typing as npt
 
+from trainer.models import cudnn
 from trainer.models.channels_last import PIECE, channels_last, channels_second, overlap
 
 Array = npt.NDArray[Any]
@@ -125,8 +127,17 @@ class AveragePooling2DFunction(Pooling2DFunction):
 
 
 def max_pooling_2d(x: Any, kernel: int, stride: int, pad: int = 0) -> chainer.Variable:
+    if cudnn.on_gpu(x):
+        return cudnn.max_pooling(x, kernel, stride, pad)
     return MaxPooling2DFunction(kernel, stride, pad).apply((x,))[0]
 
 
 def average_pooling_2d(x: Any, kernel: int, stride: int, pad: int = 0) -> chainer.Variable:
+    if cudnn.on_gpu(x):
+        return cudnn.average_pooling(x, kernel, stride, pad)
     return AveragePooling2DFunction(kernel, stride, pad).apply((x,))[0]
+
+
+def global_average(x: Any) -> chainer.Variable:
+    """(N, C, H, W) -> (N, C)"""
+    return cudnn.global_average(x) if cudnn.on_gpu(x) else F.average(x, axis=(2, 3))

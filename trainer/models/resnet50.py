@@ -10,13 +10,12 @@ from __future__ import annotations
 from typing import Any, Optional
 
 import chainer
-import chainer.functions as F
 
 from trainer.models.classifier import Classifier
 from trainer.models.draws import Draws
 from trainer.models.linear import Linear
 from trainer.models.normalized import NormalizedConvolution
-from trainer.models.pooling import max_pooling_2d
+from trainer.models.pooling import global_average, max_pooling_2d
 
 
 class Bottleneck(chainer.Chain):  # type: ignore[misc]
@@ -67,4 +66,4 @@ class ResNet50(Classifier):
         x = max_pooling_2d(self.conv1(x, relu=True), 3, 2)
         for stage in (self.stage2, self.stage3, self.stage4, self.stage5):
             x = stage(x)
-        return self.out(F.average(x, axis=(2, 3)))
+        return self.out(global_average(x))

@@ -1,4 +1,4 @@
-"""Local response normalisation on the CPU (Krizhevsky, Sutskever, Hinton 2012, section 3.3)."""
+"""Local response normalisation (Krizhevsky, Sutskever, Hinton 2012, section 3.3)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from trainer.models.channels_last import channels_last, channels_second, pieces
+from trainer.models.cudnn import on_gpu
+from trainer.models.response_kernels import backward_kernel, forward_kernel
 
 Array = npt.NDArray[Any]
 
@@ -32,10 +34,29 @@ class LocalResponseNormalization(chainer.FunctionNode):  # type: ignore[misc]
             np.multiply(rows, factor_of(scale_of(rows)), out=target)
         return (channels_second(y),)
 
+    def forward_gpu(self, inputs: Tuple[Any]) -> Tuple[Any]:
+        self.retain_inputs((0,))
+        xp = chainer.backend.get_array_module(inputs[0])
+        x = xp.ascontiguousarray(inputs[0])
+        y = xp.empty(x.shape, x.dtype)
+        self._scale = xp.empty(x.shape, np.float32)
+        forward_kernel()(x.ravel(), *layout_of(x), REACH, K, ALPHA, y, self._scale)
+        return (y,)
+
+    def _backward_gpu(self, gy: Any) -> Any:
+        xp = chainer.backend.get_array_module(gy)
+        x = xp.ascontiguousarray(self.get_retained_inputs()[0].array)
+        flat = x.ravel(), xp.ascontiguousarray(gy).ravel(), self._scale.ravel()
+        gx = xp.empty(x.shape, x.dtype)
+        backward_kernel()(*flat, *layout_of(x), REACH, ALPHA, BETA, gx)
+        return gx
+
     def backward(
         self, indexes: Tuple[int, ...], grad_outputs: Tuple[chainer.Variable]
     ) -> Tuple[chainer.Variable]:
         del indexes
+        if on_gpu(grad_outputs[0]):
+            return (chainer.as_variable(self._backward_gpu(grad_outputs[0].array)),)
         x = channels_last(self.get_retained_inputs()[0].array)
         gx = np.empty_like(x)
         for rows, gy, target in in_pieces(x, channels_last(grad_outputs[0].array), gx):
@@ -47,6 +68,11 @@ class LocalResponseNormalization(chainer.FunctionNode):  # type: ignore[misc]
             target *= rows.dtype.type(-2 * ALPHA * BETA)
             target += passed
         return (chainer.as_variable(channels_second(gx)),)
+
+
+def layout_of(x: Any) -> Tuple[int, int]:
+    """(N, C, H, W) -> C, H * W"""
+    return x.shape[1], x.shape[2] * x.shape[3]
 
 
 def in_pieces(*arrays: Array) -> Iterator[Tuple[Array, ...]]:

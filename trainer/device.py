@@ -1,0 +1,88 @@
+"""What a rank computes on: its GPU where the run has them, else the CPU.
+
+Loader processes exist before a GPU is touched: nothing here runs before trainer.main made them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, List, Mapping, Optional
+
+import numpy as np
+
+from manifests.outcome import RankGpu, SeenGpus
+from manifests.schema import GpuPromise, Manifest
+from trainer import gpu_facts
+from trainer.communicators.gpu import Gpu, this_gpu
+from trainer.communicators.nodes import node_communicator
+from trainer.gpu_contract import check_apart, check_class, check_driver, device_for
+from trainer.gpu_settings import apply_settings
+from trainer.machine import host_name
+from trainer.trouble import TrainerError
+from trainer.world import World
+
+
+@dataclass(frozen=True)
+class Device:
+    """``gpu`` is None on the CPU; else this rank's GPU is CuPy's current device already.
+
+    ``dtype`` is what images, hence all layers, are computed in; ``seen`` are the GPUs of all ranks.
+    """
+
+    gpu: Optional[Gpu] = None
+    dtype: Any = np.float32
+    number: int = 0
+    seen: Optional[SeenGpus] = field(default=None, compare=False)
+
+    def put(self, array: Any) -> Any:
+        """NumPy's array or CuPy's -> where this rank computes; no copy where it lies there."""
+        return np.asarray(array) if self.gpu is None else self.gpu.cupy.asarray(array)
+
+    def images(self, array: Any) -> Any:
+        """The same, in the precision of the run."""
+        return self.put(array).astype(self.dtype, copy=False)
+
+    def place(self, model: Any) -> None:
+        """Move a network's parameters and statistics here; their bits stay."""
+        if self.gpu is not None:
+            model.to_device(f"@cupy:{self.number}")
+
+    def seen_with(self, nccl: Mapping[str, str]) -> Optional[SeenGpus]:
+        return None if self.seen is None else self.seen.model_copy(update={"nccl": dict(nccl)})
+
+
+CPU = Device()
+
+
+def open_device(everyone: World, manifest: Manifest) -> Device:
+    """Collective. A run has a GPU per rank exactly when its manifest promises for GPUs.
+
+    Raises TrainerError when a rank has no GPU of its own, or one that cannot give the promise.
+    """
+    precision = manifest.identity.training.precision
+    if manifest.promises.gpu is not None:
+        return open_gpu(everyone, manifest.promises.gpu, mixed=precision == "mixed")
+    if precision == "mixed":
+        raise TrainerError(
+            "precision mixed needs GPUs and this run has none",
+            "submit a new run with precision float32, or on a stack with GPUs",
+        )
+    return CPU
+
+
+def open_gpu(everyone: World, promise: GpuPromise, *, mixed: bool) -> Device:
+    host = host_name()
+    driver = gpu_facts.driver_version()
+    check_driver(promise, driver, host)
+    settings = apply_settings(mixed=mixed)
+    gpu = this_gpu()
+    inside = node_communicator(everyone.mpi)
+    visible = gpu_facts.visible_gpus(gpu.cupy)
+    number = device_for(inside.Get_rank(), inside.Get_size(), visible, host)
+    gpu.cupy.cuda.Device(number).use()
+    own = gpu_facts.gpu_of_rank(gpu.cupy, number, everyone.rank, host)
+    check_class(promise, own)
+    ranks: List[RankGpu] = everyone.gather(own)
+    check_apart(ranks)
+    seen = SeenGpus(driver=driver or "unknown", ranks=ranks, settings=settings)
+    return Device(gpu, np.float16 if mixed else np.float32, number, seen)

@@ -1,0 +1,49 @@
+"""Which algorithms Chainer asks of cuDNN: set before the first of them runs, told as in effect.
+
+What is chosen by environment variables stands in manifests/determinism.py.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Dict
+
+import chainer
+
+#: Bytes of scratch memory that an algorithm may need at most: among those that give the same bits
+#: every time cuDNN names the fastest first, and the first that needs no more is taken.
+WORKSPACE = 256 << 20
+
+
+def chosen(*, mixed: bool) -> Dict[str, object]:
+    """Chainer's configuration by name (Chainer reference manual, "Configuring Chainer").
+
+    Autotuning would take the algorithm that was fastest in a measurement; the persistent kernels
+    of fast batch normalisation can overflow without notice. Tensor cores are left to float16.
+    """
+    return {
+        "cudnn_deterministic": True,
+        "autotune": False,
+        "cudnn_fast_batch_normalization": False,
+        "use_cudnn": "auto",
+        "use_cudnn_tensor_core": "auto" if mixed else "never",
+    }
+
+
+def apply_settings(*, mixed: bool) -> Dict[str, str]:
+    """Set them and return what is in effect, as text by name."""
+    for name, value in chosen(mixed=mixed).items():
+        setattr(chainer.global_config, name, value)
+    cuda = chainer.backends.cuda
+    cuda.set_max_workspace_size(WORKSPACE)
+    # CuPy says so when a faster algorithm needs more memory, or may give other bits.
+    warnings.simplefilter("ignore", cuda._PerformanceWarning)
+    found = {name: str(getattr(chainer.config, name)) for name in chosen(mixed=mixed)}
+    from cupy import _core
+
+    accelerators = [*_core.get_reduction_accelerators(), *_core.get_routine_accelerators()]
+    return {
+        **found,
+        "cudnn_max_workspace_size": str(cuda.get_max_workspace_size()),
+        "cupy_accelerators": ",".join(map(str, accelerators)) or "none",
+    }
