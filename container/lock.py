@@ -7,7 +7,7 @@ carries a digest of itself, so that an edit by hand is refused.
 from __future__ import annotations
 
 import json
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from typing_extensions import Annotated, Literal
@@ -50,6 +50,7 @@ class LockedFile(LockPart):
 
 class PythonFile(LockedFile):
     kind: Kind
+    licence: Optional[str] = None
 
 
 class DebianFiles(LockPart):
@@ -71,6 +72,7 @@ class Lock(LockPart):
     debian: DebianFiles
     python: PythonFiles
     environment: Dict[VariableName, VariableValue]
+    unset: List[VariableName] = Field(default_factory=list)
     drop: List[DropGlob]
     probes: List[Probe]
 
@@ -88,7 +90,9 @@ class Lock(LockPart):
 
 def lock_text(lock: Lock) -> str:
     """The text of the lock file, its digest included."""
-    content = lock.model_dump(mode="json")
+    content = lock.model_dump(mode="json", exclude_none=True)
+    if not lock.unset:
+        del content["unset"]  # and so do not change locks from before there was such a list
     content["digest"] = sha256_of_bytes(canonical_json(content))
     return json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 

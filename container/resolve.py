@@ -54,6 +54,7 @@ def resolve(
         debian=debian,
         python=python,
         environment=stack.environment,
+        unset=stack.unset,
         drop=stack.drop,
         probes=stack.probes,
     )
@@ -179,7 +180,7 @@ def resolve_python(choice: PythonChoice, index: WheelIndex) -> PythonFiles:
     tags = supported_tags(choice.version, choice.glibc)
     problems: List[str] = []
     files: List[PythonFile] = []
-    pins = {pin.name: pin for pin in (*choice.packages, *choice.build)}
+    pins = {pin.name: pin for pin in (*choice.build, *choice.packages)}
     with tempfile.TemporaryDirectory(prefix="bundle-index-") as folder:
         for name in sorted(pins):
             pin = pins[name]
@@ -193,7 +194,8 @@ def resolve_python(choice: PythonChoice, index: WheelIndex) -> PythonFiles:
             except NotFetched as error:
                 problems.append(f"{found.filename}: cannot be fetched: {error}")
                 continue
-            sha256 = sha256_of_file(target)
+            size, sha256 = target.stat().st_size, sha256_of_file(target)
+            target.unlink()
             if found.sha256 not in (None, sha256):
                 problems.append(
                     f"{found.filename}: the index says sha256 {found.sha256}, the file has {sha256}"
@@ -205,9 +207,10 @@ def resolve_python(choice: PythonChoice, index: WheelIndex) -> PythonFiles:
                     version=pin.version,
                     kind=pin.kind,
                     file=found.filename,
-                    size=target.stat().st_size,
+                    size=size,
                     sha256=sha256,
                     roles=sorted(roles[name]),
+                    licence=pin.licence,
                 )
             )
     if problems:

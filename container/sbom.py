@@ -11,6 +11,7 @@ from container.lock import Lock, LockedFile, PythonFile
 
 if TYPE_CHECKING:
     from cyclonedx.model.component import Component
+    from cyclonedx.model.license import DisjunctiveLicense
 
 #: Namespace of the identifiers that this project derives from digests.
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "tag:bundle,2026:image")
@@ -64,6 +65,7 @@ def _component(
     from packageurl import PackageURL
 
     kind = [Property(name="bundle:kind", value=file.kind)] if isinstance(file, PythonFile) else []
+    licence = file.licence if isinstance(file, PythonFile) else None
     purl = PackageURL(type, namespace, file.name, file.version, qualifiers)
     return Component(
         name=file.name,
@@ -72,6 +74,7 @@ def _component(
         scope=ComponentScope.REQUIRED if "image" in file.roles else ComponentScope.EXCLUDED,
         purl=purl,
         bom_ref=purl.to_string(),
+        licenses=[_license(licence)] if licence else [],
         hashes=[HashType(alg=HashAlgorithm.SHA_256, content=file.sha256)],
         properties=[
             Property(name="bundle:file", value=file.file),
@@ -79,3 +82,10 @@ def _component(
             *kind,
         ],
     )
+
+
+def _license(text: str) -> DisjunctiveLicense:
+    from cyclonedx.model.license import DisjunctiveLicense
+    from cyclonedx.spdx import is_supported_id
+
+    return DisjunctiveLicense(id=text) if is_supported_id(text) else DisjunctiveLicense(name=text)

@@ -47,9 +47,13 @@ class DebianChoice(StackPart):
 
 
 class PythonPin(StackPart):
+    """``licence``: an SPDX identifier or a name, for the bill of materials; as the text says that
+    comes with the file, because a wheel's metadata may say otherwise."""
+
     name: PythonName
     version: str
     kind: Kind
+    licence: Optional[str] = None
 
 
 class PythonChoice(StackPart):
@@ -81,6 +85,7 @@ class Stack(StackPart):
     ``compression`` is that of the image's file system: ``none`` starts fastest, above all where
     user namespaces read the image through FUSE; ``gzip`` is known to every kernel. ``driver`` is
     the oldest NVIDIA driver that serves the stack's CUDA; without it the stack needs no GPU.
+    ``environment`` is set and ``unset`` taken away when a container starts; ``--env`` comes after.
     """
 
     stack: Annotated[str, Field(pattern=rf"^{STACK_NAME}$")]
@@ -90,6 +95,7 @@ class Stack(StackPart):
     debian: DebianChoice
     python: PythonChoice
     environment: Dict[VariableName, VariableValue]
+    unset: List[VariableName] = Field(default_factory=list)
     drop: List[DropGlob]
     probes: List[Probe]
 

@@ -194,7 +194,7 @@ def look(
             identity.world,
             image_sha256=identity.image.sha256,
             promises=plan.manifest.promises,
-            needs_gpus=stack.driver is not None,
+            driver=stack.driver,
             stack=stack.stack,
         ),
     }

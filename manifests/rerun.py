@@ -21,7 +21,13 @@ from manifests.queue import Queues, refuse_too_many_nodes
 from manifests.records import Warn, ignore, read_manifest
 from manifests.run_record import load_record
 from manifests.rundir import find_run, refuse_unwritable
-from manifests.submit import host_mpi_warnings, host_of, image_mpi, processor_warnings
+from manifests.submit import (
+    host_mpi_warnings,
+    host_of,
+    image_mpi,
+    processor_warnings,
+    refuse_driver,
+)
 from manifests.surroundings import TOOL_VERSION, Surroundings
 from manifests.verify import before_problems, verify_run
 
@@ -67,6 +73,7 @@ def plan_rerun(
         site_name or manifest.circumstance.placement.site, profile_folders(around.environ)
     )
     warnings = processor_warnings(manifest.promises, site, around)
+    refuse_driver(manifest.identity.image.stack, manifest.promises, site, around)
     placed, left_behind = place_again(manifest, site)
     if not read_only:
         nodes = placed.nodes or manifest.identity.world.nodes

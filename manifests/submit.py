@@ -16,6 +16,7 @@ from jobtemplates.mpi import find_host_mpi, mpi_warnings
 from jobtemplates.script import Host, render_script, script_warnings
 from jobtemplates.sites import Site, load_site, profile_folders
 from manifests import schema
+from manifests.checks.gpu import driver_fault
 from manifests.combinations import check_combinations, loader_warnings
 from manifests.config import (
     RunConfig,
@@ -64,6 +65,7 @@ def plan_submit(
     lists = read_inputs(config)
     refuse_combinations(config, site, world, lists)
     warnings += processor_warnings(promises_for(config.stack), site, around)
+    refuse_driver(config.stack, promises_for(config.stack), site, around)
     if not read_only:
         refuse_too_many_nodes(placed, config.nnodes, around)
     before = beginning(config, warnings)
@@ -204,6 +206,18 @@ def processor_warnings(promises: schema.Promises, site: Site, around: Surroundin
             raise
         return [f"{problem}; the nodes must have better ones" for problem in trouble.problems]
     return []
+
+
+def refuse_driver(stack: str, promises: schema.Promises, site: Site, around: Surroundings) -> None:
+    """Where this machine will train, its driver must serve the stack's CUDA.
+
+    On a cluster it need not have one: there the trainer refuses, on its node. Raises Trouble.
+    """
+    if promises.gpu is None or site.scheduler != "local":
+        return
+    fault = driver_fault(stack, promises.gpu.driver, around.nvidia_driver)
+    if fault is not None:
+        raise Trouble(fault.found, fault.advice)
 
 
 def host_mpi_warnings(site: Site, placed: schema.Placement, image_version: str) -> List[str]:

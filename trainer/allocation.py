@@ -38,6 +38,7 @@ def main() -> None:
         "cores": sorted(os.sched_getaffinity(0)),
         "features": sorted(machine.this_cpu().features),
         "gpus": sorted(path.name for path in Path("/dev").glob("nvidia[0-9]*")),
+        "driver": text_of(Path("/proc/driver/nvidia/version")),
         "scratch": tempfile.gettempdir(),
         "scratch_problem": scratch_problem(),
         "image_sha256": sha256_of(image) if local == 0 else None,
@@ -46,6 +47,14 @@ def main() -> None:
     ranks = everyone.gather(seen)
     if everyone.rank == 0:
         write_whole(files.result, json.dumps({"ranks": ranks}).encode())
+
+
+def text_of(path: Path) -> str:
+    """Empty where it cannot be read."""
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
 
 
 def scratch_problem() -> str:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Optional, Tuple
 
 from manifests.checks.finding import Finding, fail, ok, warn
 
+#: Written by the loaded kernel module; not there without one.
+VERSION_FILE = Path("/proc/driver/nvidia/version")
 #: The first line of /proc/driver/nvidia/version, of the closed and of the open kernel module.
 DRIVER = re.compile(r"Kernel Module\s+(?:for \S+\s+)?(\d+(?:\.\d+)+)")
+NO_DRIVER = "run on a host with NVIDIA GPUs and their driver, or take the stack cpu"
+NEWER = "ask your administrator for a newer driver, or take the stack cpu"
 
 
 @dataclass(frozen=True)
@@ -37,20 +42,30 @@ def numbers(version: str) -> Tuple[int, ...]:
     return tuple(int(part) for part in version.split("."))
 
 
+def too_old(driver: str, needed: str) -> bool:
+    return numbers(driver) < numbers(needed)
+
+
+def driver_fault(stack: str, needed: str, driver: Optional[str]) -> Optional[Finding]:
+    """``needed`` is the oldest driver that serves the stack, ``driver`` the loaded one."""
+    if driver is None:
+        return fail(
+            f"no NVIDIA driver is loaded, and stack {stack} needs {needed} or newer", NO_DRIVER
+        )
+    if too_old(driver, needed):
+        return fail(
+            f"the NVIDIA driver is {driver}, and stack {stack} needs {needed} or newer", NEWER
+        )
+    return None
+
+
 def gpu_finding(stack: str, needed: Optional[str], gpus: Gpus) -> Finding:
-    """``needed`` is the oldest driver that serves the stack; None: the stack needs no GPU."""
+    """``needed`` as in driver_fault; None: the stack needs no GPU."""
     if needed is None:
         return ok(f"stack {stack} needs none")
-    if gpus.driver is None:
-        return fail(
-            f"no NVIDIA driver is loaded, and stack {stack} needs {needed} or newer",
-            "run on a host with NVIDIA GPUs and their driver",
-        )
-    if numbers(gpus.driver) < numbers(needed):
-        return fail(
-            f"the NVIDIA driver is {gpus.driver}, and stack {stack} needs {needed} or newer",
-            "ask your administrator for a newer driver",
-        )
+    fault = driver_fault(stack, needed, gpus.driver)
+    if fault is not None:
+        return fault
     if not gpus.names:
         why = gpus.problem or "nvidia-smi lists none"
         return warn(

@@ -19,7 +19,7 @@ from jobtemplates.launcher import mpirun_tokens
 from jobtemplates.sites import Site
 from manifests.checks import control_group
 from manifests.checks.folder import Folder
-from manifests.checks.gpu import Gpus, parse_driver, parse_names
+from manifests.checks.gpu import VERSION_FILE, Gpus, parse_driver, parse_names
 from manifests.checks.machine import LIMITS, LOCKED, Cores, Memory, Processor
 from manifests.checks.packages import Packages, parse_git, parse_pins
 from manifests.checks.runtime import Start, UserNamespaces
@@ -155,7 +155,7 @@ def look_at_limits() -> Mapping[str, Tuple[Optional[int], Optional[int]]]:
 
 
 def look_at_gpus() -> Gpus:
-    driver = parse_driver(text_of(Path("/proc/driver/nvidia/version")) or "")
+    driver = parse_driver(text_of(VERSION_FILE) or "")
     if driver is None:
         return Gpus(None)
     try:

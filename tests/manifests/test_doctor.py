@@ -182,7 +182,7 @@ def test_a_stack_that_needs_a_newer_driver(
     findings = examine("local", "gpu", replace(around, project=project))
     assert findings["GPUs"] == fail(
         "the NVIDIA driver is 470.82.01, and stack gpu needs 525.60.13 or newer",
-        "ask your administrator for a newer driver",
+        "ask your administrator for a newer driver, or take the stack cpu",
     )
     assert findings["image"].found == (
         "stack 'gpu' has no lock (container/locks/gpu.json); stacks with one: cpu, cuda12"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict
+from typing import Any, Dict, Optional
 
 import pytest
 
@@ -11,26 +11,33 @@ from manifests.checks.finding import Finding, fail, ok, warn
 from manifests.schema import Promises, World
 
 SHA = "5" * 64
+NEEDED = "525.60.13"
 FOUR = ["nvidia0", "nvidia1", "nvidia2", "nvidia3"]
+
+
+def driver_text(version: str) -> str:
+    """A fake of /proc/driver/nvidia/version."""
+    return f"NVRM version: NVIDIA UNIX x86_64 Kernel Module  {version}  Thu Oct 19 2023\n"
 
 
 def rank(number: int, host: str = "n1", local: int = 0, **changes: Any) -> Rank:
     values: Dict[str, Any] = {
         "rank": number, "local_rank": local, "host": host, "cores": [0, 1, 2, 3],
-        "features": ["avx2", "fma"], "gpus": ["nvidia0", "nvidia1"], "scratch": "/tmp",
-        "scratch_problem": "", "image_sha256": SHA if local == 0 else None, "allreduce": True,
+        "features": ["avx2", "fma"], "gpus": ["nvidia0", "nvidia1"], "driver": driver_text(NEEDED),
+        "scratch": "/tmp", "scratch_problem": "", "image_sha256": SHA if local == 0 else None,
+        "allreduce": True,
         **changes,
     }  # fmt: skip
     return Rank(**values)
 
 
-def judged(*ranks: Rank, nodes: int = 2, needs_gpus: bool = True) -> Dict[str, Finding]:
+def judged(*ranks: Rank, nodes: int = 2, driver: Optional[str] = NEEDED) -> Dict[str, Finding]:
     return allocation_findings(
         Allocation(ranks=list(ranks)),
         World(ranks=4, nodes=nodes),
         image_sha256=SHA,
         promises=Promises(cpu_features=["avx2", "fma"]),
-        needs_gpus=needs_gpus,
+        driver=driver,
         stack="cuda12",
     )
 
@@ -46,9 +53,9 @@ def test_an_allocation_that_is_well() -> None:
         "job: processor": ok("every node has avx2, fma"),
         "job: cores": ok("n1: each of 2 may use 4 of 4; n2: each of 2 may use 4 of 4"),
         "job: TMPDIR": ok("/tmp can be written"),
-        "job: GPUs": ok("n1: 2; n2: 2"),
+        "job: GPUs": ok("n1: 2, NVIDIA driver 525.60.13; n2: 2, NVIDIA driver 525.60.13"),
     }
-    assert judged(*GOOD, needs_gpus=False)["job: GPUs"] == ok("stack cuda12 needs none")
+    assert judged(*GOOD, driver=None)["job: GPUs"] == ok("stack cuda12 needs none")
 
 
 def test_processes_that_are_all_rank_0_of_1() -> None:
@@ -118,6 +125,28 @@ def test_processes_that_are_all_rank_0_of_1() -> None:
             fail(
                 "n2: 2 ranks and 0 GPUs",
                 "every rank must see all GPUs of its node: ask for as many as ranks, bound to none",
+            ),
+        ),
+        (
+            "job: GPUs",
+            (*GOOD[:2], rank(2, "n2", driver=driver_text("470.82.01")), rank(3, "n2", 1)),
+            fail(
+                "n2 has NVIDIA driver 470.82.01, and stack cuda12 needs 525.60.13 or newer",
+                "ask for nodes with GPUs, and their administrator for a newer driver",
+            ),
+        ),
+        (
+            "job: GPUs",
+            (
+                rank(0, driver=""),
+                rank(1, local=1, driver=""),
+                rank(2, "n2", driver=driver_text("470.82.01")),
+                rank(3, "n2", 1),
+            ),
+            fail(
+                "n1 has no NVIDIA driver; n2 has NVIDIA driver 470.82.01, "
+                "and stack cuda12 needs 525.60.13 or newer",
+                "ask for nodes with GPUs, and their administrator for a newer driver",
             ),
         ),
     ],

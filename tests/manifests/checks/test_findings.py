@@ -386,7 +386,7 @@ def test_driver_versions() -> None:
             Gpus(None),
             fail(
                 "no NVIDIA driver is loaded, and stack cuda12 needs 525.60.13 or newer",
-                "run on a host with NVIDIA GPUs and their driver",
+                "run on a host with NVIDIA GPUs and their driver, or take the stack cpu",
             ),
         ),
         (
@@ -394,7 +394,7 @@ def test_driver_versions() -> None:
             Gpus("470.256.02", ("Tesla P100",)),
             fail(
                 "the NVIDIA driver is 470.256.02, and stack cuda12 needs 525.60.13 or newer",
-                "ask your administrator for a newer driver",
+                "ask your administrator for a newer driver, or take the stack cpu",
             ),
         ),
         (
