@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import sys
 from pathlib import Path
@@ -33,6 +35,8 @@ def enter_own_environment() -> None:
 if __name__ == "__main__":
     enter_own_environment()
     os.environ.pop("BUNDLE_ENTERED", None)
+    # Python would look through all objects for garbage at the end, which takes as long as a verb.
+    atexit.register(gc.freeze)
 
 from dataclasses import asdict
 from typing import Any, Dict, List, NoReturn, Optional, Tuple
