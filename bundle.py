@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import sys
 from pathlib import Path
@@ -33,6 +35,8 @@ def enter_own_environment() -> None:
 if __name__ == "__main__":
     enter_own_environment()
     os.environ.pop("BUNDLE_ENTERED", None)
+    # Python would look through all objects for garbage at the end, which takes as long as a verb.
+    atexit.register(gc.freeze)
 
 from dataclasses import asdict
 from typing import Any, Dict, List, NoReturn, Optional, Tuple
@@ -41,9 +45,23 @@ import click
 
 from container import atomic
 from container.process import CommandFailed
-from container.stack import DEFAULT_STACK
 from container.trouble import Trouble, fault_of
-from manifests.command_line import CHAIN, DRY, JSON, around, as_json, note, say, warn
+from manifests.checks.verbs import doctor
+from manifests.command_line import (
+    CHAIN,
+    DRY,
+    GROUP,
+    JSON,
+    MIRROR,
+    MOVED,
+    RUN,
+    STACK,
+    around,
+    as_json,
+    note,
+    say,
+    warn,
+)
 from manifests.datasets.verbs import data
 from manifests.surroundings import TOOL_VERSION
 from manifests.terminal import table
@@ -52,22 +70,6 @@ from manifests.terminal import table
 def give_up(error: Trouble | CommandFailed) -> NoReturn:
     note(str(error))
     sys.exit(getattr(error, "exit_code", 2))
-
-
-MOVED = click.option(
-    "--data",
-    "moved",
-    multiple=True,
-    metavar="OLD=NEW",
-    help="The data moved: replace the leading folder OLD of the recorded paths by NEW.",
-)
-STACK = click.option(
-    "--stack", default=DEFAULT_STACK, show_default=True, help="The stack to use; cpu needs no GPU."
-)
-MIRROR = click.option(
-    "--mirror", metavar="URL", help="Debian mirror to use instead of this machine's own."
-)
-RUN = click.argument("run", type=click.Path(path_type=Path))
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -81,6 +83,7 @@ def cli() -> None:
 
 
 cli.add_command(data)
+cli.add_command(doctor)
 
 
 @cli.command()
@@ -129,7 +132,7 @@ def lock(stack: str, mirror: Optional[str], dry_run: bool) -> None:
 @click.option(
     "--out", "script_name", type=click.Path(path_type=Path), help="Also write the job script there."
 )
-@click.option("-g", "--group", help="Group or account to charge (overrides the config).")
+@GROUP
 @CHAIN
 @DRY
 @JSON
@@ -146,11 +149,12 @@ def submit(
     from manifests.foreground import say_started
     from manifests.launch import start_new, write_run
     from manifests.overview import remember_out
+    from manifests.placing import chain_warnings
     from manifests.submit import plan_submit
 
     world = around()
     plan = plan_submit(config, world, group=group, read_only=dry_run)
-    for warning in plan.warnings:
+    for warning in [*plan.warnings, *chain_warnings(plan.placement, chain)]:
         warn(warning)
     told: Dict[str, Any] = {
         "run": str(plan.files.root),
@@ -178,19 +182,25 @@ def submit(
 @cli.command()
 @RUN
 @click.option("--wait", is_flag=True, help="Stay until the job ends and show its output.")
+@GROUP
 @CHAIN
 @DRY
 @JSON
-def resume(run: Path, wait: bool, chain: int, dry_run: bool, json_wanted: bool) -> None:
+def resume(
+    run: Path, wait: bool, group: Optional[str], chain: int, dry_run: bool, json_wanted: bool
+) -> None:
     """Go on with RUN where it stopped, failed or was killed: the same job, from its checkpoint."""
     from manifests.foreground import say_started
     from manifests.launch import logs_of, start_run
+    from manifests.placing import chain_warnings
     from manifests.resume import alone, plan_resume
     from manifests.rundir import find_run
 
     world = around()
     with alone(find_run(str(run))) as files:
-        plan = plan_resume(run, world, warn)
+        plan = plan_resume(run, world, warn, group=group)
+        for warning in chain_warnings(plan.placement, chain):
+            warn(warning)
         told = {"run": str(files.root), "step": plan.step, "steps": plan.steps}
         if not json_wanted:
             note(plan.text())
@@ -199,7 +209,7 @@ def resume(run: Path, wait: bool, chain: int, dry_run: bool, json_wanted: bool) 
                 as_json(told)
             return
         written = {path: path.stat().st_size for path in files.logs.iterdir()}
-        job = start_run(files, world, chain)
+        job = start_run(files, world, chain, plan.placement)
     after = written.get(logs_of(files, "stdout")[0], 0)
     say_started(files, job, told, world, wait, json_wanted, after)
 
@@ -305,6 +315,7 @@ def cancel(run: Path) -> None:
 @MOVED
 @MIRROR
 @click.option("--site", help="Run at this site instead of the one recorded.")
+@GROUP
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Folder for the new run (default: beside RUN)."
 )
@@ -315,6 +326,7 @@ def rerun(
     moved: Tuple[str, ...],
     mirror: Optional[str],
     site: Optional[str],
+    group: Optional[str],
     out: Optional[Path],
     dry_run: bool,
     json_wanted: bool,
@@ -336,6 +348,7 @@ def rerun(
             moved=parse_moved(moved),
             out=out,
             site_name=site,
+            group=group,
             mirror=mirror,
             read_only=dry_run,
             warn=warn,
@@ -389,18 +402,6 @@ def verify(run: Path, moved: Tuple[str, ...], no_data: bool, json_wanted: bool) 
         end = f"{len(problems)} mismatches" if problems else "verified: nothing differs"
         say("\n".join([*problems, end]))
     sys.exit(1 if problems else 0)
-
-
-@cli.command()
-@click.option("--site", default="local", show_default=True, help="The site to submit to from here.")
-@STACK
-@click.option("--job", is_flag=True, help="Also submit a small job that looks at its nodes.")
-@JSON
-def doctor(site: str, stack: str, job: bool, json_wanted: bool) -> None:
-    """Look at this host: can runs be built, submitted and trusted here? Exit code 2 if not."""
-    from manifests.doctor import examine, report
-
-    sys.exit(report(examine(site, stack, around(), job=job), json_wanted))
 
 
 @cli.command()

@@ -38,6 +38,7 @@ def main() -> None:
         "A training step": [[*python, "benchmarks.step"]],
         "One and two ranks": ranks,
         "Trail and checkpoints": [[*python, "benchmarks.records"]],
+        "Submitting": [[*python, "benchmarks.submit"]],
     }.items():
         print(f"## {title}\n", flush=True)
         for command in commands:

@@ -43,6 +43,7 @@ class Backend(Protocol):
     title: str  # as people call it
     prefix: str  # of a directive line
     variables: Tuple[str, ...]  # of the environment, that its commands need
+    warns: bool  # whether it sends a signal before it ends a job
 
     #: Directives (as :meth:`settings` names them) that bundle sets or that would change what a
     #: job is, and what a user is to do instead.

@@ -17,6 +17,7 @@ class GridEngine:
     variables: Tuple[str, ...] = (
         "SGE_ROOT", "SGE_CELL", "SGE_CLUSTER_NAME", "SGE_QMASTER_PORT", "SGE_EXECD_PORT",
     )  # fmt: skip
+    warns = True
     owned: Dict[str, str] = {
         "-N": "use the key jobname",
         "-o": "use the key stdout",

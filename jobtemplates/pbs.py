@@ -19,6 +19,7 @@ class Pbs:
     title = "PBS"
     prefix = "#PBS"
     variables: Tuple[str, ...] = ("PBS_CONF_FILE", "PBS_SERVER", "PBS_DEFAULT")
+    warns = False
     owned: Dict[str, str] = {
         "-N": "use the key jobname",
         "-o": "use the key stdout",

@@ -40,6 +40,7 @@ class Slurm:
     title = "Slurm"
     prefix = "#SBATCH"
     variables: Tuple[str, ...] = ("SLURM_CONF",)
+    warns = True
     owned: Dict[str, str] = {
         "job-name": "use the key jobname",
         "output": "use the key stdout",

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from container.stack import DEFAULT_STACK
 from manifests.surroundings import Surroundings, look_around
 from manifests.terminal import Drawn
 
@@ -30,6 +31,21 @@ CHAIN = click.option(
     metavar="N",
     help="Go on in up to N follow-up jobs when the walltime is over.",
 )
+GROUP = click.option("-g", "--group", help="Group or account to charge, instead of the recorded.")
+MOVED = click.option(
+    "--data",
+    "moved",
+    multiple=True,
+    metavar="OLD=NEW",
+    help="The data moved: replace the leading folder OLD of the recorded paths by NEW.",
+)
+STACK = click.option(
+    "--stack", default=DEFAULT_STACK, show_default=True, help="The stack to use; cpu needs no GPU."
+)
+MIRROR = click.option(
+    "--mirror", metavar="URL", help="Debian mirror to use instead of this machine's own."
+)
+RUN = click.argument("run", type=click.Path(path_type=Path))
 
 
 def around() -> Surroundings:

@@ -7,7 +7,7 @@ import tempfile
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, List, TypeVar, cast
+from typing import Any, Callable, Dict, List, Optional, TypeVar, cast
 
 from container.image import Image
 from container.process import CommandFailed
@@ -58,7 +58,7 @@ from manifests.checks.runtime import (
 from manifests.checks.scheduler import scheduler_finding
 from manifests.command_line import as_json, say
 from manifests.determinism import KNOBS, promises_for
-from manifests.doctor_job import examine_job
+from manifests.doctor_job import Asked, examine_job
 from manifests.overview import known_outs
 from manifests.submit import built_image, image_mpi, processor_warnings
 from manifests.surroundings import Surroundings
@@ -223,7 +223,7 @@ def checks_of(site: Site, stack: Stack, around: Surroundings) -> List[Check]:
 
 
 def examine(
-    site_name: str, stack_name: str, around: Surroundings, *, job: bool = False
+    site_name: str, stack_name: str, around: Surroundings, *, job: Optional[Asked] = None
 ) -> Dict[str, Finding]:
     """The finding of every check by its name; with ``job`` those from inside an allocation too.
 
@@ -240,9 +240,9 @@ def examine(
                 finding = on_other_hosts(finding, site.name)
             findings[check.name] = finding
             advance(1)
-    if job:
+    if job is not None:
         around.progress.stage(f"starting a small job at site {site.name}")
-        findings.update(examine_job(site, stack, around))
+        findings.update(examine_job(site, stack, around, job))
     return findings
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Dict, Iterator
+from typing import Dict, Iterator, Optional
 
 from pydantic import ValidationError
 
@@ -37,7 +37,8 @@ from manifests.launch import (
     start_run,
     write_run,
 )
-from manifests.placing import nodetype_for, place
+from manifests.placing import limit_problems, nodetype_for, place
+from manifests.queue import refuse_too_many_nodes
 from manifests.run_state import left_exit_code
 from manifests.snapshot import Snapshot, copy_snapshot, take_snapshot
 from manifests.submit import built_image, host_of, image_identity
@@ -68,31 +69,60 @@ UNUSED_DATA = schema.DataIdentity(
 )
 
 
-def world_of_job(site: Site) -> schema.World:
-    """One node, and two ranks at least: one could not show that ranks find each other."""
-    ranks = site.ranks_per_node if not site.nodetypes else 2
-    return schema.World(ranks=max(2, ranks), nodes=1)
+@dataclass(frozen=True)
+class Asked:
+    """What a person asks the job for; ``nodetype`` None: the smallest that takes two ranks."""
+
+    nodes: int = 1
+    nodetype: Optional[str] = None
+    group: Optional[str] = None
 
 
-def placement_of_job(site: Site, stack: str) -> schema.Placement:
-    """On the smallest node type that takes the ranks."""
-    world = world_of_job(site)
-    nodetype = nodetype_for(site, world) if site.scheduler != "local" else None
-    asked = schema.Placement(site=site.name, jobname="doctor", nodetype=nodetype)
-    return place(asked, site, world, stack)
+def world_of_job(site: Site, asked: Asked) -> schema.World:
+    """All ranks of a node type that was named, else two at least on a single node.
+
+    Raises Trouble for a type that is not known, and for one rank in all.
+    """
+    least = 2 if asked.nodes == 1 else 1
+    if asked.nodetype is not None:
+        each = site.ranks_on_a_node(asked.nodetype, None)
+    else:
+        each = least if site.nodetypes else max(least, site.ranks_per_node)
+    if each * asked.nodes == 1:
+        raise Trouble(
+            f"node type {asked.nodetype} has one rank: a job of one cannot show that ranks find "
+            "each other",
+            "give --nodes 2, or a larger --nodetype",
+        )
+    return schema.World(ranks=each * asked.nodes, nodes=asked.nodes)
 
 
-def examine_job(site: Site, stack: Stack, around: Surroundings) -> Dict[str, Finding]:
+def placement_of_job(site: Site, stack: str, asked: Asked) -> schema.Placement:
+    """Raises Trouble for more nodes than there are, and for what a scheduler cannot be given."""
+    world = world_of_job(site, asked)
+    nodetype = asked.nodetype
+    if nodetype is None and site.scheduler != "local":
+        nodetype = nodetype_for(site, world)
+    problems = limit_problems(site, nodetype, asked.nodes, None)
+    if problems:
+        raise Trouble(problems, "give another --nodes")
+    placement = schema.Placement(
+        site=site.name, jobname="doctor", nodetype=nodetype, group=asked.group
+    )
+    return place(placement, site, world, stack)
+
+
+def examine_job(site: Site, stack: Stack, around: Surroundings, asked: Asked) -> Dict[str, Finding]:
     """Findings by check; only the first, ``job``, where the job did not come to its end."""
     try:
-        plan = plan_job(site, stack, around)
+        plan = plan_job(site, stack, around, asked)
         with kept_only_after_failure(plan) as files:
             return look(files, plan, stack, around)
     except Trouble as trouble:
         return {"job": of_trouble(trouble)}
 
 
-def plan_job(site: Site, stack: Stack, around: Surroundings) -> Plan:
+def plan_job(site: Site, stack: Stack, around: Surroundings, asked: Asked) -> Plan:
     """Raises Trouble when there is no image, or nothing that could run it."""
     recipe = load_recipe(around.project, stack.stack)
     image = built_image(recipe, around)
@@ -101,18 +131,20 @@ def plan_job(site: Site, stack: Stack, around: Surroundings) -> Plan:
     runtime = find_runtime(around.project, around.environ)
     out = around.cache.root / "doctor"
     snapshot = take_snapshot(around.project, exclude=[around.cache.root])
+    placement = placement_of_job(site, image.stack, asked)
+    refuse_too_many_nodes(placement, asked.nodes, around)
     identity = schema.Identity(
         training=UNUSED_TRAINING,
         code=snapshot.identity,
         image=image_identity(image),
         data=UNUSED_DATA,
-        world=world_of_job(site),
+        world=world_of_job(site, asked),
         determinism=determinism_for(stack.stack),
     )
     manifest = schema.Manifest(
         identity_digest=identity.digest(),
         identity=identity,
-        circumstance=circumstance_of(site, image, out, snapshot, around),
+        circumstance=circumstance_of(placement, image, out, snapshot, around),
         promises=promises_for(stack.stack),
         recipe=schema.Recipe(stack=recipe.stack, files=dict(recipe.files)),
     )
@@ -128,7 +160,7 @@ def plan_job(site: Site, stack: Stack, around: Surroundings) -> Plan:
 
 
 def circumstance_of(
-    site: Site, image: Image, out: Path, snapshot: Snapshot, around: Surroundings
+    placement: schema.Placement, image: Image, out: Path, snapshot: Snapshot, around: Surroundings
 ) -> schema.Circumstance:
     beside_image = str(image.path.parent)
     return schema.Circumstance(
@@ -139,7 +171,7 @@ def circumstance_of(
         paths=schema.Paths(
             image=str(image.path), train_root=beside_image, val_root=beside_image, out=str(out)
         ),
-        placement=placement_of_job(site, image.stack),
+        placement=placement,
         loading=schema.Loading(),
         observing=schema.Observing(),
         git=snapshot.git,

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Callable, Iterator, List, Tuple
+from typing import Callable, Iterator, List, Optional, Tuple
 
 from container import atomic
 from container.digest import sha256_of_file
@@ -23,7 +23,7 @@ from manifests.queue import Queues, Refused
 from manifests.records import read_failure, read_manifest, read_stop
 from manifests.run_state import left_exit_code
 from manifests.rundir import create_run, run_name
-from manifests.schema import RUN_MOUNT, Manifest, RunFiles
+from manifests.schema import RUN_MOUNT, Manifest, Placement, RunFiles
 from manifests.surroundings import Surroundings
 
 #: Between two looks at a job's log, and between two questions to a scheduler.
@@ -46,6 +46,10 @@ class Plan:
     script: str
     fill: Callable[[RunFiles], None]
     warnings: List[str]
+
+    @property
+    def placement(self) -> Placement:
+        return self.manifest.circumstance.placement
 
 
 def write_run(plan: Plan) -> RunFiles:
@@ -82,13 +86,21 @@ def start_new(files: RunFiles, around: Surroundings, follow_ups: int = 0) -> Job
         raise
 
 
-def start_run(files: RunFiles, around: Surroundings, follow_ups: int = 0) -> Job:
+def start_run(
+    files: RunFiles,
+    around: Surroundings,
+    follow_ups: int = 0,
+    placement: Optional[Placement] = None,
+) -> Job:
     """Hand the job script to the backend and record what it is called there.
+
+    ``placement`` goes before the manifest's, as far as a written job script lets it: its words for
+    the command line.
 
     Raises Refused, with everything as it was, when the backend does not take it.
     """
     before = read_job(files)
-    placement = read_manifest(files).circumstance.placement
+    placement = placement or read_manifest(files).circumstance.placement
     # Of an earlier job: nobody is to take them for this one's, and this one would end at once.
     marks = {path: path.read_bytes() for path in _marks(files) if path.exists()}
     for mark in marks:

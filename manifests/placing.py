@@ -7,6 +7,7 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from container.trouble import Trouble
 from jobtemplates.directives import directives, seconds_of
+from jobtemplates.schedulers import SCHEDULERS
 from jobtemplates.script import needs_gpus
 from jobtemplates.sites import Site
 from manifests.schema import Manifest, Paths, Placement, World
@@ -55,10 +56,13 @@ def place(asked: Placement, site: Site, world: World, stack: str) -> Placement:
     return placement.model_copy(update={"submit_options": options})
 
 
-def place_again(manifest: Manifest, site: Site) -> Tuple[Placement, List[str]]:
+def place_again(
+    manifest: Manifest, site: Site, group: Optional[str] = None
+) -> Tuple[Placement, List[str]]:
     """The placement of a rerun on ``site``, with as many ranks, and what had to be left behind.
 
-    On another site the old one's node type, group, modules and directives mean nothing.
+    On another site the old one's node type, group, modules and directives mean nothing; ``group``
+    is charged where given.
 
     Raises Trouble when the ranks cannot lie there as the bits ask for.
     """
@@ -68,13 +72,17 @@ def place_again(manifest: Manifest, site: Site) -> Tuple[Placement, List[str]]:
     warnings: List[str] = []
     if before.site != site.name:
         foreign: Dict[str, Any] = {"nodetype": None, "group": None, "modules": [], "others": {}}
-        left = [name for name in foreign if getattr(before, name)]
+        left = [
+            name for name in foreign if getattr(before, name) and not (name == "group" and group)
+        ]
         if left:
             warnings.append(
                 f"{', '.join(left)} of site {before.site}: not used on site {site.name}"
             )
         joined = {key: value for key, value in before.others.items() if key == "j"}
         update.update({**foreign, "others": joined, "nodetype": nodetype_for(site, world)})
+    if group:
+        update["group"] = group
     nodetype = update.get("nodetype", before.nodetype)
     there_are = site.nodes_there_are(nodetype)
     if there_are is not None and world.nodes > there_are:
@@ -93,6 +101,40 @@ def place_again(manifest: Manifest, site: Site) -> Tuple[Placement, List[str]]:
         update["walltime"] = limit
     moved = before.model_copy(update=update)
     return place(moved, site, world_of(moved, world), identity.image.stack), warnings
+
+
+def charged(manifest: Manifest, site: Site, group: str) -> Placement:
+    """The placement of a written run with another group: its job script stays as it is, and what
+    names the group is said on the command line, which goes before the script.
+
+    Raises Trouble for a group that cannot stand there.
+    """
+    before = manifest.circumstance.placement
+    after = before.model_copy(update={"group": group})
+    if site.scheduler == "local":
+        return after
+    world = world_of(before, manifest.identity.world)
+    with_gpus = needs_gpus(manifest.identity.image.stack)
+    written, _ = directives(site, before, world, with_gpus=with_gpus)
+    wanted, options = directives(site, after, world, with_gpus=with_gpus)
+    words = [word for line in wanted if line not in written for word in line.split()]
+    return after.model_copy(update={"submit_options": [*options, *words]})
+
+
+def chain_warnings(placement: Placement, follow_ups: int) -> List[str]:
+    """Follow-up jobs where nothing tells the ranks when to save and end."""
+    if not follow_ups or placement.walltime:
+        return []
+    if placement.scheduler == "local":
+        why = "nothing ends the job on this machine, so no follow-up will be needed"
+    elif SCHEDULERS[placement.scheduler].warns:
+        return []
+    else:
+        why = (
+            f"{SCHEDULERS[placement.scheduler].title} sends no warning before it ends a job: "
+            "each follow-up repeats the steps since the last checkpoint"
+        )
+    return [f"--chain without a walltime: {why}; set the key walltime"]
 
 
 def world_of(placement: Placement, world: World) -> World:

@@ -43,6 +43,7 @@ def plan_rerun(
     moved: Dict[str, str],
     out: Optional[Path] = None,
     site_name: Optional[str] = None,
+    group: Optional[str] = None,
     mirror: Optional[str] = None,
     read_only: bool = False,
     warn: Warn = ignore,
@@ -74,7 +75,7 @@ def plan_rerun(
     )
     warnings = processor_warnings(manifest.promises, site, around)
     refuse_driver(manifest.identity.image.stack, manifest.promises, site, around)
-    placed, left_behind = place_again(manifest, site)
+    placed, left_behind = place_again(manifest, site, group)
     if not read_only:
         nodes = placed.nodes or manifest.identity.world.nodes
         refuse_too_many_nodes(placed, nodes, around)

@@ -11,12 +11,14 @@ from typing import Iterator, List, Optional
 
 from container.trouble import Trouble
 from jobtemplates.script import run_of_script
+from jobtemplates.sites import load_site, profile_folders
 from manifests.checkpoint import checkpoints_in
 from manifests.continuation import fits, look_at
+from manifests.placing import charged
 from manifests.queue import Queues
 from manifests.records import Warn, ignore, read_manifest
 from manifests.rundir import find_run, state_of
-from manifests.schema import Circumstance, RunFiles
+from manifests.schema import Circumstance, Placement, RunFiles
 from manifests.surroundings import Surroundings
 from manifests.verify import companion_problems, identity_files_problems
 
@@ -29,6 +31,7 @@ class Resumption:
     checkpoint: Optional[Path]
     step: int
     steps: int
+    placement: Placement
 
     def text(self) -> str:
         if self.checkpoint is None:
@@ -36,8 +39,10 @@ class Resumption:
         return f"goes on after step {self.step} of {self.steps}, from {self.checkpoint.name}"
 
 
-def plan_resume(run: Path, around: Surroundings, warn: Warn = ignore) -> Resumption:
-    """Decide from where a run goes on; nothing is changed.
+def plan_resume(
+    run: Path, around: Surroundings, warn: Warn = ignore, *, group: Optional[str] = None
+) -> Resumption:
+    """Decide from where a run goes on; nothing is changed. ``group`` is charged where given.
 
     Raises Trouble when it is complete or still runs, when anything that decides its bits was
     altered, or when its data are gone.
@@ -53,10 +58,14 @@ def plan_resume(run: Path, around: Surroundings, warn: Warn = ignore) -> Resumpt
     ]
     if problems:
         raise Trouble(problems, "restore what was altered or moved, then resume again")
+    placement = manifest.circumstance.placement
+    if group:
+        site = load_site(placement.site, profile_folders(around.environ))
+        placement = charged(manifest, site, group)
     steps = manifest.identity.steps
     checkpoints = checkpoints_in(files.checkpoints)
     if not checkpoints:
-        return Resumption(files, None, 0, steps)
+        return Resumption(files, None, 0, steps, placement)
     useless: List[str] = []
     for checkpoint in checkpoints:
         head, problem = look_at(checkpoint, files)
@@ -65,7 +74,7 @@ def plan_resume(run: Path, around: Surroundings, warn: Warn = ignore) -> Resumpt
         elif head is not None:
             for text in useless:
                 warn(f"{text}; an older one is used")
-            return Resumption(files, checkpoint, head.step, steps)
+            return Resumption(files, checkpoint, head.step, steps, placement)
         useless.append(f"{checkpoint}: {problem}")
     raise Trouble(
         useless,

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict
+from typing import Any, Dict, List, Optional
 
 import pytest
 
 from container.trouble import Trouble
 from jobtemplates.sites import PROFILES, Site, load_site, parse_site
-from manifests.placing import limit_problems, place, place_again, unseen_warnings
+from manifests.doctor_job import Asked, placement_of_job, world_of_job
+from manifests.placing import (
+    chain_warnings,
+    charged,
+    limit_problems,
+    place,
+    place_again,
+    unseen_warnings,
+)
 from manifests.schema import Manifest, Paths, Placement, World
 from tests.records import manifest_values
 
@@ -71,6 +79,99 @@ def test_a_rerun_elsewhere_leaves_behind_what_means_nothing_there() -> None:
     assert (placed.nodetype, placed.group, placed.modules) == ("rt_HF", None, [])
     assert (placed.others, placed.walltime) == ({"j": "y"}, "20:00:00")
     assert (placed.scheduler, placed.submit_options) == ("pbs", [])
+
+
+def test_a_rerun_may_be_charged_to_another_group() -> None:
+    old = made(nodetype="f_node", group="tga")
+    placed, warnings = place_again(old, site(), "tgb")
+    assert (placed.group, placed.submit_options, warnings) == ("tgb", ["-g", "tgb"], [])
+    placed, warnings = place_again(old, site("abci3"), "gaa50001")
+    assert (placed.group, placed.submit_options) == ("gaa50001", [])
+    assert warnings == ["nodetype of site tsubame3: not used on site abci3"]
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "words"),
+    [
+        ("tsubame3", {"nodetype": "f_node"}, ["-g", "new"]),
+        ("slurm", {}, ["--account=new"]),
+        ("gridengine", {}, ["-P", "new"]),
+        ("abci3", {"nodetype": "rt_HF"}, ["-P", "new"]),
+        ("local", {}, []),
+    ],
+)
+def test_a_resumed_run_may_be_charged_to_another_group(
+    name: str, asked: Dict[str, Any], words: List[str]
+) -> None:
+    profile = site(name)
+    placed, _ = place_again(made(site=name, group="old", walltime="01:00:00", **asked), profile)
+    old = made(**placed.model_dump(exclude={"jobname", "nodes"}))
+    again = charged(old, profile, "new")
+    assert (again.group, again.submit_options) == ("new", words)
+
+
+def test_a_group_that_cannot_stand_on_a_command_line() -> None:
+    with pytest.raises(Trouble) as caught:
+        charged(made(nodetype="f_node", group="tga"), site(), "-x $(id)")
+    assert str(caught.value) == (
+        "group: '-x $(id)' cannot stand on a directive line: expected letters, digits and "
+        "_ . + - @, not first a dash\n"
+        "-> change these keys; docs/sites.md says what may stand on a directive line"
+    )
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "walltime", "follow_ups", "warning"),
+    [
+        ("pbs", None, 2,
+         "--chain without a walltime: PBS sends no warning before it ends a job: each follow-up "
+         "repeats the steps since the last checkpoint; set the key walltime"),
+        ("local", None, 1,
+         "--chain without a walltime: nothing ends the job on this machine, so no follow-up will "
+         "be needed; set the key walltime"),
+        ("pbs", None, 0, None),
+        ("pbs", "01:00:00", 2, None),
+        ("slurm", None, 2, None),
+        ("gridengine", None, 2, None),
+    ],
+)  # fmt: skip
+def test_a_chain_where_no_end_is_known(
+    scheduler: str, walltime: Optional[str], follow_ups: int, warning: Optional[str]
+) -> None:
+    placed = Placement(site="x", jobname="x", scheduler=scheduler, walltime=walltime)
+    assert chain_warnings(placed, follow_ups) == ([warning] if warning else [])
+
+
+def test_what_the_doctors_job_asks_for() -> None:
+    tsubame = site("tsubame3")
+    for asked, ranks, nodetype, options in (
+        (Asked(), 2, "h_node", []),
+        (Asked(nodetype="f_node", group="tga"), 4, "f_node", ["-g", "tga"]),
+        (Asked(nodes=3, nodetype="f_node"), 12, "f_node", []),
+        (Asked(nodes=2, nodetype="s_gpu"), 2, "s_gpu", []),
+        (Asked(nodes=2), 2, "q_node", []),
+    ):
+        world = world_of_job(tsubame, asked)
+        placed = placement_of_job(tsubame, "cuda12", asked)
+        assert (world.ranks, world.nodes) == (ranks, asked.nodes), asked
+        assert (placed.nodetype, placed.submit_options) == (nodetype, options), asked
+    for asked, text in (
+        (Asked(nodetype="x"),
+         "nnodetype: site tsubame3 has no node type 'x'\n"
+         "-> node types of this site: f_node, h_node, q_node, s_gpu"),
+        (Asked(nodes=541, nodetype="f_node"),
+         "nnodes: 541 asked for, site tsubame3 has 540\n-> give another --nodes"),
+        (Asked(nodetype="s_gpu"),
+         "node type s_gpu has one rank: a job of one cannot show that ranks find each other\n"
+         "-> give --nodes 2, or a larger --nodetype"),
+        (Asked(group="a b"),
+         "group: 'a b' cannot stand on a directive line: expected letters, digits and _ . + - @, "
+         "not first a dash\n"
+         "-> change these keys; docs/sites.md says what may stand on a directive line"),
+    ):  # fmt: skip
+        with pytest.raises(Trouble) as caught:
+            placement_of_job(tsubame, "cuda12", asked)
+        assert str(caught.value) == text
 
 
 def test_a_walltime_that_is_too_long_there_becomes_the_longest() -> None:

@@ -18,7 +18,7 @@ from manifests.launch import cancel_run, start_new, start_run
 from manifests.overview import list_rows
 from manifests.queue import Queues
 from manifests.resume import refuse_busy
-from manifests.schema import Manifest, RunFiles
+from manifests.schema import Manifest, Placement, RunFiles
 from manifests.surroundings import Surroundings, look_around
 from manifests.watching import watched
 from tests.records import manifest_values
@@ -109,6 +109,18 @@ def test_a_job_and_its_follow_up(
     ]
     assert (found.id, found.chain, found.follow_ups) == (printed.strip(), [printed.strip()], 1)
     assert json.loads(files.job.read_text())["backend"] == scheduler
+
+
+def test_another_group_is_said_on_the_command_line(
+    tmp_path: Path, around: Surroundings, fakes: Fakes
+) -> None:
+    files = prepared(tmp_path, "slurm")
+    fakes.says("sbatch", "7\n")
+    placed = Placement(
+        site="kite", jobname="digits", scheduler="slurm", submit_options=["--account=new"]
+    )
+    start_run(files, around, 0, placed)
+    assert fakes.calls() == [f"sbatch --parsable --account=new {files.job_script}"]
 
 
 def test_a_refusal_shows_the_schedulers_words_and_leaves_nothing(
