@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Iterator, List
+from typing import Any, Iterator, List
 
 import numpy as np
 import numpy.typing as npt
 
-from trainer.iterators.pool import Pool
+from trainer.feed import Feed
 from trainer.order import Order, Slot, validation_share
 from trainer.sampleset import Part
 from trainer.table import SampleTable
@@ -16,6 +16,8 @@ from trainer.table import SampleTable
 
 @dataclass(frozen=True)
 class Batch:
+    """Both NumPy's, or on a GPU both CuPy's."""
+
     images: npt.NDArray[np.float32]  # (n, 3, side, side)
     labels: npt.NDArray[np.int32]  # (n,)
 
@@ -28,7 +30,7 @@ class TrainingBatch(Batch):
 @dataclass(frozen=True)
 class Data:
     order: Order
-    pool: Pool
+    feed: Feed
     train: SampleTable
     val: SampleTable
     nclasses: int
@@ -38,20 +40,23 @@ class Data:
         """The batches of ``rank``, one per step, from step ``first`` (counted from 0) on."""
         steps = range(first, self.order.steps)
         work = (_training_part(self.order.batch(step, rank)) for step in steps)
-        for step, images in zip(steps, self.pool.batches(work)):
-            slots = self.order.batch(step, rank)
-            labels = self.train.labels((slot.sample for slot in slots), self.nclasses)
+        for part, images, labels in self.feed.batches(work, self._labels):
+            slots = [Slot(*slot) for slot in zip(part.indices, part.epochs or ())]
             yield TrainingBatch(images, labels, slots)
 
     def validation(self, rank: int, ranks: int) -> Iterator[Batch]:
         """The share of ``rank``; the last batch may be smaller, and there may be none."""
         share = validation_share(len(self.val), rank, ranks)
-        work = [
+        work = (
             Part("val", tuple(share[start : start + self.val_batchsize]), None)
             for start in range(0, len(share), self.val_batchsize)
-        ]
-        for part, images in zip(work, self.pool.batches(work)):
-            yield Batch(images, self.val.labels(part.indices, self.nclasses))
+        )
+        for _, images, labels in self.feed.batches(work, self._labels):
+            yield Batch(images, labels)
+
+    def _labels(self, part: Part) -> npt.NDArray[Any]:
+        table = self.train if part.set_name == "train" else self.val
+        return table.labels(part.indices, self.nclasses)
 
 
 def _training_part(slots: List[Slot]) -> Part:

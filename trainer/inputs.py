@@ -121,7 +121,7 @@ class Places:
 
 
 def sample_sets(files: RunFiles, manifest: Manifest, places: Places) -> dict[str, SampleSet]:
-    """What loaders need, by set name ``train`` and ``val``."""
+    """What loaders need, by set name ``train`` and ``val``; raw for a run on GPUs."""
     training, paths = manifest.identity.training, manifest.circumstance.paths
     return {
         name: SampleSet(
@@ -133,6 +133,7 @@ def sample_sets(files: RunFiles, manifest: Manifest, places: Places) -> dict[str
             paper_side=INPUT_SIDE[training.arch][1],
             pack=pack,
             pack_name=pack_name or str(pack),
+            raw=manifest.promises.gpu is not None,
         )
         for name, table, root, pack, pack_name in (
             ("train", files.train_table, places.train_root, places.train_pack, paths.train_pack),

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
+
+import numpy as np
 
 
 @dataclass(frozen=True)
 class SampleSet:
-    """``pack`` is the packed file of loadtype ``custom``; ``pack_name`` is its path on the host."""
+    """``pack`` is the packed file of loadtype ``custom``; ``pack_name`` is its path on the host.
+
+    A batch of a ``raw`` set holds the pixels that are seen, uint8, a quarter of the bytes: a GPU
+    subtracts the mean and scales. One of any other set holds what the network takes, float32.
+    """
 
     table: Path
     root: Path
@@ -19,6 +25,12 @@ class SampleSet:
     paper_side: int
     pack: Path = Path()
     pack_name: str = ""
+    raw: bool = False
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """That of a batch."""
+        return np.dtype(np.uint8 if self.raw else np.float32)
 
 
 @dataclass(frozen=True)

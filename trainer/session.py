@@ -20,6 +20,7 @@ from trainer.data import Data
 from trainer.device import Device, open_device
 from trainer.digest import tensor_digests
 from trainer.ending import save_result, say_stopped
+from trainer.feed import make_feed
 from trainer.files import JsonLines, saving
 from trainer.initial import named_arrays
 from trainer.iterators.pool import Pool
@@ -46,7 +47,7 @@ def train_and_save(
 ) -> None:
     """Train to the end, or to a checkpoint where the job has to end; write what came out."""
     device = open_device(everyone, manifest)
-    data = open_data(pool, files, manifest)
+    data = open_data(pool, device, files, manifest)
     learner = make_learner(everyone, device, files, manifest)
     checkpoints = Checkpoints(everyone, files, manifest, learner.model, learner.optimizer)
     head = resume(checkpoints, everyone, data.order.steps)
@@ -70,7 +71,7 @@ def train_and_save(
     everyone.gather(None)
 
 
-def open_data(pool: Pool, files: RunFiles, manifest: Manifest) -> Data:
+def open_data(pool: Pool, device: Device, files: RunFiles, manifest: Manifest) -> Data:
     settings = manifest.identity.training
     return Data(
         order=Order(
@@ -80,7 +81,7 @@ def open_data(pool: Pool, files: RunFiles, manifest: Manifest) -> Data:
             ranks=manifest.identity.world.ranks,
             epochs=settings.epochs,
         ),
-        pool=pool,
+        feed=make_feed(pool, device.gpu),
         train=SampleTable(files.train_table),
         val=SampleTable(files.val_table),
         nclasses=settings.nclasses,

@@ -29,8 +29,10 @@ from manifests.schema import RunFiles
 #: (tests/integration/test_trainer_in_image.py).
 IN_IMAGE = importlib.util.find_spec("chainer") is not None
 FROM_THE_HOST = (
+    "test_feed.py",
     "test_gpu_reductions.py",
     "test_mpi_runs.py",
+    "test_normalization.py",
     "test_resume_runs.py",
     "test_update_kernels.py",
 )

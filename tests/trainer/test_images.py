@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from trainer import image
-from trainer.augment import Mean, View, apply_view, choose_view
+from trainer.augment import Mean, View, apply_view, choose_view, choose_views
 from trainer.loadtypes.original import OriginalImages
 from trainer.sampleset import Part, SampleSet
 from trainer.trouble import TrainerError
@@ -94,6 +94,19 @@ def test_training_views_are_a_function_of_sample_and_epoch_and_cover_all() -> No
     assert views != [choose_view(76, 67, 1, index, 1) for index in range(3000)]
     assert {view.top for view in views} == {view.left for view in views} == set(range(10))
     assert abs(sum(view.flip for view in views) / 3000 - 0.5) < 0.03
+
+
+@pytest.mark.parametrize("seed", [0, 2**63 - 1])
+@pytest.mark.parametrize(("side", "insize"), [(256, 224), (76, 67), (256, 256)])
+def test_views_of_a_batch_are_those_of_its_samples(side: int, insize: int, seed: int) -> None:
+    indices = [0, 1281166, 2**40, *range(500)]
+    epochs = [k % 91 for k in range(len(indices))]
+    one_by_one = [choose_view(side, insize, seed, *slot) for slot in zip(indices, epochs)]
+    found = choose_views(side, insize, seed, indices, epochs)
+    assert (found.dtype, found.flags.c_contiguous) == (np.int32, True)
+    assert [View(top, left, bool(flip)) for top, left, flip in found.tolist()] == one_by_one
+    centre = choose_view(side, insize, seed, 0, None)
+    assert choose_views(side, insize, seed, [3, 5], None).tolist() == [list(centre)] * 2
 
 
 def test_no_room_means_no_shift() -> None:

@@ -15,9 +15,11 @@ import numpy as np
 import pytest
 
 from manifests.packed_file import RECORD
+from trainer.augment import choose_views
 from trainer.iterators import ITERATORS
 from trainer.loadtypes import LOADTYPES
 from trainer.loadtypes.custom import PACK_AGAIN
+from trainer.loadtypes.views import mean_of, side_of
 from trainer.sampleset import Part, SampleSet
 from trainer.trouble import TrainerError
 
@@ -29,10 +31,12 @@ BATCHES = [
 ]
 
 
-def sets_of(case: Any, insize: int = 67, paper_side: int = 227) -> Dict[str, SampleSet]:
+def sets_of(
+    case: Any, insize: int = 67, paper_side: int = 227, raw: bool = False
+) -> Dict[str, SampleSet]:
     files, sides = case.files, (insize, paper_side)
     return {
-        name: SampleSet(table, root, files.mean, 7, *sides, pack, f"/here/{name}.pack")
+        name: SampleSet(table, root, files.mean, 7, *sides, pack, f"/here/{name}.pack", raw)
         for name, table, root, pack in (
             ("train", files.train_table, case.train_root, case.train_pack),
             ("val", files.val_table, case.val_root, case.val_pack),
@@ -54,12 +58,10 @@ def loaded(case: Any, kind: str, workers: int, loadtype: str = "original") -> Li
         return list(pool.batches(BATCHES))
 
 
-@pytest.mark.parametrize(("insize", "paper_side"), [(67, 227), (224, 224)])
-def test_loading_does_not_change_a_bit(make_case: Any, insize: int, paper_side: int) -> None:
-    """Both load types, all iterators, some numbers of workers; scaled images and whole ones."""
-    case = make_case(loading={"loadtype": "custom"})
-    sets = sets_of(case, insize, paper_side)
-    expected: List[bytes] = []
+def loaded_by_all(case: Any, insize: int, paper_side: int, raw: bool) -> List[Any]:
+    """The batches, which both load types, all iterators and some numbers of workers gave alike."""
+    sets = sets_of(case, insize, paper_side, raw)
+    first: List[Any] = []
     for loadtype in LOADTYPES:
         for kind, workers in [("serial", 1), ("thread", 1), ("thread", 3), ("process", 1),
                               ("process", 3)]:  # fmt: skip
@@ -68,10 +70,28 @@ def test_loading_does_not_change_a_bit(make_case: Any, insize: int, paper_side: 
             assert [batch.shape for batch in found] == [
                 (count, 3, insize, insize) for count in (5, 3, 5, 1)
             ]
-            assert all(batch.dtype == np.float32 for batch in found)
-            expected = expected or [batch.tobytes() for batch in found]
-            assert [batch.tobytes() for batch in found] == expected
-    assert expected[0] != bytes(len(expected[0]))
+            assert {batch.dtype for batch in found} == {np.dtype(np.uint8 if raw else np.float32)}
+            first = first or found
+            assert [batch.tobytes() for batch in found] == [batch.tobytes() for batch in first]
+    assert first[0].any()
+    return first
+
+
+@pytest.mark.parametrize(("insize", "paper_side"), [(67, 227), (224, 224)])
+def test_loading_does_not_change_a_bit(make_case: Any, insize: int, paper_side: int) -> None:
+    """Scaled images and whole ones; the bytes for a GPU are those that the CPU's floats are of."""
+    case = make_case(loading={"loadtype": "custom"})
+    batches = loaded_by_all(case, insize, paper_side, raw=False)
+    cut = loaded_by_all(case, insize, paper_side, raw=True)
+    train = sets_of(case, insize, paper_side)["train"]
+    mean, side = mean_of(train), side_of(train)
+    for part, floats, pixels in zip(BATCHES, batches, cut):
+        views = choose_views(side, insize, train.seed, part.indices, part.epochs)
+        for (top, left, flip), of_cpu, of_loader in zip(views, floats, pixels):
+            shift = mean[:, top : top + insize, left : left + insize]
+            shift = shift[:, :, ::-1] if flip else shift
+            again = (of_loader.astype(np.float32) - shift) * np.float32(1 / 255)
+            assert again.tobytes() == of_cpu.tobytes()
 
 
 def test_memory_of_batches_is_used_again_and_never_too_early(make_case: Any) -> None:

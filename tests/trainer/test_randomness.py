@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from trainer.randomness import (
     Purpose,
+    all_below,
     below,
     dropout_mask,
+    first_words,
     name_word,
     permutation,
     unit_floats,
@@ -111,3 +114,17 @@ def test_dropout_mask_differs_by_layer_epoch_and_sample() -> None:
 
 def test_name_word_is_known() -> None:
     assert name_word("block4") == 7759823386532401185
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2**32, 2**63 - 1])
+def test_many_samples_at_once_have_the_words_of_each(seed: int) -> None:
+    samples, epochs = [0, 1, 2**32 - 1, 2**32, 2**63, *range(50)], [0, 2**40, 7, 1, 0] * 11
+    found = first_words(seed, Purpose.CROP, epochs, samples)
+    for column, (epoch, sample) in zip(found.T, zip(epochs, samples)):
+        assert column.tolist() == words(seed, Purpose.CROP, 4, epoch, sample).tolist()
+
+
+def test_all_words_below_a_limit() -> None:
+    raw = np.array([0, 1, 2**32, 2**63, 2**64 - 1], np.uint64)
+    for limit in (1, 2, 33, 2**32 + 1):
+        assert all_below(raw, limit).tolist() == [below(word, limit) for word in raw]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from typing import Deque, Dict, Iterable, Iterator, List, Protocol, Tuple
+from typing import Any, Deque, Dict, Iterable, Iterator, List, Protocol, Tuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,11 +13,12 @@ from trainer.loadtypes import LOADTYPES, Checked, Samples
 from trainer.sampleset import Part, SampleSet
 from trainer.table import SampleTable
 
-Floats = npt.NDArray[np.float32]
+#: A batch, (n, 3, insize, insize), of its set's ``dtype``.
+Images = npt.NDArray[Any]
 
 
 class Pending(Protocol):
-    def result(self) -> Floats:
+    def result(self) -> Images:
         """Wait for the whole batch; raises what loading it raised."""
 
 
@@ -39,8 +40,8 @@ class Pool(ABC):
     def close(self) -> None:
         """Wait for the parts in work, drop those that wait, end the workers."""
 
-    def batches(self, work: Iterable[Part]) -> Iterator[Floats]:
-        """Yield each batch as float32 (n, 3, insize, insize), strictly in the order of ``work``."""
+    def batches(self, work: Iterable[Part]) -> Iterator[Images]:
+        """Yield each batch, strictly in the order of ``work``."""
         waiting: Deque[Pending] = deque()
         for batch in work:
             waiting.append(self.begin(batch))
@@ -52,6 +53,9 @@ class Pool(ABC):
     def shape_of(self, batch: Part) -> Tuple[int, int, int, int]:
         insize = self.described[batch.set_name].insize
         return (len(batch.indices), 3, insize, insize)
+
+    def dtype_of(self, batch: Part) -> np.dtype[Any]:
+        return self.described[batch.set_name].dtype
 
     def pieces(self, batch: Part) -> List[Tuple[int, Part]]:
         """The parts of a batch, one per worker, each with the place of its first sample."""
@@ -75,7 +79,7 @@ def unchecked(sets: Dict[str, SampleSet]) -> Dict[str, Checked]:
     }
 
 
-def load_part(sets: Dict[str, Samples], part: Part, out: Floats) -> None:
+def load_part(sets: Dict[str, Samples], part: Part, out: Images) -> None:
     """Write the samples of ``part`` into ``out``, (n, 3, insize, insize)."""
     samples = sets[part.set_name]
     for (index, epoch), place in zip(part.slots(), out):

@@ -22,8 +22,8 @@ from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Barrier, SemLock
 from typing import Dict, List, Optional, Tuple
 
-from trainer.iterators.pool import Floats, Pool, load_part, open_sets, unchecked
-from trainer.iterators.shared_memory import Leases, SharedMemory, Slot, floats
+from trainer.iterators.pool import Images, Pool, load_part, open_sets, unchecked
+from trainer.iterators.shared_memory import Form, Leases, SharedMemory, Slot, array_in
 from trainer.loadtypes import Samples
 from trainer.sampleset import Part, SampleSet
 from trainer.table import SampleTable
@@ -99,14 +99,14 @@ def _ready() -> None:
         raise _Loader.problem
 
 
-def _load(part: Part, slot: Slot, shape: Tuple[int, ...], first: int) -> None:
-    """Write ``part`` into the batch of this shape in ``slot``, from its sample ``first`` on."""
+def _load(part: Part, slot: Slot, form: Form, first: int) -> None:
+    """Write ``part`` into the batch of this form in ``slot``, from its sample ``first`` on."""
     _ready()
-    batch = floats(_Loader.memory.bytes_of(slot), shape)
+    batch = array_in(_Loader.memory.bytes_of(slot), form)
     load_part(_Loader.sets, part, batch[first:])
 
 
-def _keep(held: Floats, done: Future[None]) -> None:
+def _keep(held: Images, done: Future[None]) -> None:
     """A future that will call this keeps ``held`` alive until it is done."""
 
 
@@ -114,13 +114,13 @@ class _Loading:
     """A batch in work; explains the death of a loader by the images that it was to load."""
 
     def __init__(
-        self, parts: List[Tuple[Part, Future[None]]], out: Floats, pool: ProcessPool
+        self, parts: List[Tuple[Part, Future[None]]], out: Images, pool: ProcessPool
     ) -> None:
         self._parts = parts
         self._out = out
         self._pool = pool
 
-    def result(self) -> Floats:
+    def result(self) -> Images:
         for part, future in self._parts:
             try:
                 self._wait(future)
@@ -179,12 +179,12 @@ class ProcessPool(Pool):
         _forget_semaphores()
 
     def begin(self, batch: Part) -> _Loading:
-        shape = self.shape_of(batch)
-        slot, out = self._leases.lend(shape)
+        form = Form(self.shape_of(batch), self.dtype_of(batch).str)
+        slot, out = self._leases.lend(form)
         parts = []
         for first, part in self.pieces(batch):
             try:
-                future = self._executor.submit(_load, part, slot, shape, first)
+                future = self._executor.submit(_load, part, slot, form, first)
             except BrokenProcessPool as error:
                 future = Future()
                 future.set_exception(error)

@@ -6,7 +6,7 @@ from typing import Dict
 
 import numpy as np
 
-from trainer.iterators.pool import Floats, Pool, load_part, open_sets, unchecked
+from trainer.iterators.pool import Images, Pool, load_part, open_sets, unchecked
 from trainer.sampleset import Part, SampleSet
 
 
@@ -15,8 +15,8 @@ class _Later:
         self._pool = pool
         self._batch = batch
 
-    def result(self) -> Floats:
-        out = np.empty(self._pool.shape_of(self._batch), dtype=np.float32)
+    def result(self) -> Images:
+        out = np.empty(self._pool.shape_of(self._batch), self._pool.dtype_of(self._batch))
         load_part(self._pool.sets, self._batch, out)
         return out
 

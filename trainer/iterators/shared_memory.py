@@ -24,6 +24,18 @@ class Slot(NamedTuple):
     size: int
 
 
+class Form(NamedTuple):
+    """Shape and dtype of an array, the latter as a text like ``|u1``."""
+
+    shape: Tuple[int, ...]
+    dtype: str
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return int(np.prod(self.shape)) * np.dtype(self.dtype).itemsize
+
+
 def _nameless_file() -> int:
     try:
         return os.memfd_create("bundle-batches")
@@ -62,13 +74,9 @@ class SharedMemory:
         return np.frombuffer(self._mapped[slot], dtype=np.uint8)
 
 
-def _size_of(shape: Tuple[int, ...]) -> int:
-    return int(np.prod(shape)) * np.dtype(np.float32).itemsize
-
-
-def floats(content: npt.NDArray[np.uint8], shape: Tuple[int, ...]) -> npt.NDArray[np.float32]:
-    """The float32 array of this shape at the beginning of a slot's bytes."""
-    return content[: _size_of(shape)].view(np.float32).reshape(shape)
+def array_in(content: npt.NDArray[np.uint8], form: Form) -> npt.NDArray[Any]:
+    """The array of this form at the beginning of a slot's bytes."""
+    return content[: form.size].view(form.dtype).reshape(form.shape)
 
 
 def _received(descriptor: Any) -> SharedMemory:
@@ -103,9 +111,9 @@ class Leases:
         self._free: List[Slot] = []
         self._back: Deque[Slot] = deque()
 
-    def lend(self, shape: Tuple[int, ...]) -> Tuple[Slot, npt.NDArray[np.float32]]:
-        """A slot and the float32 array of this shape at its beginning, its contents undefined."""
-        size = _size_of(shape)
+    def lend(self, form: Form) -> Tuple[Slot, npt.NDArray[Any]]:
+        """A slot and the array of this form at its beginning, its contents undefined."""
+        size = form.size
         while self._back:
             self._free.append(self._back.popleft())
         fitting = [slot for slot in self._free if slot.size >= size]
@@ -115,4 +123,4 @@ class Leases:
         else:
             slot = self._memory.grow(size)
         whole = np.asarray(_Lease(slot, self._memory.bytes_of(slot), self._back))
-        return slot, floats(whole, shape)
+        return slot, array_in(whole, form)

@@ -7,16 +7,16 @@ from typing import Dict, List
 
 import numpy as np
 
-from trainer.iterators.pool import Floats, Pool, load_part, open_sets, unchecked
+from trainer.iterators.pool import Images, Pool, load_part, open_sets, unchecked
 from trainer.sampleset import Part, SampleSet
 
 
 class _Loading:
-    def __init__(self, parts: List[Future[None]], out: Floats) -> None:
+    def __init__(self, parts: List[Future[None]], out: Images) -> None:
         self._parts = parts
         self._out = out
 
-    def result(self) -> Floats:
+    def result(self) -> Images:
         for part in self._parts:
             part.result()
         return self._out
@@ -29,7 +29,7 @@ class ThreadPool(Pool):
         self._executor = ThreadPoolExecutor(workers, thread_name_prefix="loader")
 
     def begin(self, batch: Part) -> _Loading:
-        out = np.empty(self.shape_of(batch), dtype=np.float32)
+        out = np.empty(self.shape_of(batch), self.dtype_of(batch))
         parts = [
             self._executor.submit(
                 load_part, self._sets, part, out[first : first + len(part.indices)]

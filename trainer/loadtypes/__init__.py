@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, Dict, Optional, Protocol
+from typing import Any, Callable, Dict, Optional, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +13,9 @@ from trainer.sampleset import SampleSet
 
 
 class Samples(Protocol):
-    def load(self, index: int, epoch: Optional[int], out: npt.NDArray[np.float32]) -> None:
-        """Write sample ``index`` as drawn in ``epoch`` (None: validation) into ``out``, float32
-        (3, insize, insize).
+    def load(self, index: int, epoch: Optional[int], out: npt.NDArray[Any]) -> None:
+        """Write sample ``index`` as drawn in ``epoch`` (None: validation) into ``out``, of the
+        set's ``dtype``, (3, insize, insize).
 
         A pure function of its arguments and the set. Raises TrainerError naming the image.
         """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Optional
+from typing import Any, Optional
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ from PIL import Image
 from manifests.packed_file import RECORD, SHAPE, PackedFile, PackFault, own_decoder
 from manifests.schema import IMAGE_SIDE
 from trainer import image
-from trainer.augment import Mean, apply_view, choose_view
+from trainer.loadtypes.views import Views
 from trainer.sampleset import SampleSet
 from trainer.table import SampleTable
 from trainer.trouble import TrainerError
@@ -32,21 +32,19 @@ class PackedImages:
         self._set = samples
         self._table = SampleTable(samples.table)
         self._pack = _opened(samples, len(self._table))
-        self._side = image.scaled_side(samples.insize, samples.paper_side)
-        self._mean = Mean(image.scaled_mean(np.load(samples.mean, allow_pickle=False), self._side))
+        self._views = Views(samples)
         self._checked = checked
 
-    def load(self, index: int, epoch: Optional[int], out: npt.NDArray[np.float32]) -> None:
+    def load(self, index: int, epoch: Optional[int], out: npt.NDArray[Any]) -> None:
         record = self._read(index)
         if not self._checked[index]:
             self._check(index, record)
             self._checked[index] = 1
         planes = np.frombuffer(record, dtype=np.uint8).reshape(SHAPE)
-        if self._side != IMAGE_SIDE:
+        if self._views.side != IMAGE_SIDE:
             whole = Image.fromarray(np.ascontiguousarray(planes.transpose(1, 2, 0)))
-            planes = image.pixels(whole, self._side).transpose(2, 0, 1)
-        view = choose_view(self._side, self._set.insize, self._set.seed, index, epoch)
-        apply_view(planes, self._mean, view, out)
+            planes = image.pixels(whole, self._views.side).transpose(2, 0, 1)
+        self._views.write(planes, index, epoch, out)
 
     def _read(self, index: int) -> bytes:
         try:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Any, Optional
 
 import numpy as np
 import numpy.typing as npt
 
 from trainer import image
-from trainer.augment import Mean, apply_view, choose_view
+from trainer.loadtypes.views import Views
 from trainer.sampleset import SampleSet
 from trainer.table import SampleTable
 
@@ -19,17 +19,15 @@ class OriginalImages:
     def __init__(self, samples: SampleSet, checked: npt.NDArray[np.uint8]) -> None:
         self._set = samples
         self._table = SampleTable(samples.table)
-        self._side = image.scaled_side(samples.insize, samples.paper_side)
-        self._mean = Mean(image.scaled_mean(np.load(samples.mean, allow_pickle=False), self._side))
+        self._views = Views(samples)
         self._checked = checked
 
-    def load(self, index: int, epoch: Optional[int], out: npt.NDArray[np.float32]) -> None:
+    def load(self, index: int, epoch: Optional[int], out: npt.NDArray[Any]) -> None:
         entry = self._table.entry(index)
         what = self._table.describe(index)
         data = image.read_bytes(self._set.root / entry.path, what)
         if not self._checked[index]:
             image.check_sha256(data, entry.sha256, what)
             self._checked[index] = 1
-        pixels = image.pixels(image.decode(data, what), self._side)
-        view = choose_view(self._side, self._set.insize, self._set.seed, index, epoch)
-        apply_view(pixels.transpose(2, 0, 1), self._mean, view, out)
+        pixels = image.pixels(image.decode(data, what), self._views.side)
+        self._views.write(pixels.transpose(2, 0, 1), index, epoch, out)
