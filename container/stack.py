@@ -85,8 +85,8 @@ class Stack(StackPart):
     ``compression`` is that of the image's file system: ``none`` starts fastest, above all where
     user namespaces read the image through FUSE; ``gzip`` is known to every kernel. ``driver`` is
     the oldest NVIDIA driver that serves the stack's CUDA; without it the stack needs no GPU.
-    ``environment`` is set when a container starts, before what ``--env`` says. An empty value is the
-    only way to be rid of a variable of the caller's: Apptainer 1.4 takes no notice of ``unset``.
+    ``environment`` is set when a container starts, before what ``--env`` says. To be rid of a
+    variable of the caller's an empty value must do: ``unset`` has no effect in Apptainer 1.4.
     """
 
     stack: Annotated[str, Field(pattern=rf"^{STACK_NAME}$")]

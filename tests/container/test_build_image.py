@@ -12,6 +12,7 @@ from typing import Any, Callable, Iterator, List, Tuple
 
 import pytest
 
+from container import squashfs
 from container.build import build_image, find_image, image_digest, image_labels
 from container.build_folder import remove_tree
 from container.cache import Cache
@@ -392,15 +393,16 @@ def test_the_build_has_no_network_of_its_own() -> None:
     assert [line.split(":")[0].strip() for line in devices] == ["lo"]
 
 
-def test_packing_does_not_depend_on_the_number_of_processors(
-    recipe: Recipe, warm_store: Store, tmp_path: Path
+def test_packing_depends_neither_on_processors_nor_on_memory(
+    recipe: Recipe, warm_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tools = tmp_path / "tools"
     unpack_tools([warm_store.path(one.sha256) for one in recipe.lock.files_for("tools")], tools)
     allowed = os.sched_getaffinity(0)
     packed = []
-    for number, cores in enumerate(({min(allowed)}, allowed)):
+    for number, (cores, memory) in enumerate((({min(allowed)}, "64M"), (allowed, "1G"))):
         os.sched_setaffinity(0, cores)
+        monkeypatch.setattr(squashfs, "MEMORY", memory)
         try:
             target = tmp_path / f"{number}.squashfs"
             pack(tools, target, tools=tools, compression="gzip", timestamp=1)
