@@ -31,13 +31,12 @@ def lay_out(recipe: Recipe, store: Store, folder: Path) -> None:
 
 def _package_texts(lock_text: str, lock: Lock) -> Dict[str, str]:
     exports = [f"export {key}='{value}'" for key, value in sorted(lock.environment.items())]
-    unsets = [f"unset {name}" for name in sorted(lock.unset)]
     return {
         "lock.json": lock_text,
         "image.txt": _requirements(lock.python_for("image")),
         "build.txt": _requirements(lock.python_for("build")),
         "drop.txt": _lines(lock.drop),
-        "environment.sh": _lines([*exports, *unsets]),
+        "environment.sh": _lines(exports),
     }
 
 

@@ -72,7 +72,6 @@ class Lock(LockPart):
     debian: DebianFiles
     python: PythonFiles
     environment: Dict[VariableName, VariableValue]
-    unset: List[VariableName] = Field(default_factory=list)
     drop: List[DropGlob]
     probes: List[Probe]
 
@@ -91,8 +90,6 @@ class Lock(LockPart):
 def lock_text(lock: Lock) -> str:
     """The text of the lock file, its digest included."""
     content = lock.model_dump(mode="json", exclude_none=True)
-    if not lock.unset:
-        del content["unset"]  # and so do not change locks from before there was such a list
     content["digest"] = sha256_of_bytes(canonical_json(content))
     return json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 

@@ -54,7 +54,6 @@ def resolve(
         debian=debian,
         python=python,
         environment=stack.environment,
-        unset=stack.unset,
         drop=stack.drop,
         probes=stack.probes,
     )

@@ -85,7 +85,8 @@ class Stack(StackPart):
     ``compression`` is that of the image's file system: ``none`` starts fastest, above all where
     user namespaces read the image through FUSE; ``gzip`` is known to every kernel. ``driver`` is
     the oldest NVIDIA driver that serves the stack's CUDA; without it the stack needs no GPU.
-    ``environment`` is set and ``unset`` taken away when a container starts; ``--env`` comes after.
+    ``environment`` is set when a container starts, before what ``--env`` says. To be rid of a
+    variable of the caller's an empty value must do: ``unset`` has no effect in Apptainer 1.4.
     """
 
     stack: Annotated[str, Field(pattern=rf"^{STACK_NAME}$")]
@@ -95,7 +96,6 @@ class Stack(StackPart):
     debian: DebianChoice
     python: PythonChoice
     environment: Dict[VariableName, VariableValue]
-    unset: List[VariableName] = Field(default_factory=list)
     drop: List[DropGlob]
     probes: List[Probe]
 

@@ -33,6 +33,7 @@ from manifests.checks.finding import (
     worst,
 )
 from manifests.checks.folder import (
+    build_room,
     cache_finding,
     clock_finding,
     out_finding,
@@ -152,8 +153,8 @@ def checks_of(site: Site, stack: Stack, around: Surroundings) -> List[Check]:
         return processor_finding(looking.look_at_processor(), promises)
 
     def cache_folder() -> Finding:
-        packages = sum(file.size for file in host.recipe.lock.all_files)
-        return cache_finding(looking.look_at_folder(cache), not host.lacks("image"), packages)
+        needed = build_room(host.recipe.lock) if host.lacks("image") else 0
+        return cache_finding(looking.look_at_folder(cache), needed)
 
     def start() -> Finding:
         lacking = [name for name in ("runtime", "image") if host.lacks(name)]

@@ -7,6 +7,7 @@ import os
 import shutil
 import tarfile
 import threading
+import time
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any, Callable, Dict, Iterator, List
 import pytest
 
 from container.build import build_image
+from container.build_folder import remove_tree
 from container.cache import Cache, cache_root
 from container.digest import sha256_of_bytes
 from container.image import Image, published
@@ -214,3 +216,12 @@ def built_image(recipe: Recipe, shared_cache: Cache, runtime: Runtime) -> Image:
         deb_source=deb_source(None),
         wheel_source=wheel_source(),
     )
+
+
+@pytest.fixture
+def public_folder() -> Iterator[Path]:
+    """A folder that everybody can reach; pytest's own can only be reached by its user."""
+    folder = Path("/var/tmp") / f"bundle-test-{os.getpid()}-{time.monotonic_ns()}"
+    folder.mkdir(mode=0o755)
+    yield folder
+    remove_tree(folder)

@@ -6,66 +6,37 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Iterator, List, Tuple
 
 import pytest
 
+from container import squashfs
 from container.build import build_image, find_image, image_digest, image_labels
 from container.build_folder import remove_tree
 from container.cache import Cache
 from container.image import Image, published
-from container.lock import LockedFile, lock_text
+from container.lock import LockedFile
 from container.process import run
-from container.recipe import Recipe, lock_path, make_recipe
+from container.recipe import Recipe
 from container.runtime import Runtime, build_prefix
 from container.sif import DEFINITION, GENERIC_JSON, LABELS, PARTITION, SBOM, read_object
 from container.sources import deb_source, wheel_source
 from container.squashfs import pack, unpack_tools
 from container.store import Store
 from container.trouble import Trouble
+from tests.container.builders import (
+    Driver,
+    NoSource,
+    fill,
+    last_line,
+    other_user,
+    public_program,
+    with_lock,
+)
 
 pytestmark = [pytest.mark.image, pytest.mark.slow]
-
-#: Builds in a process of its own; says what it does line by line.
-DRIVER = """\
-import json, sys
-from pathlib import Path
-project, recipe_file, cache, program = sys.argv[1:]
-sys.path.insert(0, project)
-from container.build import build_image
-from container.cache import Cache
-from container.progress import Silent
-from container.recipe import make_recipe
-from container.runtime import Runtime
-from container.trouble import Trouble
-class Lines(Silent):
-    def stage(self, text):
-        print(text, flush=True)
-class NoSource:
-    def fetch(self, files, folder, arrived):
-        raise Trouble("the store lacks " + ", ".join(file.name for file in files))
-recipe = make_recipe(**json.loads(Path(recipe_file).read_text()))
-try:
-    image = build_image(
-        recipe, Cache(Path(cache)), runtime=Runtime(Path(program), "", ""),
-        deb_source=NoSource(), wheel_source=NoSource(), progress=Lines(),
-    )
-except Trouble as error:
-    print(error)
-    sys.exit(2)
-print(json.dumps([image.sha256, image.fresh, str(image.path)]))
-"""
-
-
-class NoSource:
-    """The network is off and the store has everything; or it must be noticed."""
-
-    def fetch(self, files: Any, folder: Path, arrived: Any) -> None:
-        raise AssertionError(f"the store lacks {[file.name for file in files]}")
 
 
 @pytest.fixture(scope="module")
@@ -83,11 +54,6 @@ def warm_store(recipe: Recipe, built_image: Image, shared_cache: Cache) -> Store
     finally:
         remove_tree(arrivals)
     return store
-
-
-def with_lock(recipe: Recipe, **changes: Any) -> Recipe:
-    text = lock_text(recipe.lock.model_copy(update=changes))
-    return make_recipe(recipe.stack, {**recipe.files, lock_path(recipe.stack): text})
 
 
 @pytest.fixture(scope="module")
@@ -108,43 +74,11 @@ def fresh_cache(tmp_path: Path, warm_store: Store, recipe: Recipe) -> Iterator[C
     remove_tree(cache.root)
 
 
-def fill(cache: Cache, warm_store: Store, recipe: Recipe) -> None:
-    for file in recipe.lock.all_files:
-        target = Store(cache.store).path(file.sha256)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(warm_store.path(file.sha256), target)
-
-
-class Driver:
-    """Starts builds in processes of their own."""
-
-    def __init__(self, folder: Path, project: Path, recipe: Recipe, cache: Cache, program: Path):
-        self.folder = folder
-        self.script = folder / "driver.py"
-        self.script.write_text(DRIVER)
-        self.recipe_file = folder / "recipe.json"
-        self.recipe_file.write_text(json.dumps({"stack": recipe.stack, "files": recipe.files}))
-        words = (self.script, project, self.recipe_file, cache.root, program)
-        self.words = [str(word) for word in words]
-
-    def argv(self, *prefix: str, python: str = sys.executable) -> List[str]:
-        return [*prefix, python, *self.words]
-
-    def start(self, *prefix: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            self.argv(*prefix), cwd=self.folder, stdout=subprocess.PIPE, text=True
-        )
-
-
 @pytest.fixture
 def driver(
     tmp_path: Path, project: Path, small: Recipe, fresh_cache: Cache, runtime: Runtime
 ) -> Driver:
     return Driver(tmp_path, project, small, fresh_cache, runtime.program)
-
-
-def last_line(text: str) -> List[Any]:
-    return list(json.loads(text.splitlines()[-1]))
 
 
 def leftovers(cache: Cache) -> List[str]:
@@ -247,75 +181,6 @@ def test_another_user_elsewhere_gets_the_same_image(
     assert fresh
     assert path.startswith(str(public_folder))
     assert sha256 == built_image.sha256
-
-
-@pytest.fixture
-def public_folder() -> Iterator[Path]:
-    """A folder that everybody can reach; pytest's own can only be reached by its user."""
-    folder = Path("/var/tmp") / f"bundle-test-{os.getpid()}-{time.monotonic_ns()}"
-    folder.mkdir(mode=0o755)
-    yield folder
-    remove_tree(folder)
-
-
-MASKED = ("sh", "-c", 'umask 077; exec "$@"', "sh")
-#: By way of the shell: setpriv itself would still look the program up with root's rights.
-AS_NOBODY = ("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", *MASKED)
-#: Large packages of the test environment that a build does not import.
-NOT_NEEDED = (
-    "scipy*",
-    "sklearn",
-    "scikit_learn*",
-    "numpy*",
-    "mypy*",
-    "PIL",
-    "pillow*",
-    "pip",
-    "ruff*",
-)
-
-
-def public_program(runtime: Runtime, project: Path, folder: Path) -> Path:
-    """The runtime's program, or one like it in ``folder`` where only root can reach the first."""
-    if os.geteuid() != 0 or answers([*AS_NOBODY, str(runtime.program), "--version"]):
-        return runtime.program
-    prefix = folder / "apptainer"
-    run(["bash", str(project / "container" / "install_apptainer.sh"), str(prefix)])
-    return prefix / "usr" / "bin" / "apptainer"
-
-
-def other_user(folder: Path, environ: Dict[str, str]) -> Tuple[List[str], str]:
-    """Words in front of a command, and the Python for it; gives ``folder`` to that user.
-
-    This Python and its packages may lie where only root can go: then the system's Python serves,
-    with a copy of the packages.
-    """
-    packages = [path for path in sys.path if path.endswith("-packages")]
-    environ["PYTHONPATH"] = os.pathsep.join(packages)
-    if os.geteuid() != 0:
-        return [*MASKED], sys.executable
-    copied = folder / "packages"
-    for source in packages:
-        ignored = shutil.ignore_patterns("__pycache__", *NOT_NEEDED)
-        shutil.copytree(source, copied, ignore=ignored, dirs_exist_ok=True)
-    run(["chown", "-R", "65534:65534", str(folder)])
-    question = "import sys, pydantic, cyclonedx, spython, yaml; print(sys.version_info[:2])"
-    for python in (sys.executable, "/usr/bin/python3"):
-        for path in (environ["PYTHONPATH"], str(copied)):
-            environ["PYTHONPATH"] = path
-            expected = str(sys.version_info[:2])
-            if answers([*AS_NOBODY, python, "-c", question], environ).strip() == expected:
-                return [*AS_NOBODY], python
-    raise AssertionError("no Python of this version that an ordinary user could run")
-
-
-def answers(argv: List[str], environ: Optional[Dict[str, str]] = None) -> str:
-    """What a command prints when it ends well, else nothing."""
-    try:
-        done = subprocess.run(argv, env=environ, capture_output=True, text=True, check=False)
-    except PermissionError:
-        return ""
-    return done.stdout if done.returncode == 0 else ""
 
 
 # --- any recipe -------------------------------------------------------------------------------
@@ -528,15 +393,16 @@ def test_the_build_has_no_network_of_its_own() -> None:
     assert [line.split(":")[0].strip() for line in devices] == ["lo"]
 
 
-def test_packing_does_not_depend_on_the_number_of_processors(
-    recipe: Recipe, warm_store: Store, tmp_path: Path
+def test_packing_depends_neither_on_processors_nor_on_memory(
+    recipe: Recipe, warm_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tools = tmp_path / "tools"
     unpack_tools([warm_store.path(one.sha256) for one in recipe.lock.files_for("tools")], tools)
     allowed = os.sched_getaffinity(0)
     packed = []
-    for number, cores in enumerate(({min(allowed)}, allowed)):
+    for number, (cores, memory) in enumerate((({min(allowed)}, "64M"), (allowed, "1G"))):
         os.sched_setaffinity(0, cores)
+        monkeypatch.setattr(squashfs, "MEMORY", memory)
         try:
             target = tmp_path / f"{number}.squashfs"
             pack(tools, target, tools=tools, compression="gzip", timestamp=1)

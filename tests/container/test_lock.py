@@ -27,6 +27,16 @@ def test_text_and_value_round_trip(small_lock: Lock) -> None:
     assert lock_text(parse_lock(text, "x")) == text
 
 
+def test_a_licence_is_written_where_there_is_one(small_lock: Lock) -> None:
+    """A lock without is as it was before there were any."""
+    assert "licence" not in lock_text(small_lock)
+    licensed = [file.model_copy(update={"licence": "MIT"}) for file in small_lock.python.files]
+    python = small_lock.python.model_copy(update={"files": licensed})
+    lock = small_lock.model_copy(update={"python": python})
+    assert lock_text(lock).count('"licence": "MIT"') == 1
+    assert parse_lock(lock_text(lock), "x") == lock
+
+
 def test_the_project_lock_is_canonical_and_names_no_host(project: Any) -> None:
     for path in (project / "container/locks").glob("*.json"):
         text = path.read_text(encoding="utf-8")

@@ -98,6 +98,21 @@ def test_python_pins_become_locked_files(tmp_path: Path) -> None:
     assert files[0].sha256 == sha256_of_bytes(b"chainer-7.8.1.tar.gz")
 
 
+def test_fetched_files_do_not_pile_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU stack has 1.5 GB of them, and /tmp may be small."""
+    index = links(tmp_path, "six-1.17.0-py2.py3-none-any.whl", "chainer-7.8.1.tar.gz")
+    lying = []
+
+    class Watched(Downloader):
+        def to_file(self, url: str, target: Path) -> None:
+            lying.append(sorted(path.name for path in target.parent.iterdir()))
+            super().to_file(url, target)
+
+    monkeypatch.setattr(index, "downloader", Watched())
+    resolve_python(pins(("six", "1.17.0", "wheel"), ("chainer", "7.8.1", "sdist")), index)
+    assert lying == [[], []]
+
+
 def test_every_pin_that_no_index_has_is_named(tmp_path: Path) -> None:
     index = links(tmp_path, "six-1.17.0.tar.gz")
     wanted = pins(("six", "1.17.0", "wheel"), ("chainer", "7.8.1", "sdist"))

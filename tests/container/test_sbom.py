@@ -1,4 +1,7 @@
 import json
+from typing import Any
+
+import pytest
 
 from container.digest import sha256_of_bytes
 from container.lock import Lock
@@ -35,3 +38,20 @@ def test_the_scope_says_what_is_in_the_image(small_lock: Lock) -> None:
     document = json.loads(sbom_text(small_lock.model_copy(update={"debian": debian}), RECIPE))
     scopes = {part["name"]: part["scope"] for part in document["components"]}
     assert scopes == {"hello": "excluded", "six": "required"}
+
+
+@pytest.mark.parametrize(
+    ("licence", "listed"),
+    [
+        ("BSD-3-Clause", {"license": {"id": "BSD-3-Clause"}}),
+        ("NVIDIA CUDA Toolkit EULA", {"license": {"name": "NVIDIA CUDA Toolkit EULA"}}),
+    ],
+)
+def test_licences_are_spdx_identifiers_or_names(
+    small_lock: Lock, licence: str, listed: Any
+) -> None:
+    files = [file.model_copy(update={"licence": licence}) for file in small_lock.python.files]
+    python = small_lock.python.model_copy(update={"files": files})
+    document = json.loads(sbom_text(small_lock.model_copy(update={"python": python}), RECIPE))
+    licences = {part["name"]: part.get("licenses") for part in document["components"]}
+    assert licences == {"hello": None, "six": [listed]}

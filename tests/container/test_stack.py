@@ -1,9 +1,10 @@
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
 from container.lock import parse_lock
-from container.stack import find_stack, load_stack
+from container.recipe import load_recipe
+from container.stack import DEFAULT_STACK, find_stack, load_stack
 from container.trouble import Trouble
 
 WHOLE = """
@@ -108,3 +109,43 @@ def test_each_stack_of_the_project_says_what_its_lock_says(project: Path) -> Non
         names = {file.name for file in lock.files_for("image")}
         assert set(stack.debian.packages) <= names
         assert not set(stack.debian.exclude) & names
+
+
+def test_what_both_stacks_have_is_the_same(project: Path) -> None:
+    """Packed data and CPU results of one serve the other; and one set of tests speaks for both."""
+    cpu, cuda12 = find_stack(project, "cpu"), find_stack(project, "cuda12")
+    versions = [{pin.name: pin.version for pin in one.python.packages} for one in (cpu, cuda12)]
+    assert versions[0].items() < versions[1].items()
+    assert cpu.debian == cuda12.debian
+    assert cpu.python.build == cuda12.python.build
+    assert cpu.timestamp == cuda12.timestamp
+    assert cpu.environment.items() < cuda12.environment.items()
+    assert set(cpu.drop) < set(cuda12.drop)
+    assert cpu.probes == cuda12.probes[: len(cpu.probes)]
+
+
+def test_the_default_stack_has_file_and_lock(project: Path) -> None:
+    stack = find_stack(project, DEFAULT_STACK)
+    lock = load_recipe(project, DEFAULT_STACK).lock
+    assert (lock.stack, lock.probes) == (stack.stack, stack.probes)
+    assert (lock.environment, lock.drop) == (stack.environment, stack.drop)
+    pinned = {(pin.name, pin.version) for pin in stack.python.packages}
+    assert {(file.name, file.version) for file in lock.python_for("image")} == pinned
+
+
+@pytest.mark.parametrize("stack", ["cpu", "cuda12"])
+def test_no_licence_is_dropped(project: Path, stack: str) -> None:
+    """Whoever passes an image on passes these on."""
+    site = "usr/local/lib/python3.11/dist-packages"
+    kept = [
+        f"{site}/nvidia_cudnn_cu12-8.9.7.29.dist-info/License.txt",
+        f"{site}/nvidia_nccl_cu12-2.19.3.dist-info",
+        f"{site}/cupy/_core/include/cupy/_cccl/LICENSE",
+        f"{site}/cupy_cuda12x-13.6.0.dist-info/licenses/LICENSE",
+        f"{site}/numpy-1.23.5.dist-info/LICENSES_bundled.txt",
+        "usr/share/doc/libopenmpi3/copyright",
+        "usr/share/common-licenses/GPL-3",
+    ]
+    for glob in find_stack(project, stack).drop:
+        for path in (PurePosixPath("/", one) for one in kept):
+            assert not any(one.match(f"/{glob}") for one in (path, *path.parents)), (glob, path)

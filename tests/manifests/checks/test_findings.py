@@ -8,6 +8,7 @@ from typing import Any, Dict, Optional
 
 import pytest
 
+from container.recipe import load_recipe
 from container.runtime import NO_RUNTIME, Runtime
 from container.trouble import Trouble
 from jobtemplates.mpi import HostMpi
@@ -27,6 +28,7 @@ from manifests.checks.finding import (
 from manifests.checks.folder import (
     GIB,
     Folder,
+    build_room,
     cache_finding,
     clock_finding,
     out_finding,
@@ -179,16 +181,22 @@ ELSEWHERE = "free some space there, or choose another folder by BUNDLE_CACHE"
 
 def test_a_cache_with_room_for_what_is_to_come() -> None:
     found = ok("/home/u/.cache/bundle, 3.0 GiB free")
-    assert cache_finding(CACHE, image_is_built=False, packages=GIB // 4) == found
-    assert cache_finding(CACHE, image_is_built=True, packages=GIB) == found
-    assert cache_finding(CACHE, image_is_built=False, packages=GIB) == warn(
+    assert cache_finding(CACHE, 3 * GIB) == found
+    assert cache_finding(CACHE, 12 * GIB) == warn(
         "/home/u/.cache/bundle, 3.0 GiB free: a build takes about 12.0 GiB", ELSEWHERE
     )
 
 
+@pytest.mark.parametrize(("stack", "most"), [("cpu", 0.9e9), ("cuda12", 8e9)])
+def test_a_build_takes_so_much(stack: str, most: float) -> None:
+    """Measured with du while it was built: 0.8 GB and 7.4 GB."""
+    room = build_room(load_recipe(Path(__file__).resolve().parents[3], stack).lock)
+    assert 0.9 * most < room < 1.1 * most
+
+
 def test_a_full_disk() -> None:
     full = Folder(CACHE.path, "cannot be written: No space left on device")
-    assert cache_finding(full, image_is_built=True, packages=1) == fail(
+    assert cache_finding(full, 1) == fail(
         "/home/u/.cache/bundle: cannot be written: No space left on device", ELSEWHERE
     )
     assert clock_finding(full).state == "warn"
