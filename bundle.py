@@ -308,6 +308,7 @@ def cancel(run: Path) -> None:
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Folder for the new run (default: beside RUN)."
 )
+@click.option("--other-gpu", is_flag=True, help="On any GPU; a difference is then inconclusive.")
 @DRY
 @JSON
 def rerun(
@@ -316,6 +317,7 @@ def rerun(
     mirror: Optional[str],
     site: Optional[str],
     out: Optional[Path],
+    other_gpu: bool,
     dry_run: bool,
     json_wanted: bool,
 ) -> None:
@@ -337,6 +339,7 @@ def rerun(
             out=out,
             site_name=site,
             mirror=mirror,
+            other_gpu=other_gpu,
             read_only=dry_run,
             warn=warn,
         )
