@@ -194,7 +194,6 @@ def look(
             identity.world,
             image_sha256=identity.image.sha256,
             promises=plan.manifest.promises,
-            needs_gpus=stack.driver is not None,
             stack=stack.stack,
         ),
     }

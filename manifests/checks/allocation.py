@@ -6,20 +6,24 @@ from typing import Dict, List, Optional
 
 from pydantic import BaseModel
 
+from manifests.checks.allocated_gpus import gpus_finding
 from manifests.checks.finding import Finding, fail, ok, warn
+from manifests.outcome import RankGpu
 from manifests.schema import Promises, World
 
 
 class Rank(BaseModel):
     """``cores`` are the numbers of those that it may use; ``image_sha256`` only the first rank of
-    a node reads, None where it could not; ``scratch_problem`` says why TMPDIR cannot be used."""
+    a node reads, None where it could not; ``scratch_problem`` says why TMPDIR cannot be used.
+    ``gpus`` are those that CUDA showed it, with ``driver``, if the stack needs any."""
 
     rank: int
     local_rank: int
     host: str
     cores: List[int]
     features: List[str]
-    gpus: List[str]
+    gpus: List[RankGpu]
+    driver: str
     scratch: str
     scratch_problem: str
     image_sha256: Optional[str]
@@ -48,7 +52,6 @@ def allocation_findings(
     *,
     image_sha256: str,
     promises: Promises,
-    needs_gpus: bool,
     stack: str,
 ) -> Dict[str, Finding]:
     """Of a job that ended well, by check; ``world`` is what was asked for."""
@@ -59,8 +62,14 @@ def allocation_findings(
         "job: processor": processor_finding(found, promises),
         "job: cores": cores_finding(found),
         "job: TMPDIR": scratch_finding(found),
-        "job: GPUs": gpus_finding(found, needs_gpus, stack),
+        "job: GPUs": gpus_of(found, promises, stack),
     }
+
+
+def gpus_of(found: Allocation, promises: Promises, stack: str) -> Finding:
+    hosts = {host: {rank.rank: rank.gpus for rank in found.of_host(host)} for host in found.hosts}
+    drivers = {rank.host: rank.driver for rank in found.first_ranks}
+    return gpus_finding(promises.gpu, hosts, drivers, stack)
 
 
 def ranks_finding(found: Allocation, world: World) -> Finding:
@@ -145,19 +154,3 @@ def scratch_finding(found: Allocation) -> Finding:
             "set TMPDIR in the site profile's environment to a folder that its nodes have",
         )
     return ok(f"{', '.join(sorted({rank.scratch for rank in found.ranks}))} can be written")
-
-
-def gpus_finding(found: Allocation, needed: bool, stack: str) -> Finding:
-    if not needed:
-        return ok(f"stack {stack} needs none")
-    few = [
-        f"{host}: {len(ranks)} ranks and {min(len(rank.gpus) for rank in ranks)} GPUs"
-        for host, ranks in ((host, found.of_host(host)) for host in found.hosts)
-        if min(len(rank.gpus) for rank in ranks) < len(ranks)
-    ]
-    if few:
-        return fail(
-            "; ".join(few),
-            "every rank must see all GPUs of its node: ask for as many as ranks, bound to none",
-        )
-    return ok("; ".join(f"{rank.host}: {len(rank.gpus)}" for rank in found.first_ranks))
