@@ -319,6 +319,7 @@ def cancel(run: Path) -> None:
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Folder for the new run (default: beside RUN)."
 )
+@click.option("--other-gpu", is_flag=True, help="On any GPU; a difference is then inconclusive.")
 @DRY
 @JSON
 def rerun(
@@ -328,6 +329,7 @@ def rerun(
     site: Optional[str],
     group: Optional[str],
     out: Optional[Path],
+    other_gpu: bool,
     dry_run: bool,
     json_wanted: bool,
 ) -> None:
@@ -350,6 +352,7 @@ def rerun(
             site_name=site,
             group=group,
             mirror=mirror,
+            other_gpu=other_gpu,
             read_only=dry_run,
             warn=warn,
         )

@@ -13,8 +13,11 @@ from manifests.comparison import (
     lines,
 )
 from manifests.field_differences import field_differences
-from manifests.outcome import Result
+from manifests.gpu_difference import circumstances as gpu_circumstances
+from manifests.gpu_difference import other_conditions
+from manifests.outcome import Result, SeenGpus
 from manifests.run_record import RunRecord, load_record
+from manifests.schema import GpuPromise
 from manifests.trail_difference import TrailFinding, trail_difference
 
 __all__ = [
@@ -37,14 +40,16 @@ def compare(a: RunRecord, b: RunRecord) -> Comparison:
     """Say whether two runs gave the same bits, and where they parted.
 
     A difference in the bits is ``diverged``, or ``inconclusive`` where a run was made outside of
-    the conditions under which its manifest promises them, or its files were altered afterwards.
+    the conditions under which its manifest promises them, where the two had GPUs of different
+    classes or NCCL added in another order, or where files were altered afterwards.
     Without a difference the runs are ``identical`` if both ended and left result and trail, else
     ``inconclusive``.
     """
     finding = trail_difference(a.trail, b.trail) if a.trail and b.trail else None
     differences = _trail_evidence(a, b, finding) + _result_evidence(a, b)
     gaps = _gaps(a) + _gaps(b)
-    outside = _outside_promises(a) + _outside_promises(b)
+    gpus = _gpus(a), _gpus(b)
+    outside = _outside_promises(a) + _outside_promises(b) + other_conditions(*gpus)
     if a.altered or b.altered:
         verdict: Verdict = "inconclusive"
     elif differences:
@@ -60,8 +65,15 @@ def compare(a: RunRecord, b: RunRecord) -> Comparison:
         last_equal_step=finding.last_equal if finding else None,
         last_equal_parameters=finding.last_parameters if finding else None,
         suspects=field_differences(a.manifest.identity, b.manifest.identity),
-        circumstances=field_differences(a.manifest.circumstance, b.manifest.circumstance),
+        circumstances=[
+            *field_differences(a.manifest.circumstance, b.manifest.circumstance),
+            *gpu_circumstances(*gpus),
+        ],
     )
+
+
+def _gpus(record: RunRecord) -> Optional[SeenGpus]:
+    return record.result.observed.gpus if record.result else None
 
 
 # --- what differs ---------------------------------------------------------------------------
@@ -199,9 +211,25 @@ def _broken_conditions(record: RunRecord, result: Result) -> List[str]:
         broken.append(
             f"the promise asks for the CPU features {' '.join(absent)}, {seen.cpu_model} has not"
         )
+    broken += _foreign_gpus(record.manifest.promises.gpu, seen.gpus)
     for name, value in record.manifest.identity.determinism.environment.items():
         if seen.environment.get(name) != value:
             broken.append(
                 f"{name} was {seen.environment.get(name, 'not set')}, the manifest asks for {value}"
             )
     return broken
+
+
+def _foreign_gpus(promise: Optional[GpuPromise], seen: Optional[SeenGpus]) -> List[str]:
+    if promise is None:
+        return []
+    if seen is None:
+        return ["the manifest asks for a GPU per rank, the run had none"]
+    if not promise.classes:
+        return []
+    wanted = " or ".join(kind.text for kind in promise.classes)
+    return [
+        f"the promise asks for a {wanted}, rank {rank.rank} had a {rank.kind.text}"
+        for rank in seen.ranks
+        if rank.kind.text not in [kind.text for kind in promise.classes]
+    ]

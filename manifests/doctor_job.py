@@ -226,7 +226,6 @@ def look(
             identity.world,
             image_sha256=identity.image.sha256,
             promises=plan.manifest.promises,
-            driver=stack.driver,
             stack=stack.stack,
         ),
     }

@@ -104,6 +104,8 @@ class Failure(Record):
     message: str
     next_step: str
     exit_code: int = 2
+    #: This machine cannot give the bits that the manifest promises; nothing was trained.
+    cannot_promise: bool = False
 
 
 class Stop(Record):

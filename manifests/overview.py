@@ -12,10 +12,11 @@ from container.cache import Cache
 from container.digest import sha256_of_bytes
 from container.trouble import Trouble
 from manifests.job import read_job
+from manifests.outcome import SeenGpus
 from manifests.queue import Queues
 from manifests.records import Warn, ignore, read_manifest, read_result
 from manifests.rundir import RunSummary, find_run, list_runs, summary_of
-from manifests.schema import Manifest, Resumed
+from manifests.schema import GpuPromise, Manifest, Resumed
 from manifests.surroundings import Surroundings
 
 #: A damaged run may be under way: it is shown with them.
@@ -167,8 +168,26 @@ def show_lines(run: Path, around: Surroundings, warn: Warn = ignore) -> List[str
             f"trail      {result.digests.trail}",
             f"model      {result.digests.model}",
             f"metrics    {metrics}",
+            *(gpu_lines(result.observed.gpus) if result.observed.gpus else []),
         ]
     return lines
+
+
+def gpu_lines(seen: SeenGpus) -> List[str]:
+    """What the ranks worked on, and what NCCL reported."""
+    kinds = [rank.kind.text for rank in seen.ranks]
+    counted = ", ".join(f"{kinds.count(kind)} x {kind}" for kind in dict.fromkeys(kinds))
+    reported = ", ".join(f"{name} {value}" for name, value in sorted(seen.nccl.items()))
+    return [
+        f"gpus       {counted}, driver {seen.driver}",
+        *([f"nccl       {reported}"] if reported else []),
+    ]
+
+
+def promise_line(promise: GpuPromise) -> str:
+    kinds = [kind.text for kind in promise.classes]
+    wanted = " or ".join(kinds or [f"compute capability {', '.join(promise.capabilities)}"])
+    return f"promised   a GPU per rank: {wanted}; driver {promise.driver} or newer"
 
 
 def identity_lines(manifest: Manifest) -> List[str]:
@@ -186,6 +205,7 @@ def identity_lines(manifest: Manifest) -> List[str]:
         f"code       {identity.code.digest}",
         f"           {len(identity.code.files)} files, {git_text(manifest)}",
         f"data       train {identity.data.train.samples}, val {identity.data.val.samples} samples",
+        *([promise_line(manifest.promises.gpu)] if manifest.promises.gpu else []),
         *([f"rerun of   {circumstance.rerun_of}"] if circumstance.rerun_of else []),
         *([resumed_text(circumstance.resumed)] if circumstance.resumed else []),
     ]

@@ -10,15 +10,16 @@ from container import atomic
 from container.runtime import find_runtime
 from container.trouble import Trouble
 from jobtemplates.script import render_script, script_warnings
-from jobtemplates.sites import load_site, profile_folders
+from jobtemplates.sites import Site, load_site, profile_folders
 from manifests import comparison, schema
 from manifests.compare import compare
 from manifests.comparison import Comparison
+from manifests.gpu_promise import NEXT_STEP, class_problems, promises_again
 from manifests.image_source import find_image_of_run, image_of_run, recipe_of_run
 from manifests.launch import Plan, new_run
 from manifests.placing import place_again, unseen_warnings
 from manifests.queue import Queues, refuse_too_many_nodes
-from manifests.records import Warn, ignore, read_manifest
+from manifests.records import Warn, ignore, read_failure, read_manifest, read_result
 from manifests.run_record import load_record
 from manifests.rundir import find_run, refuse_unwritable
 from manifests.submit import (
@@ -45,12 +46,14 @@ def plan_rerun(
     site_name: Optional[str] = None,
     group: Optional[str] = None,
     mirror: Optional[str] = None,
+    other_gpu: bool = False,
     read_only: bool = False,
     warn: Warn = ignore,
 ) -> Plan:
     """Old run -> Plan with the same identity, in ``out`` (beside the old one by default).
 
-    Nothing of the working tree enters it.
+    Nothing of the working tree enters it. Its GPUs must be of the classes that the old run had, if
+    it had any; of any class with ``other_gpu``.
 
     Raises CannotRun with all that differs from the manifest (a byte of the snapshot, a pixel of
     an image, another image file), Trouble for what is wrong with this host.
@@ -73,6 +76,7 @@ def plan_rerun(
     site = load_site(
         site_name or manifest.circumstance.placement.site, profile_folders(around.environ)
     )
+    promises = promises_on_gpus(old, manifest, site, around, other_gpu=other_gpu, warn=warn)
     warnings = processor_warnings(manifest.promises, site, around)
     refuse_driver(manifest.identity.image.stack, manifest.promises, site, around)
     placed, left_behind = place_again(manifest, site, group)
@@ -91,6 +95,7 @@ def plan_rerun(
     again = manifest.model_copy(
         update={
             "kind": "rerun",
+            "promises": promises,
             "circumstance": circumstance_again(circumstance, old, image, out, placed, around),
         }
     )
@@ -114,6 +119,28 @@ def plan_rerun(
             *script_warnings(again, site),
         ],
     )
+
+
+def promises_on_gpus(
+    old: schema.RunFiles,
+    manifest: schema.Manifest,
+    site: Site,
+    around: Surroundings,
+    *,
+    other_gpu: bool,
+    warn: Warn,
+) -> schema.Promises:
+    """What the rerun promises. Raises CannotRun where this host would run it on other GPUs."""
+    from manifests.checks.looking import look_at_gpus
+
+    promises = manifest.promises
+    seen = None if promises.gpu is None else read_result(old, warn).observed.gpus
+    again = promises_again(promises, seen, other_gpu=other_gpu)
+    if again.gpu is not None and site.scheduler == "local":
+        problems = class_problems(again.gpu, look_at_gpus().names, around.host)
+        if problems:
+            raise CannotRun(problems, NEXT_STEP)
+    return again
 
 
 def unfinished(files: schema.RunFiles, around: Surroundings) -> str:
@@ -215,10 +242,19 @@ def compare_runs(first: Path, second: Path, warn: Warn = ignore) -> Comparison:
 
 
 def judge(old: Path, again: schema.RunFiles, warn: Warn = ignore) -> Comparison:
-    """Compare the finished rerun with its original and keep the verdict in ``verdict.json``."""
-    comparison = compare_runs(old, again.root, warn)
+    """Compare the ended rerun with its original and keep the verdict in ``verdict.json``."""
+    comparison = refused(old, again, warn) or compare_runs(old, again.root, warn)
     atomic.write_json(again.verdict, comparison.model_dump(mode="json"))
     return comparison
+
+
+def refused(old: Path, again: schema.RunFiles, warn: Warn = ignore) -> Optional[Comparison]:
+    """The verdict where the trainer found that its machine cannot give the promised bits."""
+    failure = None if again.done.exists() else read_failure(again, warn)
+    if failure is None or not failure.cannot_promise:
+        return None
+    verdict = comparison.cannot_run(str(old), [failure.message], failure.next_step)
+    return verdict.model_copy(update={"b": str(again.root)})
 
 
 def cannot_run(old: Path, error: CannotRun) -> Comparison:

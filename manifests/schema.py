@@ -317,6 +317,14 @@ class GpuClass(Record):
     capability: str  # compute capability, as in 7.0
     multiprocessors: int
 
+    @property
+    def text(self) -> str:
+        """What makes a class, for a person; newer versions may add fields that do not."""
+        return (
+            f"{self.model} (compute capability {self.capability}, "
+            f"{self.multiprocessors} multiprocessors)"
+        )
+
 
 class GpuPromise(Record):
     """A run with it has a GPU per rank, one without it none.

@@ -10,12 +10,12 @@ import json
 import os
 import tempfile
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Dict, Optional
 
 import numpy as np
 
 from manifests.schema import RUN_MOUNT, TRAIN_MOUNT, Manifest, RunFiles
-from trainer import machine, world
+from trainer import gpu_facts, machine, world
 from trainer.files import write_whole
 
 #: float32 elements; more than Open MPI sends at once, so that all its ways of sending are taken.
@@ -37,8 +37,7 @@ def main() -> None:
         "host": machine.host_name(),
         "cores": sorted(os.sched_getaffinity(0)),
         "features": sorted(machine.this_cpu().features),
-        "gpus": sorted(path.name for path in Path("/dev").glob("nvidia[0-9]*")),
-        "driver": text_of(Path("/proc/driver/nvidia/version")),
+        **(no_gpus() if manifest.promises.gpu is None else gpus(everyone.rank)),
         "scratch": tempfile.gettempdir(),
         "scratch_problem": scratch_problem(),
         "image_sha256": sha256_of(image) if local == 0 else None,
@@ -49,12 +48,20 @@ def main() -> None:
         write_whole(files.result, json.dumps({"ranks": ranks}).encode())
 
 
-def text_of(path: Path) -> str:
-    """Empty where it cannot be read."""
-    try:
-        return path.read_text(errors="replace")
-    except OSError:
-        return ""
+def no_gpus() -> Dict[str, Any]:
+    return {"gpus": [], "driver": ""}
+
+
+def gpus(rank: int) -> Dict[str, Any]:
+    """All that CUDA shows this rank, as records of manifests.outcome.RankGpu."""
+    import cupy
+
+    seen = [
+        gpu_facts.gpu_of_rank(cupy, device, rank, machine.host_name())
+        for device in range(gpu_facts.visible_gpus(cupy))
+    ]
+    told = [gpu.model_dump(mode="json") for gpu in seen]
+    return {"gpus": told, "driver": gpu_facts.driver_version()}
 
 
 def scratch_problem() -> str:

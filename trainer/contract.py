@@ -8,7 +8,7 @@ from typing import AbstractSet, Mapping, Optional
 
 from manifests.schema import CodeIdentity, Determinism, Promises
 from trainer.machine import OpenBlas
-from trainer.trouble import TrainerError
+from trainer.trouble import CannotPromise, TrainerError
 
 USE_JOB_SCRIPT = "start the run by its job.sh, which sets them"
 
@@ -62,15 +62,15 @@ def _shown(value: Optional[str]) -> str:
 
 
 def check_cpu(promises: Promises, architecture: str, features: AbstractSet[str]) -> None:
-    """Raises TrainerError when this machine cannot give the promised bits."""
+    """Raises CannotPromise when this machine cannot give the promised bits."""
     if architecture != promises.architecture:
-        raise TrainerError(
+        raise CannotPromise(
             f"this machine is {architecture}, the run was made for {promises.architecture}",
             f"run it on a {promises.architecture} machine",
         )
     missing = sorted(set(promises.cpu_features) - features)
     if missing:
-        raise TrainerError(
+        raise CannotPromise(
             f"this CPU lacks {', '.join(missing)}, without which the bits would differ",
             "run it on a CPU that has them (Intel since Haswell, AMD since Zen)",
         )

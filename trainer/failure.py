@@ -9,7 +9,7 @@ import traceback
 from manifests.outcome import Failure
 from manifests.schema import RunFiles
 from trainer.files import json_bytes, write_first
-from trainer.trouble import TrainerError, step_of
+from trainer.trouble import CannotPromise, TrainerError, step_of
 
 BUG_EXIT_CODE = 1
 
@@ -22,6 +22,7 @@ def describe(error: Exception, rank: int) -> Failure:
             message=error.message,
             next_step=error.next_step,
             exit_code=error.exit_code,
+            cannot_promise=isinstance(error, CannotPromise),
         )
     return Failure(
         rank=rank,

@@ -6,7 +6,7 @@ from typing import Sequence, Tuple
 
 from manifests.outcome import RankGpu
 from manifests.schema import GpuClass, GpuPromise
-from trainer.trouble import TrainerError
+from trainer.trouble import CannotPromise, TrainerError
 
 
 def device_for(local_rank: int, local_ranks: int, visible: int, host: str) -> int:
@@ -37,7 +37,7 @@ def numbers(version: str) -> Tuple[int, ...]:
 def check_driver(promise: GpuPromise, found: str, host: str) -> None:
     """``found`` is "" where the driver does not tell; then CUDA's own check has to do."""
     if found and numbers(found) < numbers(promise.driver):
-        raise TrainerError(
+        raise CannotPromise(
             f"the NVIDIA driver of {host} is {found}, "
             f"the run's libraries need {promise.driver} or newer",
             "run it on nodes with a newer driver, or ask the administrator of the site for one",
@@ -52,17 +52,17 @@ def shown(kind: GpuClass) -> str:
 
 
 def check_class(promise: GpuPromise, gpu: RankGpu) -> None:
-    """Raises TrainerError when the image has no code for this GPU, or when it is of none of the
+    """Raises CannotPromise when the image has no code for this GPU, or when it is of none of the
     classes that the run was first made on."""
     if gpu.kind.capability not in promise.capabilities:
-        raise TrainerError(
+        raise CannotPromise(
             f"rank {gpu.rank} on {gpu.host} has a {shown(gpu.kind)}; the run's image has code for "
             f"compute capability {', '.join(promise.capabilities)} only",
             "ask the scheduler for other GPUs",
         )
     # Records keep fields of newer versions, so the three that make a class are compared.
     if promise.classes and identifying(gpu.kind) not in map(identifying, promise.classes):
-        raise TrainerError(
+        raise CannotPromise(
             f"rank {gpu.rank} on {gpu.host} has a {shown(gpu.kind)}; the run was made on "
             f"{' and '.join(map(shown, promise.classes))}: on another class of GPU the bits differ",
             "run it on such GPUs, or ask rerun for any class: it then cannot say `diverged`",

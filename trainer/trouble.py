@@ -23,6 +23,11 @@ class TrainerError(Exception):
         return f"{self.message}\n-> {self.next_step}"
 
 
+class CannotPromise(TrainerError):
+    """This machine cannot give the bits that the run promises: the verdict on a rerun that it was
+    to repeat is ``cannot-run``."""
+
+
 @contextmanager
 def at_step(step: int) -> Iterator[None]:
     """Mark what is raised inside with the step it happened at, for ``failure.json``."""

@@ -6,24 +6,23 @@ from typing import Dict, List, Optional
 
 from pydantic import BaseModel
 
+from manifests.checks.allocated_gpus import gpus_finding
 from manifests.checks.finding import Finding, fail, ok, warn
-from manifests.checks.gpu import parse_driver, too_old
+from manifests.outcome import RankGpu
 from manifests.schema import Promises, World
-
-NEWER_THERE = "ask for nodes with GPUs, and their administrator for a newer driver"
 
 
 class Rank(BaseModel):
     """``cores`` are the numbers of those that it may use; ``image_sha256`` only the first rank of
-    a node reads, None where it could not; ``driver`` is what the driver's version file says, empty
-    without one; ``scratch_problem`` says why TMPDIR cannot be used."""
+    a node reads, None where it could not; ``scratch_problem`` says why TMPDIR cannot be used.
+    ``gpus`` are those that CUDA showed it, with ``driver``, if the stack needs any."""
 
     rank: int
     local_rank: int
     host: str
     cores: List[int]
     features: List[str]
-    gpus: List[str]
+    gpus: List[RankGpu]
     driver: str
     scratch: str
     scratch_problem: str
@@ -53,11 +52,9 @@ def allocation_findings(
     *,
     image_sha256: str,
     promises: Promises,
-    driver: Optional[str],
     stack: str,
 ) -> Dict[str, Finding]:
-    """Of a job that ended well, by check; ``world`` is what was asked for, ``driver`` the oldest
-    that serves the stack, None where it needs no GPU."""
+    """Of a job that ended well, by check; ``world`` is what was asked for."""
     return {
         "job: ranks": ranks_finding(found, world),
         "job: allreduce": allreduce_finding(found),
@@ -65,8 +62,14 @@ def allocation_findings(
         "job: processor": processor_finding(found, promises),
         "job: cores": cores_finding(found),
         "job: TMPDIR": scratch_finding(found),
-        "job: GPUs": gpus_finding(found, driver, stack),
+        "job: GPUs": gpus_of(found, promises, stack),
     }
+
+
+def gpus_of(found: Allocation, promises: Promises, stack: str) -> Finding:
+    hosts = {host: {rank.rank: rank.gpus for rank in found.of_host(host)} for host in found.hosts}
+    drivers = {rank.host: rank.driver for rank in found.first_ranks}
+    return gpus_finding(promises.gpu, hosts, drivers, stack)
 
 
 def ranks_finding(found: Allocation, world: World) -> Finding:
@@ -151,32 +154,3 @@ def scratch_finding(found: Allocation) -> Finding:
             "set TMPDIR in the site profile's environment to a folder that its nodes have",
         )
     return ok(f"{', '.join(sorted({rank.scratch for rank in found.ranks}))} can be written")
-
-
-def gpus_finding(found: Allocation, needed: Optional[str], stack: str) -> Finding:
-    if needed is None:
-        return ok(f"stack {stack} needs none")
-    drivers = {rank.host: parse_driver(rank.driver) for rank in found.first_ranks}
-    unfit = [
-        f"{host} has {'no NVIDIA driver' if driver is None else f'NVIDIA driver {driver}'}"
-        for host, driver in drivers.items()
-        if driver is None or too_old(driver, needed)
-    ]
-    if unfit:
-        return fail(f"{'; '.join(unfit)}, and stack {stack} needs {needed} or newer", NEWER_THERE)
-    few = [
-        f"{host}: {len(ranks)} ranks and {min(len(rank.gpus) for rank in ranks)} GPUs"
-        for host, ranks in ((host, found.of_host(host)) for host in found.hosts)
-        if min(len(rank.gpus) for rank in ranks) < len(ranks)
-    ]
-    if few:
-        return fail(
-            "; ".join(few),
-            "every rank must see all GPUs of its node: ask for as many as ranks, bound to none",
-        )
-    return ok(
-        "; ".join(
-            f"{rank.host}: {len(rank.gpus)}, NVIDIA driver {drivers[rank.host]}"
-            for rank in found.first_ranks
-        )
-    )

@@ -8,36 +8,45 @@ import pytest
 
 from manifests.checks.allocation import Allocation, Rank, allocation_findings
 from manifests.checks.finding import Finding, fail, ok, warn
-from manifests.schema import Promises, World
+from manifests.outcome import RankGpu
+from manifests.schema import GpuClass, GpuPromise, Promises, World
 
 SHA = "5" * 64
-NEEDED = "525.60.13"
-FOUR = ["nvidia0", "nvidia1", "nvidia2", "nvidia3"]
+V100 = GpuClass(model="Tesla V100", capability="7.0", multiprocessors=80)
+T4 = GpuClass(model="T4", capability="7.5", multiprocessors=40)
+TEXT = "Tesla V100 (compute capability 7.0, 80 multiprocessors)"
+PROMISE = GpuPromise(driver="525.60.13", capabilities=["6.0", "7.0"])
 
 
-def driver_text(version: str) -> str:
-    """A fake of /proc/driver/nvidia/version."""
-    return f"NVRM version: NVIDIA UNIX x86_64 Kernel Module  {version}  Thu Oct 19 2023\n"
+def gpu(device: int, kind: GpuClass = V100, bus: str = "") -> RankGpu:
+    place = bus or f"0000:{device}a:00.0"
+    return RankGpu(rank=0, host="", device=device, bus=place, kind=kind, memory=2**34)
+
+
+TWO = [gpu(0), gpu(1)]
+SMALL = V100.model_copy(update={"multiprocessors": 60})
+ASK = "every rank must see a GPU for each rank of its node: ask for as many, bound to none"
+FOUR = [gpu(device) for device in range(4)]
 
 
 def rank(number: int, host: str = "n1", local: int = 0, **changes: Any) -> Rank:
     values: Dict[str, Any] = {
         "rank": number, "local_rank": local, "host": host, "cores": [0, 1, 2, 3],
-        "features": ["avx2", "fma"], "gpus": ["nvidia0", "nvidia1"], "driver": driver_text(NEEDED),
-        "scratch": "/tmp", "scratch_problem": "", "image_sha256": SHA if local == 0 else None,
-        "allreduce": True,
+        "features": ["avx2", "fma"], "gpus": TWO, "driver": "535.54.03", "scratch": "/tmp",
+        "scratch_problem": "", "image_sha256": SHA if local == 0 else None, "allreduce": True,
         **changes,
     }  # fmt: skip
     return Rank(**values)
 
 
-def judged(*ranks: Rank, nodes: int = 2, driver: Optional[str] = NEEDED) -> Dict[str, Finding]:
+def judged(
+    *ranks: Rank, nodes: int = 2, promise: Optional[GpuPromise] = PROMISE
+) -> Dict[str, Finding]:
     return allocation_findings(
         Allocation(ranks=list(ranks)),
         World(ranks=4, nodes=nodes),
         image_sha256=SHA,
-        promises=Promises(cpu_features=["avx2", "fma"]),
-        driver=driver,
+        promises=Promises(cpu_features=["avx2", "fma"], gpu=promise),
         stack="cuda12",
     )
 
@@ -53,9 +62,12 @@ def test_an_allocation_that_is_well() -> None:
         "job: processor": ok("every node has avx2, fma"),
         "job: cores": ok("n1: each of 2 may use 4 of 4; n2: each of 2 may use 4 of 4"),
         "job: TMPDIR": ok("/tmp can be written"),
-        "job: GPUs": ok("n1: 2, NVIDIA driver 525.60.13; n2: 2, NVIDIA driver 525.60.13"),
+        "job: GPUs": ok(
+            f"{TEXT}; n1: 2 ranks, 2 visible, driver 535.54.03; "
+            "n2: 2 ranks, 2 visible, driver 535.54.03"
+        ),
     }
-    assert judged(*GOOD, driver=None)["job: GPUs"] == ok("stack cuda12 needs none")
+    assert judged(*GOOD, promise=None)["job: GPUs"] == ok("stack cuda12 needs none")
 
 
 def test_processes_that_are_all_rank_0_of_1() -> None:
@@ -121,32 +133,49 @@ def test_processes_that_are_all_rank_0_of_1() -> None:
         ),
         (
             "job: GPUs",
-            (*GOOD[:2], rank(2, "n2", gpus=["nvidia0"]), rank(3, "n2", 1, gpus=[])),
+            (*GOOD[:2], rank(2, "n2"), rank(3, "n2", 1, gpus=[])),
+            fail("n2: 2 ranks and 0 GPUs", ASK),
+        ),
+        (
+            "job: GPUs",
+            (*GOOD[:2], *(rank(2 + k, "n2", k, gpus=[gpu(0, bus="0000:1a:00.0")]) for k in (0, 1))),
+            fail("n2: 2 ranks and 1 GPUs between them", ASK),
+        ),
+        (
+            "job: GPUs",
+            (*GOOD[:2], rank(2, "n2", driver="470.82.01"), rank(3, "n2", 1)),
             fail(
-                "n2: 2 ranks and 0 GPUs",
-                "every rank must see all GPUs of its node: ask for as many as ranks, bound to none",
+                "n2 has NVIDIA driver 470.82.01, and stack cuda12 needs 525.60.13 or newer",
+                "ask your administrator for a newer driver, or for other nodes",
             ),
         ),
         (
             "job: GPUs",
-            (*GOOD[:2], rank(2, "n2", driver=driver_text("470.82.01")), rank(3, "n2", 1)),
+            (*GOOD[:3], rank(3, "n2", 1, gpus=[gpu(0), gpu(1, T4)])),
             fail(
-                "n2 has NVIDIA driver 470.82.01, and stack cuda12 needs 525.60.13 or newer",
-                "ask for nodes with GPUs, and their administrator for a newer driver",
+                "the image has no code for T4 (compute capability 7.5, 40 multiprocessors)",
+                "ask for GPUs of compute capability 6.0, 7.0",
             ),
         ),
+        (
+            "job: GPUs",
+            (*GOOD[:3], rank(3, "n2", 1, gpus=[gpu(0), gpu(1, SMALL)])),
+            warn(
+                f"the ranks have GPUs of 2 classes: {TEXT} and "
+                "Tesla V100 (compute capability 7.0, 60 multiprocessors)",
+                "ask for nodes of one kind: on mixed ones a rerun must find the same mixture",
+            ),
+        ),
+        # A scheduler that shows each rank a GPU of its own.
         (
             "job: GPUs",
             (
-                rank(0, driver=""),
-                rank(1, local=1, driver=""),
-                rank(2, "n2", driver=driver_text("470.82.01")),
-                rank(3, "n2", 1),
+                *GOOD[:2],
+                *(rank(2 + k, "n2", k, gpus=[gpu(0, bus=f"0000:{k}b:00.0")]) for k in (0, 1)),
             ),
-            fail(
-                "n1 has no NVIDIA driver; n2 has NVIDIA driver 470.82.01, "
-                "and stack cuda12 needs 525.60.13 or newer",
-                "ask for nodes with GPUs, and their administrator for a newer driver",
+            ok(
+                f"{TEXT}; n1: 2 ranks, 2 visible, driver 535.54.03; "
+                "n2: 2 ranks, 1 visible, driver 535.54.03"
             ),
         ),
     ],
