@@ -9,7 +9,7 @@ VENV := .venv
 help:
 	@echo 'make demo   set everything up, build the cpu image, train, rerun, print the verdict'
 	@echo 'make test   set everything up, run all checks and tests'
-	@echo 'make test-long  the tests that take minutes each'
+	@echo 'make test-long  the tests that take minutes each; builds the image for GPUs (1.6 GB are fetched)'
 	@echo 'make setup  install what bundle needs (tools, $(VENV)); afterwards: python bundle.py --help'
 	@echo 'make lint   ruff and mypy'
 	@echo 'make bench  speed beside peers: makes docs/benchmarks.md anew (20 minutes; needs Python 3.11)'
@@ -33,7 +33,8 @@ test: dev lint
 	@bash tests/schedulers/install.sh
 	@$(VENV)/bin/python -m pytest -m 'not long'
 
-# Jobs on real schedulers that are killed, chained, or left alone by their scheduler: minutes each.
+# Jobs on real schedulers that are killed, chained, or left alone by their scheduler, and the image for
+# GPUs, which is built twice: minutes each.
 test-long: dev
 	@bash tests/schedulers/install.sh
 	@$(VENV)/bin/python -m pytest -m long
