@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Optional
 
 import pytest
 
+from container.cache import Cache
 from container.progress import Silent
 from container.stack import find_stack
 from container.trouble import Trouble
 from jobtemplates.sites import PROFILES, load_site
-from manifests.determinism import KNOBS, promises_for
+from manifests.determinism import _PROMISES, KNOBS, promises_for
 from manifests.schema import GpuPromise, Promises
-from manifests.submit import refuse_driver
+from manifests.submit import plan_submit, refuse_driver
 from manifests.surroundings import Surroundings, loaded_driver, look_around
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -77,3 +79,25 @@ def test_a_login_node_is_not_the_one_that_trains(driver: Optional[str]) -> None:
 def test_the_promise_of_a_stack_names_the_driver_of_its_file(stack: str) -> None:
     promised = promises_for(stack).gpu
     assert (promised.driver if promised else None) == find_stack(PROJECT, stack).driver
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_submit_refuses_and_leaves_nothing(
+    data_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read_only: bool
+) -> None:
+    monkeypatch.setitem(KNOBS, "cuda12", KNOBS["cpu"])
+    monkeypatch.setitem(_PROMISES, "cuda12", NEEDED)
+    config = tmp_path / "config.json"
+    lists = {name: str(data_set / f"{name}.txt") for name in ("train", "val")}
+    roots = {f"{name}_root": str(data_set) for name in ("train", "val")}
+    keys = {"arch": "nin", "nclasses": 2, "insize": 67, "epoch": 1, "batchsize": 2}
+    rest = {"mean.npy": str(data_set / "mean.npy"), "out": str(tmp_path / "runs")}
+    config.write_text(json.dumps({**keys, **lists, **roots, **rest}))
+    around = replace(surroundings("470.82.01"), cache=Cache(tmp_path / "cache"))
+    with pytest.raises(Trouble) as caught:
+        plan_submit(config, around, read_only=read_only)
+    assert str(caught.value) == (
+        "the NVIDIA driver is 470.82.01, and stack cuda12 needs 525.60.13 or newer\n"
+        "-> ask your administrator for a newer driver, or take the stack cpu"
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "data"]
