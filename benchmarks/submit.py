@@ -130,9 +130,9 @@ class Desk:
         np.save(self.root / "mean.npy", np.zeros((3, 256, 256), np.float32))
         names = ("train", "val")
         values = {
-            "site": "slurm", "stack": "cpu", "nnodes": 2, "ranks_per_node": 2, "arch": "resnet50",
-            "nclasses": 8, "walltime": "01:00:00", "epoch": 1, "batchsize": 4,
-            "out": str(self.root / "runs"),
+            "stack": "cpu",
+            "site": "slurm", "nnodes": 2, "ranks_per_node": 2, "arch": "resnet50", "nclasses": 8,
+            "walltime": "01:00:00", "epoch": 1, "batchsize": 4, "out": str(self.root / "runs"),
             "mean.npy": str(self.root / "mean.npy"),
             **{name: str(self.root / f"{name}.txt") for name in names},
             **{f"{name}_root": str(self.root / name) for name in names},

@@ -12,12 +12,22 @@
 # Run digits-20260102T030405Z-abcdef01, made by bundle 0.1.0. This is exactly what was submitted.
 export JOB_ID
 
+child=
+warned=
+ended=
+# The scheduler's warning is for the ranks, which save and end. It waits until they are ready. Some
+# schedulers send it to all processes of the job: what is started before the ranks must not die of it.
+trap 'warned=1' USR2
+trap 'ended=1; [ -z "$child" ] || kill -TERM "$child"; [ -n "$child" ] || exit 143' TERM INT
+unwarned() { (trap '' USR2 && "$@"); }
+
 run=/out/digits-20260102T030405Z-abcdef01
 image=/images/cpu.sif
 image_sha256=1111111111111111111111111111111111111111111111111111111111111111
 cd "$run" || exit 2
 
 leave() { # STATUS: whole or not at all, so that a reader never sees half a number
+    trap '' USR2
     rm -f ready
     printf '%s\n' "$1" >.exit_code.partial && mv .exit_code.partial exit_code
     exit "$1"
@@ -29,21 +39,18 @@ refuse() {
 # A follow-up job has nothing to do where the one before it finished the run, or failed.
 if [ -f DONE ] && [ -f result.json ]; then exit 0; fi
 if [ -f failure.json ]; then exit 0; fi
-if [ -f exit_code ] && [ "$(cat exit_code)" != 75 ]; then exit 0; fi
-mkdir -p -- "$(dirname -- /out/digits-20260102T030405Z-abcdef01/logs/stdout.log)" "$(dirname -- /out/digits-20260102T030405Z-abcdef01/logs/stderr.log)"
+if [ -f exit_code ] && [ "$(<exit_code)" != 75 ]; then exit 0; fi
+for log in /out/digits-20260102T030405Z-abcdef01/logs/stdout.log /out/digits-20260102T030405Z-abcdef01/logs/stderr.log; do
+    unwarned mkdir -p -- "${log%/*}"
+done
 exec >>/out/digits-20260102T030405Z-abcdef01/logs/stdout.log 2>>/out/digits-20260102T030405Z-abcdef01/logs/stderr.log
-rm -f DONE exit_code failure.json ready result.json stopped.json
-child=
-warned=
-# The scheduler's warning is for the ranks, which save and end. It waits until they are ready: whatever
-# is started before them would die of it.
-trap 'warned=1' USR2
-trap '[ -z "$child" ] || kill -TERM "$child"; [ -n "$child" ] || exit 143' TERM INT
+unwarned rm -f DONE exit_code failure.json ready result.json stopped.json
 # At this second (since 1970) the job will be ended; the trainer saves and ends before it.
-deadline=$(($(date +%s) + 3600))
+printf -v deadline '%(%s)T' -1
+deadline=$((deadline + 3600))
 
 # Libraries choose algorithms by these names: only what the manifest records may be set.
-for name in $(compgen -e); do
+for name in $(trap '' USR2 && compgen -e); do
     case $name in
     APPTAINER_TMPDIR | APPTAINER_CACHEDIR | SINGULARITY_TMPDIR | SINGULARITY_CACHEDIR) ;;
     CHAINER* | CUPY_* | CUDNN_* | CUBLAS_* | CUDA_LAUNCH* | NVIDIA_TF32* | NCCL_* | OPENBLAS_* | GOTO_* | OMP_* | MKL_* | BLIS_* | NPY_* | NUMEXPR_* | PYTHON* | LD_PRELOAD* | GLIBC_TUNABLES* | MALLOC_* | OMPI_MCA_coll* | SINGULARITY* | APPTAINER*) unset "$name" ;;
@@ -58,9 +65,17 @@ if ! type module >/dev/null 2>&1; then # a shell that is not a login shell
 fi
 type module >/dev/null 2>&1 || refuse "there is no module command on $(uname -n)" \
     'leave out the key modules, or name those of this site'
-module load openmpi/5.0.2-gcc || refuse 'module openmpi/5.0.2-gcc cannot be loaded' 'see: module avail'
+load() { # MODULE: once more where a warning ended what the module command had started
+    module load "$1" || { [ -n "$warned" ] && module load "$1"; }
+}
+load openmpi/5.0.2-gcc || refuse 'module openmpi/5.0.2-gcc cannot be loaded' 'see: module avail'
 
-found=$(sha256sum -- "$image" 2>/dev/null | cut -d ' ' -f 1)
+digest() {
+    trap '' USR2
+    sha256sum -- "$image" 2>/dev/null | cut -d ' ' -f 1
+}
+found=$(digest)
+[ -z "$warned" ] || found=$(digest)
 found=${found#\\} # sha256sum marks a file name that it had to escape
 if [ "$found" != "$image_sha256" ]; then
     if [ -z "$found" ]; then
@@ -80,7 +95,8 @@ case ${TMPDIR:-/tmp} in
 *) scratch=(--mount "type=bind,\"source=${TMPDIR//\"/\"\"}\",\"destination=${TMPDIR//\"/\"\"}\"") ;;
 esac
 
-mpirun \
+start() { # mpirun takes the place of the shell that calls this
+    exec mpirun \
     -np 2 \
     --map-by ppr:1:node:PE=8 \
     --mca btl_vader_single_copy_mechanism none \
@@ -100,21 +116,36 @@ mpirun \
     --env PYTHONPATH= "${scratch[@]}" \
     --env "BUNDLE_DEADLINE=$deadline" \
     "$image" \
-    python3 -m trainer &
-child=$!
+    python3 -m trainer
+}
+again=
 while :; do
-    if [ -n "$warned" ] && [ -f ready ]; then
-        kill -USR2 "$child" 2>/dev/null
-        warned=
-    elif [ -n "$warned" ]; then
-        sleep 1 &
-        wait "$!"
+    (trap '' USR2 && start) &
+    child=$!
+    while :; do
+        if [ -n "$warned" ] && [ -f ready ]; then
+            kill -USR2 "$child" 2>/dev/null
+            warned=
+        elif [ -n "$warned" ]; then
+            sleep 1 &
+            wait "$!"
+            if kill -0 "$child" 2>/dev/null; then continue; fi
+        fi
+        wait "$child"
+        status=$?
+        if [ "$status" -le 128 ]; then break; fi
+        # `wait` also returns when a trapped signal arrives; the ranks may go on after it.
         if kill -0 "$child" 2>/dev/null; then continue; fi
+        # Where they ended at that very moment bash has lost how; what they left tells.
+        if [ -f stopped.json ]; then status=0; fi
+        break
+    done
+    # A warning that ended the ranks before they were ready: they begin anew, and get it when they are.
+    if [ "$status" -ne 0 ] && [ -n "$warned" ] && [ -z "$ended$again" ] && [ ! -f ready ] &&
+        [ ! -f failure.json ]; then
+        again=1
+        continue
     fi
-    wait "$child"
-    status=$?
-    # `wait` also returns when a trapped signal arrives; the ranks may go on after it.
-    if [ "$status" -gt 128 ] && kill -0 "$child" 2>/dev/null; then continue; fi
     break
 done
 
