@@ -4,7 +4,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 
-.PHONY: help setup dev demo test test-long matrix bench lint lock-requirements clean
+.PHONY: help setup dev demo test test-long matrix bench bench-gpu lint lock-requirements clean
 
 help:
 	@echo 'make demo   set everything up, build the cpu image, train, rerun, print the verdict'
@@ -13,8 +13,9 @@ help:
 	@echo 'make setup  install what bundle needs (tools, $(VENV)); afterwards: python bundle.py --help'
 	@echo 'make lint   ruff and mypy'
 	@echo 'make bench  speed beside peers: makes docs/benchmarks.md anew (20 minutes; needs Python 3.11)'
+	@echo 'make bench-gpu  the same on GPUs beside PyTorch: makes docs/gpu-benchmarks.md (needs GPUs, Python 3.11)'
 	@echo 'make matrix every network, optimizer and communicator, run and run again (long)'
-	@echo 'make clean  remove $(VENV), .tools and .bench (never a run, never the cache)'
+	@echo 'make clean  remove $(VENV), .tools, .bench and .bench-gpu (never a run, never the cache)'
 
 # Stamps hold the hash of what they were made from: a changed requirement installs again, and a
 # moved checkout makes its tools again, because their paths are absolute.
@@ -50,6 +51,15 @@ bench: dev
 	@mv .bench/benchmarks.md docs/benchmarks.md
 	@cat docs/benchmarks.md
 
+# PyTorch is that of TORCH_PYTHON; without one it is left out. More: make bench-gpu BENCH='--batch 128'
+bench-gpu: dev
+	@$(VENV)/bin/python -m benchmarks.gpu_host
+	@bash benchmarks/install.sh .bench-gpu $(PYTHON) cuda12
+	@source .bench-gpu/cuda.sh && .bench-gpu/bin/python -W ignore -m benchmarks.gpu \
+	    $(if $(TORCH_PYTHON),--torch-python '$(TORCH_PYTHON)') $(BENCH) >.bench-gpu/page.md
+	@mv .bench-gpu/page.md docs/gpu-benchmarks.md
+	@cat docs/gpu-benchmarks.md
+
 lint: dev
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
@@ -63,4 +73,4 @@ lock-requirements:
 	    --no-header --no-emit-index-url --no-emit-find-links $$name.in -o $$name.txt; done
 
 clean:
-	rm -rf $(VENV) .tools .bench
+	rm -rf $(VENV) .tools .bench .bench-gpu

@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
-# The environment of the benchmarks: install.sh VENV [PYTHON]
+# The environment of the benchmarks: install.sh VENV [PYTHON [STACK]]
 #
-# The Python packages of the image, as its lock pins them, and beside them the peers of
-# requirements/benchmarks.txt. Needs Python 3.11, which the image has.
+# The Python packages of the image of STACK (cpu), as its lock pins them, and for cpu beside them the
+# peers of requirements/benchmarks.txt. Needs Python 3.11, which the image has.
 set -euo pipefail
-venv=${1:?usage: install.sh VENV [PYTHON]}
+venv=${1:?usage: install.sh VENV [PYTHON [STACK]]}
 python=${2:-python3}
-lock=container/locks/cpu.json
-peers=requirements/benchmarks.txt
+stack=${3:-cpu}
+lock=container/locks/$stack.json
+peers=/dev/null
+if [ "$stack" = cpu ]; then peers=requirements/benchmarks.txt; fi
 
 wanted=$(cat "$lock" "$peers" | sha256sum)
 if [ "$(cat "$venv/.installed" 2>/dev/null)" = "$wanted" ]; then exit 0; fi
@@ -27,10 +29,24 @@ with open(sys.argv[1], encoding="utf-8") as stream:
         print(f"{file['name']}=={file['version']} --hash=sha256:{file['sha256']}")
 END
 install() { "$venv/bin/python" -m pip -q install --disable-pip-version-check --no-deps --require-hashes "$@"; }
-printf 'installing the Python packages of the image, and PyTorch (200 MB)\n'
-install -r "$peers"
+if [ "$stack" = cpu ]; then
+    printf 'installing the Python packages of the image, and PyTorch (200 MB)\n'
+    install -r "$peers"
+else
+    printf 'installing the Python packages of the image of stack %s (1.5 GB)\n' "$stack"
+    grep '^wheel==' "$venv/image.txt" >"$venv/wheel.txt"
+    install -r "$venv/wheel.txt"
+fi
 grep '^setuptools==' "$venv/image.txt" >"$venv/first.txt"
 install -r "$venv/first.txt"
 # Chainer is a source package: built with the setuptools above, as in the image.
 install --no-build-isolation -r "$venv/image.txt"
+# Where the libraries of the wheels and the headers that NVRTC reads are; in the image ldconfig and the
+# definition file say so.
+cat >"$venv/cuda.sh" <<'END'
+packages=$(ls -d "$(dirname "${BASH_SOURCE[0]}")"/lib/python3*/site-packages/nvidia)
+CUDA_PATH=$packages/cuda_runtime
+LD_LIBRARY_PATH=$(printf '%s:' "$packages"/*/lib)
+export CUDA_PATH LD_LIBRARY_PATH
+END
 printf '%s\n' "$wanted" >"$venv/.installed"

@@ -9,6 +9,11 @@ from pathlib import Path
 from benchmarks.rounds import table, take_turns
 
 PROJECT = Path(__file__).resolve().parents[1]
+#: What the scripts are made of.
+PARTS = (
+    "__init__", "__main__", "gpu_contest", "gpu_refusal", "gpu_table", "images", "rounds",
+    "torch_networks",
+)  # fmt: skip
 
 
 def test_each_script_parses_and_says_how_it_is_called() -> None:
@@ -16,7 +21,7 @@ def test_each_script_parses_and_says_how_it_is_called() -> None:
         tree = ast.parse(path.read_text(encoding="utf-8"))
         said = ast.get_docstring(tree) or ""
         assert said, path
-        if path.stem not in ("__init__", "__main__", "rounds", "torch_networks"):
+        if path.stem not in PARTS:
             assert f"-m benchmarks.{path.stem}" in said, path
 
 

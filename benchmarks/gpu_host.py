@@ -1,0 +1,22 @@
+"""Has this host a GPU at all? Asked before gigabytes are installed to find out that it has none.
+
+python -m benchmarks.gpu_host
+"""
+
+from __future__ import annotations
+
+import sys
+
+from benchmarks.gpu_refusal import refuse
+from manifests.checks.looking import look_at_gpus
+
+
+def main() -> None:
+    gpus = look_at_gpus()
+    if gpus.driver is None:
+        refuse("no NVIDIA driver is loaded on this host")
+    print(f"NVIDIA driver {gpus.driver}: {', '.join(gpus.names) or gpus.problem}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
