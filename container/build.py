@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 import uuid
 from contextlib import contextmanager
@@ -165,6 +166,8 @@ def _pack(lock: Lock, tree: Path, store: Store, folder: Path) -> Path:
     except CommandFailed as error:
         if "No space left on device" in error.stderr_tail:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+        if error.returncode == -signal.SIGXFSZ:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG)) from error  # `ulimit -f`
         raise Trouble(f"packing the root file system failed: {error}", "see above") from error
     return target
 

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import time
 from pathlib import Path
 from typing import Any, Callable, Iterator, List, Tuple
@@ -279,6 +280,22 @@ def test_a_full_disk_is_one_clear_message(
         "sha256",
         lock,
     ]
+
+
+def test_a_limit_to_the_size_of_files_is_one_clear_message(
+    driver: Driver, fresh_cache: Cache
+) -> None:
+    """As `ulimit -f` sets it: large enough for each file of the image and not for all together."""
+    done = subprocess.run(
+        driver.argv("prlimit", "--fsize=60000000"), stdout=subprocess.PIPE, text=True, check=False
+    )
+    message = [line for line in done.stdout.splitlines() if not line.startswith(STAGES)]
+    assert message == [
+        f"{fresh_cache.root}: there is no space left for the image (File too large)",
+        "-> free some space there, or name another folder with BUNDLE_CACHE; then build again",
+    ]
+    assert done.returncode == 2
+    assert leftovers(fresh_cache) == []
 
 
 STAGES = ("laying", "building", "packing", "writing")
