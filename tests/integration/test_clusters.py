@@ -142,6 +142,19 @@ def test_killed_without_a_word_and_gone_on_with(cluster: Cluster) -> None:
     assert "verdict: identical\n" in compared.stdout
 
 
+def test_the_doctor_looks_at_two_nodes(cluster: Cluster) -> None:
+    words = ["doctor", "--stack", "cpu", "--site", "kite", "--job", "--nodes", "2"]
+    done = cluster.bench.bundle(*words, code=None)
+    said = [line for line in done.stdout.splitlines() if " job" in line[:10]]
+    assert said[0].startswith("ok    job "), done.stdout
+    assert [line.split()[0] for line in said] == ["ok"] * len(said), done.stdout
+    assert any(line.startswith("ok    job: ranks ") and " on 2 nodes" in line for line in said)
+    more = cluster.bench.bundle(*words[:-1], "3", code=2)
+    there = "Slurm has 2 here: the job would wait for ever"
+    there = there if cluster.scheduler == "slurm" else "site kite has 2"
+    assert f"nnodes: 3 asked for, {there}\n" in more.stdout
+
+
 def test_cancel_ends_the_job_and_its_follow_ups(cluster: Cluster) -> None:
     run = cluster.start(cluster.config("endless", epoch=1000), "--chain", "2")
     assert len(cluster.jobs(run)) == 3
