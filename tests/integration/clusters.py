@@ -6,7 +6,7 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Union
+from typing import Any, Callable, Dict, List, Union
 
 from tests.integration.conftest import Bench
 from tests.schedulers.gridengine_server import GridEngineServer
@@ -39,6 +39,17 @@ directives: ["-l h_rt={walltime}"]
 mpirun: [mpirun, --bind-to, none]
 mca: {btl: "self,tcp", pml: ob1, btl_tcp_if_include: eth0}
 """,
+}
+
+#: A profile of which the trainer is told no walltime; Grid Engine's ends a job after 25 s, Slurm is
+#: told to by the test.
+SHORT: Dict[str, Callable[[str], str]] = {
+    "slurm": lambda text: text.replace("name: kite", "name: kite-short"),
+    "gridengine": lambda text: (
+        text.replace("name: kite", "name: kite-short")
+        .replace('default_walltime: "00:10:00"\n', "")
+        .replace("{walltime}", "0:0:25")
+    ),
 }
 
 

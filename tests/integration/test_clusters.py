@@ -9,10 +9,11 @@ from typing import Iterator
 
 import pytest
 
-from tests.integration.clusters import PROFILES, Cluster
+from tests.integration.clusters import PROFILES, SHORT, Cluster
 from tests.integration.conftest import Bench
 from tests.schedulers.daemons import INSTALL
 from tests.schedulers.gridengine_server import GridEngineServer
+from tests.schedulers.guard import Guard
 from tests.schedulers.slurm_server import SlurmServer
 
 pytestmark = [pytest.mark.image, pytest.mark.slow]
@@ -33,6 +34,7 @@ def cluster(
     server = kind()
     if request.param == "gridengine" and len(server.hosts) < 2:
         pytest.skip("several Grid Engine hosts on one machine need root")
+    guard = Guard(server)
     server.start()
     root = tmp_path_factory.mktemp(request.param) / "a 'run' of \"$(touch owned)\"; é`id`&"
     shutil.copytree(data_template, root / "data")
@@ -42,9 +44,11 @@ def cluster(
     (profiles / "kite.yaml").write_text(text)
     loose = text.replace("name: kite", "name: kite-loose").replace("{walltime}", "00:10:00")
     (profiles / "kite-loose.yaml").write_text(loose)
+    (profiles / "kite-short.yaml").write_text(SHORT[request.param](text))
     environment = {"XDG_CONFIG_HOME": str(root / "config"), **server.environment}
     yield Cluster(request.param, server, Bench(root, environment=environment))
     server.stop()
+    guard.release()
 
 
 def test_two_nodes_and_the_same_bits_on_this_machine(cluster: Cluster) -> None:
@@ -105,6 +109,28 @@ def test_over_the_walltime_to_the_end_in_a_chain(cluster: Cluster) -> None:
 
 
 @pytest.mark.long
+def test_ended_by_the_scheduler_at_its_limit_and_gone_on_with(cluster: Cluster) -> None:
+    """The trainer knows no deadline here: the scheduler's own limit ends the jobs."""
+    bench = cluster.bench
+    config = cluster.config("limit", site="kite-short", epoch=30, checkpoint_interval=1)
+    run = cluster.start(config, "--chain", "9")
+    first, *chain = cluster.jobs(run)
+    cluster.wait_for_steps(run, 2)
+    if cluster.scheduler == "slurm":
+        cluster.server.end_soon(first)
+    cluster.wait_for_state(run, "done", "failed", "stopped", seconds=420)
+    assert cluster.row(run)["state"] == "done"
+    assert cluster.server.reached_its_limit(first)
+    resumed = json.loads((run / "result.json").read_text())["observed"]["resumed_at"]
+    assert resumed and all(2 <= step < 90 for step in resumed)
+    long = bench.submit(bench.config("unlimited", epoch=30))
+    assert "verdict: identical\n" in bench.bundle("compare", long, run).stdout
+    assert bench.bundle("verify", run).stdout == "verified: nothing differs\n"
+    cluster.wait_for_queue(run)
+    assert first not in chain
+
+
+@pytest.mark.long
 def test_killed_without_a_word_and_gone_on_with(cluster: Cluster) -> None:
     run = cluster.start(cluster.config("killed", epoch=4, checkpoint_interval=1), "--chain", "1")
     cluster.wait_for_steps(run, 3)
@@ -114,6 +140,19 @@ def test_killed_without_a_word_and_gone_on_with(cluster: Cluster) -> None:
     long = cluster.bench.submit(cluster.bench.config("never-killed", epoch=4))
     compared = cluster.bench.bundle("compare", long, run)
     assert "verdict: identical\n" in compared.stdout
+
+
+def test_the_doctor_looks_at_two_nodes(cluster: Cluster) -> None:
+    words = ["doctor", "--stack", "cpu", "--site", "kite", "--job", "--nodes", "2"]
+    done = cluster.bench.bundle(*words, code=None)
+    said = [line for line in done.stdout.splitlines() if " job" in line[:10]]
+    assert said[0].startswith("ok    job "), done.stdout
+    assert [line.split()[0] for line in said] == ["ok"] * len(said), done.stdout
+    assert any(line.startswith("ok    job: ranks ") and " on 2 nodes" in line for line in said)
+    more = cluster.bench.bundle(*words[:-1], "3", code=2)
+    there = "Slurm has 2 here: the job would wait for ever"
+    there = there if cluster.scheduler == "slurm" else "site kite has 2"
+    assert f"nnodes: 3 asked for, {there}\n" in more.stdout
 
 
 def test_cancel_ends_the_job_and_its_follow_ups(cluster: Cluster) -> None:

@@ -106,14 +106,21 @@ def test_ranks_begin_anew_once_only(tmp_path: Path) -> None:
     assert stage.files.exit_code.read_text() == "140\n"
 
 
-@pytest.mark.parametrize(
-    ("turn", "code"), [("die unwarned", 140), ("fail", 2), ("cancel", 143)]
-)  # fmt: skip
+@pytest.mark.parametrize(("turn", "code"), [("die unwarned", 140), ("fail", 2)])
 def test_ranks_that_ended_otherwise_do_not_begin_anew(tmp_path: Path, turn: str, code: int) -> None:
     stage = Warnings(tmp_path, turn, "stop")
     assert stage.code() == code
     assert stage.starts == "x"
     assert stage.files.exit_code.read_text() == f"{code}\n"
+
+
+def test_a_job_that_is_ended_from_outside_leaves_no_code(tmp_path: Path) -> None:
+    """As at a scheduler's limit: with a code the follow-up jobs would take the run for failed."""
+    stage = Warnings(tmp_path, "cancel", "stop")
+    assert stage.code() == 143
+    assert stage.starts == "x"
+    assert not stage.files.exit_code.exists()
+    assert not stage.files.ready.exists()
 
 
 @pytest.mark.parametrize("command", ["sha256sum", "cut", "mkdir", "rm"])

@@ -255,6 +255,16 @@ class GridEngineServer:
         done = call(["qstat"], self.environment)
         return [line.split()[0] for line in done.stdout.splitlines()[2:]]
 
+    def end_soon(self, job: str) -> None:
+        raise NotImplementedError("a job's limit is fixed when it is submitted")
+
+    def reached_its_limit(self, job: str) -> bool:
+        """Whether h_rt ended it (or the warning before that), by its own account."""
+        done = call(["qacct", "-j", job], self.environment)
+        fields = [line.split(None, 1) for line in done.stdout.splitlines()]
+        values = {field[0]: field[1].strip() for field in fields if len(field) == 2}
+        return float(values["ru_wallclock"].rstrip("s")) >= 14
+
     def kill(self, job: str) -> None:
         """Every process of a job's script at once, as when its node dies."""
         for path in (self.folder / "execd").glob(f"*/active_jobs/{job}.*/job_pid"):

@@ -123,6 +123,15 @@ class SlurmServer:
         """The job script at once, as when its node dies; Slurm then ends the ranks."""
         call(["scancel", "--batch", "--signal=KILL", job], self.environment)
 
+    def end_soon(self, job: str) -> None:
+        """Its time limit is reached in a few seconds; Slurm's warning comes at once."""
+        call(["scontrol", "update", f"JobId={job}", "EndTime=now+8"], self.environment)
+
+    def reached_its_limit(self, job: str) -> bool:
+        """Whether the time that Slurm had given it was cut, and it ended within that."""
+        fields = dict(word.partition("=")[::2] for word in self.show(job).split())
+        return fields["TimeLimit"] != "00:10:00" or fields["JobState"] == "TIMEOUT"
+
     def warn(self, job: str) -> None:
         call(["scancel", "--batch", "--signal=USR2", job], self.environment)
 

@@ -145,4 +145,10 @@ if [ "$status" -eq 0 ] && [ ! -f result.json ]; then
         'look into logs/; was the job stopped from outside?'
 fi
 if [ "$status" -eq 0 ]; then : >DONE; fi
+# Ended from outside, at the scheduler's limit or by a cancel: that is no failure of the run. It leaves
+# no code, as a job that is killed, and a follow-up job goes on.
+if [ -n "$ended" ] && [ "$status" -ne 0 ] && [ ! -f failure.json ]; then
+    rm -f ready
+    exit "$status"
+fi
 leave "$status"
