@@ -20,6 +20,7 @@ from tests.trainer.test_iterators import sets_of
 from tests.trainer.test_update_kernels import needs_compiler
 from trainer.data import Data
 from trainer.feed import make_feed
+from trainer.inputs import Places, read_manifest, sample_sets
 from trainer.iterators import ITERATORS
 from trainer.iterators.pool import Pool
 from trainer.order import Order
@@ -224,3 +225,14 @@ def test_a_gpu_gets_the_batches_of_the_cpu(make_case: Any) -> None:
                 kept += [(some.images, some.labels) for some in data.validation(0, 1)]
         seen = [(a.get(), b.get(), *rest) for a, b, *rest in kept]
     assert same(seen, expected)
+
+
+@pytest.mark.parametrize("gpu", [None, {"driver": "525.60.13", "capabilities": ["7.0"]}])
+def test_loaders_deliver_bytes_where_a_run_has_gpus(make_case: Any, gpu: Any) -> None:
+    case = make_case()
+    case.manifest["promises"]["gpu"] = gpu
+    case.seal()
+    sets = sample_sets(case.files, read_manifest(case.files), Places())
+    dtypes = {name: samples.dtype for name, samples in sets.items()}
+    expected = np.dtype(np.float32 if gpu is None else np.uint8)
+    assert dtypes == {"train": expected, "val": expected}
