@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Dict, List, Optional
 
 from manifests.checks.finding import Finding, fail, ok, warn
-from manifests.checks.gpu import numbers
+from manifests.checks.gpu import too_old
 from manifests.gpu_difference import different_classes
 from manifests.outcome import RankGpu
 from manifests.schema import GpuPromise
@@ -31,7 +31,7 @@ def gpus_finding(
     old = [
         f"{host} has NVIDIA driver {driver}"
         for host, driver in drivers.items()
-        if driver and numbers(driver) < numbers(promise.driver)
+        if driver and too_old(driver, promise.driver)
     ]
     if old:
         return fail(

@@ -7,6 +7,9 @@ that is left out gives wrong data; loaders, threads and the kernel's text are re
 from __future__ import annotations
 
 import gc
+import importlib.util
+import inspect
+import re
 import threading
 import time
 from contextlib import closing
@@ -15,11 +18,12 @@ from typing import Any, List, Optional, Tuple
 import numpy as np
 import pytest
 
-from tests.trainer.fake_streams import Event, FakeGpu, Stream
+from tests.trainer.fake_streams import DeviceArray, Event, FakeGpu, Stream
 from tests.trainer.test_iterators import sets_of
 from tests.trainer.test_update_kernels import needs_compiler
 from trainer.data import Data
 from trainer.feed import make_feed
+from trainer.inputs import Places, read_manifest, sample_sets
 from trainer.iterators import ITERATORS
 from trainer.iterators.pool import Pool
 from trainer.order import Order
@@ -224,3 +228,41 @@ def test_a_gpu_gets_the_batches_of_the_cpu(make_case: Any) -> None:
                 kept += [(some.images, some.labels) for some in data.validation(0, 1)]
         seen = [(a.get(), b.get(), *rest) for a, b, *rest in kept]
     assert same(seen, expected)
+
+
+@pytest.mark.parametrize("gpu", [None, {"driver": "525.60.13", "capabilities": ["7.0"]}])
+def test_loaders_deliver_bytes_where_a_run_has_gpus(make_case: Any, gpu: Any) -> None:
+    case = make_case()
+    case.manifest["promises"]["gpu"] = gpu
+    case.seal()
+    sets = sample_sets(case.files, read_manifest(case.files), Places())
+    dtypes = {name: samples.dtype for name, samples in sets.items()}
+    expected = np.dtype(np.float32 if gpu is None else np.uint8)
+    assert dtypes == {"train": expected, "val": expected}
+
+
+@pytest.mark.skipif(importlib.util.find_spec("cupy") is None, reason="CuPy is not installed here")
+def test_the_fake_has_the_form_of_cupy() -> None:
+    """Names of arguments; needs no GPU."""
+    import cupy
+
+    def said(thing: Any) -> str:
+        return " ".join((thing.__doc__ or "").split())
+
+    # Of a class CuPy describes the arguments of its constructor.
+    assert all(f" {name} (bool)" in said(cupy.cuda.Event) for name in ("block", "disable_timing"))
+    assert "``non_blocking``" in said(cupy.cuda.Stream) or "non_blocking (" in said(
+        cupy.cuda.Stream
+    )
+    for thing, ours, names in (
+        (cupy.cuda.Event.record, Event.record, "stream"),
+        (cupy.cuda.Event.synchronize, Event.synchronize, ""),
+        (cupy.cuda.Stream.wait_event, Stream.wait_event, "event"),
+        (cupy.ndarray.set, DeviceArray.set, "arr stream"),
+    ):
+        signature = said(thing).partition(")")[0]
+        assert list(inspect.signature(ours).parameters)[1:] == names.split()
+        assert all(re.search(rf"\b{name}\b", signature) for name in names.split()), signature
+    assert "unicode code, unicode name" in said(cupy.RawKernel)
+    for name in ("asarray", "empty", "cuda.Device.use", "cuda.alloc_pinned_memory"):
+        assert callable(eval(f"cupy.{name}", {"cupy": cupy})), name
