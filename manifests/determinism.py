@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Dict, Tuple
 
-from manifests.schema import Determinism, Promises
+from manifests.schema import Determinism, GpuPromise, Promises
 
 ENVIRONMENT = "environment"
 MCA = "mca"
@@ -91,11 +91,107 @@ _CPU: Tuple[Knob, ...] = (
     ),
 )
 
-KNOBS: Dict[str, Tuple[Knob, ...]] = {"cpu": _CPU}
+_CUPY = "CuPy reference manual, environment variables"
+_NCCL = "NCCL documentation, environment variables"
+
+_GPU: Tuple[Knob, ...] = (
+    Knob(
+        ENVIRONMENT,
+        "CUBLAS_WORKSPACE_CONFIG",
+        ":4096:8",
+        "with buffers of its own choice cuBLAS may pick another kernel when streams compete for "
+        "them; eight of 4096 KiB are one of the two settings that it gives the same bits with",
+        "cuBLAS library, section on results reproducibility",
+    ),
+    Knob(
+        ENVIRONMENT,
+        "NVIDIA_TF32_OVERRIDE",
+        "0",
+        "since Ampere, cuBLAS and cuDNN may round float32 operands to the 10 bits of TF32",
+        "cuDNN developer guide, section on tensor core operations; CUDA best practices",
+    ),
+    Knob(
+        ENVIRONMENT,
+        "CUPY_TF32",
+        "0",
+        "CuPy must not ask cuBLAS for TF32 either",
+        _CUPY,
+    ),
+    Knob(
+        ENVIRONMENT,
+        "CUPY_CACHE_IN_MEMORY",
+        "1",
+        "kernels are compiled from the run's own sources, not taken from a folder in which other "
+        "jobs wrote; ranks do not compete for a network file system",
+        _CUPY,
+    ),
+    Knob(
+        ENVIRONMENT,
+        "CUPY_SEED",
+        "0",
+        "nothing here draws from CuPy's generators; if a change did, it would draw the same",
+        _CUPY,
+    ),
+    Knob(
+        ENVIRONMENT,
+        "CHAINER_SEED",
+        "0",
+        "the same for Chainer's dropout states; the trainer's masks are its own",
+        "chainer/backends/cuda.py, get_cudnn_dropout_states",
+    ),
+    Knob(
+        ENVIRONMENT,
+        "CUDA_DEVICE_ORDER",
+        "PCI_BUS_ID",
+        "by default CUDA counts the fastest GPU first and leaves the order of the others open; "
+        "which rank gets which GPU decides NCCL's rings",
+        "CUDA C++ programming guide, CUDA environment variables",
+    ),
+    Knob(
+        ENVIRONMENT,
+        "NCCL_ALGO",
+        "Ring",
+        "NCCL picks ring, tree or NVLS by the length of a message and its model of the machine, "
+        "and they add in different orders",
+        _NCCL,
+    ),
+    Knob(
+        ENVIRONMENT,
+        "NCCL_PROTO",
+        "Simple",
+        "the protocols cut a message differently, hence begin its parts at different ranks",
+        _NCCL,
+    ),
+    Knob(
+        ENVIRONMENT,
+        "NCCL_NVLS_ENABLE",
+        "0",
+        "on Hopper the NVLink switch would add, in an order of its own",
+        _NCCL,
+    ),
+)
+
+KNOBS: Dict[str, Tuple[Knob, ...]] = {"cpu": _CPU, "cuda12": (*_CPU, *_GPU)}
+
+#: What the Haswell kernels of OpenBLAS and NumPy's AVX2 loops are made of.
+_CPU_FEATURES = ["avx2", "fma"]
+
+#: Compute capabilities that the stack's libraries have native code for: 6.0, 7.0, 8.0 and 9.0, and
+#: those of the same major version that run it as it is (CUDA C++ programming guide, section on
+#: binary compatibility). Left out are 6.2, 7.2 and 8.7: no x86_64 machine has them.
+_CUDA12_CAPABILITIES = ["6.0", "6.1", "7.0", "7.5", "8.0", "8.6", "8.9", "9.0"]
+
+#: CUDA 12 release notes, table of minimum driver versions for CUDA minor version compatibility.
+_CUDA12_DRIVER = "525.60.13"
 
 _PROMISES: Dict[str, Promises] = {
-    # What the Haswell kernels of OpenBLAS and NumPy's AVX2 loops are made of.
-    "cpu": Promises(level="bitwise", cpu_features=["avx2", "fma"], architecture="x86_64"),
+    "cpu": Promises(level="bitwise", cpu_features=_CPU_FEATURES, architecture="x86_64"),
+    "cuda12": Promises(
+        level="bitwise",
+        cpu_features=_CPU_FEATURES,
+        architecture="x86_64",
+        gpu=GpuPromise(driver=_CUDA12_DRIVER, capabilities=_CUDA12_CAPABILITIES),
+    ),
 }
 
 

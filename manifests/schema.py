@@ -59,7 +59,7 @@ AVAILABLE: Dict[str, Tuple[str, ...]] = {
     "loadtype": ("original", "custom"),
     "iterator": ("serial", "thread", "process"),
     "optimizer": ("momentum_sgd", "adam", "rmsprop_warmup", "rmsprop"),
-    "precision": ("float32",),
+    "precision": ("float32", "mixed"),
 }
 
 #: (smallest, paper's own) side of the square input in pixels, per network.

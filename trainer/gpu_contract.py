@@ -65,7 +65,7 @@ def check_class(promise: GpuPromise, gpu: RankGpu) -> None:
         raise CannotPromise(
             f"rank {gpu.rank} on {gpu.host} has a {shown(gpu.kind)}; the run was made on "
             f"{' and '.join(map(shown, promise.classes))}: on another class of GPU the bits differ",
-            "run it on such GPUs, or ask rerun for any class: it then cannot say `diverged`",
+            "run it on such GPUs, or rerun it with --other-gpu: a difference is inconclusive then",
         )
 
 

@@ -41,6 +41,10 @@ def apply_settings(*, mixed: bool) -> Dict[str, str]:
     found = {name: str(getattr(chainer.config, name)) for name in chosen(mixed=mixed)}
     from cupy import _core
 
+    # By default sums are CUB's, whose order follows the GPU (cub::DeviceReduce, on determinism);
+    # CuPy's own kernels cut an array by its shape alone (cupy/_core/_reduction.pyx).
+    _core.set_reduction_accelerators([])
+    _core.set_routine_accelerators([])
     accelerators = [*_core.get_reduction_accelerators(), *_core.get_routine_accelerators()]
     return {
         **found,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from manifests.determinism import ENVIRONMENT, KNOBS, MCA, determinism_for, promises_for
-from manifests.schema import Determinism, Promises
+from manifests.schema import Determinism, GpuPromise, Promises
 
 
 def test_cpu() -> None:
@@ -27,6 +27,33 @@ def test_cpu() -> None:
     )
     assert promises_for("cpu") == Promises(
         level="bitwise", cpu_features=["avx2", "fma"], architecture="x86_64"
+    )
+
+
+def test_cuda12_has_the_knobs_of_the_cpu_and_its_own() -> None:
+    cpu, cuda12 = determinism_for("cpu"), determinism_for("cuda12")
+    assert cuda12.mca == cpu.mca
+    assert cuda12.environment == {
+        **cpu.environment,
+        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+        "NVIDIA_TF32_OVERRIDE": "0",
+        "CUPY_TF32": "0",
+        "CUPY_CACHE_IN_MEMORY": "1",
+        "CUPY_SEED": "0",
+        "CHAINER_SEED": "0",
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+        "NCCL_ALGO": "Ring",
+        "NCCL_PROTO": "Simple",
+        "NCCL_NVLS_ENABLE": "0",
+    }
+    assert promises_for("cuda12") == Promises(
+        level="bitwise",
+        cpu_features=["avx2", "fma"],
+        architecture="x86_64",
+        gpu=GpuPromise(
+            driver="525.60.13",
+            capabilities=["6.0", "6.1", "7.0", "7.5", "8.0", "8.6", "8.9", "9.0"],
+        ),
     )
 
 

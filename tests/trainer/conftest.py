@@ -30,6 +30,7 @@ from manifests.schema import RunFiles
 IN_IMAGE = importlib.util.find_spec("chainer") is not None
 FROM_THE_HOST = (
     "test_feed.py",
+    "test_gpu_kernels.py",
     "test_gpu_reductions.py",
     "test_mpi_runs.py",
     "test_normalization.py",

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from trainer.models.channels_last import channels_last, channels_second, pieces
 from trainer.models.cudnn import on_gpu
-from trainer.models.response_kernels import backward_kernel, forward_kernel
+from trainer.response_kernels import backward_kernel, forward_kernel
 
 Array = npt.NDArray[Any]
 

@@ -1,0 +1,303 @@
+"""Which GPU a rank takes, which are refused, and what the driver and NCCL say; without a GPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Callable, List
+
+import numpy as np
+import pytest
+
+from manifests.determinism import promises_for
+from manifests.outcome import RankGpu, SeenGpus
+from manifests.schema import GpuClass, GpuPromise
+from trainer import device as device_module
+from trainer import gpu_facts
+from trainer.communicators.gpu import Gpu
+from trainer.communicators.nccl_report import (
+    ask_for_report,
+    parse_report,
+    put_together,
+    read_report,
+)
+from trainer.device import CPU, open_device
+from trainer.gpu_contract import check_apart, check_class, check_driver, device_for
+from trainer.gpu_facts import gpu_of_rank, parse_version, visible_gpus
+from trainer.trouble import TrainerError
+
+V100 = GpuClass(model="Tesla V100-SXM2-16GB", capability="7.0", multiprocessors=80)
+A100 = GpuClass(model="NVIDIA A100-SXM4-40GB", capability="8.0", multiprocessors=108)
+K80 = GpuClass(model="Tesla K80", capability="3.7", multiprocessors=13)
+PROMISE = GpuPromise(driver="525.60.13", capabilities=["6.0", "7.0"])
+
+
+def gpu(rank: int, kind: GpuClass = V100, bus: str = "", host: str = "n1") -> RankGpu:
+    bus = bus or f"0000:{rank:02x}:00.0"
+    return RankGpu(rank=rank, host=host, device=0, bus=bus, kind=kind, memory=16 << 30)
+
+
+def refusal(check: Callable[[], Any]) -> str:
+    with pytest.raises(TrainerError) as refused:
+        check()
+    return str(refused.value)
+
+
+def test_a_rank_takes_the_gpu_of_its_number_on_the_node() -> None:
+    assert [device_for(k, 4, 4, "n1") for k in range(4)] == [0, 1, 2, 3]
+    assert device_for(1, 2, 8, "n1") == 1
+
+
+def test_a_rank_that_is_shown_one_gpu_takes_it() -> None:
+    assert [device_for(k, 4, 1, "n1") for k in range(4)] == [0, 0, 0, 0]
+
+
+def test_too_few_gpus() -> None:
+    assert refusal(lambda: device_for(0, 1, 0, "n1")) == (
+        "no GPU is visible on n1; the run was made for one per rank\n"
+        "-> ask the scheduler for a GPU per rank, and start the run by its job.sh"
+    )
+    assert refusal(lambda: device_for(1, 4, 2, "n1")) == (
+        "2 GPUs are visible on n1 for its 4 ranks\n"
+        "-> ask the scheduler for a GPU per rank on each node"
+    )
+
+
+def test_driver() -> None:
+    for fit in ("525.60.13", "525.105.17", "535.54.03", "550.5", ""):
+        check_driver(PROMISE, fit, "n1")
+    for old in ("470.82.01", "525.60.11", "525.60"):
+        assert refusal(lambda old=old: check_driver(PROMISE, old, "n1")) == (
+            f"the NVIDIA driver of n1 is {old}, "
+            "the run's libraries need 525.60.13 or newer\n"
+            "-> run it on nodes with a newer driver, or ask the administrator of the site for one"
+        )
+
+
+def test_a_gpu_without_native_code() -> None:
+    check_class(PROMISE, gpu(0))
+    assert refusal(lambda: check_class(PROMISE, gpu(3, K80))) == (
+        "rank 3 on n1 has a Tesla K80 (compute capability 3.7, 13 multiprocessors); the run's "
+        "image has code for compute capability 6.0, 7.0 only\n"
+        "-> ask the scheduler for other GPUs"
+    )
+
+
+def test_a_gpu_of_another_class_than_the_first_runs() -> None:
+    promise = PROMISE.model_copy(update={"classes": [V100]})
+    check_class(promise, gpu(0))
+    fewer = V100.model_copy(update={"multiprocessors": 72})
+    assert refusal(lambda: check_class(promise, gpu(1, fewer))) == (
+        "rank 1 on n1 has a Tesla V100-SXM2-16GB (compute capability 7.0, 72 multiprocessors); "
+        "the run was made on Tesla V100-SXM2-16GB (compute capability 7.0, 80 multiprocessors): "
+        "on another class of GPU the bits differ\n"
+        "-> run it on such GPUs, or rerun it with --other-gpu: a difference is inconclusive then"
+    )
+    # A field that a newer version adds to a class does not make it another one.
+    check_class(promise, gpu(0, GpuClass.model_validate({**V100.model_dump(), "new": 1})))
+
+
+def test_two_ranks_on_one_gpu() -> None:
+    bus = "0000:3b:00.0"
+    check_apart([gpu(0, bus=bus), gpu(1), gpu(2, bus=bus, host="n2")])
+    assert refusal(lambda: check_apart([gpu(0), gpu(1, bus=bus), gpu(2, bus=bus)])) == (
+        "ranks 1 and 2 on n1 work on the same GPU, 0000:3b:00.0\n"
+        "-> let the scheduler show all GPUs of a node to all its ranks (Slurm: --gpus-per-node), "
+        "and ask for one per rank"
+    )
+
+
+@pytest.mark.parametrize(("text", "version"), [
+    ("NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19 01:15:15 UTC 2023\n"
+     "GCC version:  gcc version 12.2.0\n", "535.104.05"),
+    ("NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  560.35.03  Release Build\n",
+     "560.35.03"),
+    ("nothing of it", ""),
+])  # fmt: skip
+def test_version_of_the_kernel_module(text: str, version: str) -> None:
+    assert parse_version(text) == version
+
+
+# --- a machine with GPUs, made up --------------------------------------------------------------
+
+
+class CUDARuntimeError(RuntimeError):
+    pass
+
+
+class Runtime:
+    """The part of ``cupy.cuda.runtime`` that is used, as a node with ``count`` equal GPUs."""
+
+    CUDARuntimeError = CUDARuntimeError
+
+    def __init__(self, count: int, kind: GpuClass = V100) -> None:
+        self._count = count
+        self._kind = kind
+
+    def getDeviceCount(self) -> int:
+        if not self._count:
+            raise CUDARuntimeError("cudaErrorNoDevice: no CUDA-capable device is detected")
+        return self._count
+
+    def getDeviceProperties(self, device: int) -> Any:
+        major, minor = map(int, self._kind.capability.split("."))
+        return {
+            "name": self._kind.model.encode(),
+            "major": major,
+            "minor": minor,
+            "multiProcessorCount": self._kind.multiprocessors,
+            "totalGlobalMem": 16 << 30,
+        }
+
+    def deviceGetPCIBusId(self, device: int) -> str:
+        return f"0000:{0x3B + device:02X}:00.0"
+
+
+def fake_cupy(runtime: Runtime, used: List[int]) -> Any:
+    device = lambda number: SimpleNamespace(use=lambda: used.append(number))  # noqa: E731
+    return SimpleNamespace(cuda=SimpleNamespace(runtime=runtime, Device=device))
+
+
+def test_facts_of_a_gpu() -> None:
+    cupy = fake_cupy(Runtime(2), [])
+    assert visible_gpus(cupy) == 2
+    assert gpu_of_rank(cupy, 1, 5, "n2") == RankGpu(
+        rank=5, host="n2", device=1, bus="0000:3c:00.0", kind=V100, memory=16 << 30
+    )
+    assert visible_gpus(fake_cupy(Runtime(0), [])) == 0
+
+
+class Node:
+    """A world of ranks on one node, of which this is one; the others have GPUs of the same kind."""
+
+    def __init__(self, rank: int, ranks: int) -> None:
+        self.rank, self.size, self.mpi = rank, ranks, None
+
+    def gather(self, own: RankGpu) -> List[RankGpu]:
+        return [
+            own.model_copy(update={"rank": k, "device": k, "bus": f"0000:{0x3B + k:02x}:00.0"})
+            for k in range(self.size)
+        ]
+
+
+def on_node(monkeypatch: pytest.MonkeyPatch, runtime: Runtime, rank: int, ranks: int) -> List[int]:
+    """Have this process be a rank there; returns the list of GPUs it chose."""
+    used: List[int] = []
+    inside = SimpleNamespace(Get_rank=lambda: rank, Get_size=lambda: ranks)
+    settings = {"autotune": "False"}
+    monkeypatch.setattr(device_module, "this_gpu", lambda: Gpu(fake_cupy(runtime, used), None))
+    monkeypatch.setattr(device_module, "node_communicator", lambda mpi: inside)
+    monkeypatch.setattr(device_module, "apply_settings", lambda *, mixed: settings)
+    monkeypatch.setattr(device_module, "host_name", lambda: "n1")
+    monkeypatch.setattr(gpu_facts, "driver_version", lambda: "535.104.05")
+    return used
+
+
+def manifest_for(promises: Any, precision: str = "float32") -> Any:
+    training = SimpleNamespace(precision=precision)
+    return SimpleNamespace(promises=promises, identity=SimpleNamespace(training=training))
+
+
+def test_a_run_with_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    used = on_node(monkeypatch, Runtime(4), 2, 4)
+    world: Any = Node(2, 4)
+    opened = open_device(world, manifest_for(promises_for("cuda12"), "mixed"))
+    assert used == [2] == [opened.number]
+    assert opened.gpu is not None and np.dtype(opened.dtype) == np.float16
+    seen = opened.seen_with({"version": "2.19.3"})
+    assert isinstance(seen, SeenGpus)
+    assert (seen.driver, seen.settings) == ("535.104.05", {"autotune": "False"})
+    assert seen.nccl == {"version": "2.19.3"}
+    assert [rank.bus for rank in seen.ranks] == [f"0000:{k}:00.0" for k in ("3b", "3c", "3d", "3e")]
+
+
+def test_a_run_with_gpus_where_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    used = on_node(monkeypatch, Runtime(0), 0, 1)
+    world: Any = Node(0, 1)
+    text = refusal(lambda: open_device(world, manifest_for(promises_for("cuda12"))))
+    assert text.startswith("no GPU is visible on n1;") and used == []
+
+
+def test_an_old_driver_is_named_before_cuda_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    used = on_node(monkeypatch, Runtime(0), 0, 1)
+    monkeypatch.setattr(gpu_facts, "driver_version", lambda: "470.82.01")
+    world: Any = Node(0, 1)
+    text = refusal(lambda: open_device(world, manifest_for(promises_for("cuda12"))))
+    assert text.startswith("the NVIDIA driver of n1 is 470.82.01,") and used == []
+
+
+def test_a_run_without_gpus() -> None:
+    world: Any = Node(0, 1)
+    opened = open_device(world, manifest_for(promises_for("cpu")))
+    assert opened is CPU and opened.gpu is None and opened.seen_with({}) is None
+    assert refusal(lambda: open_device(world, manifest_for(promises_for("cpu"), "mixed"))) == (
+        "precision mixed needs GPUs and this run has none\n"
+        "-> submit a new run with precision float32, or on a stack with GPUs"
+    )
+
+
+# --- NCCL's report -----------------------------------------------------------------------------
+
+#: Put together from the format strings in the library of NCCL 2.19.3; not seen on a machine.
+REPORT = """\
+n1:4242:4242 [0] NCCL INFO Bootstrap : Using eth0:10.0.0.1<0>
+n1:4242:4242 [0] NCCL INFO cudaDriverVersion 12020
+NCCL version 2.19.3+cuda12.3
+n1:4242:4300 [0] NCCL INFO comm 0x5581 rank 0 nranks 4 cudaDev 0 nvmlDev 0 busId 3b000 commId 0x1 - Init START
+n1:4242:4300 [0] NCCL INFO NCCL_NVLS_ENABLE set by environment to 0.
+n1:4242:4300 [0] NCCL INFO Channel 00/02 :    0   1   3   2
+n1:4242:4300 [0] NCCL INFO Channel 01/02 :    0   2   3   1
+n1:4242:4300 [0] NCCL INFO Trees [0] 1/-1/-1->0->-1 [1] 2/-1/-1->0->-1
+n1:4242:4300 [0] NCCL INFO Channel 00/0 : 0[0] -> 1[1] via P2P/IPC
+n1:4242:4300 [0] NCCL INFO NCCL_PROTO set by environment to Simple
+n1:4242:4300 [0] NCCL INFO NCCL_ALGO set by environment to Ring
+n1:4242:4300 [0] NCCL INFO 2 coll channels, 0 nvls channels, 2 p2p channels, 2 p2p channels per peer
+n1:4242:4300 [0] NCCL INFO comm 0x5581 rank 0 nranks 4 cudaDev 0 nvmlDev 0 busId 3b000 commId 0x1 - Init COMPLETE
+"""  # noqa: E501
+
+
+def test_what_nccl_reports() -> None:
+    assert parse_report(REPORT) == {
+        "version": "2.19.3+cuda12.3",
+        "algorithm": "Ring",
+        "protocol": "Simple",
+        "rings": "0 1 3 2; 0 2 3 1",
+    }
+
+
+def test_a_text_that_says_nothing_is_no_failure() -> None:
+    assert parse_report("") == parse_report("n1:1:1 [0] NCCL WARN something else\n") == {}
+
+
+def test_of_several_communicators_the_last_counts() -> None:
+    later = REPORT.replace("0   1   3   2", "0   3   1   2").replace(
+        "0   2   3   1", "0   1   2   3"
+    )
+    assert parse_report(REPORT + later)["rings"] == "0 3 1 2; 0 1 2 3"
+
+
+def test_reports_of_all_ranks_become_one() -> None:
+    other = {"protocol": "Simple", "algorithm": "Ring"}
+    second = {**other, "rings": "0 1"}
+    assert put_together([{**second, "version": "2.19.3"}, other, second, {}]) == {
+        "version": "2.19.3",
+        "protocol": "Simple",
+        "algorithm": "Ring",
+        "rings.0": "0 1",
+        "rings.2": "0 1",
+    }
+
+
+def test_where_the_report_goes(tmp_path: Path) -> None:
+    environment = {"NCCL_ALGO": "Ring"}
+    path = ask_for_report(environment, tmp_path, 3)
+    assert path == tmp_path / "nccl-00003.log"
+    assert environment == {
+        "NCCL_ALGO": "Ring",
+        "NCCL_DEBUG": "INFO",
+        "NCCL_DEBUG_SUBSYS": "INIT,ENV",
+        "NCCL_DEBUG_FILE": str(path),
+    }
+    assert read_report(path) == ""
+    path.write_text(REPORT)
+    assert read_report(path) == REPORT
