@@ -22,6 +22,7 @@ from typing import AbstractSet, Dict, Iterator, List, Optional, Tuple
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import Literal
 
+from manifests.outcome import SeenGpus
 from manifests.run_files import RunFiles
 from manifests.schema import SCHEMA_VERSION, Identity, check_version, digest_of
 
@@ -87,7 +88,7 @@ class Head(_Part):
     """``steps_digest`` is that of the run's identity; lists are by rank.
 
     ``step`` updates are done. ``resumed_at`` holds the steps at which the run was resumed before,
-    ``elapsed`` its seconds so far.
+    ``elapsed`` its seconds so far. ``gpus`` are those of the job that wrote it.
     """
 
     version: str = SCHEMA_VERSION
@@ -102,6 +103,7 @@ class Head(_Part):
     sums: List[Sums]
     elapsed: float
     resumed_at: List[int]
+    gpus: Optional[SeenGpus] = None
 
 
 def checkpoint_name(step: int) -> str:

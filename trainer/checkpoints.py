@@ -20,9 +20,11 @@ from manifests.checkpoint import (
     read_head,
     steps_digest,
 )
+from manifests.outcome import SeenGpus
 from manifests.schema import Manifest, RunFiles
 from trainer.checkpoint_file import fill_arrays, own_arrays, shared_arrays, unfit, write_checkpoint
 from trainer.files import saving, temporary_prefix
+from trainer.gpu_succession import taken_over
 from trainer.optimizers import Optimizer
 from trainer.trouble import TrainerError
 from trainer.world import World
@@ -56,6 +58,7 @@ class Checkpoints:
         manifest: Manifest,
         model: chainer.Link,
         optimizer: Optimizer,
+        gpus: Optional[SeenGpus] = None,
     ) -> None:
         self._world = world
         self._files = files
@@ -63,6 +66,8 @@ class Checkpoints:
         self._model = model
         self._optimizer = optimizer
         self._resumed_at: List[int] = []
+        #: What the run has of GPUs: this job's, and what was another of the jobs before.
+        self.gpus = gpus
 
     @property
     def resumed_at(self) -> List[int]:
@@ -74,7 +79,8 @@ class Checkpoints:
     def resume(self) -> Optional[Found]:
         """Fill network and optimizer from the newest good checkpoint; None where there is none.
 
-        All ranks must call it. Raises TrainerError when there are checkpoints and none is good.
+        All ranks must call it. Raises TrainerError when there are checkpoints and none is good, or
+        when the run had GPUs of another class before.
         """
         chosen = self._choose() if self._world.rank == 0 else None
         found: Optional[Found] = self._world.from_first(chosen)
@@ -89,6 +95,7 @@ class Checkpoints:
                 "look after the file system of the run directory, then resume the run",
             ) from error
         self._resumed_at = [*found.head.resumed_at, found.head.step]
+        self.gpus = taken_over(found.head.gpus, self.gpus, found.head.step)
         return found
 
     def save(self, step: int, elapsed: float, written: Written, *, needed: bool) -> str:
@@ -114,6 +121,7 @@ class Checkpoints:
                 sums=[rank.sums for rank in everyones],
                 elapsed=elapsed,
                 resumed_at=self._resumed_at,
+                gpus=self.gpus,
             )
             arrays = dict(shared_arrays(self._model, self._optimizer))
             for of_rank in statistics:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from typing import Dict, Optional, Tuple
 
 from manifests.checkpoint import Head
@@ -49,8 +50,11 @@ def train_and_save(
     device = open_device(everyone, manifest)
     data = open_data(pool, device, files, manifest)
     learner = make_learner(everyone, device, files, manifest)
-    checkpoints = Checkpoints(everyone, files, manifest, learner.model, learner.optimizer)
+    checkpoints = Checkpoints(
+        everyone, files, manifest, learner.model, learner.optimizer, learner.gpus
+    )
     head = resume(checkpoints, everyone, data.order.steps)
+    learner = replace(learner, gpus=checkpoints.gpus)
     everyone.check_equal(tensor_digests(named_arrays(learner.model)), "before the first step")
     records = open_records(everyone, files, manifest, data.order, head)
     ending = train(
