@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import shlex
 import signal
 import subprocess
@@ -95,6 +96,13 @@ def run(
 
 #: Popen objects of sessions that are meant to outlive us: dropping one warns of a running child.
 _sessions: List[subprocess.Popen[bytes]] = []
+
+
+@atexit.register
+def _collect() -> None:
+    """Take the status of sessions that have ended: nobody else may, and they would stay zombies."""
+    for process in _sessions:
+        process.poll()
 
 
 def start_session(
