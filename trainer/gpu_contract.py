@@ -57,7 +57,8 @@ def check_class(promise: GpuPromise, gpu: RankGpu) -> None:
     if promise.classes and identifying(gpu.kind) not in map(identifying, promise.classes):
         raise CannotPromise(
             f"rank {gpu.rank} on {gpu.host} has a {gpu.kind.text}; the run was made on "
-            f"{' and '.join(kind.text for kind in promise.classes)}: on another class of GPU the bits differ",
+            f"{' and '.join(kind.text for kind in promise.classes)}: "
+            "on another class of GPU the bits differ",
             "run it on such GPUs, or rerun it with --other-gpu: a difference is inconclusive then",
         )
 
