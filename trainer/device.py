@@ -6,7 +6,7 @@ Loader processes exist before a GPU is touched: nothing here runs before trainer
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, List, Mapping, Optional
+from typing import Any, Dict, List, Mapping, Optional
 
 import numpy as np
 
@@ -53,6 +53,9 @@ class Device:
 
 CPU = Device()
 
+#: What layers are computed in, by the key ``precision``; parameters are float32 always.
+PRECISIONS: Dict[str, Any] = {"float32": np.float32, "mixed": np.float16}
+
 
 def open_device(everyone: World, manifest: Manifest) -> Device:
     """Collective. A run has a GPU per rank exactly when its manifest promises for GPUs.
@@ -85,4 +88,4 @@ def open_gpu(everyone: World, promise: GpuPromise, *, mixed: bool) -> Device:
     ranks: List[RankGpu] = everyone.gather(own)
     check_apart(ranks)
     seen = SeenGpus(driver=driver or "unknown", ranks=ranks, settings=settings)
-    return Device(gpu, np.float16 if mixed else np.float32, number, seen)
+    return Device(gpu, PRECISIONS["mixed" if mixed else "float32"], number, seen)

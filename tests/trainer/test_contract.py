@@ -12,6 +12,7 @@ import pytest
 from manifests.schema import AVAILABLE, CodeIdentity, Determinism, Promises
 from trainer import contract
 from trainer.communicators import COMMUNICATORS
+from trainer.device import PRECISIONS
 from trainer.inputs import SUBMIT_AGAIN, check_inputs, read_manifest
 from trainer.iterators import ITERATORS
 from trainer.loadtypes import LOADTYPES
@@ -29,7 +30,7 @@ def test_registries_are_what_the_host_believes() -> None:
         "iterator": ITERATORS,
         "loadtype": LOADTYPES,
         "optimizer": OPTIMIZERS,
-        "precision": ["float32"],
+        "precision": PRECISIONS,
     }
     assert {key: set(names) for key, names in AVAILABLE.items()} == {
         key: set(names) for key, names in registries.items()
