@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Sequence, Tuple
 
 from manifests.outcome import RankGpu
-from manifests.schema import GpuClass, GpuPromise
+from manifests.schema import GpuPromise
 from trainer.trouble import CannotPromise, TrainerError
 
 
@@ -53,18 +53,13 @@ def check_class(promise: GpuPromise, gpu: RankGpu) -> None:
             f"compute capability {', '.join(promise.capabilities)} only",
             "ask the scheduler for other GPUs",
         )
-    # Records keep fields of newer versions, so the three that make a class are compared.
-    if promise.classes and identifying(gpu.kind) not in map(identifying, promise.classes):
+    wanted = [kind.text for kind in promise.classes]
+    if wanted and gpu.kind.text not in wanted:
         raise CannotPromise(
             f"rank {gpu.rank} on {gpu.host} has a {gpu.kind.text}; the run was made on "
-            f"{' and '.join(kind.text for kind in promise.classes)}: "
-            "on another class of GPU the bits differ",
+            f"{' and '.join(wanted)}: on another class of GPU the bits differ",
             "run it on such GPUs, or rerun it with --other-gpu: a difference is inconclusive then",
         )
-
-
-def identifying(kind: GpuClass) -> Tuple[str, str, int]:
-    return kind.model, kind.capability, kind.multiprocessors
 
 
 def check_apart(gpus: Sequence[RankGpu]) -> None:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import ctypes
 import re
-import subprocess
 import tempfile
 import threading
 from collections import deque
@@ -25,7 +24,8 @@ from typing import Any, Callable, Deque, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
-from tests.trainer.test_update_kernels import C_OPERATIONS, COMPILER
+from tests.trainer.kernels import c_library
+from tests.trainer.test_update_kernels import C_OPERATIONS
 from trainer.optimizers.elementwise import OPERATIONS
 
 _lock = threading.RLock()
@@ -221,8 +221,4 @@ def launcher(code: str, name: str) -> Any:
         f"{name}({', '.join(names)});\n}}\n"
     )
     with tempfile.TemporaryDirectory() as folder:
-        path, library = Path(folder) / "kernel.c", Path(folder) / "kernel.so"
-        path.write_text(source)
-        flags = ["-std=c11", "-O2", "-Wall", "-Werror", "-ffp-contract=off", "-shared", "-fPIC"]
-        subprocess.run([str(COMPILER), *flags, str(path), "-o", str(library), "-lm"], check=True)
-        return ctypes.CDLL(str(library)).launch
+        return c_library(source, Path(folder), "-ffp-contract=off").launch

@@ -19,8 +19,8 @@ import numpy as np
 import pytest
 
 from tests.trainer.fake_streams import DeviceArray, Event, FakeGpu, Stream
+from tests.trainer.kernels import needs_compiler
 from tests.trainer.test_iterators import sets_of
-from tests.trainer.test_update_kernels import needs_compiler
 from trainer.data import Data
 from trainer.feed import make_feed
 from trainer.inputs import Places, read_manifest, sample_sets

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tests.trainer.fake_streams import FakeGpu
-from tests.trainer.test_update_kernels import ARCHITECTURES, needs_compiler
+from tests.trainer.kernels import ARCHITECTURES, needs_compiler, nvrtc_program
 from trainer.augment import Mean, View, apply_view, choose_view, choose_views, cut_view
 from trainer.feed.normalization import KERNEL, PIXEL, Normalization
 from trainer.image import scaled_side
@@ -101,16 +101,8 @@ def shifts(views: Any, mean: Any, insize: int) -> Any:
 def test_nvrtc_keeps_both_roundings(architecture: str) -> None:
     """With CuPy's options; the machine code of the architecture is made too."""
     nvrtc = pytest.importorskip("cupy", reason="CuPy is not installed here").cuda.nvrtc
-
-    def program(target: str) -> Any:
-        made = nvrtc.createProgram(OPERATIONS + PIXEL + KERNEL, "normalize.cu", [], [])
-        try:
-            nvrtc.compileProgram(made, ["-std=c++11", "-ftz=true", f"-arch={target}"])
-        except nvrtc.NVRTCError as error:
-            raise AssertionError(nvrtc.getProgramLog(made)) from error
-        return made
-
-    text = nvrtc.getPTX(program(f"compute_{architecture}")).decode()
+    source = OPERATIONS + PIXEL + KERNEL
+    text = nvrtc.getPTX(nvrtc_program(source, f"compute_{architecture}")).decode()
     found = Counter(re.findall(r"\b[a-z]+\.[a-z0-9.]*f32\b[a-z0-9.]*", text))
     moves = {key for key in found if key.split(".")[0] in ("ld", "st", "mov", "cvta")}
     exact = {key for key in found if re.fullmatch(r"cvt\.rn\.f32\.[us](8|16|32)", key)}
@@ -118,7 +110,7 @@ def test_nvrtc_keeps_both_roundings(architecture: str) -> None:
     # As often as the compiler unrolls the loop over a row.
     assert set(rounded) == {"sub.rn.f32", "mul.rn.f32"}
     assert exact and len(set(rounded.values())) == 1
-    assert nvrtc.getCUBIN(program(f"sm_{architecture}"))
+    assert nvrtc.getCUBIN(nvrtc_program(source, f"sm_{architecture}"))
 
 
 @pytest.mark.gpu

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import re
-import shutil
 import subprocess
 from collections import Counter
 from itertools import product
@@ -19,13 +18,11 @@ import numpy as np
 import pytest
 
 from manifests import schema
+from tests.trainer.kernels import ARCHITECTURES, COMPILER, needs_compiler
 from trainer.optimizers import OPTIMIZERS
 from trainer.optimizers.elementwise import CHUNK
 
-COMPILER = shutil.which("cc")
 NAMES = sorted(OPTIMIZERS)
-#: CUDA's names of what the trainer promises to run on: Pascal, Volta, Ampere, Hopper.
-ARCHITECTURES = ["60", "70", "80", "90"]
 
 #: What trainer.optimizers.elementwise.OPERATIONS says in PTX.
 C_OPERATIONS = """
@@ -36,8 +33,6 @@ static inline float mul_rn(float a, float b) { return a * b; }
 static inline float div_rn(float a, float b) { return a / b; }
 static inline float sqrt_rn(float a) { return sqrtf(a); }
 """
-
-needs_compiler = pytest.mark.skipif(COMPILER is None, reason="there is no C compiler here")
 
 
 class NoParameters:
