@@ -22,6 +22,17 @@ from manifests.schema import (
 
 TRAINER_COMMAND = ("python3", "-m", "trainer")
 
+#: What holds in every container. The host's Open MPI may need to be told where it lies; the image's
+#: would look for its parts there. An empty value counts as none (Open MPI 4.1,
+#: opal/mca/installdirs/env).
+INSIDE = {
+    "OPAL_PREFIX": "",
+    "PMIX_INSTALL_PREFIX": "",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "PYTHONNOUSERSITE": "1",
+    "PYTHONPATH": "",
+}
+
 
 @dataclass(frozen=True)
 class ContainerUse:
@@ -117,8 +128,7 @@ def exec_tokens(
     tokens += bind(binds.run, str(RUN_MOUNT), writable=True)
     for mount, source in binds.data.items():
         tokens += bind(source, str(mount), writable=False)
-    fixed = {"PYTHONNOUSERSITE": "1", "PYTHONPATH": "", "PYTHONDONTWRITEBYTECODE": "1"}
-    for name, value in sorted({**fixed, **environment}.items()):
+    for name, value in sorted({**INSIDE, **environment}.items()):
         tokens += ["--env", f"{name}={value}"]
     return tokens
 

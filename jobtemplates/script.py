@@ -29,14 +29,17 @@ TEMPLATES = Path(__file__).parent / "scripts"
 #: Prefixes of environment variables that choose algorithms or inject code; a job starts without
 #: them and gets back only what its manifest records.
 SCRUBBED = (
-    "CHAINER", "CUPY_", "CUDNN_", "CUBLAS_", "CUDA_LAUNCH", "NVIDIA_TF32", "NCCL_", "OPENBLAS_",
+    "CHAINER", "CUPY_", "CUDNN_", "CUBLAS", "CUDA_", "NVRTC_", "NVIDIA_TF32", "NCCL_", "OPENBLAS_",
     "GOTO_", "OMP_", "MKL_", "BLIS_", "NPY_", "NUMEXPR_", "PYTHON", "LD_PRELOAD", "GLIBC_TUNABLES",
     "MALLOC_", "OMPI_MCA_coll", "SINGULARITY", "APPTAINER",
 )  # fmt: skip
 
-#: What stays of these: where Apptainer may write.
+#: What stays of these: where Apptainer may write, and by which the scheduler or the site hands out
+#: GPUs.
 KEPT = (
     "APPTAINER_TMPDIR", "APPTAINER_CACHEDIR", "SINGULARITY_TMPDIR", "SINGULARITY_CACHEDIR",
+    "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "CUDA_MPS_PIPE_DIRECTORY",
+    "CUDA_MPS_LOG_DIRECTORY",
 )  # fmt: skip
 
 

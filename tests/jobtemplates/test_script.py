@@ -268,6 +268,31 @@ def test_modules_are_loaded_or_the_job_says_what_is_missing(tmp_path: Path) -> N
     assert stage.stderr().endswith("bundle: module cuda cannot be loaded\n-> see: module avail\n")
 
 
+def test_what_a_module_sets_does_not_choose_algorithms(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    values = stage.manifest().model_dump(mode="json")
+    values["circumstance"]["placement"]["modules"] = ["cuda"]
+    stage.manifest = lambda: Manifest.model_validate(values)  # type: ignore[method-assign]
+    init = tmp_path / "modules" / "init"
+    init.mkdir(parents=True)
+    gone = {
+        "SINGULARITYENV_CUDA_PATH": "/foreign",
+        "CUDA_FORCE_PTX_JIT": "1",
+        "CUBLASLT_LOG_LEVEL": "5",
+        "NCCL_P2P_DISABLE": "1",
+        "NVRTC_DISABLE_CONCURRENT_NVVM": "1",
+        "PYTHONOPTIMIZE": "2",
+    }
+    stays = {"CUDA_VISIBLE_DEVICES": "0,1", "LD_LIBRARY_PATH": "/opt/mpi/lib"}
+    exports = "".join(f"export {name}={value}\n" for name, value in {**gone, **stays}.items())
+    (init / "bash").write_text(f"module() {{\n{exports}}}\n")
+    assert stage.run(WITH_RESULT="1", MODULESHOME=str(tmp_path / "modules")) == 0
+    environ = stage.seen()["environ"]
+    assert isinstance(environ, dict)
+    assert [name for name in gone if name in environ] == []
+    assert {name: environ[name] for name in stays} == stays
+
+
 def test_others_have_no_effect_without_a_scheduler_and_this_is_said() -> None:
     values = manifest_values()
     values["circumstance"]["placement"]["others"] = {"j": "y", "m": "abe"}

@@ -52,11 +52,12 @@ unwarned rm -f DONE exit_code failure.json ready result.json stopped.json
 printf -v deadline '%(%s)T' -1
 deadline=$((deadline + 3600))
 
-# Libraries choose algorithms by these names: only what the manifest records may be set.
+# Libraries choose algorithms by these names: only what the manifest records may be set, by no module
+# either.
 for name in $(trap '' USR2 && compgen -e); do
     case $name in
-    APPTAINER_TMPDIR | APPTAINER_CACHEDIR | SINGULARITY_TMPDIR | SINGULARITY_CACHEDIR) ;;
-    CHAINER* | CUPY_* | CUDNN_* | CUBLAS_* | CUDA_LAUNCH* | NVIDIA_TF32* | NCCL_* | OPENBLAS_* | GOTO_* | OMP_* | MKL_* | BLIS_* | NPY_* | NUMEXPR_* | PYTHON* | LD_PRELOAD* | GLIBC_TUNABLES* | MALLOC_* | OMPI_MCA_coll* | SINGULARITY* | APPTAINER*) unset "$name" ;;
+    APPTAINER_TMPDIR | APPTAINER_CACHEDIR | SINGULARITY_TMPDIR | SINGULARITY_CACHEDIR | CUDA_VISIBLE_DEVICES | CUDA_DEVICE_ORDER | CUDA_MPS_PIPE_DIRECTORY | CUDA_MPS_LOG_DIRECTORY) ;;
+    CHAINER* | CUPY_* | CUDNN_* | CUBLAS* | CUDA_* | NVRTC_* | NVIDIA_TF32* | NCCL_* | OPENBLAS_* | GOTO_* | OMP_* | MKL_* | BLIS_* | NPY_* | NUMEXPR_* | PYTHON* | LD_PRELOAD* | GLIBC_TUNABLES* | MALLOC_* | OMPI_MCA_coll* | SINGULARITY* | APPTAINER*) unset "$name" ;;
     esac
 done
 
@@ -101,7 +102,9 @@ start() { # mpirun takes the place of the shell that calls this
     --mount 'type=bind,"source=/out/digits-20260102T030405Z-abcdef01",destination=/bundle/run' \
     --mount 'type=bind,"source=/data/train",destination=/bundle/data/train,ro' \
     --mount 'type=bind,"source=/data/val",destination=/bundle/data/val,ro' \
+    --env OPAL_PREFIX= \
     --env OPENBLAS_NUM_THREADS=1 \
+    --env PMIX_INSTALL_PREFIX= \
     --env PYTHONDONTWRITEBYTECODE=1 \
     --env PYTHONNOUSERSITE=1 \
     --env PYTHONPATH= "${scratch[@]}" \

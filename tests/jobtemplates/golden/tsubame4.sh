@@ -49,13 +49,6 @@ unwarned rm -f DONE exit_code failure.json ready result.json stopped.json
 printf -v deadline '%(%s)T' -1
 deadline=$((deadline + 3600))
 
-# Libraries choose algorithms by these names: only what the manifest records may be set.
-for name in $(trap '' USR2 && compgen -e); do
-    case $name in
-    APPTAINER_TMPDIR | APPTAINER_CACHEDIR | SINGULARITY_TMPDIR | SINGULARITY_CACHEDIR) ;;
-    CHAINER* | CUPY_* | CUDNN_* | CUBLAS_* | CUDA_LAUNCH* | NVIDIA_TF32* | NCCL_* | OPENBLAS_* | GOTO_* | OMP_* | MKL_* | BLIS_* | NPY_* | NUMEXPR_* | PYTHON* | LD_PRELOAD* | GLIBC_TUNABLES* | MALLOC_* | OMPI_MCA_coll* | SINGULARITY* | APPTAINER*) unset "$name" ;;
-    esac
-done
 if ! type module >/dev/null 2>&1; then # a shell that is not a login shell
     for setup in "${MODULESHOME:-}/init/bash" /etc/profile.d/modules.sh /etc/profile.d/lmod.sh \
         /usr/share/modules/init/bash /usr/share/lmod/lmod/init/bash; do
@@ -69,6 +62,14 @@ load() { # MODULE: once more where a warning ended what the module command had s
     module load "$1" || { [ -n "$warned" ] && module load "$1"; }
 }
 load openmpi/5.0.2-gcc || refuse 'module openmpi/5.0.2-gcc cannot be loaded' 'see: module avail'
+# Libraries choose algorithms by these names: only what the manifest records may be set, by no module
+# either.
+for name in $(trap '' USR2 && compgen -e); do
+    case $name in
+    APPTAINER_TMPDIR | APPTAINER_CACHEDIR | SINGULARITY_TMPDIR | SINGULARITY_CACHEDIR | CUDA_VISIBLE_DEVICES | CUDA_DEVICE_ORDER | CUDA_MPS_PIPE_DIRECTORY | CUDA_MPS_LOG_DIRECTORY) ;;
+    CHAINER* | CUPY_* | CUDNN_* | CUBLAS* | CUDA_* | NVRTC_* | NVIDIA_TF32* | NCCL_* | OPENBLAS_* | GOTO_* | OMP_* | MKL_* | BLIS_* | NPY_* | NUMEXPR_* | PYTHON* | LD_PRELOAD* | GLIBC_TUNABLES* | MALLOC_* | OMPI_MCA_coll* | SINGULARITY* | APPTAINER*) unset "$name" ;;
+    esac
+done
 
 digest() {
     trap '' USR2
@@ -110,7 +111,9 @@ start() { # mpirun takes the place of the shell that calls this
     --mount 'type=bind,"source=/out/digits-20260102T030405Z-abcdef01",destination=/bundle/run' \
     --mount 'type=bind,"source=/data/train",destination=/bundle/data/train,ro' \
     --mount 'type=bind,"source=/data/val",destination=/bundle/data/val,ro' \
+    --env OPAL_PREFIX= \
     --env OPENBLAS_NUM_THREADS=1 \
+    --env PMIX_INSTALL_PREFIX= \
     --env PYTHONDONTWRITEBYTECODE=1 \
     --env PYTHONNOUSERSITE=1 \
     --env PYTHONPATH= "${scratch[@]}" \
