@@ -40,7 +40,7 @@ class Job(BaseModel):
     chain: List[str] = Field(default_factory=list)
     earlier: List[str] = Field(default_factory=list)  # ids of the jobs that this one goes on from
 
-    @field_validator("id", "chain")
+    @field_validator("id", "chain", "earlier")
     @classmethod
     def _ids_of_its_backend(
         cls, value: Union[str, List[str]], info: ValidationInfo

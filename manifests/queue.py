@@ -107,7 +107,10 @@ def _submit(
 
 
 def cancel(files: RunFiles, job: Job, around: Surroundings) -> bool:
-    """End a job and its follow-ups; False when all had ended before. Raises Trouble."""
+    """End a job, its follow-ups and what lives of earlier ones; False when all had ended before.
+
+    Raises Trouble.
+    """
     if job.backend == "local":
         return local.cancel(job.id)
     backend = backend_named(job.backend)
@@ -118,6 +121,7 @@ def cancel(files: RunFiles, job: Job, around: Surroundings) -> bool:
             f"{files.root}: {queues.trouble(job)}: nothing was cancelled",
             "try again when it answers, on a host of the cluster",
         )
+    entries = [*(queues.entries(job, job.earlier) or []), *entries]
     alive = [name for name, entry in entries if entry.state in ("queued", "running")]
     if not alive:
         return False
@@ -191,20 +195,24 @@ class Queues:
         if entries is None:
             return QueueEntry("unknown", self.trouble(job))
         for state in ("running", "queued"):
-            for _, entry in entries:
+            for _, entry in (*entries, *(self.entries(job, job.earlier) or [])):
                 if entry.state == state:
                     return entry
         if any(entry.state == "ended" for _, entry in entries) or self.ending(job) is not None:
             return QueueEntry("ended")
         return QueueEntry("vanished", f"{SCHEDULERS[job.backend].title} knows no such job any more")
 
-    def entries(self, job: Job) -> Optional[List[Tuple[str, QueueEntry]]]:
-        """Each job of the chain with its entry; None when the scheduler does not answer."""
+    def entries(
+        self, job: Job, ids: Optional[Sequence[str]] = None
+    ) -> Optional[List[Tuple[str, QueueEntry]]]:
+        """Each job of the chain, or each of ``ids``, with its entry; None when the scheduler does
+        not answer."""
         listing = self._listing(job)
         if listing is None:
             return None
         vanished = QueueEntry("vanished")
-        return [(name, listing.get(job_number(name), vanished)) for name in (job.id, *job.chain)]
+        names = job.ids if ids is None else ids
+        return [(name, listing.get(job_number(name), vanished)) for name in names]
 
     def trouble(self, job: Job) -> str:
         return self._troubles.get((job.backend, job.user), "")
