@@ -75,6 +75,15 @@ class Backend(Protocol):
     def parse_states(self, stdout: str) -> Dict[str, QueueEntry]:
         """Id -> entry, of every job listed. Raises Unreadable."""
 
+    def working(self, user: str) -> List[List[str]]:
+        """Ways to list a user's living jobs with what :meth:`parse_working` goes by."""
+
+    def parse_working(self, stdout: str, jobname: str, roots: Sequence[Path]) -> List[str]:
+        """Ids of those that may be jobs of one run; ``roots``: how its folder may be called.
+
+        Raises Unreadable.
+        """
+
     def cancel(self, ids: Sequence[str]) -> List[str]: ...
 
     def ending(self, job_id: str) -> List[str]:

@@ -87,7 +87,7 @@ def _submit(
             raise Trouble(
                 f"{backend.title} did not answer within {PATIENCE:g} s: "
                 "whether it took the job is not known",
-                f"look for job {placement.jobname} in its queue; if it is not there: "
+                "when it answers again, this looks into its queue and goes on: "
                 f"python bundle.py resume {quoted(str(files.root))}",
             ) from error
         if error.returncode is None:
@@ -143,6 +143,38 @@ def backend_named(name: str) -> Backend:
             f"known: local, {', '.join(SCHEDULERS)}; use a newer bundle",
         )
     return SCHEDULERS[name]
+
+
+def refuse_lost(files: RunFiles, placement: Placement, around: Surroundings) -> None:
+    """Where a scheduler was given the run's job and its answer never came: raise Trouble unless it
+    says now that no such job is in its queue."""
+    if not files.submitting.exists() or placement.scheduler == "local":
+        return
+    backend = backend_named(placement.scheduler)
+    why, roots = "", [files.root, files.root.resolve()]
+    for argv in backend.working(around.user):
+        try:
+            printed = ask(backend, argv, around.environ)
+            found = backend.parse_working(printed, placement.jobname, roots)
+            break
+        except CommandFailed as error:
+            why = error.stderr_tail or error.reason
+        except Unreadable:
+            why = f"{argv[0]} printed what is not known"
+    else:
+        raise Trouble(
+            f"{files.root}: whether {backend.title} took its job is not known, and {backend.title} "
+            f"does not answer: {why}",
+            "resume it when the scheduler answers, on a host of the cluster",
+        )
+    if found:
+        end = quoted(backend.cancel(found[::-1]))
+        raise Trouble(
+            f"{files.root}: {backend.title} has job {', '.join(found)} of the name "
+            f"{placement.jobname}, and never said whether it is this run's",
+            f"where it is, wait for its end or end it first: {end}; "
+            f"where it is another run's: rm {quoted(str(files.submitting))}",
+        )
 
 
 def refuse_too_many_nodes(placement: Placement, nodes: int, around: Surroundings) -> None:

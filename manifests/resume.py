@@ -17,7 +17,7 @@ from manifests.checkpoint import checkpoints_in
 from manifests.continuation import fits, look_at
 from manifests.job import read_job
 from manifests.placing import charged
-from manifests.queue import Queues
+from manifests.queue import Queues, refuse_lost
 from manifests.records import Warn, ignore, read_manifest
 from manifests.rundir import find_run, state_of
 from manifests.schema import Circumstance, Placement, RunFiles
@@ -97,6 +97,10 @@ def refuse_busy(files: RunFiles, around: Surroundings, warn: Warn = ignore) -> N
         raise Trouble(f"{root}: is complete", f"to run it again: python bundle.py rerun {root}")
     entry = QueueEntry("unknown") if state in ("prepared", "damaged") else queues(files)
     job = entry.state
+    if state != "damaged" and files.submitting.exists():
+        refuse_lost(files, read_manifest(files).circumstance.placement, around)
+        if read_job(files) is None:
+            return
     # A job that fails leaves its mark before its last process has ended.
     if "running" in (state, job) or "queued" in (state, job):
         still = "runs" if "running" in (state, job) else "waits in its queue"

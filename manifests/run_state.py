@@ -22,7 +22,8 @@ def run_state(
     while it has left nothing), ``job`` what the scheduler says. Only DONE together with no failing
     exit code is a success, never a job's absence; ``stopped`` means that the run ended early at a
     checkpoint, to be resumed, by a follow-up job where one waits; whether one does is not known of
-    a ``chained`` run whose scheduler is silent.
+    a ``chained`` run whose scheduler is silent. ``submitting`` without a job: the scheduler was
+    given one, and its answer never came.
     """
     if exit_code == STOPPED_EXIT_CODE and "stopped.json" in present:
         if job in ("queued", "running") or (chained and job == "unknown"):
@@ -35,7 +36,7 @@ def run_state(
     if "failure.json" in present or exit_code == 0:
         return "failed"
     if "job.json" not in present:
-        return "prepared"
+        return "unknown" if "submitting" in present else "prepared"
     if job in ("queued", "running"):
         return job
     return "failed" if job == "ended" else "unknown"

@@ -188,10 +188,11 @@ def test_a_scheduler_that_hangs(
         start_new(files, around)
     assert str(caught.value) == (
         "Slurm did not answer within 0.3 s: whether it took the job is not known\n"
-        "-> look for job digits in its queue; if it is not there: "
+        "-> when it answers again, this looks into its queue and goes on: "
         f"python bundle.py resume {files.root}"
     )
     assert files.root.exists() and not files.job.exists()
+    assert list_rows([files.root.parent], around)[0]["state"] == "unknown"
     job(files, "slurm")
     warnings: List[str] = []
     begun = time.monotonic()

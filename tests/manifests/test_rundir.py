@@ -292,8 +292,9 @@ def test_job_with_an_impossible_id(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize(
     ("backend", "text", "expected"),
     [
-        ("slurm", "-1", "a number"),
-        ("gridengine", "3;rm", "a number"),
+        ("slurm", "-1", "a number above 0"),
+        ("slurm", "0", "a number above 0"),
+        ("gridengine", "3;rm", "a number above 0"),
         ("pbs", "3.a b", "NUMBER.SERVER"),
     ],
 )
