@@ -43,6 +43,8 @@ class Backend(Protocol):
     title: str  # as people call it
     prefix: str  # of a directive line
     variables: Tuple[str, ...]  # of the environment, that its commands need
+    away: str  # a pattern in what a command says when it did not reach the scheduler
+    cut_off: str  # likewise when it reached it, and no answer came
     warns: bool  # whether it sends a signal before it ends a job
 
     #: Directives (as :meth:`settings` names them) that bundle sets or that would change what a

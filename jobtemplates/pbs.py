@@ -19,6 +19,8 @@ class Pbs:
     title = "PBS"
     prefix = "#PBS"
     variables: Tuple[str, ...] = ("PBS_CONF_FILE", "PBS_SERVER", "PBS_DEFAULT")
+    away = "[Cc]annot connect to server|Connection refused"
+    cut_off = "End of File|Premature end of message|timed out"
     warns = False
     owned: Dict[str, str] = {
         "-N": "use the key jobname",

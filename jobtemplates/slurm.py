@@ -41,6 +41,8 @@ class Slurm:
     title = "Slurm"
     prefix = "#SBATCH"
     variables: Tuple[str, ...] = ("SLURM_CONF",)
+    away = "Unable to contact slurm controller"
+    cut_off = "Socket timed out on send/recv|Zero Bytes were transmitted"
     warns = True
     owned: Dict[str, str] = {
         "job-name": "use the key jobname",

@@ -5,6 +5,7 @@ Every command has a time limit, and its environment is the allow-listed one of a
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
@@ -83,10 +84,17 @@ def _submit(
         printed = ask(backend, argv, around.environ, cwd=files.root)
         return backend.parse_submitted(printed)
     except CommandFailed as error:
-        if error.timed_out:
+        said = error.stderr_tail.strip()
+        if re.search(backend.away, said):
+            raise Refused(
+                f"{backend.title} does not answer: {said}",
+                "nothing was submitted; try again when it answers (doctor --site asks it)",
+            ) from error
+        if error.timed_out or re.search(backend.cut_off, said):
+            late = f" within {PATIENCE:g} s" if error.timed_out else ""
             raise Trouble(
-                f"{backend.title} did not answer within {PATIENCE:g} s: "
-                "whether it took the job is not known",
+                f"{backend.title} did not answer{late}: "
+                f"whether it took the job is not known{f' ({said})' if said else ''}",
                 "when it answers again, this looks into its queue and goes on: "
                 f"python bundle.py resume {quoted(str(files.root))}",
             ) from error
@@ -96,7 +104,7 @@ def _submit(
                 "submit on a login node of the cluster, or with site: local",
             ) from error
         raise Refused(
-            f"{backend.title} refuses the job: {error.stderr_tail.strip() or error.reason}",
+            f"{backend.title} refuses the job: {said or error.reason}",
             "change what it names in the config (or the site profile), then submit again",
         ) from error
     except Unreadable as error:

@@ -10,7 +10,7 @@ import pytest
 
 from container.trouble import Trouble
 from manifests import queue
-from manifests.launch import cancel_run, start_run
+from manifests.launch import cancel_run, start_new, start_run
 from manifests.overview import list_rows
 from manifests.resume import refuse_busy
 from manifests.schema import RunFiles
@@ -126,6 +126,53 @@ def test_cancel_does_not_say_that_a_lost_job_never_was(
         "-> look for job digits in its queue, and end it there"
     )
     assert fakes.calls() == []
+
+
+SLURM_AWAY = (
+    "sbatch: error: Batch job submission failed: "
+    "Unable to contact slurm controller (connect failure)"
+)
+GRID_ENGINE_AWAY = """\
+error: commlib error: got select error (Connection refused)
+Unable to run job: unable to send message to qmaster using port 39761 on host "vm": got send error
+Exiting."""
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "said"),
+    [
+        ("slurm", SLURM_AWAY),
+        ("gridengine", GRID_ENGINE_AWAY),
+        ("pbs", "qsub: cannot connect to server pbs1 (errno=111)"),
+    ],
+)
+def test_a_scheduler_that_is_down_refuses_nothing(
+    tmp_path: Path, around: Surroundings, fakes: Fakes, scheduler: str, said: str
+) -> None:
+    files = prepared(tmp_path, scheduler)
+    fakes.fails("sbatch" if scheduler == "slurm" else "qsub", f"{said}\n")
+    with pytest.raises(Trouble) as caught:
+        start_new(files, around)
+    title = {"slurm": "Slurm", "gridengine": "Grid Engine", "pbs": "PBS"}[scheduler]
+    assert str(caught.value) == (
+        f"{title} does not answer: {said}\n"
+        "-> nothing was submitted; try again when it answers (doctor --site asks it)"
+    )
+    assert not files.root.exists()
+
+
+def test_an_answer_that_was_cut_off(tmp_path: Path, around: Surroundings, fakes: Fakes) -> None:
+    files = prepared(tmp_path, "slurm")
+    said = "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation"
+    fakes.fails("sbatch", f"{said}\n")
+    with pytest.raises(Trouble) as caught:
+        start_new(files, around)
+    assert str(caught.value) == (
+        f"Slurm did not answer: whether it took the job is not known ({said})\n"
+        "-> when it answers again, this looks into its queue and goes on: "
+        f"python bundle.py resume {files.root}"
+    )
+    assert files.submitting.exists()
 
 
 def test_a_refused_job_leaves_no_mark(tmp_path: Path, around: Surroundings, fakes: Fakes) -> None:
