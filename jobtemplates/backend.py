@@ -43,6 +43,8 @@ class Backend(Protocol):
     title: str  # as people call it
     prefix: str  # of a directive line
     variables: Tuple[str, ...]  # of the environment, that its commands need
+    away: str  # a pattern in what a command says when it did not reach the scheduler
+    cut_off: str  # likewise when it reached it, and no answer came
     warns: bool  # whether it sends a signal before it ends a job
 
     #: Directives (as :meth:`settings` names them) that bundle sets or that would change what a
@@ -74,6 +76,15 @@ class Backend(Protocol):
 
     def parse_states(self, stdout: str) -> Dict[str, QueueEntry]:
         """Id -> entry, of every job listed. Raises Unreadable."""
+
+    def working(self, user: str) -> List[List[str]]:
+        """Ways to list a user's living jobs with what :meth:`parse_working` goes by."""
+
+    def parse_working(self, stdout: str, jobname: str, roots: Sequence[Path]) -> List[str]:
+        """Ids of those that may be jobs of one run; ``roots``: how its folder may be called.
+
+        Raises Unreadable.
+        """
 
     def cancel(self, ids: Sequence[str]) -> List[str]: ...
 

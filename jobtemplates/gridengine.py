@@ -17,6 +17,8 @@ class GridEngine:
     variables: Tuple[str, ...] = (
         "SGE_ROOT", "SGE_CELL", "SGE_CLUSTER_NAME", "SGE_QMASTER_PORT", "SGE_EXECD_PORT",
     )  # fmt: skip
+    away = "unable to (send message to|contact) qmaster|got select error"
+    cut_off = "commlib error|unable to receive message"
     warns = True
     owned: Dict[str, str] = {
         "-N": "use the key jobname",
@@ -37,6 +39,10 @@ class GridEngine:
         "-b": "the job script is bundle's",
         "-sync": "use submit --wait",
         "-terse": "bundle reads what qsub prints",
+        "-verify": "it would start no job; use submit --dry-run",
+        "-w v": "it would start no job; use submit --dry-run",
+        "-w p": "it would start no job; use submit --dry-run",
+        "-help": "it would start no job",
         "-l h_rt": "use the key walltime",
         "-l s_rt": "use the key walltime",
     }
@@ -59,8 +65,13 @@ class GridEngine:
         return [f"-{key} {value}".rstrip()]
 
     def settings(self, directive: str) -> FrozenSet[str]:
-        """Of ``-l`` each resource for itself: ``-l a=1,b=2`` sets ``-l a`` and ``-l b``."""
+        """Of ``-l`` each resource for itself: ``-l a=1,b=2`` sets ``-l a`` and ``-l b``.
+
+        ``-w v`` and ``-w p`` are no jobs (qsub(1)), ``-w e`` and the others are.
+        """
         flag, _, value = directive.partition(" ")
+        if flag == "-w":
+            return frozenset({"-w", directive})
         if flag != "-l":
             return frozenset({flag})
         names = (part.partition("=")[0].strip() for part in value.split(","))
@@ -75,15 +86,29 @@ class GridEngine:
     def parse_submitted(self, stdout: str) -> str:
         """A site's own words may stand before the number."""
         for line in reversed(stdout.split()):
-            if line.isdecimal():
+            if line.isdecimal() and int(line):
                 return line
-        match = re.search(r"\bYour job (\d+) ", stdout)
+        match = re.search(r"\bYour job ([1-9]\d*) ", stdout)
         if match is None:
             raise Unreadable(stdout)
         return match[1]
 
     def states(self, user: str) -> List[List[str]]:
         return [["qstat", "-xml", "-u", user]]
+
+    def working(self, user: str) -> List[List[str]]:
+        return self.states(user)
+
+    def parse_working(self, stdout: str, jobname: str, roots: Sequence[Path]) -> List[str]:
+        """By the name: only a question for each single job would tell its folder."""
+        try:
+            jobs = ElementTree.fromstring(stdout).iter("job_list")
+        except ElementTree.ParseError as error:
+            raise Unreadable(stdout) from error
+        name = letter_first(jobname)
+        return [
+            job.findtext("JB_job_number", "") for job in jobs if job.findtext("JB_name") == name
+        ]
 
     def parse_states(self, stdout: str) -> Dict[str, QueueEntry]:
         try:

@@ -19,6 +19,8 @@ class Pbs:
     title = "PBS"
     prefix = "#PBS"
     variables: Tuple[str, ...] = ("PBS_CONF_FILE", "PBS_SERVER", "PBS_DEFAULT")
+    away = "[Cc]annot connect to server|Connection refused"
+    cut_off = "End of File|Premature end of message|timed out"
     warns = False
     owned: Dict[str, str] = {
         "-N": "use the key jobname",
@@ -33,6 +35,7 @@ class Pbs:
         "-r": "a run goes on by submit --chain or resume",
         "-I": "a run is a batch job",
         "-X": "a run is a batch job",
+        "-z": "bundle reads what qsub prints",
         "-l walltime": "use the key walltime",
         "-l select": "use the keys nnodetype, nnodes and ranks_per_node",
         "-W depend": "use submit --chain",
@@ -56,7 +59,7 @@ class Pbs:
 
     def settings(self, directive: str) -> FrozenSet[str]:
         """Of ``-l`` each resource, of ``-W`` each attribute for itself."""
-        flag, _, value = directive.partition(" ")
+        flag, value = directive[:2], directive[2:].strip()  # -Nname is -N name
         if flag == "-W":
             return frozenset({f"-W {value.partition('=')[0].strip()}"})
         if flag != "-l":
@@ -73,7 +76,7 @@ class Pbs:
         return ["qsub", *options, *held, str(script)]
 
     def parse_submitted(self, stdout: str) -> str:
-        match = re.search(r"^([0-9]+(?:\.[A-Za-z0-9_.-]+)?)$", stdout.strip(), re.M)
+        match = re.search(r"^([1-9][0-9]*(?:\.[A-Za-z0-9_.-]+)?)$", stdout.strip(), re.M)
         if match is None:
             raise Unreadable(stdout)
         return match[1]
@@ -84,6 +87,20 @@ class Pbs:
             ["qstat", "-x", "-w", "-u", user],
             ["qstat", "-w", "-u", user],
             ["qstat", "-u", user],
+        ]
+
+    def working(self, user: str) -> List[List[str]]:
+        return self.states(user)[1:]
+
+    def parse_working(self, stdout: str, jobname: str, roots: Sequence[Path]) -> List[str]:
+        """By the name: a listing does not tell the folder. A long name ends with a ``*`` there."""
+        rows = [line.split() for line in stdout.splitlines()]
+        jobs = [row for row in rows if len(row) >= 10 and row[0][:1].isdigit()]
+        name = letter_first(jobname)
+        return [
+            row[0]
+            for row in jobs
+            if row[3] == name or (row[3].endswith("*") and name.startswith(row[3][:-1]))
         ]
 
     def parse_states(self, stdout: str) -> Dict[str, QueueEntry]:

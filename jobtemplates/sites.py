@@ -27,6 +27,37 @@ def _filled_in_later(text: str) -> str:
     return text
 
 
+def _template_there_is(text: str) -> str:
+    from jobtemplates.script import TEMPLATES  # which imports this module
+
+    known = sorted(path.name for path in TEMPLATES.glob("*.j2") if path.name != "body.sh.j2")
+    if text not in known:
+        raise ValueError(f"there is no template {text!r}; known: {', '.join(known)}")
+    return text
+
+
+def _kept_by_the_job(environment: Dict[str, str]) -> Dict[str, str]:
+    from jobtemplates.script import KEPT, SCRUBBED  # which imports this module
+
+    cleared = [name for name in environment if name.startswith(SCRUBBED) and name not in KEPT]
+    if cleared:
+        raise ValueError(
+            f"{', '.join(cleared)}: may choose algorithms or inject code; a job clears such names, "
+            "and gets back what its manifest records"
+        )
+    return environment
+
+
+def _without_collectives(mca: Dict[str, str]) -> Dict[str, str]:
+    chosen = [name for name in mca if name.startswith("coll")]
+    if chosen:
+        raise ValueError(
+            f"{', '.join(chosen)}: the order in which ranks are summed decides bits; "
+            "bundle sets it itself"
+        )
+    return mca
+
+
 Line = Annotated[str, Field(min_length=1), AfterValidator(_filled_in_later)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
@@ -54,7 +85,7 @@ class Site(BaseModel):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
     description: str
     scheduler: Literal["local", "slurm", "gridengine", "pbs"]
-    template: str = ""
+    template: Optional[Annotated[str, AfterValidator(_template_there_is)]] = None
     max_nodes: Optional[int] = Field(default=None, ge=1)
     max_walltime: Optional[str] = Field(default=None, pattern=WALLTIME)
     default_walltime: Optional[str] = Field(default=None, pattern=WALLTIME)
@@ -66,9 +97,13 @@ class Site(BaseModel):
     submit_options: List[Line] = Field(default_factory=list)
     mpirun: List[str] = Field(default=["mpirun"], min_length=1)
     bind: Literal["none", "cores"] = "none"
-    mca: Dict[str, str] = Field(default_factory=dict)
+    mca: Annotated[Dict[str, str], AfterValidator(_without_collectives)] = Field(
+        default_factory=dict
+    )
     modules: List[str] = Field(default_factory=list)
-    environment: Dict[Name, str] = Field(default_factory=dict)
+    environment: Annotated[Dict[Name, str], AfterValidator(_kept_by_the_job)] = Field(
+        default_factory=dict
+    )
 
     @model_validator(mode="after")
     def _without_contradiction(self) -> Site:
@@ -152,4 +187,10 @@ def load_site(name: str, folders: List[Path]) -> Site:
     if name not in known:
         raise Trouble(f"site: there is no site {name!r}", f"known sites: {', '.join(known)}")
     path = next(folder / f"{name}.yaml" for folder in folders if (folder / f"{name}.yaml").exists())
-    return parse_site(load_yaml(path), str(path))
+    site = parse_site(load_yaml(path), str(path))
+    if site.name != name:
+        raise Trouble(
+            f"{path}: name: found {site.name!r}, expected {name!r}, the file's name",
+            "rename one of them: a run finds its profile again by this name",
+        )
+    return site

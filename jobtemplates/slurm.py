@@ -13,7 +13,8 @@ _LONG = {
     "A": "account", "a": "array", "b": "begin", "c": "cpus-per-task", "C": "constraint",
     "d": "dependency", "D": "chdir", "e": "error", "G": "gpus", "H": "hold", "i": "input",
     "J": "job-name", "L": "licenses", "N": "nodes", "n": "ntasks", "o": "output",
-    "p": "partition", "q": "qos", "t": "time", "w": "nodelist", "W": "wait", "x": "exclude",
+    "p": "partition", "q": "qos", "t": "time", "V": "version", "w": "nodelist", "W": "wait",
+    "h": "help", "x": "exclude",
 }  # fmt: skip
 
 #: The original's ``m: abe`` is Grid Engine's: begin, end, abort, suspend.
@@ -40,6 +41,8 @@ class Slurm:
     title = "Slurm"
     prefix = "#SBATCH"
     variables: Tuple[str, ...] = ("SLURM_CONF",)
+    away = "Unable to contact slurm controller"
+    cut_off = "Socket timed out on send/recv|Zero Bytes were transmitted"
     warns = True
     owned: Dict[str, str] = {
         "job-name": "use the key jobname",
@@ -58,6 +61,12 @@ class Slurm:
         "export": "the environment is passed on by an allow-list",
         "requeue": "a run goes on by submit --chain or resume",
         "wrap": "the job script is bundle's",
+        "wait": "use submit --wait",
+        "parsable": "bundle reads what sbatch prints",
+        "test-only": "it would start no job; use submit --dry-run",
+        "help": "it would start no job",
+        "usage": "it would start no job",
+        "version": "it would start no job",
         "gpus-per-task": "ChainerMN chooses among all GPUs of a node; use gpus-per-node",
     }
 
@@ -94,13 +103,23 @@ class Slurm:
         return ["sbatch", "--parsable", *held, *options, str(script)]
 
     def parse_submitted(self, stdout: str) -> str:
-        match = re.search(r"^([0-9]+)(?:;.*)?$", stdout.strip(), re.M)
+        match = re.search(r"^([1-9][0-9]*)(?:;.*)?$", stdout.strip(), re.M)
         if match is None:
             raise Unreadable(stdout)
         return match[1]
 
     def states(self, user: str) -> List[List[str]]:
         return [["squeue", "--noheader", "--states=all", f"--user={user}", "--format=%i|%T|%r"]]
+
+    def working(self, user: str) -> List[List[str]]:
+        return [["squeue", "--noheader", f"--user={user}", "--format=%i|%Z"]]
+
+    def parse_working(self, stdout: str, jobname: str, roots: Sequence[Path]) -> List[str]:
+        """By the working folder."""
+        lines = [line.partition("|") for line in stdout.splitlines() if line.strip()]
+        if not all(bar for _, bar, _ in lines):
+            raise Unreadable(stdout)
+        return [job for job, _, folder in lines if Path(folder) in roots]
 
     def parse_states(self, stdout: str) -> Dict[str, QueueEntry]:
         entries = {}

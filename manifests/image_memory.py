@@ -18,6 +18,7 @@ from container import atomic
 from container.digest import canonical_json, sha256_of_bytes
 from container.image import image_digest
 from container.runtime import EXEC_OPTIONS, Runtime
+from container.trouble import Trouble
 from manifests.datasets.digest_cache import SETTLED_NS, stamp_of
 
 #: So many ways to start one image are kept: a home folder may be shared by several login nodes.
@@ -93,7 +94,7 @@ class ImageMemory:
     def _write(self, image: Path, known: Dict[str, Any]) -> None:
         if self.read_only:
             return
-        with suppress(OSError):
+        with suppress(OSError, Trouble):
             self.folder.mkdir(parents=True, exist_ok=True)
             atomic.write_json(self._file(image), known)
 

@@ -14,9 +14,9 @@ from manifests.schema import SCHEMA_VERSION, RunFiles
 #: Backend -> (its ids, the same in words).
 _IDS = {
     "local": (re.compile(r"[0-9]{1,10}\.[0-9]{1,20}"), "PID.START"),
-    "slurm": (re.compile(r"[0-9]{1,12}"), "a number"),
-    "gridengine": (re.compile(r"[0-9]{1,12}"), "a number"),
-    "pbs": (re.compile(r"[0-9]{1,12}(\.[A-Za-z0-9_.-]{1,200})?"), "NUMBER.SERVER"),
+    "slurm": (re.compile(r"[1-9][0-9]{0,11}"), "a number above 0"),
+    "gridengine": (re.compile(r"[1-9][0-9]{0,11}"), "a number above 0"),
+    "pbs": (re.compile(r"[1-9][0-9]{0,11}(\.[A-Za-z0-9_.-]{1,200})?"), "NUMBER.SERVER"),
 }
 
 
@@ -40,7 +40,7 @@ class Job(BaseModel):
     chain: List[str] = Field(default_factory=list)
     earlier: List[str] = Field(default_factory=list)  # ids of the jobs that this one goes on from
 
-    @field_validator("id", "chain")
+    @field_validator("id", "chain", "earlier")
     @classmethod
     def _ids_of_its_backend(
         cls, value: Union[str, List[str]], info: ValidationInfo

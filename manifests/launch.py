@@ -105,14 +105,19 @@ def start_run(
     marks = {path: path.read_bytes() for path in _marks(files) if path.exists()}
     for mark in marks:
         mark.unlink()
+    if placement.scheduler != "local":
+        # Until job.json is there: a job may be in the queue of which no file tells.
+        atomic.write_bytes(files.submitting, f"{placement.jobname}\n".encode())
     try:
         job = queue.start(files, placement, around, follow_ups)
     except Refused:
         for mark, data in marks.items():
             atomic.write_bytes(mark, data)
+        files.submitting.unlink(missing_ok=True)
         raise
     job = job.model_copy(update={"earlier": [*before.earlier, *before.ids] if before else []})
     atomic.write_json(files.job, job.model_dump(mode="json"))
+    files.submitting.unlink(missing_ok=True)
     return job
 
 
@@ -193,6 +198,11 @@ def exit_code_of(files: RunFiles, around: Surroundings) -> int:
 def cancel_run(files: RunFiles, around: Surroundings) -> bool:
     """End the run's job; False when it had ended before. Raises Trouble when it is not ours."""
     job = read_job(files)
+    if job is None and files.submitting.exists():
+        raise Trouble(
+            f"{files.root}: the scheduler never said what its job is called",
+            f"look for job {files.submitting.read_text().strip()} in its queue, and end it there",
+        )
     if job is None:
         raise Trouble(f"{files.root}: was never started", "nothing is to be cancelled")
     if job.backend == "local" and job.host != around.host:

@@ -5,6 +5,7 @@ Every command has a time limit, and its environment is the allow-listed one of a
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
@@ -83,11 +84,18 @@ def _submit(
         printed = ask(backend, argv, around.environ, cwd=files.root)
         return backend.parse_submitted(printed)
     except CommandFailed as error:
-        if error.timed_out:
+        said = error.stderr_tail.strip()
+        if re.search(backend.away, said):
+            raise Refused(
+                f"{backend.title} does not answer: {said}",
+                "nothing was submitted; try again when it answers (doctor --site asks it)",
+            ) from error
+        if error.timed_out or re.search(backend.cut_off, said):
+            late = f" within {PATIENCE:g} s" if error.timed_out else ""
             raise Trouble(
-                f"{backend.title} did not answer within {PATIENCE:g} s: "
-                "whether it took the job is not known",
-                f"look for job {placement.jobname} in its queue; if it is not there: "
+                f"{backend.title} did not answer{late}: "
+                f"whether it took the job is not known{f' ({said})' if said else ''}",
+                "when it answers again, this looks into its queue and goes on: "
                 f"python bundle.py resume {quoted(str(files.root))}",
             ) from error
         if error.returncode is None:
@@ -96,7 +104,7 @@ def _submit(
                 "submit on a login node of the cluster, or with site: local",
             ) from error
         raise Refused(
-            f"{backend.title} refuses the job: {error.stderr_tail.strip() or error.reason}",
+            f"{backend.title} refuses the job: {said or error.reason}",
             "change what it names in the config (or the site profile), then submit again",
         ) from error
     except Unreadable as error:
@@ -107,7 +115,10 @@ def _submit(
 
 
 def cancel(files: RunFiles, job: Job, around: Surroundings) -> bool:
-    """End a job and its follow-ups; False when all had ended before. Raises Trouble."""
+    """End a job, its follow-ups and what lives of earlier ones; False when all had ended before.
+
+    Raises Trouble.
+    """
     if job.backend == "local":
         return local.cancel(job.id)
     backend = backend_named(job.backend)
@@ -118,6 +129,7 @@ def cancel(files: RunFiles, job: Job, around: Surroundings) -> bool:
             f"{files.root}: {queues.trouble(job)}: nothing was cancelled",
             "try again when it answers, on a host of the cluster",
         )
+    entries = [*(queues.entries(job, job.earlier) or []), *entries]
     alive = [name for name, entry in entries if entry.state in ("queued", "running")]
     if not alive:
         return False
@@ -139,6 +151,38 @@ def backend_named(name: str) -> Backend:
             f"known: local, {', '.join(SCHEDULERS)}; use a newer bundle",
         )
     return SCHEDULERS[name]
+
+
+def refuse_lost(files: RunFiles, placement: Placement, around: Surroundings) -> None:
+    """Where a scheduler was given the run's job and its answer never came: raise Trouble unless it
+    says now that no such job is in its queue."""
+    if not files.submitting.exists() or placement.scheduler == "local":
+        return
+    backend = backend_named(placement.scheduler)
+    why, roots = "", [files.root, files.root.resolve()]
+    for argv in backend.working(around.user):
+        try:
+            printed = ask(backend, argv, around.environ)
+            found = backend.parse_working(printed, placement.jobname, roots)
+            break
+        except CommandFailed as error:
+            why = error.stderr_tail or error.reason
+        except Unreadable:
+            why = f"{argv[0]} printed what is not known"
+    else:
+        raise Trouble(
+            f"{files.root}: whether {backend.title} took its job is not known, and {backend.title} "
+            f"does not answer: {why}",
+            "resume it when the scheduler answers, on a host of the cluster",
+        )
+    if found:
+        end = quoted(backend.cancel(found[::-1]))
+        raise Trouble(
+            f"{files.root}: {backend.title} has job {', '.join(found)} of the name "
+            f"{placement.jobname}, and never said whether it is this run's",
+            f"where it is, wait for its end or end it first: {end}; "
+            f"where it is another run's: rm {quoted(str(files.submitting))}",
+        )
 
 
 def refuse_too_many_nodes(placement: Placement, nodes: int, around: Surroundings) -> None:
@@ -191,20 +235,24 @@ class Queues:
         if entries is None:
             return QueueEntry("unknown", self.trouble(job))
         for state in ("running", "queued"):
-            for _, entry in entries:
+            for _, entry in (*entries, *(self.entries(job, job.earlier) or [])):
                 if entry.state == state:
                     return entry
         if any(entry.state == "ended" for _, entry in entries) or self.ending(job) is not None:
             return QueueEntry("ended")
         return QueueEntry("vanished", f"{SCHEDULERS[job.backend].title} knows no such job any more")
 
-    def entries(self, job: Job) -> Optional[List[Tuple[str, QueueEntry]]]:
-        """Each job of the chain with its entry; None when the scheduler does not answer."""
+    def entries(
+        self, job: Job, ids: Optional[Sequence[str]] = None
+    ) -> Optional[List[Tuple[str, QueueEntry]]]:
+        """Each job of the chain, or each of ``ids``, with its entry; None when the scheduler does
+        not answer."""
         listing = self._listing(job)
         if listing is None:
             return None
         vanished = QueueEntry("vanished")
-        return [(name, listing.get(job_number(name), vanished)) for name in (job.id, *job.chain)]
+        names = job.ids if ids is None else ids
+        return [(name, listing.get(job_number(name), vanished)) for name in names]
 
     def trouble(self, job: Job) -> str:
         return self._troubles.get((job.backend, job.user), "")

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Iterator, List, Optional
 
 from container.trouble import Trouble
+from jobtemplates.backend import QueueEntry
 from jobtemplates.script import run_of_script
 from jobtemplates.sites import load_site, profile_folders
 from manifests.checkpoint import checkpoints_in
 from manifests.continuation import fits, look_at
+from manifests.job import read_job
 from manifests.placing import charged
-from manifests.queue import Queues
+from manifests.queue import Queues, refuse_lost
 from manifests.records import Warn, ignore, read_manifest
 from manifests.rundir import find_run, state_of
 from manifests.schema import Circumstance, Placement, RunFiles
@@ -83,24 +85,43 @@ def plan_resume(
 
 
 def refuse_busy(files: RunFiles, around: Surroundings, warn: Warn = ignore) -> None:
-    """Raise Trouble unless the run's job has ended and left something to do."""
+    """Raise Trouble unless the run's job has ended and left something to do.
+
+    A scheduler must say that nothing of the run is in its queue: a follow-up job may be waiting
+    there whatever the files tell.
+    """
     queues = Queues(around, warn)
     state, _ = state_of(files, queues, warn)
     root = files.root
     if state == "done":
         raise Trouble(f"{root}: is complete", f"to run it again: python bundle.py rerun {root}")
-    job = "unknown" if state in ("prepared", "damaged") else queues(files).state
+    entry = QueueEntry("unknown") if state in ("prepared", "damaged") else queues(files)
+    job = entry.state
+    if state != "damaged" and files.submitting.exists():
+        refuse_lost(files, read_manifest(files).circumstance.placement, around)
+        if read_job(files) is None:
+            return
     # A job that fails leaves its mark before its last process has ended.
     if "running" in (state, job) or "queued" in (state, job):
         still = "runs" if "running" in (state, job) else "waits in its queue"
         raise Trouble(
             f"{root}: its job still {still}", f"to end it first: python bundle.py cancel {root}"
         )
+    if job == "unknown" and state not in ("prepared", "damaged") and of_scheduler(files):
+        raise Trouble(
+            f"{root}: {entry.why}: whether its job still runs is not known",
+            "resume it when the scheduler answers, on a host of the cluster",
+        )
     if state == "damaged" or (state == "unknown" and job != "vanished"):
         raise Trouble(
             f"{root}: whether its job still runs cannot be known here ({state})",
             "resume it on the host that it was submitted from",
         )
+
+
+def of_scheduler(files: RunFiles) -> bool:
+    job = read_job(files)
+    return job is not None and job.backend != "local"
 
 
 def refuse_moved(files: RunFiles) -> None:

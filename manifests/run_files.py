@@ -20,6 +20,7 @@ class RunFiles:
         self.initmodel = self.inputs / "initmodel.npz"
         self.job_script = root / "job.sh"
         self.job = root / "job.json"  # what the scheduler called it
+        self.submitting = root / "submitting"  # while it is not known what the scheduler called it
         self.logs = root / "logs"
         self.results = root / "results"
         self.trail = self.results / "trail"

@@ -13,16 +13,22 @@ from manifests.schema import RunFiles
 State = Literal["prepared", "queued", "running", "stopped", "done", "failed", "unknown", "damaged"]
 
 
-def run_state(present: AbstractSet[str], exit_code: Optional[int], job: JobState) -> State:
+def run_state(
+    present: AbstractSet[str], exit_code: Optional[int], job: JobState, *, chained: bool = False
+) -> State:
     """One word for a run.
 
     ``present`` holds the names in the run directory, ``exit_code`` what the job script left (None
     while it has left nothing), ``job`` what the scheduler says. Only DONE together with no failing
     exit code is a success, never a job's absence; ``stopped`` means that the run ended early at a
-    checkpoint, to be resumed, by a follow-up job where one waits.
+    checkpoint, to be resumed, by a follow-up job where one waits; whether one does is not known of
+    a ``chained`` run whose scheduler is silent. ``submitting`` without a job: the scheduler was
+    given one, and its answer never came.
     """
     if exit_code == STOPPED_EXIT_CODE and "stopped.json" in present:
-        return job if job in ("queued", "running") else "stopped"
+        if job in ("queued", "running") or (chained and job == "unknown"):
+            return job
+        return "stopped"
     if exit_code not in (None, 0):
         return "failed"
     if "DONE" in present and "result.json" in present:
@@ -30,7 +36,7 @@ def run_state(present: AbstractSet[str], exit_code: Optional[int], job: JobState
     if "failure.json" in present or exit_code == 0:
         return "failed"
     if "job.json" not in present:
-        return "prepared"
+        return "unknown" if "submitting" in present else "prepared"
     if job in ("queued", "running"):
         return job
     return "failed" if job == "ended" else "unknown"

@@ -187,7 +187,7 @@ def state_of(files: RunFiles, job_of: JobOf, warn: Warn = ignore) -> Tuple[State
     try:
         if state == "unknown" or (state == "stopped" and has_follow_ups(files)):
             entry = job_of(files)
-            state = run_state(present, code, entry.state)
+            state = run_state(present, code, entry.state, chained=True)
             return state, entry.why if state in ("queued", "running", "unknown") else ""
     except Trouble as trouble:
         for problem in trouble.problems:

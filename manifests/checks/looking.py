@@ -16,6 +16,7 @@ from container.digest import sha256_of_file
 from container.process import CommandFailed, run
 from container.runtime import Runtime, build_prefix
 from jobtemplates.launcher import mpirun_tokens
+from jobtemplates.schedulers import SCHEDULERS as BACKENDS
 from jobtemplates.sites import Site
 from manifests.checks import control_group
 from manifests.checks.folder import Folder
@@ -26,6 +27,7 @@ from manifests.checks.runtime import Start, UserNamespaces
 from manifests.checks.scheduler import SCHEDULERS, Commands
 from manifests.git_checkout import git_files, is_checkout
 from manifests.schema import World
+from manifests.surroundings import user_name
 
 SECONDS = 20.0
 RESOURCES = {
@@ -229,6 +231,25 @@ def look_at_scheduler(
     if program is None:
         return Commands(paths)
     try:
-        return Commands(paths, answer([program, *kind.question[1:]]))
+        said = answer([program, *kind.question[1:]])
     except CommandFailed as error:
         return Commands(paths, problem=str(error))
+    return Commands(paths, said, silence=silence_of(scheduler, which))
+
+
+def silence_of(scheduler: str, which: Callable[[str], Optional[str]]) -> str:
+    """Why no way to list a user's jobs works; "" where one does. A version needs no server."""
+    why = ""
+    for name, *arguments in BACKENDS[scheduler].states(user_name()):
+        program = which(name)
+        if program is None:
+            return ""  # that it is missing is said anyway
+        try:
+            answer([program, *arguments])
+            return ""
+        except CommandFailed as error:
+            last = error.stderr_tail.splitlines()[-1:] or [error.reason]
+            why = f"{name} {error.reason}" if error.returncode is None else last[0]
+            if error.timed_out:
+                break
+    return why

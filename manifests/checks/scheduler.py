@@ -47,12 +47,14 @@ SCHEDULERS: Dict[str, Scheduler] = {
 class Commands:
     """``paths``: each command of the scheduler to where it lies, None where it is not on PATH.
 
-    ``answer`` is what the question for the version printed, ``problem`` why it did not.
+    ``answer`` is what the question for the version printed, ``problem`` why it did not; ``silence``
+    is why the scheduler itself did not list its jobs.
     """
 
     paths: Mapping[str, Optional[str]]
     answer: str = ""
     problem: str = ""
+    silence: str = ""
 
 
 def scheduler_finding(site: str, scheduler: str, commands: Optional[Commands]) -> Finding:
@@ -71,6 +73,11 @@ def scheduler_finding(site: str, scheduler: str, commands: Optional[Commands]) -
         return fail(
             f"{kind.title} ({where}) does not answer: {commands.problem}",
             f"make `{' '.join(kind.question)}` work on this host (is it one that submits jobs?)",
+        )
+    if commands.silence:
+        return fail(
+            f"{kind.title} does not answer: {commands.silence}",
+            "nothing can be submitted from here; try again later, or ask your administrator",
         )
     match = re.search(kind.version, commands.answer, re.MULTILINE)
     if match is None:

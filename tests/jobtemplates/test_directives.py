@@ -53,7 +53,7 @@ def test_what_was_not_asked_for_is_left_out(name: str) -> None:
         ),
         ("gridengine", {"j": "y", "m": "abe", "p": "-5"}, ["-m abe", "-p -5"]),
         ("gridengine", {"l": "h_vmem=4G,gpu=1", "R": "y"}, ["-l h_vmem=4G,gpu=1", "-R y"]),
-        ("gridengine", {"hard": ""}, ["-hard"]),
+        ("gridengine", {"hard": "", "w": "e"}, ["-hard", "-w e"]),
         ("pbs", {"j": "oe", "l": "mem=4gb", "W": "umask=022"}, ["-l mem=4gb", "-W umask=022"]),
     ],
 )
@@ -116,6 +116,43 @@ def test_others(name: str, others: Any, lines: List[str]) -> None:
             "pbs",
             {"others": {"W": "depend=afterok:1"}},
             "others.W: bundle does not pass -W depend on; use submit --chain",
+        ),
+        (
+            "pbs",
+            {"others": {"Nx": ""}},
+            "others.Nx: collides with bundle's own `#PBS -N digits`; use the key jobname",
+        ),
+        (
+            "pbs",
+            {"others": {"z": ""}},
+            "others.z: bundle does not pass -z on; bundle reads what qsub prints",
+        ),
+        *(
+            ("slurm", {"others": {key: ""}}, f"others.{key}: bundle does not pass {name} on; {why}")
+            for key, name, why in [
+                ("wait", "wait", "use submit --wait"),
+                ("W", "wait", "use submit --wait"),
+                ("parsable", "parsable", "bundle reads what sbatch prints"),
+                ("test-only", "test-only", "it would start no job; use submit --dry-run"),
+                ("help", "help", "it would start no job"),
+                ("h", "help", "it would start no job"),
+                ("usage", "usage", "it would start no job"),
+                ("--version", "version", "it would start no job"),
+                ("V", "version", "it would start no job"),
+            ]
+        ),
+        *(
+            (
+                "gridengine",
+                {"others": {key: value}},
+                f"others.{key}: bundle does not pass {name} on; it would start no job{more}",
+            )
+            for key, value, name, more in [
+                ("verify", "", "-verify", "; use submit --dry-run"),
+                ("w", "v", "-w v", "; use submit --dry-run"),
+                ("w", "p", "-w p", "; use submit --dry-run"),
+                ("help", "", "-help", ""),
+            ]
         ),
     ],
 )

@@ -111,6 +111,62 @@ def test_a_profile_that_contradicts_itself(keys: Dict[str, Any], problem: str) -
     assert caught.value.problems == [f"x.yaml: profile: {problem}"]
 
 
+@pytest.mark.parametrize(
+    ("keys", "problem"),
+    [
+        (
+            {"template": "nothere.sh.j2"},
+            "template: there is no template 'nothere.sh.j2'; known: gridengine.sh.j2, "
+            "local.sh.j2, pbs.sh.j2, slurm.sh.j2",
+        ),
+        (
+            {"template": "body.sh.j2"},
+            "template: there is no template 'body.sh.j2'; known: gridengine.sh.j2, "
+            "local.sh.j2, pbs.sh.j2, slurm.sh.j2",
+        ),
+        (
+            {"environment": {"UCX_TLS": "rc", "NCCL_ALGO": "Tree", "OMPI_MCA_coll_tuned": "1"}},
+            "environment: NCCL_ALGO, OMPI_MCA_coll_tuned: may choose algorithms or inject code; a "
+            "job clears such names, and gets back what its manifest records",
+        ),
+        (
+            {"mca": {"btl_tcp_if_include": "ib0", "coll_tuned_use_dynamic_rules": "1"}},
+            "mca: coll_tuned_use_dynamic_rules: the order in which ranks are summed decides bits; "
+            "bundle sets it itself",
+        ),
+    ],
+)
+def test_what_a_profile_may_not_choose(keys: Dict[str, Any], problem: str) -> None:
+    with pytest.raises(Trouble) as caught:
+        parse_site({"name": "x", "description": "", "scheduler": "local", **keys}, "x.yaml")
+    assert str(caught.value) == (f"x.yaml: {problem}\n-> correct the site profile (docs/sites.md)")
+
+
+def test_network_settings_are_the_sites_own() -> None:
+    site = parse_site(
+        {
+            "name": "x",
+            "description": "",
+            "scheduler": "local",
+            "mca": {"btl_tcp_if_include": "ib0"},
+            "environment": {"UCX_TLS": "rc", "OMPI_MCA_btl": "tcp", "APPTAINER_TMPDIR": "/scratch"},
+        },
+        "x.yaml",
+    )
+    assert list(site.environment) == ["UCX_TLS", "OMPI_MCA_btl", "APPTAINER_TMPDIR"]
+
+
+def test_a_profile_is_called_like_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "nm.yaml"
+    path.write_text("{name: elsewhere, description: '', scheduler: local}\n")
+    with pytest.raises(Trouble) as caught:
+        load_site("nm", [tmp_path])
+    assert str(caught.value) == (
+        f"{path}: name: found 'elsewhere', expected 'nm', the file's name\n"
+        "-> rename one of them: a run finds its profile again by this name"
+    )
+
+
 def test_a_cluster_with_node_types_wants_one_named() -> None:
     site = load_site("tsubame3", [PROFILES])
     assert site.ranks_on_a_node("h_node", None) == 2

@@ -208,6 +208,16 @@ def test_a_failure_is_not_remembered(tmp_path: Path, image: Path) -> None:
     assert not (tmp_path / "cache").exists()
 
 
+def test_a_folder_in_the_place_of_the_memory_is_done_without(
+    tmp_path: Path, image: Path, read: List[Path]
+) -> None:
+    memory = ImageMemory(tmp_path / "cache")
+    memory._file(image).mkdir(parents=True)
+    assert memory.digest(image) == sha256(b"one image")
+    assert memory.exec_options(runtime_of(tmp_path), image) == ("--userns",)
+    assert memory._file(image).is_dir()
+
+
 def test_options_of_another_bundle_are_not_taken(tmp_path: Path, image: Path) -> None:
     runtime, memory = runtime_of(tmp_path), ImageMemory(tmp_path / "cache")
     runtime.options = ("--privileged",)

@@ -188,10 +188,11 @@ def test_a_scheduler_that_hangs(
         start_new(files, around)
     assert str(caught.value) == (
         "Slurm did not answer within 0.3 s: whether it took the job is not known\n"
-        "-> look for job digits in its queue; if it is not there: "
+        "-> when it answers again, this looks into its queue and goes on: "
         f"python bundle.py resume {files.root}"
     )
     assert files.root.exists() and not files.job.exists()
+    assert list_rows([files.root.parent], around)[0]["state"] == "unknown"
     job(files, "slurm")
     warnings: List[str] = []
     begun = time.monotonic()
@@ -237,9 +238,11 @@ def test_a_job_that_vanished_is_no_success(
     fakes.fails("squeue", "slurm_load_jobs error: Unable to contact slurm controller\n")
     with pytest.raises(Trouble) as caught:
         refuse_busy(files, around)
-    assert caught.value.problems == [
-        f"{files.root}: whether its job still runs cannot be known here (unknown)"
-    ]
+    assert str(caught.value) == (
+        f"{files.root}: Slurm does not answer: slurm_load_jobs error: Unable to contact slurm "
+        "controller: whether its job still runs is not known\n"
+        "-> resume it when the scheduler answers, on a host of the cluster"
+    )
 
 
 def test_a_follow_up_that_waits_is_the_runs_state(
@@ -253,6 +256,45 @@ def test_a_follow_up_that_waits_is_the_runs_state(
     assert list_rows([files.root.parent], around)[0]["state"] == "queued"
     fakes.says("squeue", "7|FAILED|NonZeroExitCode\n8|FAILED|NonZeroExitCode\n")
     assert list_rows([files.root.parent], around)[0]["state"] == "stopped"
+
+
+@pytest.mark.parametrize(("code", "state"), [("75\n", "unknown"), ("1\n", "failed")])
+def test_a_follow_up_may_wait_where_the_scheduler_is_silent(
+    tmp_path: Path, around: Surroundings, fakes: Fakes, code: str, state: str
+) -> None:
+    files = prepared(tmp_path, "slurm")
+    job(files, "slurm", chain=["8"], follow_ups=1)
+    files.exit_code.write_text(code)
+    files.stopped.write_text("{}")
+    before = {path: path.read_bytes() for path in files.root.rglob("*") if path.is_file()}
+    fakes.fails("squeue", "down\n")
+    assert list_rows([files.root.parent], around)[0]["state"] == state
+    with pytest.raises(Trouble) as caught:
+        refuse_busy(files, around)
+    assert str(caught.value) == (
+        f"{files.root}: Slurm does not answer: down: whether its job still runs is not known\n"
+        "-> resume it when the scheduler answers, on a host of the cluster"
+    )
+    assert {path: path.read_bytes() for path in files.root.rglob("*") if path.is_file()} == before
+    fakes.says("squeue", "")  # neither is known any more
+    refuse_busy(files, around)
+
+
+def test_what_lives_of_an_earlier_job_counts(
+    tmp_path: Path, around: Surroundings, fakes: Fakes
+) -> None:
+    files = prepared(tmp_path, "slurm")
+    job(files, "slurm", id="9", earlier=["7", "8"])
+    files.exit_code.write_text("1\n")
+    fakes.says("squeue", "8|PENDING|JobHeldUser\n9|FAILED|NonZeroExitCode\n")
+    with pytest.raises(Trouble) as caught:
+        refuse_busy(files, around)
+    assert str(caught.value) == (
+        f"{files.root}: its job still waits in its queue\n"
+        f"-> to end it first: python bundle.py cancel {files.root}"
+    )
+    assert cancel_run(files, around) is True
+    assert fakes.calls()[-1] == "scancel 8"
 
 
 def test_pbs_without_a_history_of_jobs(tmp_path: Path, around: Surroundings, fakes: Fakes) -> None:

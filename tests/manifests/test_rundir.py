@@ -259,6 +259,13 @@ def test_state(present: str, code: Optional[int], job: JobState, state: State) -
     assert run_state(set(present.split()), code, job) == state
 
 
+def test_a_chained_run_that_stopped_may_go_on_where_nothing_is_known_of_its_jobs() -> None:
+    present = {"job.json", "exit_code", "stopped.json"}
+    assert run_state(present, 75, "unknown", chained=True) == "unknown"
+    assert run_state(present, 75, "vanished", chained=True) == "stopped"
+    assert run_state(present, 75, "unknown") == "stopped"
+
+
 def test_job(tmp_path: Path) -> None:
     files = RunFiles(tmp_path)
     assert read_job(files) is None
@@ -285,8 +292,9 @@ def test_job_with_an_impossible_id(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize(
     ("backend", "text", "expected"),
     [
-        ("slurm", "-1", "a number"),
-        ("gridengine", "3;rm", "a number"),
+        ("slurm", "-1", "a number above 0"),
+        ("slurm", "0", "a number above 0"),
+        ("gridengine", "3;rm", "a number above 0"),
         ("pbs", "3.a b", "NUMBER.SERVER"),
     ],
 )

@@ -515,6 +515,11 @@ def test_a_scheduler_that_is_not_whole() -> None:
         "Slurm (/opt/bin/sbatch) does not answer: `sbatch --version` did not end within 20 s",
         "make `sbatch --version` work on this host (is it one that submits jobs?)",
     )
+    away = Commands(there("slurm"), "slurm 22.05.8\n", silence="Unable to contact slurm controller")
+    assert scheduler_finding("mine", "slurm", away) == fail(
+        "Slurm does not answer: Unable to contact slurm controller",
+        "nothing can be submitted from here; try again later, or ask your administrator",
+    )
     assert scheduler_finding("mine", "pbs", Commands(there("pbs"), "hello\nyou\n")) == warn(
         "PBS of unknown version (/opt/bin/qsub): `qstat --version` says 'hello'",
         "see whether these commands are the scheduler's own",

@@ -77,6 +77,15 @@ def test_a_scheduler_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert time.monotonic() - begin < 10
 
 
+def test_a_scheduler_whose_server_is_down(tmp_path: Path) -> None:
+    found = scheduler(
+        tmp_path,
+        '[ "$1" = --version ] && echo slurm 23.02.1 || { echo "a\nnot here" >&2; exit 1; }',
+    )
+    assert found is not None
+    assert (found.answer, found.problem, found.silence) == ("slurm 23.02.1\n", "", "not here")
+
+
 def test_a_driver_whose_nvidia_smi_does_not_work(monkeypatch: pytest.MonkeyPatch) -> None:
     def failing(argv: List[str]) -> str:
         raise CommandFailed(argv, 18, None, "Driver/library version mismatch")
