@@ -8,14 +8,16 @@ from __future__ import annotations
 import sys
 
 from benchmarks.gpu_refusal import refuse
+from manifests.checks.gpu import Driver
 from manifests.checks.looking import look_at_gpus
 
 
 def main() -> None:
     gpus = look_at_gpus()
-    if gpus.driver is None:
+    if gpus.driver == Driver():
         refuse("no NVIDIA driver is loaded on this host")
-    print(f"NVIDIA driver {gpus.driver}: {', '.join(gpus.names) or gpus.problem}", file=sys.stderr)
+    version = gpus.driver.version or "of a version that it does not tell"
+    print(f"NVIDIA driver {version}: {', '.join(gpus.names) or gpus.problem}", file=sys.stderr)
 
 
 if __name__ == "__main__":

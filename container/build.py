@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import signal
 import sys
 import uuid
@@ -50,6 +51,7 @@ from container.trouble import Trouble
 __all__ = ["Image", "build_image", "find_image", "image_digest", "image_labels"]
 
 WAITING = "waiting for another build of this image"
+TOO_LARGE = "allow larger files (`ulimit -f unlimited`), then build again"
 NO_SPACE = "free some space there, or name another folder with BUNDLE_CACHE; then build again"
 
 
@@ -109,7 +111,7 @@ def _make_tree(recipe: Recipe, runtime: Runtime, folder: Path) -> Path:
     try:
         runtime.build(folder / DEFINITION, sandbox, folder=folder, environ=environ)
     except CommandFailed as error:
-        raise _build_trouble(error) from error
+        raise _build_trouble(error, recipe.lock, file_limit()) from error
     finish_tree(sandbox, recipe.definition, image_labels(recipe))
     return sandbox
 
@@ -144,7 +146,13 @@ def build_environment(folder: Path, path: str) -> Mapping[str, str]:
     }
 
 
-def _build_trouble(error: CommandFailed) -> Trouble:
+def file_limit() -> Optional[int]:
+    """Bytes that a file of this process may have (`ulimit -f`), None without a limit."""
+    soft = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    return None if soft == resource.RLIM_INFINITY else soft
+
+
+def _build_trouble(error: CommandFailed, lock: Lock, limit: Optional[int]) -> Trouble:
     lines = error.stderr_tail.splitlines()
     wrong = [line.split(MISMATCH, 1)[1] for line in lines if MISMATCH in line]
     if wrong:
@@ -154,6 +162,13 @@ def _build_trouble(error: CommandFailed) -> Trouble:
         )
     if "No space left on device" in error.stderr_tail:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+    # Singularity's own copy of a package ends at the limit without a word of why.
+    copied = "unable to copy files" in error.stderr_tail
+    largest = max((file.size for file in lock.all_files), default=0)
+    if os.strerror(errno.EFBIG) in error.stderr_tail or (
+        copied and limit is not None and limit < largest
+    ):
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG)) from error
     return Trouble(f"the build of the root file system failed: {error}", "see the lines above")
 
 
@@ -207,7 +222,8 @@ def _trouble_with_disk(cache: Cache) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             problem = f"{cache.root}: there is no space left for the image ({error.strerror})"
-            raise Trouble(problem, NO_SPACE) from error
+            too_large = error.errno == errno.EFBIG
+            raise Trouble(problem, TOO_LARGE if too_large else NO_SPACE) from error
         if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR):
             problem = f"{error.filename or cache.root}: cannot be written: {error.strerror}"
             raise Trouble(problem, "name a folder of yours with BUNDLE_CACHE") from error

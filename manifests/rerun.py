@@ -23,11 +23,11 @@ from manifests.records import Warn, ignore, read_failure, read_manifest, read_re
 from manifests.run_record import load_record
 from manifests.rundir import find_run, refuse_unwritable
 from manifests.submit import (
+    driver_warnings,
     host_mpi_warnings,
     host_of,
     image_mpi,
     processor_warnings,
-    refuse_driver,
 )
 from manifests.surroundings import TOOL_VERSION, Surroundings
 from manifests.verify import before_problems, verify_run
@@ -78,7 +78,10 @@ def plan_rerun(
     )
     promises = promises_on_gpus(old, manifest, site, around, other_gpu=other_gpu, warn=warn)
     warnings = processor_warnings(manifest.promises, site, around)
-    refuse_driver(manifest.identity.image.stack, manifest.promises, site, around)
+    warnings += driver_warnings(
+        manifest.identity.image.stack, manifest.promises, site.scheduler, around,
+        instead="or name with --site a cluster that has them",
+    )  # fmt: skip
     placed, left_behind = place_again(manifest, site, group)
     if not read_only:
         nodes = placed.nodes or manifest.identity.world.nodes

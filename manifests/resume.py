@@ -21,6 +21,7 @@ from manifests.queue import Queues, refuse_lost
 from manifests.records import Warn, ignore, read_manifest
 from manifests.rundir import find_run, state_of
 from manifests.schema import Circumstance, Placement, RunFiles
+from manifests.submit import driver_warnings
 from manifests.surroundings import Surroundings
 from manifests.verify import companion_problems, identity_files_problems
 
@@ -47,7 +48,7 @@ def plan_resume(
     """Decide from where a run goes on; nothing is changed. ``group`` is charged where given.
 
     Raises Trouble when it is complete or still runs, when anything that decides its bits was
-    altered, or when its data are gone.
+    altered, when its data are gone, or when this host would train and its driver is too old.
     """
     files = find_run(str(run))
     refuse_busy(files, around, warn)
@@ -61,6 +62,11 @@ def plan_resume(
     if problems:
         raise Trouble(problems, "restore what was altered or moved, then resume again")
     placement = manifest.circumstance.placement
+    for text in driver_warnings(
+        manifest.identity.image.stack, manifest.promises, placement.scheduler, around,
+        instead=f"or go on in a new run where there is one: resume: {files.root}",
+    ):  # fmt: skip
+        warn(text)
     if group:
         site = load_site(placement.site, profile_folders(around.environ))
         placement = charged(manifest, site, group)

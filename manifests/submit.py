@@ -65,7 +65,10 @@ def plan_submit(
     lists = read_inputs(config)
     refuse_combinations(config, site, world, lists)
     warnings += processor_warnings(promises_for(config.stack), site, around)
-    refuse_driver(config.stack, promises_for(config.stack), site, around)
+    warnings += driver_warnings(
+        config.stack, promises_for(config.stack), site.scheduler, around,
+        instead="or write `stack: cpu` into the config",
+    )  # fmt: skip
     if not read_only:
         refuse_too_many_nodes(placed, config.nnodes, around)
     before = beginning(config, warnings)
@@ -208,16 +211,20 @@ def processor_warnings(promises: schema.Promises, site: Site, around: Surroundin
     return []
 
 
-def refuse_driver(stack: str, promises: schema.Promises, site: Site, around: Surroundings) -> None:
+def driver_warnings(
+    stack: str, promises: schema.Promises, scheduler: str, around: Surroundings, *, instead: str
+) -> List[str]:
     """Where this machine will train, its driver must serve the stack's CUDA.
 
-    On a cluster it need not have one: there the trainer refuses, on its node. Raises Trouble.
+    On a cluster it need not have one: there the trainer refuses, on its node. ``instead`` ends the
+    advice. Raises Trouble.
     """
-    if promises.gpu is None or site.scheduler != "local":
-        return
-    fault = driver_fault(stack, promises.gpu.driver, around.nvidia_driver)
-    if fault is not None:
+    if promises.gpu is None or scheduler != "local":
+        return []
+    fault = driver_fault(stack, promises.gpu.driver, around.nvidia_driver(), instead)
+    if fault is not None and fault.state == "fail":
         raise Trouble(fault.found, fault.advice)
+    return [] if fault is None else [fault.found]
 
 
 def host_mpi_warnings(site: Site, placed: schema.Placement, image_version: str) -> List[str]:

@@ -8,13 +8,20 @@ import socket
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Callable, FrozenSet, Mapping, Optional
+from typing import Callable, FrozenSet, Mapping
 
 from container.cache import Cache, cache_root
 from container.progress import Progress
-from manifests.checks.gpu import VERSION_FILE, parse_driver
+from manifests.checks.gpu import Driver
 
 TOOL_VERSION = "0.1.0"
+
+
+def loaded_driver() -> Driver:
+    """Asked only by who needs it: where the driver's own file does not tell, a command must."""
+    from manifests.checks.looking import look_at_driver
+
+    return look_at_driver()
 
 
 @dataclass(frozen=True)
@@ -29,7 +36,7 @@ class Surroundings:
     cpu_features: FrozenSet[str]
     cores: int  # that this process, and so a job of site local, may use
     progress: Progress
-    nvidia_driver: Optional[str] = None  # its version, where one is loaded
+    nvidia_driver: Callable[[], Driver] = loaded_driver
 
     def timestamp(self) -> str:
         """UTC, ISO 8601, whole seconds, with a Z."""
@@ -43,14 +50,6 @@ def parse_cpu_features(cpuinfo: str) -> FrozenSet[str]:
         if name.strip() == "flags":
             return frozenset(value.split())
     return frozenset()
-
-
-def loaded_driver(version_file: Path) -> Optional[str]:
-    """The version of the NVIDIA driver that wrote the file; None where there is none."""
-    try:
-        return parse_driver(version_file.read_text(errors="replace"))
-    except OSError:
-        return None
 
 
 def user_name() -> str:
@@ -76,5 +75,4 @@ def look_around(project: Path, progress: Progress) -> Surroundings:
         cpu_features=parse_cpu_features(Path("/proc/cpuinfo").read_text()),
         cores=len(os.sched_getaffinity(0)),
         progress=progress,
-        nvidia_driver=loaded_driver(VERSION_FILE),
     )

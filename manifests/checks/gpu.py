@@ -13,16 +13,25 @@ from manifests.checks.finding import Finding, fail, ok, warn
 VERSION_FILE = Path("/proc/driver/nvidia/version")
 #: The first line of /proc/driver/nvidia/version, of the closed and of the open kernel module.
 DRIVER = re.compile(r"Kernel Module\s+(?:for \S+\s+)?(\d+(?:\.\d+)+)")
-NO_DRIVER = "run on a host with NVIDIA GPUs and their driver, or take the stack cpu"
-NEWER = "ask your administrator for a newer driver, or take the stack cpu"
+VERSION = re.compile(r"\d+(\.\d+)+")
+NO_DRIVER = "run on a host with NVIDIA GPUs and their driver"
+NEWER = "ask your administrator for a newer driver"
+
+
+@dataclass(frozen=True)
+class Driver:
+    """``version`` None: nothing tells it. ``unread`` is the first line of VERSION_FILE then, None
+    where there is no such file: no driver is loaded."""
+
+    version: Optional[str] = None
+    unread: Optional[str] = None
 
 
 @dataclass(frozen=True)
 class Gpus:
-    """``driver`` is the version of the loaded kernel module, None without one; ``names`` are the
-    GPUs that nvidia-smi lists, ``problem`` why it does not."""
+    """``names`` are the GPUs that nvidia-smi lists, ``problem`` why it does not."""
 
-    driver: Optional[str]
+    driver: Driver
     names: Tuple[str, ...] = ()
     problem: str = ""
 
@@ -31,6 +40,13 @@ def parse_driver(version_file: str) -> Optional[str]:
     """The text of /proc/driver/nvidia/version -> the version, None for any other text."""
     match = DRIVER.search(version_file)
     return match.group(1) if match else None
+
+
+def parse_asked(printed: str) -> Optional[str]:
+    """What `nvidia-smi --query-gpu=driver_version --format=csv,noheader` printed, a line for each
+    GPU -> the version, None for any other text."""
+    first = (printed.split() or [""])[0]
+    return first if VERSION.fullmatch(first) else None
 
 
 def parse_names(listed: str) -> Tuple[str, ...]:
@@ -46,30 +62,35 @@ def too_old(driver: str, needed: str) -> bool:
     return numbers(driver) < numbers(needed)
 
 
-def driver_fault(stack: str, needed: str, driver: Optional[str]) -> Optional[Finding]:
-    """``needed`` is the oldest driver that serves the stack, ``driver`` the loaded one."""
-    if driver is None:
-        return fail(
-            f"no NVIDIA driver is loaded, and stack {stack} needs {needed} or newer", NO_DRIVER
-        )
-    if too_old(driver, needed):
-        return fail(
-            f"the NVIDIA driver is {driver}, and stack {stack} needs {needed} or newer", NEWER
-        )
-    return None
+def driver_fault(stack: str, needed: str, driver: Driver, instead: str) -> Optional[Finding]:
+    """``needed`` is the oldest driver that serves the stack; ``instead`` ends the advice.
+
+    A driver that does not tell its version is warned of: CUDA itself refuses it if it must.
+    """
+    wanted = f"stack {stack} needs {needed} or newer"
+    if driver.version is not None:
+        if not too_old(driver.version, needed):
+            return None
+        return fail(f"the NVIDIA driver is {driver.version}, and {wanted}", f"{NEWER}, {instead}")
+    if driver.unread is None:
+        return fail(f"no NVIDIA driver is loaded, and {wanted}", f"{NO_DRIVER}, {instead}")
+    return warn(
+        f"the NVIDIA driver's version cannot be read from {VERSION_FILE}: {driver.unread!r}, and "
+        f"nvidia-smi does not tell it; {wanted}",
+        "make `nvidia-smi` work on this host",
+    )
 
 
 def gpu_finding(stack: str, needed: Optional[str], gpus: Gpus) -> Finding:
     """``needed`` as in driver_fault; None: the stack needs no GPU."""
     if needed is None:
         return ok(f"stack {stack} needs none")
-    fault = driver_fault(stack, needed, gpus.driver)
+    fault = driver_fault(stack, needed, gpus.driver, "or take `--stack cpu`")
     if fault is not None:
         return fault
+    driver = f"NVIDIA driver {gpus.driver.version}"
     if not gpus.names:
         why = gpus.problem or "nvidia-smi lists none"
-        return warn(
-            f"NVIDIA driver {gpus.driver}, but no GPU: {why}", "make `nvidia-smi` work on this host"
-        )
+        return warn(f"{driver}, but no GPU: {why}", "make `nvidia-smi` work on this host")
     kinds = ", ".join(f"{gpus.names.count(name)} x {name}" for name in dict.fromkeys(gpus.names))
-    return ok(f"NVIDIA driver {gpus.driver}, {kinds}")
+    return ok(f"{driver}, {kinds}")

@@ -8,6 +8,7 @@ import resource
 import shutil
 import tempfile
 import time
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import Callable, Dict, List, Mapping, Optional, Tuple
@@ -20,7 +21,14 @@ from jobtemplates.schedulers import SCHEDULERS as BACKENDS
 from jobtemplates.sites import Site
 from manifests.checks import control_group
 from manifests.checks.folder import Folder
-from manifests.checks.gpu import VERSION_FILE, Gpus, parse_driver, parse_names
+from manifests.checks.gpu import (
+    VERSION_FILE,
+    Driver,
+    Gpus,
+    parse_asked,
+    parse_driver,
+    parse_names,
+)
 from manifests.checks.machine import LIMITS, LOCKED, Cores, Memory, Processor
 from manifests.checks.packages import Packages, parse_git, parse_pins
 from manifests.checks.runtime import Start, UserNamespaces
@@ -156,10 +164,24 @@ def look_at_limits() -> Mapping[str, Tuple[Optional[int], Optional[int]]]:
     return {flag: (known(soft), known(hard)) for flag, (soft, hard) in pairs.items()}
 
 
+def look_at_driver() -> Driver:
+    """By the kernel module's file, else by nvidia-smi: a driver may have another file, or none."""
+    text = text_of(VERSION_FILE)
+    version = parse_driver(text or "")
+    if version is None:
+        with suppress(CommandFailed):
+            version = parse_asked(
+                answer(["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"])
+            )
+    if version is not None or text is None:
+        return Driver(version)
+    return Driver(unread=text.partition("\n")[0])
+
+
 def look_at_gpus() -> Gpus:
-    driver = parse_driver(text_of(VERSION_FILE) or "")
-    if driver is None:
-        return Gpus(None)
+    driver = look_at_driver()
+    if driver == Driver():
+        return Gpus(driver)
     try:
         listed = answer(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"])
     except CommandFailed as error:

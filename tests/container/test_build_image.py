@@ -9,7 +9,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
-from typing import Any, Callable, Iterator, List, Tuple
+from typing import Any, Callable, Iterator, List, Optional, Tuple
 
 import pytest
 
@@ -19,7 +19,7 @@ from container.build_folder import remove_tree
 from container.cache import Cache
 from container.image import Image, published
 from container.lock import LockedFile
-from container.process import run
+from container.process import CommandFailed, run
 from container.recipe import Recipe
 from container.runtime import Runtime, build_prefix
 from container.sif import DEFINITION, GENERIC_JSON, LABELS, PARTITION, SBOM, read_object
@@ -282,19 +282,52 @@ def test_a_full_disk_is_one_clear_message(
     ]
 
 
+@pytest.mark.parametrize("limit", [10_000_000, 60_000_000])
 def test_a_limit_to_the_size_of_files_is_one_clear_message(
-    driver: Driver, fresh_cache: Cache
+    driver: Driver, fresh_cache: Cache, limit: int
 ) -> None:
-    """As `ulimit -f` sets it: large enough for each file of the image and not for all together."""
+    """As `ulimit -f` sets it: too small to unpack a package, or only for all files together."""
     done = subprocess.run(
-        driver.argv("prlimit", "--fsize=60000000"), stdout=subprocess.PIPE, text=True, check=False
+        driver.argv("prlimit", f"--fsize={limit}"), stdout=subprocess.PIPE, text=True, check=False
     )
     message = [line for line in done.stdout.splitlines() if not line.startswith(STAGES)]
     assert message == [
         f"{fresh_cache.root}: there is no space left for the image (File too large)",
-        "-> free some space there, or name another folder with BUNDLE_CACHE; then build again",
+        "-> allow larger files (`ulimit -f unlimited`), then build again",
     ]
     assert done.returncode == 2
+    assert leftovers(fresh_cache) == []
+
+
+@pytest.mark.parametrize(("limit", "cause"), [(-1, True), (0, False), (None, False)])
+def test_a_copy_that_ends_at_the_limit_without_a_word(
+    small: Recipe,
+    fresh_cache: Cache,
+    runtime: Runtime,
+    monkeypatch: pytest.MonkeyPatch,
+    limit: Optional[int],
+    cause: bool,
+) -> None:
+    """The limit, beside the largest package. What Apptainer 1.4.5 said under `ulimit -f 100000`."""
+    said = "FATAL:   While performing build: unable to copy files from host to container fs"
+
+    def ending(*_: object, **__: object) -> None:
+        raise CommandFailed(["apptainer", "build"], 255, None, "+ mkdir\n" + said)
+
+    largest = max(file.size for file in small.lock.all_files)
+    monkeypatch.setattr(Runtime, "build", ending)
+    monkeypatch.setattr(
+        "container.build.file_limit", lambda: None if limit is None else largest + limit
+    )
+    with pytest.raises(Trouble) as caught:
+        build(small, fresh_cache, runtime)
+    assert str(caught.value) == (
+        f"{fresh_cache.root}: there is no space left for the image (File too large)\n"
+        "-> allow larger files (`ulimit -f unlimited`), then build again"
+        if cause
+        else "the build of the root file system failed: `apptainer build` ended with status 255:\n"
+        f"+ mkdir\n{said}\n-> see the lines above"
+    )
     assert leftovers(fresh_cache) == []
 
 

@@ -23,7 +23,7 @@ from container.recipe import load_recipe
 from container.trouble import Trouble
 from manifests.checks import looking
 from manifests.checks.finding import Finding, fail, ok, warn
-from manifests.checks.gpu import Gpus
+from manifests.checks.gpu import Driver, Gpus
 from manifests.doctor import Check, examine, patiently
 from manifests.surroundings import Surroundings, look_around
 
@@ -178,11 +178,11 @@ def test_a_stack_that_needs_a_newer_driver(
     text = (project / "container/stacks/cpu.yaml").read_text(encoding="utf-8")
     text = text.replace("stack: cpu\n", 'stack: gpu\ndriver: "525.60.13"\n')
     (project / "container/stacks/gpu.yaml").write_text(text, encoding="utf-8")
-    monkeypatch.setattr(looking, "look_at_gpus", lambda: Gpus("470.82.01"))
+    monkeypatch.setattr(looking, "look_at_gpus", lambda: Gpus(Driver("470.82.01")))
     findings = examine("local", "gpu", replace(around, project=project))
     assert findings["GPUs"] == fail(
         "the NVIDIA driver is 470.82.01, and stack gpu needs 525.60.13 or newer",
-        "ask your administrator for a newer driver, or take the stack cpu",
+        "ask your administrator for a newer driver, or take `--stack cpu`",
     )
     assert findings["image"].found == (
         "stack 'gpu' has no lock (container/locks/gpu.json); stacks with one: cpu, cuda12"

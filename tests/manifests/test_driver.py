@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Optional
+from typing import List, Optional
 
 import pytest
 
@@ -13,66 +13,90 @@ from container.cache import Cache
 from container.progress import Silent
 from container.stack import find_stack
 from container.trouble import Trouble
-from jobtemplates.sites import PROFILES, load_site
+from manifests import resume
+from manifests.checks import looking
+from manifests.checks.gpu import Driver
 from manifests.determinism import _PROMISES, KNOBS, promises_for
-from manifests.schema import GpuPromise, Promises
-from manifests.submit import plan_submit, refuse_driver
-from manifests.surroundings import Surroundings, loaded_driver, look_around
+from manifests.rerun import plan_rerun
+from manifests.resume import plan_resume
+from manifests.schema import GpuPromise, Promises, RunFiles
+from manifests.submit import driver_warnings, plan_submit
+from manifests.surroundings import Surroundings, look_around
 
 PROJECT = Path(__file__).resolve().parents[2]
 NEEDED = Promises(gpu=GpuPromise(driver="525.60.13", capabilities=["6.0"]))
 
 
-def surroundings(driver: Optional[str]) -> Surroundings:
+def surroundings(driver: Driver) -> Surroundings:
     """This machine with a fake of its driver."""
-    return replace(look_around(PROJECT, Silent()), nvidia_driver=driver)
+    return replace(look_around(PROJECT, Silent()), nvidia_driver=lambda: driver)
 
 
-def refused(driver: Optional[str], promises: Promises = NEEDED, site: str = "local") -> str:
-    """What the person is told; empty when nothing is refused."""
+def told(
+    version: Optional[str],
+    promises: Promises = NEEDED,
+    scheduler: str = "local",
+    unread: Optional[str] = None,
+) -> List[str]:
+    """What the person is told."""
+    around = surroundings(Driver(version, unread))
     try:
-        refuse_driver("cuda12", promises, load_site(site, [PROFILES]), surroundings(driver))
+        return driver_warnings("cuda12", promises, scheduler, around, instead="or do INSTEAD")
     except Trouble as trouble:
-        return str(trouble)
-    return ""
+        return ["refused", *str(trouble).splitlines()]
 
 
-def test_the_driver_of_this_machine_is_read_from_its_version_file(tmp_path: Path) -> None:
-    fake = tmp_path / "version"
-    assert loaded_driver(fake) is None
-    fake.write_text("NVRM version: NVIDIA UNIX x86_64 Kernel Module  470.82.01  Wed Oct 27\n")
-    assert loaded_driver(fake) == "470.82.01"
-    fake.write_bytes(b"\xff\x00 something else")
-    assert loaded_driver(fake) is None
+def test_this_machine_is_asked_only_when_its_driver_matters(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = []
+    monkeypatch.setattr(looking, "look_at_driver", lambda: asked.append(1) or Driver("1.0"))
+    around = look_around(PROJECT, Silent())
+    for promises, scheduler in ((Promises(), "local"), (NEEDED, "slurm")):
+        assert driver_warnings("cuda12", promises, scheduler, around, instead="") == []
+    assert asked == []
+    with pytest.raises(Trouble, match=r"the NVIDIA driver is 1\.0, "):
+        driver_warnings("cuda12", NEEDED, "local", around, instead="")
+    assert asked == [1]
 
 
 def test_too_old() -> None:
-    assert refused("470.82.01") == (
-        "the NVIDIA driver is 470.82.01, and stack cuda12 needs 525.60.13 or newer\n"
-        "-> ask your administrator for a newer driver, or take the stack cpu"
-    )
-    assert refused("525.60.12") != ""
+    assert told("470.82.01") == [
+        "refused",
+        "the NVIDIA driver is 470.82.01, and stack cuda12 needs 525.60.13 or newer",
+        "-> ask your administrator for a newer driver, or do INSTEAD",
+    ]
+    assert told("525.60.12")[0] == "refused"
 
 
 def test_none_at_all() -> None:
-    assert refused(None) == (
-        "no NVIDIA driver is loaded, and stack cuda12 needs 525.60.13 or newer\n"
-        "-> run on a host with NVIDIA GPUs and their driver, or take the stack cpu"
-    )
+    assert told(None) == [
+        "refused",
+        "no NVIDIA driver is loaded, and stack cuda12 needs 525.60.13 or newer",
+        "-> run on a host with NVIDIA GPUs and their driver, or do INSTEAD",
+    ]
+
+
+def test_one_that_does_not_tell_is_left_to_cuda() -> None:
+    assert told(None, unread="NVRM version: something") == [
+        "the NVIDIA driver's version cannot be read from /proc/driver/nvidia/version: "
+        "'NVRM version: something', and nvidia-smi does not tell it; "
+        "stack cuda12 needs 525.60.13 or newer"
+    ]
 
 
 @pytest.mark.parametrize("driver", ["525.60.13", "525.105.17", "1000.1"])
 def test_new_enough(driver: str) -> None:
-    assert refused(driver) == ""
+    assert told(driver) == []
 
 
 def test_a_stack_without_gpus_needs_no_driver() -> None:
-    assert refused(None, Promises()) == ""
+    assert told(None, Promises()) == []
 
 
 @pytest.mark.parametrize("driver", [None, "470.82.01"])
 def test_a_login_node_is_not_the_one_that_trains(driver: Optional[str]) -> None:
-    assert refused(driver, site="slurm") == ""
+    assert told(driver, scheduler="slurm") == []
 
 
 @pytest.mark.parametrize("stack", sorted(KNOBS))
@@ -93,11 +117,62 @@ def test_submit_refuses_and_leaves_nothing(
     keys = {"arch": "nin", "nclasses": 2, "insize": 67, "epoch": 1, "batchsize": 2}
     rest = {"mean.npy": str(data_set / "mean.npy"), "out": str(tmp_path / "runs")}
     config.write_text(json.dumps({**keys, **lists, **roots, **rest}))
-    around = replace(surroundings("470.82.01"), cache=Cache(tmp_path / "cache"))
+    around = replace(surroundings(Driver("470.82.01")), cache=Cache(tmp_path / "cache"))
     with pytest.raises(Trouble) as caught:
         plan_submit(config, around, read_only=read_only)
     assert str(caught.value) == (
         "the NVIDIA driver is 470.82.01, and stack cuda12 needs 525.60.13 or newer\n"
-        "-> ask your administrator for a newer driver, or take the stack cpu"
+        "-> ask your administrator for a newer driver, or write `stack: cpu` into the config"
     )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "data"]
+
+
+@pytest.fixture
+def gpu_run(finished_run: RunFiles) -> RunFiles:
+    """As if a run had been made by stack cuda12 on this host."""
+    made = json.loads(finished_run.manifest.read_text())
+    made["promises"]["gpu"] = {"driver": "525.60.13", "capabilities": ["6.0"]}
+    finished_run.manifest.write_text(json.dumps(made))
+    return finished_run
+
+
+def files_below(folder: Path) -> List[Path]:
+    return sorted(folder.rglob("*"))
+
+
+def test_rerun_refuses_and_leaves_nothing(gpu_run: RunFiles, tmp_path: Path) -> None:
+    """The stack of an old run is fixed: no other one is advised."""
+    before = files_below(tmp_path)
+    around = replace(surroundings(Driver()), cache=Cache(tmp_path / "cache"))
+    with pytest.raises(Trouble) as caught:
+        plan_rerun(gpu_run.root, around, moved={}, read_only=True)
+    assert str(caught.value) == (
+        "no NVIDIA driver is loaded, and stack cpu needs 525.60.13 or newer\n"
+        "-> run on a host with NVIDIA GPUs and their driver, "
+        "or name with --site a cluster that has them"
+    )
+    assert files_below(tmp_path) == before
+
+
+def test_resume_refuses_and_leaves_nothing(
+    gpu_run: RunFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resume, "refuse_busy", lambda *_: None)
+    monkeypatch.setattr(resume, "refuse_moved", lambda *_: None)
+    before = files_below(tmp_path)
+    around = replace(surroundings(Driver("470.82.01")), cache=Cache(tmp_path / "cache"))
+    with pytest.raises(Trouble) as caught:
+        plan_resume(gpu_run.root, around)
+    assert str(caught.value) == (
+        "the NVIDIA driver is 470.82.01, and stack cpu needs 525.60.13 or newer\n"
+        "-> ask your administrator for a newer driver, "
+        f"or go on in a new run where there is one: resume: {gpu_run.root}"
+    )
+    assert files_below(tmp_path) == before
+    warned: List[str] = []
+    around = replace(around, nvidia_driver=lambda: Driver(unread="something"))
+    assert plan_resume(gpu_run.root, around, warned.append).step == 0
+    assert warned == [
+        "the NVIDIA driver's version cannot be read from /proc/driver/nvidia/version: 'something', "
+        "and nvidia-smi does not tell it; stack cpu needs 525.60.13 or newer"
+    ]

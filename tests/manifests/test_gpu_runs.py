@@ -13,7 +13,7 @@ from container.trouble import Trouble
 from jobtemplates.sites import PROFILES, load_site
 from manifests import rerun
 from manifests.checks import looking
-from manifests.checks.gpu import Gpus
+from manifests.checks.gpu import Driver, Gpus
 from manifests.comparison import exit_code, lines
 from manifests.gpu_promise import NEXT_STEP, class_problems, promises_again
 from manifests.outcome import Failure, SeenGpus
@@ -255,7 +255,9 @@ def test_a_rerun_here_on_another_class_cannot_run(
 ) -> None:
     files = gpu_run(seen())
     before = sorted(files.root.parent.iterdir())
-    monkeypatch.setattr(looking, "look_at_gpus", lambda: Gpus("550.1", (str(A100["model"]),)))
+    monkeypatch.setattr(
+        looking, "look_at_gpus", lambda: Gpus(Driver("550.1"), (str(A100["model"]),))
+    )
     with pytest.raises(CannotRun) as caught:
         planned(files, around)
     found = cannot_run(files.root, caught.value)
@@ -271,7 +273,9 @@ def test_a_rerun_here_on_another_class_cannot_run(
     assert kinds(planned(files, around, other_gpu=True)) == []
     # A cluster's nodes are not this host: there the trainer looks.
     assert kinds(planned(files, around, site="slurm")) == [V100_TEXT]
-    monkeypatch.setattr(looking, "look_at_gpus", lambda: Gpus("550.1", (str(V100["model"]),)))
+    monkeypatch.setattr(
+        looking, "look_at_gpus", lambda: Gpus(Driver("550.1"), (str(V100["model"]),))
+    )
     assert kinds(planned(files, around)) == [V100_TEXT]
     assert sorted(files.root.parent.iterdir()) == before
 

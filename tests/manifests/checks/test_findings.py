@@ -35,7 +35,7 @@ from manifests.checks.folder import (
     shared_memory_finding,
     tmp_finding,
 )
-from manifests.checks.gpu import Gpus, gpu_finding, parse_driver, parse_names
+from manifests.checks.gpu import Driver, Gpus, gpu_finding, parse_asked, parse_driver, parse_names
 from manifests.checks.machine import (
     Cores,
     Memory,
@@ -383,31 +383,44 @@ def test_driver_versions() -> None:
     assert parse_driver(CLOSED + "GCC version:  gcc 12\n") == "535.129.03"
     assert parse_driver(OPEN) == "550.54.14"
     assert parse_driver("") is None
+    assert parse_asked("535.129.03\n535.129.03\n") == "535.129.03"
+    assert parse_asked("No devices were found\n") is None
+    assert parse_asked("") is None
 
 
 @pytest.mark.parametrize(
     ("needed", "gpus", "finding"),
     [
-        (None, Gpus(None), ok("stack cuda12 needs none")),
+        (None, Gpus(Driver()), ok("stack cuda12 needs none")),
         (
             "525.60.13",
-            Gpus(None),
+            Gpus(Driver()),
             fail(
                 "no NVIDIA driver is loaded, and stack cuda12 needs 525.60.13 or newer",
-                "run on a host with NVIDIA GPUs and their driver, or take the stack cpu",
+                "run on a host with NVIDIA GPUs and their driver, or take `--stack cpu`",
             ),
         ),
         (
             "525.60.13",
-            Gpus("470.256.02", ("Tesla P100",)),
+            Gpus(Driver("470.256.02"), ("Tesla P100",)),
             fail(
                 "the NVIDIA driver is 470.256.02, and stack cuda12 needs 525.60.13 or newer",
-                "ask your administrator for a newer driver, or take the stack cpu",
+                "ask your administrator for a newer driver, or take `--stack cpu`",
             ),
         ),
         (
             "525.60.13",
-            Gpus("525.60.13", problem="`nvidia-smi` could not be started: No such file"),
+            Gpus(Driver(unread="NVRM version: something")),
+            warn(
+                "the NVIDIA driver's version cannot be read from /proc/driver/nvidia/version: "
+                "'NVRM version: something', and nvidia-smi does not tell it; "
+                "stack cuda12 needs 525.60.13 or newer",
+                "make `nvidia-smi` work on this host",
+            ),
+        ),
+        (
+            "525.60.13",
+            Gpus(Driver("525.60.13"), problem="`nvidia-smi` could not be started: No such file"),
             warn(
                 "NVIDIA driver 525.60.13, but no GPU: "
                 "`nvidia-smi` could not be started: No such file",
@@ -416,7 +429,7 @@ def test_driver_versions() -> None:
         ),
         (
             "525.60.13",
-            Gpus("1000.1", parse_names("Tesla P100\nTesla P100\nA100\n")),
+            Gpus(Driver("1000.1"), parse_names("Tesla P100\nTesla P100\nA100\n")),
             ok("NVIDIA driver 1000.1, 2 x Tesla P100, 1 x A100"),
         ),
     ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import List
+from typing import List, Optional
 
 import pytest
 
@@ -12,6 +12,7 @@ from container.process import CommandFailed
 from manifests.bars import say_findings
 from manifests.checks import looking
 from manifests.checks.folder import clock_finding
+from manifests.checks.gpu import Driver
 from manifests.checks.scheduler import Commands
 
 
@@ -94,8 +95,32 @@ def test_a_driver_whose_nvidia_smi_does_not_work(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(looking, "text_of", lambda _path: version)
     monkeypatch.setattr(looking, "answer", failing)
     found = looking.look_at_gpus()
-    assert found.driver == "535.129.03"
+    assert found.driver == Driver("535.129.03")
     assert found.problem.endswith("ended with status 18:\nDriver/library version mismatch")
+
+
+@pytest.mark.parametrize(
+    ("text", "printed", "driver"),
+    [
+        ("NVRM version: another form\nGCC\n", "550.54.14\n", Driver("550.54.14")),
+        ("NVRM version: another form\nGCC\n", None, Driver(unread="NVRM version: another form")),
+        ("", "No devices were found\n", Driver(unread="")),
+        (None, "550.54.14\n550.54.14\n", Driver("550.54.14")),
+        (None, None, Driver()),
+    ],
+)
+def test_a_driver_whose_file_does_not_tell_is_asked_by_nvidia_smi(
+    monkeypatch: pytest.MonkeyPatch, text: Optional[str], printed: Optional[str], driver: Driver
+) -> None:
+    def asked(argv: List[str]) -> str:
+        if printed is None or "--query-gpu=driver_version" not in argv:
+            raise CommandFailed(argv, None, None, "", "could not be started: No such file")
+        return printed
+
+    monkeypatch.setattr(looking, "text_of", lambda _path: text)
+    monkeypatch.setattr(looking, "answer", asked)
+    assert looking.look_at_driver() == driver
+    assert looking.look_at_gpus().driver == driver
 
 
 def test_this_machine_says_what_the_checks_ask(project: Path) -> None:
