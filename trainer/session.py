@@ -48,6 +48,21 @@ def train_and_save(
 ) -> None:
     """Train to the end, or to a checkpoint where the job has to end; write what came out."""
     device = open_device(everyone, manifest)
+    with device.failures(everyone.rank):
+        train_on(device, everyone, pool, files, manifest, started, warned)
+    # Nobody leaves before all is written: a rank that ends early may not be waited for.
+    everyone.gather(None)
+
+
+def train_on(
+    device: Device,
+    everyone: World,
+    pool: Pool,
+    files: RunFiles,
+    manifest: Manifest,
+    started: float,
+    warned: Warned,
+) -> None:
     data = open_data(pool, device, files, manifest)
     learner = make_learner(everyone, device, files, manifest)
     checkpoints = Checkpoints(
@@ -71,8 +86,6 @@ def train_and_save(
         say_stopped(everyone, files, ending.stopped, ending.step, data.order.steps)
     else:
         save_result(everyone, files, manifest, learner, ending, started, checkpoints.resumed_at)
-    # Nobody leaves before all is written: a rank that ends early may not be waited for.
-    everyone.gather(None)
 
 
 def open_data(pool: Pool, device: Device, files: RunFiles, manifest: Manifest) -> Data:

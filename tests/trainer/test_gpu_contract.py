@@ -11,9 +11,9 @@ import pytest
 
 from manifests.determinism import promises_for
 from manifests.outcome import RankGpu, SeenGpus
-from manifests.schema import GpuClass, GpuPromise
+from manifests.schema import GpuClass, GpuPromise, RunFiles
 from trainer import device as device_module
-from trainer import gpu_facts
+from trainer import gpu_facts, session
 from trainer.communicators.gpu import Gpu
 from trainer.communicators.nccl_report import (
     ask_for_report,
@@ -209,6 +209,26 @@ def test_a_run_with_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (seen.driver, seen.settings) == ("535.104.05", {"autotune": "False"})
     assert seen.nccl == {"version": "2.19.3"}
     assert [rank.bus for rank in seen.ranks] == [f"0000:{k}:00.0" for k in ("3b", "3c", "3d", "3e")]
+
+
+def test_what_a_gpu_raises_while_a_run_trains_names_the_gpu(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    on_node(monkeypatch, Runtime(4), 2, 4)
+    lost = type("CUDARuntimeError", (RuntimeError,), {"__module__": "cupy_backends.cuda.api"})
+
+    def fail(*_: Any) -> None:
+        raise lost("cudaErrorECCUncorrectable: uncorrectable ECC error encountered")
+
+    monkeypatch.setattr(session, "train_on", fail)
+    world: Any = Node(2, 4)
+    rest: Any = [None, RunFiles(tmp_path), manifest_for(promises_for("cuda12")), 0.0, None]
+    assert refusal(lambda: session.train_and_save(world, *rest)) == (
+        "GPU 0000:3d:00.0 of rank 2 on n1 failed: "
+        "cudaErrorECCUncorrectable: uncorrectable ECC error encountered\n"
+        "-> resume the run on another node (bundle.py resume RUN); if it fails there too, report "
+        "it with the traceback in the run's logs"
+    )
 
 
 def test_a_run_with_gpus_where_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
