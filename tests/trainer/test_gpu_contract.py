@@ -296,6 +296,24 @@ def test_of_several_communicators_the_last_counts() -> None:
     assert parse_report(REPORT + later)["rings"] == "0 3 1 2; 0 1 2 3"
 
 
+def report_of(ranks: List[int], size: int) -> str:
+    """As NCCL writes it: no more than 20 ranks of a ring."""
+    first = f"n1:1:2 [0] NCCL INFO comm 0x1 rank 0 nranks {size} cudaDev 0 commId 0x1 - Init START"
+    shown = "".join(f" {rank:3d}" for rank in ranks[:20])
+    return f"{first}\nn1:1:2 [0] NCCL INFO Channel 00/01 :{shown}\n"
+
+
+def test_a_ring_that_nccl_cuts_off_is_not_reported() -> None:
+    ring = list(range(20))
+    assert parse_report(report_of(ring, 20)) == {"rings": " ".join(map(str, ring))}
+    one, other = [*ring, 20, 21], [*ring, 21, 20]
+    assert parse_report(report_of(one, 22)) == parse_report(report_of(other, 22)) == {}
+    # Where nothing says how many ranks there are, the ring may be a part.
+    assert parse_report(report_of(ring, 20).split("\n", 1)[1]) == {}
+    # The earlier communicator's rings are none of the last one's.
+    assert parse_report(report_of(ring, 20) + report_of(one, 22)) == {}
+
+
 def test_reports_of_all_ranks_become_one() -> None:
     other = {"protocol": "Simple", "algorithm": "Ring"}
     second = {**other, "rings": "0 1"}

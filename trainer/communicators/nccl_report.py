@@ -13,9 +13,10 @@ from typing import Dict, Mapping, MutableMapping, Sequence
 NAME = "nccl-{rank:05d}.log"
 
 #: As NCCL 2.19 writes them: src/init.cc, src/graph/rings.cc and src/graph/tuning.cc. A ring stands
-#: in the file of its first rank.
+#: in the file of its first rank, and of one with more than 20 ranks only the first 20 (MAXWIDTH).
 VERSION = re.compile(r"NCCL version (\S+)")
 RING = re.compile(r"Channel (\d+)/\d+ :((?: +\d+)+)\s*$", re.MULTILINE)
+BEGINNING = re.compile(r"comm \S+ rank \d+ nranks (\d+) .* Init START")
 FROM_ENVIRONMENT = re.compile(r"NCCL_(ALGO|PROTO) set by environment to (\S+)")
 
 
@@ -42,7 +43,8 @@ def read_report(path: Path) -> str:
 def parse_report(text: str) -> Dict[str, str]:
     """``version``, ``algorithm``, ``protocol`` and ``rings``, as far as the text has them.
 
-    Rings are NCCL's ranks in order, one ring after another: ``0 1 3 2; 0 2 3 1``. Where a process
+    Rings are NCCL's ranks in order, one ring after another: ``0 1 3 2; 0 2 3 1``. None are told
+    unless each has as many ranks as the communicator: two rings may begin alike. Where a process
     made several communicators the last one counts.
     """
     found: Dict[str, str] = {}
@@ -52,9 +54,12 @@ def parse_report(text: str) -> Dict[str, str]:
     names = {"ALGO": "algorithm", "PROTO": "protocol"}
     for name, value in FROM_ENVIRONMENT.findall(text):
         found[names[name]] = value
-    rings = {int(channel): " ".join(ranks.split()) for channel, ranks in RING.findall(text)}
-    if rings:
-        found["rings"] = "; ".join(ring for _, ring in sorted(rings.items()))
+    communicators = list(BEGINNING.finditer(text))
+    if communicators:
+        size, begin = int(communicators[-1].group(1)), communicators[-1].end()
+        rings = {int(number): ring.split() for number, ring in RING.findall(text, begin)}
+        if rings and all(len(ring) == size for ring in rings.values()):
+            found["rings"] = "; ".join(" ".join(ring) for _, ring in sorted(rings.items()))
     return found
 
 
