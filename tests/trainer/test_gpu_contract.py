@@ -333,7 +333,7 @@ def test_where_the_report_goes(tmp_path: Path) -> None:
     assert environment == {
         "NCCL_ALGO": "Ring",
         "NCCL_DEBUG": "INFO",
-        "NCCL_DEBUG_SUBSYS": "INIT,ENV",
+        "NCCL_DEBUG_SUBSYS": "INIT,ENV,NET",
         "NCCL_DEBUG_FILE": str(path),
     }
     assert read_report(path) == ""

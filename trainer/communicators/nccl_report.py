@@ -27,7 +27,7 @@ def ask_for_report(environment: MutableMapping[str, str], logs: Path, rank: int)
     """
     path = logs / NAME.format(rank=rank)
     environment["NCCL_DEBUG"] = "INFO"
-    environment["NCCL_DEBUG_SUBSYS"] = "INIT,ENV"
+    environment["NCCL_DEBUG_SUBSYS"] = "INIT,ENV,NET"
     environment["NCCL_DEBUG_FILE"] = str(path)
     return path
 
