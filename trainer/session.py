@@ -16,6 +16,7 @@ from trainer.communicators.nccl_report import (
     parse_report,
     put_together,
     read_report,
+    site_variables,
 )
 from trainer.data import Data
 from trainer.device import Device, open_device
@@ -131,16 +132,17 @@ def make_learner(everyone: World, device: Device, files: RunFiles, manifest: Man
 def make_communicator(
     everyone: World, device: Device, files: RunFiles, manifest: Manifest
 ) -> Tuple[Communicator, Dict[str, str]]:
-    """With what NCCL reported of itself; nothing without GPUs."""
+    """With what NCCL reported of itself and was told by the site; nothing without GPUs."""
     make = COMMUNICATORS[manifest.identity.training.communicator]
     nodes = manifest.identity.world.nodes
     if device.gpu is None:
         return make(everyone.mpi, nodes), {}
     with saving(files.logs):
         files.logs.mkdir(exist_ok=True)
+    variables = site_variables(os.environ, manifest.identity.determinism.environment)
     report = ask_for_report(os.environ, files.logs, everyone.rank)
     communicator = make(everyone.mpi, nodes, device.gpu)
-    reports = everyone.gather(parse_report(read_report(report)))
+    reports = everyone.gather({**parse_report(read_report(report)), **variables})
     return communicator, put_together(reports)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Callable, List
@@ -16,12 +17,14 @@ from trainer import device as device_module
 from trainer import gpu_facts, session
 from trainer.communicators.gpu import Gpu
 from trainer.communicators.nccl_report import (
+    OURS,
     ask_for_report,
     parse_report,
     put_together,
     read_report,
+    site_variables,
 )
-from trainer.device import CPU, open_device
+from trainer.device import CPU, Device, open_device
 from trainer.gpu_contract import check_apart, check_class, check_driver, device_for
 from trainer.gpu_facts import gpu_of_rank, parse_version, visible_gpus
 from trainer.trouble import TrainerError
@@ -323,6 +326,62 @@ def test_reports_of_all_ranks_become_one() -> None:
         "algorithm": "Ring",
         "rings.0": "0 1",
         "rings.2": "0 1",
+    }
+
+
+def test_a_rank_that_differs_is_named() -> None:
+    one, other = {"NCCL_IB_HCA": "mlx5_0"}, {"NCCL_IB_HCA": "mlx5_1"}
+    assert put_together([{}, one, one, other]) == {
+        "NCCL_IB_HCA": "mlx5_0",
+        "NCCL_IB_HCA.3": "mlx5_1",
+    }
+
+
+def test_variables_of_the_site_are_recorded() -> None:
+    environment = {
+        "NCCL_ALGO": "Ring",
+        "NCCL_SOCKET_IFNAME": "ib0",
+        "NCCL_MAX_NCHANNELS": "2",
+        "NCCL_DEBUG": "WARN",
+        "PATH": "/bin",
+    }
+    assert site_variables(environment, {"NCCL_ALGO": "Ring"}) == {
+        "NCCL_SOCKET_IFNAME": "ib0",
+        "NCCL_MAX_NCHANNELS": "2",
+    }
+
+
+def test_the_result_has_what_nccl_was_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in [name for name in os.environ if name.startswith("NCCL_")]:
+        monkeypatch.delenv(name)
+    for name in OURS:
+        monkeypatch.setenv(name, "of this test")
+    monkeypatch.setenv("NCCL_IB_HCA", "mlx5_0")
+    monkeypatch.setenv("NCCL_ALGO", "Ring")
+
+    def make(*_: Any) -> str:
+        (tmp_path / "run" / "logs" / "nccl-00000.log").write_text(REPORT)
+        return "communicator"
+
+    monkeypatch.setitem(session.COMMUNICATORS, "pure_nccl", make)
+    world: Any = SimpleNamespace(rank=0, mpi=None, gather=lambda own: [own])
+    identity = SimpleNamespace(
+        training=SimpleNamespace(communicator="pure_nccl"),
+        world=SimpleNamespace(nodes=1),
+        determinism=SimpleNamespace(environment={"NCCL_ALGO": "Ring"}),
+    )
+    (tmp_path / "run").mkdir()
+    manifest: Any = SimpleNamespace(identity=identity)
+    device = Device(gpu=Gpu(None, None))
+    files = RunFiles(tmp_path / "run")
+    communicator, told = session.make_communicator(world, device, files, manifest)
+    assert communicator == "communicator"  # type: ignore[comparison-overlap]
+    assert told == {
+        "version": "2.19.3+cuda12.3",
+        "algorithm": "Ring",
+        "protocol": "Simple",
+        "rings.0": "0 1 3 2; 0 2 3 1",
+        "NCCL_IB_HCA": "mlx5_0",
     }
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Dict, Mapping, MutableMapping, Sequence
+from typing import Container, Dict, Mapping, MutableMapping, Sequence
 
 #: Of a rank's file below ``logs/``.
 NAME = "nccl-{rank:05d}.log"
@@ -19,6 +19,22 @@ RING = re.compile(r"Channel (\d+)/\d+ :((?: +\d+)+)\s*$", re.MULTILINE)
 BEGINNING = re.compile(r"comm \S+ rank \d+ nranks (\d+) .* Init START")
 FROM_ENVIRONMENT = re.compile(r"NCCL_(ALGO|PROTO) set by environment to (\S+)")
 
+#: What ask_for_report sets.
+OURS = ("NCCL_DEBUG", "NCCL_DEBUG_SUBSYS", "NCCL_DEBUG_FILE")
+
+
+def site_variables(environment: Mapping[str, str], knobs: Container[str]) -> Dict[str, str]:
+    """NCCL's variables that neither the run's knobs nor ask_for_report set, hence the site.
+
+    The names of network interfaces as well as those that choose algorithms: what each does to the
+    order of sums is NCCL's affair, and another version's may be another.
+    """
+    return {
+        name: value
+        for name, value in sorted(environment.items())
+        if name.startswith("NCCL_") and name not in OURS and name not in knobs
+    }
+
 
 def ask_for_report(environment: MutableMapping[str, str], logs: Path, rank: int) -> Path:
     """Have NCCL write its report; before NCCL is first used. Returns where it will be.
@@ -26,9 +42,7 @@ def ask_for_report(environment: MutableMapping[str, str], logs: Path, rank: int)
     It chooses nothing: NCCL_DEBUG and its like only say what is written down.
     """
     path = logs / NAME.format(rank=rank)
-    environment["NCCL_DEBUG"] = "INFO"
-    environment["NCCL_DEBUG_SUBSYS"] = "INIT,ENV,NET"
-    environment["NCCL_DEBUG_FILE"] = str(path)
+    environment.update(zip(OURS, ("INFO", "INIT,ENV,NET", str(path))))
     return path
 
 
@@ -64,9 +78,11 @@ def parse_report(text: str) -> Dict[str, str]:
 
 
 def put_together(reports: Sequence[Mapping[str, str]]) -> Dict[str, str]:
-    """Those of all ranks, by rank -> one: rings carry the rank that reported them, ``rings.0``."""
+    """Those of all ranks, by rank -> one. Rings carry the rank that reported them, ``rings.0``, and
+    so does what a rank has otherwise than the first that reported it."""
     whole: Dict[str, str] = {}
     for rank, report in enumerate(reports):
         for name, value in report.items():
-            whole.setdefault(f"rings.{rank}" if name == "rings" else name, value)
+            if name == "rings" or whole.setdefault(name, value) != value:
+                whole[f"{name}.{rank}"] = value
     return whole
