@@ -9,6 +9,7 @@ from typing import Any, Dict, List, Optional
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from jobtemplates.cleared import KEPT, SCRUBBED
 from jobtemplates.directives import directives, joined, seconds_of, values_of
 from jobtemplates.launcher import (
     TRAINER_COMMAND,
@@ -20,27 +21,9 @@ from jobtemplates.launcher import (
     mpirun_tokens,
 )
 from jobtemplates.schedulers import SCHEDULERS
-from jobtemplates.sites import Site
+from jobtemplates.sites import TEMPLATES, Site
 from manifests.outcome import STOPPED_EXIT_CODE
 from manifests.schema import DEADLINE_VARIABLE, Manifest, Placement, RunFiles, World
-
-TEMPLATES = Path(__file__).parent / "scripts"
-
-#: Prefixes of environment variables that choose algorithms or inject code; a job starts without
-#: them and gets back only what its manifest records.
-SCRUBBED = (
-    "CHAINER", "CUPY_", "CUDNN_", "CUBLAS", "CUDA_", "NVRTC_", "NVIDIA_TF32", "NCCL_", "OPENBLAS_",
-    "GOTO_", "OMP_", "MKL_", "BLIS_", "NPY_", "NUMEXPR_", "PYTHON", "LD_PRELOAD", "GLIBC_TUNABLES",
-    "MALLOC_", "OMPI_MCA_coll", "SINGULARITY", "APPTAINER",
-)  # fmt: skip
-
-#: What stays of these: where Apptainer may write, and by which the scheduler or the site hands out
-#: GPUs.
-KEPT = (
-    "APPTAINER_TMPDIR", "APPTAINER_CACHEDIR", "SINGULARITY_TMPDIR", "SINGULARITY_CACHEDIR",
-    "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "CUDA_MPS_PIPE_DIRECTORY",
-    "CUDA_MPS_LOG_DIRECTORY",
-)  # fmt: skip
 
 
 class Verbatim(str):

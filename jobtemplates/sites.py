@@ -10,9 +10,11 @@ from typing_extensions import Annotated, Literal
 
 from container.trouble import Trouble
 from container.yaml_text import load_yaml
+from jobtemplates.cleared import cleared
 from jobtemplates.placeholders import unknown_placeholders
 
 PROFILES = Path(__file__).parent / "sites"
+TEMPLATES = Path(__file__).parent / "scripts"
 
 WALLTIME = r"^[0-9]{1,4}:[0-5][0-9]:[0-5][0-9]$"
 
@@ -28,8 +30,6 @@ def _filled_in_later(text: str) -> str:
 
 
 def _template_there_is(text: str) -> str:
-    from jobtemplates.script import TEMPLATES  # which imports this module
-
     known = sorted(path.name for path in TEMPLATES.glob("*.j2") if path.name != "body.sh.j2")
     if text not in known:
         raise ValueError(f"there is no template {text!r}; known: {', '.join(known)}")
@@ -37,12 +37,10 @@ def _template_there_is(text: str) -> str:
 
 
 def _kept_by_the_job(environment: Dict[str, str]) -> Dict[str, str]:
-    from jobtemplates.script import KEPT, SCRUBBED  # which imports this module
-
-    cleared = [name for name in environment if name.startswith(SCRUBBED) and name not in KEPT]
-    if cleared:
+    wrong = cleared(environment)
+    if wrong:
         raise ValueError(
-            f"{', '.join(cleared)}: may choose algorithms or inject code; a job clears such names, "
+            f"{', '.join(wrong)}: may choose algorithms or inject code; a job clears such names, "
             "and gets back what its manifest records"
         )
     return environment

@@ -31,8 +31,9 @@ class RankGpu(Record):
 
 
 class SeenGpus(Record):
-    """``nccl`` holds what NCCL reported: version, rings, protocol, as text by name; ``settings``
-    those of the determinism settings that are no environment variables, as found in effect."""
+    """``nccl`` holds what NCCL reported: version, rings, protocol, as text by name, and the
+    variables NCCL_* that are no knobs, as the ranks found them; ``settings`` those of the
+    determinism settings that are no environment variables, as found in effect."""
 
     driver: str
     ranks: List[RankGpu]

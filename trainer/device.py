@@ -5,8 +5,9 @@ Loader processes exist before a GPU is touched: nothing here runs before trainer
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, ContextManager, Dict, List, Mapping, Optional
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from trainer import gpu_facts
 from trainer.communicators.gpu import Gpu, this_gpu
 from trainer.communicators.nodes import node_communicator
 from trainer.gpu_contract import check_apart, check_class, check_driver, device_for
+from trainer.gpu_failure import told_of_gpu
 from trainer.gpu_settings import apply_settings
 from trainer.machine import host_name
 from trainer.trouble import TrainerError
@@ -50,6 +52,13 @@ class Device:
     def seen_with(self, nccl: Mapping[str, str]) -> Optional[SeenGpus]:
         return None if self.seen is None else self.seen.model_copy(update={"nccl": dict(nccl)})
 
+    def failures(self, rank: int) -> ContextManager[None]:
+        """What the GPU of this rank raises inside becomes a TrainerError that names it."""
+        if self.seen is None:
+            return nullcontext()
+        own = self.seen.ranks[rank]
+        return told_of_gpu(own.rank, own.host, own.bus)
+
 
 CPU = Device()
 
@@ -82,8 +91,9 @@ def open_gpu(everyone: World, promise: GpuPromise, *, mixed: bool) -> Device:
     inside = node_communicator(everyone.mpi)
     visible = gpu_facts.visible_gpus(gpu.cupy)
     number = device_for(inside.Get_rank(), inside.Get_size(), visible, host)
-    gpu.cupy.cuda.Device(number).use()
-    own = gpu_facts.gpu_of_rank(gpu.cupy, number, everyone.rank, host)
+    with told_of_gpu(everyone.rank, host, str(number)):
+        gpu.cupy.cuda.Device(number).use()
+        own = gpu_facts.gpu_of_rank(gpu.cupy, number, everyone.rank, host)
     check_class(promise, own)
     ranks: List[RankGpu] = everyone.gather(own)
     check_apart(ranks)

@@ -9,6 +9,7 @@ import traceback
 from manifests.outcome import Failure
 from manifests.schema import RunFiles
 from trainer.files import json_bytes, write_first
+from trainer.gpu_failure import GpuFailed
 from trainer.trouble import CannotPromise, TrainerError, step_of
 
 BUG_EXIT_CODE = 1
@@ -45,7 +46,7 @@ def report(error: Exception, rank: int, files: RunFiles) -> int:
     if not _told_already(failure, files):
         where = f"rank {rank}" + (f", step {failure.step}" if failure.step else "")
         text = f"{where}: {failure.message}\n-> {failure.next_step}\n"
-        if not isinstance(error, TrainerError):
+        if not isinstance(error, TrainerError) or isinstance(error, GpuFailed):
             text = "".join(traceback.format_exception(error)) + text
         sys.stderr.write(text)
     return failure.exit_code

@@ -1,7 +1,8 @@
 """Local response normalisation on a GPU: one kernel forward, one backward, each element by itself.
 
 The text of the kernels is C as well as CUDA, so a test runs it without a GPU. Arrays lie in C order
-as (N, channels, area); ``i`` is the element. Sums are float32 also for float16 elements.
+as (N, channels, area); ``i`` is the element, a ptrdiff_t as CuPy counts them: a batch may have more
+than 2**31. Sums are float32 also for float16 elements.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 
 #: From which to which channel the sum goes, counted from that of element i.
 NEAR = """
-    const int channel = i / area % channels;
+    const int channel = (int)(i / area % channels);
     const int first = channel < reach ? -channel : -reach;
     const int last = channel + reach < channels ? reach : channels - 1 - channel;
 """
@@ -32,7 +33,7 @@ BACKWARD = f"""{NEAR}
     float sum = 0;
     float passed = 0;
     for (int c = first; c <= last; ++c) {{
-        const int j = i + c * area;
+        const ptrdiff_t j = i + c * area;
         const float root = sqrtf(scale[j]);
         const float gradient = gy[j];
         const float value = x[j];

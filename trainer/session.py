@@ -16,6 +16,7 @@ from trainer.communicators.nccl_report import (
     parse_report,
     put_together,
     read_report,
+    site_variables,
 )
 from trainer.data import Data
 from trainer.device import Device, open_device
@@ -48,6 +49,21 @@ def train_and_save(
 ) -> None:
     """Train to the end, or to a checkpoint where the job has to end; write what came out."""
     device = open_device(everyone, manifest)
+    with device.failures(everyone.rank):
+        train_on(device, everyone, pool, files, manifest, started, warned)
+    # Nobody leaves before all is written: a rank that ends early may not be waited for.
+    everyone.gather(None)
+
+
+def train_on(
+    device: Device,
+    everyone: World,
+    pool: Pool,
+    files: RunFiles,
+    manifest: Manifest,
+    started: float,
+    warned: Warned,
+) -> None:
     data = open_data(pool, device, files, manifest)
     learner = make_learner(everyone, device, files, manifest)
     checkpoints = Checkpoints(
@@ -71,8 +87,6 @@ def train_and_save(
         say_stopped(everyone, files, ending.stopped, ending.step, data.order.steps)
     else:
         save_result(everyone, files, manifest, learner, ending, started, checkpoints.resumed_at)
-    # Nobody leaves before all is written: a rank that ends early may not be waited for.
-    everyone.gather(None)
 
 
 def open_data(pool: Pool, device: Device, files: RunFiles, manifest: Manifest) -> Data:
@@ -118,16 +132,17 @@ def make_learner(everyone: World, device: Device, files: RunFiles, manifest: Man
 def make_communicator(
     everyone: World, device: Device, files: RunFiles, manifest: Manifest
 ) -> Tuple[Communicator, Dict[str, str]]:
-    """With what NCCL reported of itself; nothing without GPUs."""
+    """With what NCCL reported of itself and was told by the site; nothing without GPUs."""
     make = COMMUNICATORS[manifest.identity.training.communicator]
     nodes = manifest.identity.world.nodes
     if device.gpu is None:
         return make(everyone.mpi, nodes), {}
     with saving(files.logs):
         files.logs.mkdir(exist_ok=True)
+    variables = site_variables(os.environ, manifest.identity.determinism.environment)
     report = ask_for_report(os.environ, files.logs, everyone.rank)
     communicator = make(everyone.mpi, nodes, device.gpu)
-    reports = everyone.gather(parse_report(read_report(report)))
+    reports = everyone.gather({**parse_report(read_report(report)), **variables})
     return communicator, put_together(reports)
 
 

@@ -125,7 +125,15 @@ def test_a_profile_that_contradicts_itself(keys: Dict[str, Any], problem: str) -
             "local.sh.j2, pbs.sh.j2, slurm.sh.j2",
         ),
         (
-            {"environment": {"UCX_TLS": "rc", "NCCL_ALGO": "Tree", "OMPI_MCA_coll_tuned": "1"}},
+            {
+                "environment": {
+                    "UCX_TLS": "rc",
+                    "NCCL_IB_HCA": "mlx5",
+                    "NCCL_SOCKET_IFNAME": "ib0",
+                    "NCCL_ALGO": "Tree",
+                    "OMPI_MCA_coll_tuned": "1",
+                }
+            },
             "environment: NCCL_ALGO, OMPI_MCA_coll_tuned: may choose algorithms or inject code; a "
             "job clears such names, and gets back what its manifest records",
         ),

@@ -123,6 +123,10 @@ EQUAL = (
             ["NCCL protocol: not reported | LL"],
         ),
         (
+            seen(nccl={**RINGS, "NCCL_SOCKET_IFNAME": "ib0"}),
+            ["NCCL NCCL_SOCKET_IFNAME: not reported | ib0"],
+        ),
+        (
             seen(settings={"autotune": "True"}),
             ["GPU setting autotune: False | True"],
         ),

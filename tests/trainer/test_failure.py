@@ -15,7 +15,8 @@ from manifests.schema import SCHEMA_VERSION, GpuClass, GpuPromise, Promises, Run
 from trainer.contract import check_cpu
 from trainer.failure import report
 from trainer.gpu_contract import check_class, check_driver
-from trainer.trouble import CannotPromise, TrainerError
+from trainer.gpu_failure import LIBRARIES, PACKAGES, in_words, told_of_gpu
+from trainer.trouble import CannotPromise, TrainerError, at_step
 
 
 class Gone:
@@ -69,3 +70,85 @@ def test_what_cannot_give_the_promise() -> None:
     kind = GpuClass(model="T4", capability="7.5", multiprocessors=40)
     with pytest.raises(CannotPromise):
         check_class(promise, RankGpu(rank=0, host="n", device=0, bus="", kind=kind, memory=1))
+
+
+def fake_of(module: str, name: str, base: type[Exception] = RuntimeError) -> type[Exception]:
+    """An error class of that name and place; CuPy itself is not needed."""
+    return type(name, (base,), {"__module__": module})
+
+
+def failed_with(error: Exception, files: RunFiles) -> int:
+    try:
+        with told_of_gpu(3, "n7", "0000:3b:00.0"), at_step(12):
+            raise error
+    except Exception as told:
+        return report(told, 3, files)
+
+
+def test_a_gpu_with_too_little_memory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = RunFiles(tmp_path)
+    error = fake_of("cupy.cuda.memory", "OutOfMemoryError", MemoryError)
+    text = "Out of memory allocating 4,294,967,296 bytes (allocated so far: 15,032,385,536 bytes)."
+    assert failed_with(error(text), files) == 2
+    message = f"rank 3 on n7: GPU 0000:3b:00.0 has too little memory: {text}"
+    advice = (
+        "submit a new run with a smaller batchsize and val_batchsize; if another process has "
+        "memory on this GPU (nvidia-smi), resume the run on another node (bundle.py resume RUN)"
+    )
+    found = json.loads(files.failure.read_text())
+    assert (found["message"], found["next_step"], found["step"]) == (message, advice, 12)
+    assert (found["rank"], found["cannot_promise"]) == (3, False)
+    assert capsys.readouterr().err == f"rank 3, step 12: {message}\n-> {advice}\n"
+    assert list(tmp_path.iterdir()) == [files.failure]
+
+
+@pytest.mark.parametrize(("module", "name", "text"), [
+    ("cupy_backends.cuda.api.runtime", "CUDARuntimeError",
+     "cudaErrorECCUncorrectable: uncorrectable ECC error encountered"),
+    ("cupy_backends.cuda.api.driver", "CUDADriverError", "CUDA_ERROR_UNKNOWN: unknown error"),
+    ("cupy_backends.cuda.libs.cudnn", "CuDNNError",
+     "CUDNN_STATUS_EXECUTION_FAILED: CUDNN_STATUS_EXECUTION_FAILED"),
+    ("cupy_backends.cuda.libs.cublas", "CUBLASError", "CUBLAS_STATUS_EXECUTION_FAILED"),
+    ("cupy_backends.cuda.libs.nccl", "NcclError",
+     "NCCL_ERROR_UNHANDLED_CUDA_ERROR: unhandled cuda error"),
+])  # fmt: skip
+def test_a_gpu_that_fails(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], module: str, name: str, text: str
+) -> None:
+    files = RunFiles(tmp_path)
+    assert failed_with(fake_of(module, name)(text), files) == 2
+    message = f"GPU 0000:3b:00.0 of rank 3 on n7 failed: {text}"
+    advice = (
+        "resume the run on another node (bundle.py resume RUN); if it fails there too, report it "
+        "with the traceback in the run's logs"
+    )
+    found = json.loads(files.failure.read_text())
+    assert (found["message"], found["next_step"], found["step"]) == (message, advice, 12)
+    said = capsys.readouterr().err
+    assert said.endswith(f"rank 3, step 12: {message}\n-> {advice}\n")
+    assert "raise error\n" in said  # it may be the trainer's fault
+
+
+@pytest.mark.parametrize("error", [
+    fake_of("trainer.somewhere", "CUDARuntimeError")("of the same name"),
+    fake_of("cupy.somewhere", "AxisError", ValueError)("a wrong call"),
+    MemoryError("of the host"),
+])  # fmt: skip
+def test_other_errors_are_the_trainers_fault(tmp_path: Path, error: Exception) -> None:
+    files = RunFiles(tmp_path)
+    assert failed_with(error, files) == 1
+    found = json.loads(files.failure.read_text())
+    assert found["message"] == f"the trainer has a fault: {type(error).__name__}: {error}"
+
+
+def test_errors_that_cupy_has_are_the_ones_that_are_known() -> None:
+    cupy = pytest.importorskip("cupy", reason="CuPy is not installed here")
+    from cupy.cuda import cublas, cudnn, driver, memory, nccl, runtime
+
+    assert cupy
+    errors = [runtime.CUDARuntimeError, driver.CUDADriverError, cudnn.CuDNNError]
+    errors += [cublas.CUBLASError, nccl.NcclError]
+    assert sorted(kind.__name__ for kind in errors) == sorted(LIBRARIES)
+    assert {kind.__module__.split(".")[0] for kind in errors} <= set(PACKAGES)
+    found = in_words(memory.OutOfMemoryError(1, 2), 0, "n", "b")
+    assert found and "too little memory" in found.message

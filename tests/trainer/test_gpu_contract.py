@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Callable, List
@@ -11,17 +12,19 @@ import pytest
 
 from manifests.determinism import promises_for
 from manifests.outcome import RankGpu, SeenGpus
-from manifests.schema import GpuClass, GpuPromise
+from manifests.schema import GpuClass, GpuPromise, RunFiles
 from trainer import device as device_module
-from trainer import gpu_facts
+from trainer import gpu_facts, session
 from trainer.communicators.gpu import Gpu
 from trainer.communicators.nccl_report import (
+    OURS,
     ask_for_report,
     parse_report,
     put_together,
     read_report,
+    site_variables,
 )
-from trainer.device import CPU, open_device
+from trainer.device import CPU, Device, open_device
 from trainer.gpu_contract import check_apart, check_class, check_driver, device_for
 from trainer.gpu_facts import gpu_of_rank, parse_version, visible_gpus
 from trainer.trouble import TrainerError
@@ -211,6 +214,26 @@ def test_a_run_with_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [rank.bus for rank in seen.ranks] == [f"0000:{k}:00.0" for k in ("3b", "3c", "3d", "3e")]
 
 
+def test_what_a_gpu_raises_while_a_run_trains_names_the_gpu(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    on_node(monkeypatch, Runtime(4), 2, 4)
+    lost = type("CUDARuntimeError", (RuntimeError,), {"__module__": "cupy_backends.cuda.api"})
+
+    def fail(*_: Any) -> None:
+        raise lost("cudaErrorECCUncorrectable: uncorrectable ECC error encountered")
+
+    monkeypatch.setattr(session, "train_on", fail)
+    world: Any = Node(2, 4)
+    rest: Any = [None, RunFiles(tmp_path), manifest_for(promises_for("cuda12")), 0.0, None]
+    assert refusal(lambda: session.train_and_save(world, *rest)) == (
+        "GPU 0000:3d:00.0 of rank 2 on n1 failed: "
+        "cudaErrorECCUncorrectable: uncorrectable ECC error encountered\n"
+        "-> resume the run on another node (bundle.py resume RUN); if it fails there too, report "
+        "it with the traceback in the run's logs"
+    )
+
+
 def test_a_run_with_gpus_where_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
     used = on_node(monkeypatch, Runtime(0), 0, 1)
     world: Any = Node(0, 1)
@@ -276,6 +299,24 @@ def test_of_several_communicators_the_last_counts() -> None:
     assert parse_report(REPORT + later)["rings"] == "0 3 1 2; 0 1 2 3"
 
 
+def report_of(ranks: List[int], size: int) -> str:
+    """As NCCL writes it: no more than 20 ranks of a ring."""
+    first = f"n1:1:2 [0] NCCL INFO comm 0x1 rank 0 nranks {size} cudaDev 0 commId 0x1 - Init START"
+    shown = "".join(f" {rank:3d}" for rank in ranks[:20])
+    return f"{first}\nn1:1:2 [0] NCCL INFO Channel 00/01 :{shown}\n"
+
+
+def test_a_ring_that_nccl_cuts_off_is_not_reported() -> None:
+    ring = list(range(20))
+    assert parse_report(report_of(ring, 20)) == {"rings": " ".join(map(str, ring))}
+    one, other = [*ring, 20, 21], [*ring, 21, 20]
+    assert parse_report(report_of(one, 22)) == parse_report(report_of(other, 22)) == {}
+    # Where nothing says how many ranks there are, the ring may be a part.
+    assert parse_report(report_of(ring, 20).split("\n", 1)[1]) == {}
+    # The earlier communicator's rings are none of the last one's.
+    assert parse_report(report_of(ring, 20) + report_of(one, 22)) == {}
+
+
 def test_reports_of_all_ranks_become_one() -> None:
     other = {"protocol": "Simple", "algorithm": "Ring"}
     second = {**other, "rings": "0 1"}
@@ -288,6 +329,62 @@ def test_reports_of_all_ranks_become_one() -> None:
     }
 
 
+def test_a_rank_that_differs_is_named() -> None:
+    one, other = {"NCCL_IB_HCA": "mlx5_0"}, {"NCCL_IB_HCA": "mlx5_1"}
+    assert put_together([{}, one, one, other]) == {
+        "NCCL_IB_HCA": "mlx5_0",
+        "NCCL_IB_HCA.3": "mlx5_1",
+    }
+
+
+def test_variables_of_the_site_are_recorded() -> None:
+    environment = {
+        "NCCL_ALGO": "Ring",
+        "NCCL_SOCKET_IFNAME": "ib0",
+        "NCCL_MAX_NCHANNELS": "2",
+        "NCCL_DEBUG": "WARN",
+        "PATH": "/bin",
+    }
+    assert site_variables(environment, {"NCCL_ALGO": "Ring"}) == {
+        "NCCL_SOCKET_IFNAME": "ib0",
+        "NCCL_MAX_NCHANNELS": "2",
+    }
+
+
+def test_the_result_has_what_nccl_was_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in [name for name in os.environ if name.startswith("NCCL_")]:
+        monkeypatch.delenv(name)
+    for name in OURS:
+        monkeypatch.setenv(name, "of this test")
+    monkeypatch.setenv("NCCL_IB_HCA", "mlx5_0")
+    monkeypatch.setenv("NCCL_ALGO", "Ring")
+
+    def make(*_: Any) -> str:
+        (tmp_path / "run" / "logs" / "nccl-00000.log").write_text(REPORT)
+        return "communicator"
+
+    monkeypatch.setitem(session.COMMUNICATORS, "pure_nccl", make)
+    world: Any = SimpleNamespace(rank=0, mpi=None, gather=lambda own: [own])
+    identity = SimpleNamespace(
+        training=SimpleNamespace(communicator="pure_nccl"),
+        world=SimpleNamespace(nodes=1),
+        determinism=SimpleNamespace(environment={"NCCL_ALGO": "Ring"}),
+    )
+    (tmp_path / "run").mkdir()
+    manifest: Any = SimpleNamespace(identity=identity)
+    device = Device(gpu=Gpu(None, None))
+    files = RunFiles(tmp_path / "run")
+    communicator, told = session.make_communicator(world, device, files, manifest)
+    assert communicator == "communicator"  # type: ignore[comparison-overlap]
+    assert told == {
+        "version": "2.19.3+cuda12.3",
+        "algorithm": "Ring",
+        "protocol": "Simple",
+        "rings.0": "0 1 3 2; 0 2 3 1",
+        "NCCL_IB_HCA": "mlx5_0",
+    }
+
+
 def test_where_the_report_goes(tmp_path: Path) -> None:
     environment = {"NCCL_ALGO": "Ring"}
     path = ask_for_report(environment, tmp_path, 3)
@@ -295,7 +392,7 @@ def test_where_the_report_goes(tmp_path: Path) -> None:
     assert environment == {
         "NCCL_ALGO": "Ring",
         "NCCL_DEBUG": "INFO",
-        "NCCL_DEBUG_SUBSYS": "INIT,ENV",
+        "NCCL_DEBUG_SUBSYS": "INIT,ENV,NET",
         "NCCL_DEBUG_FILE": str(path),
     }
     assert read_report(path) == ""

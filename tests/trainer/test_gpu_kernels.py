@@ -100,16 +100,17 @@ def test_groups_of_tensors_share_one_copy() -> None:
 
 RESPONSE_C = f"""
 #include <math.h>
+#include <stddef.h>
 void forward(int size, const float *x, int channels, int area, int reach, float k, float alpha,
              float *y_, float *scale_) {{
-for (int i = 0; i < size; ++i) {{
+for (ptrdiff_t i = 0; i < size; ++i) {{
 float y, scale;
 {response_kernels.FORWARD}
 y_[i] = y; scale_[i] = scale;
 }}}}
 void backward(int size, const float *x, const float *gy, const float *scale, int channels, int area,
               int reach, float alpha, float beta, float *gx_) {{
-for (int i = 0; i < size; ++i) {{
+for (ptrdiff_t i = 0; i < size; ++i) {{
 float gx;
 {response_kernels.BACKWARD}
 gx_[i] = gx;
@@ -133,7 +134,8 @@ def test_the_response_kernels_text_is_the_formula(channels: int, tmp_path: Path)
             squares[:, c] = (values[:, near] ** 2).sum(axis=1)
         return values / (k + alpha * squares) ** beta
 
-    library = c_library(RESPONSE_C, tmp_path)
+    # An element's number is a ptrdiff_t: the compiler refuses to put it into an int.
+    library = c_library(RESPONSE_C, tmp_path, "-Wconversion")
     x32, gy32 = x.astype(np.float32), gy.astype(np.float32)
     y, scale, gx = (np.empty_like(x32) for _ in range(3))
     number, real = ctypes.c_int, ctypes.c_float

@@ -191,7 +191,7 @@ def test_what_nccl_cannot_do_is_said(
         "pure_nccl reduces between GPUs and this run has none\n"
         "-> submit a new run with another communicator, or on a stack with GPUs\n"
         "NCCL cannot connect the GPUs of 1 ranks: NCCL_ERROR_INVALID_USAGE: invalid usage\n"
-        "-> start one rank per GPU; NCCL_DEBUG=INFO in the job's environment says more\n",
+        "-> start one rank per GPU; logs/nccl-*.log in the run directory say more\n",
     ), done.stderr
 
 

@@ -32,7 +32,7 @@ class Nccl:
         except gpu.nccl.NcclError as error:
             raise TrainerError(
                 f"NCCL cannot connect the GPUs of {self._ranks} ranks: {error}",
-                "start one rank per GPU; NCCL_DEBUG=INFO in the job's environment says more",
+                "start one rank per GPU; logs/nccl-*.log in the run directory say more",
             ) from error
 
     @property

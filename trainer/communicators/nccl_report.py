@@ -7,16 +7,33 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Dict, Mapping, MutableMapping, Sequence
+from typing import Container, Dict, Mapping, MutableMapping, Sequence
 
 #: Of a rank's file below ``logs/``.
 NAME = "nccl-{rank:05d}.log"
 
 #: As NCCL 2.19 writes them: src/init.cc, src/graph/rings.cc and src/graph/tuning.cc. A ring stands
-#: in the file of its first rank.
+#: in the file of its first rank, and of one with more than 20 ranks only the first 20 (MAXWIDTH).
 VERSION = re.compile(r"NCCL version (\S+)")
 RING = re.compile(r"Channel (\d+)/\d+ :((?: +\d+)+)\s*$", re.MULTILINE)
+BEGINNING = re.compile(r"comm \S+ rank \d+ nranks (\d+) .* Init START")
 FROM_ENVIRONMENT = re.compile(r"NCCL_(ALGO|PROTO) set by environment to (\S+)")
+
+#: What ask_for_report sets.
+OURS = ("NCCL_DEBUG", "NCCL_DEBUG_SUBSYS", "NCCL_DEBUG_FILE")
+
+
+def site_variables(environment: Mapping[str, str], knobs: Container[str]) -> Dict[str, str]:
+    """NCCL's variables that neither the run's knobs nor ask_for_report set, hence the site.
+
+    The names of network interfaces as well as those that choose algorithms: what each does to the
+    order of sums is NCCL's affair, and another version's may be another.
+    """
+    return {
+        name: value
+        for name, value in sorted(environment.items())
+        if name.startswith("NCCL_") and name not in OURS and name not in knobs
+    }
 
 
 def ask_for_report(environment: MutableMapping[str, str], logs: Path, rank: int) -> Path:
@@ -25,9 +42,7 @@ def ask_for_report(environment: MutableMapping[str, str], logs: Path, rank: int)
     It chooses nothing: NCCL_DEBUG and its like only say what is written down.
     """
     path = logs / NAME.format(rank=rank)
-    environment["NCCL_DEBUG"] = "INFO"
-    environment["NCCL_DEBUG_SUBSYS"] = "INIT,ENV"
-    environment["NCCL_DEBUG_FILE"] = str(path)
+    environment.update(zip(OURS, ("INFO", "INIT,ENV,NET", str(path))))
     return path
 
 
@@ -42,7 +57,8 @@ def read_report(path: Path) -> str:
 def parse_report(text: str) -> Dict[str, str]:
     """``version``, ``algorithm``, ``protocol`` and ``rings``, as far as the text has them.
 
-    Rings are NCCL's ranks in order, one ring after another: ``0 1 3 2; 0 2 3 1``. Where a process
+    Rings are NCCL's ranks in order, one ring after another: ``0 1 3 2; 0 2 3 1``. None are told
+    unless each has as many ranks as the communicator: two rings may begin alike. Where a process
     made several communicators the last one counts.
     """
     found: Dict[str, str] = {}
@@ -52,16 +68,21 @@ def parse_report(text: str) -> Dict[str, str]:
     names = {"ALGO": "algorithm", "PROTO": "protocol"}
     for name, value in FROM_ENVIRONMENT.findall(text):
         found[names[name]] = value
-    rings = {int(channel): " ".join(ranks.split()) for channel, ranks in RING.findall(text)}
-    if rings:
-        found["rings"] = "; ".join(ring for _, ring in sorted(rings.items()))
+    communicators = list(BEGINNING.finditer(text))
+    if communicators:
+        size, begin = int(communicators[-1].group(1)), communicators[-1].end()
+        rings = {int(number): ring.split() for number, ring in RING.findall(text, begin)}
+        if rings and all(len(ring) == size for ring in rings.values()):
+            found["rings"] = "; ".join(" ".join(ring) for _, ring in sorted(rings.items()))
     return found
 
 
 def put_together(reports: Sequence[Mapping[str, str]]) -> Dict[str, str]:
-    """Those of all ranks, by rank -> one: rings carry the rank that reported them, ``rings.0``."""
+    """Those of all ranks, by rank -> one. Rings carry the rank that reported them, ``rings.0``, and
+    so does what a rank has otherwise than the first that reported it."""
     whole: Dict[str, str] = {}
     for rank, report in enumerate(reports):
         for name, value in report.items():
-            whole.setdefault(f"rings.{rank}" if name == "rings" else name, value)
+            if name == "rings" or whole.setdefault(name, value) != value:
+                whole[f"{name}.{rank}"] = value
     return whole
