@@ -29,6 +29,7 @@ from container.lock import Lock
 from container.process import CommandFailed
 from container.progress import Progress, Silent
 from container.recipe import DEFINITION, Recipe
+from container.room import little_room
 from container.runtime import Runtime
 from container.sbom import NAMESPACE, sbom_text
 from container.sif import (
@@ -85,6 +86,9 @@ def build_image(
             if fault is not None:
                 progress.stage(f"{fault}; building it again")
             with build_folder(cache, recipe) as folder:
+                room = little_room(lock, cache)
+                if room is not None:
+                    progress.stage(room)
                 store = Store(cache.store)
                 fill_store(
                     store,

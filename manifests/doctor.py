@@ -12,6 +12,7 @@ from typing import Any, Callable, Dict, List, Optional, TypeVar, cast
 from container.image import Image
 from container.process import CommandFailed
 from container.recipe import Recipe, load_recipe
+from container.room import room_to_come
 from container.runtime import Runtime, find_runtime
 from container.stack import Stack, find_stack
 from container.trouble import Trouble
@@ -33,7 +34,6 @@ from manifests.checks.finding import (
     worst,
 )
 from manifests.checks.folder import (
-    build_room,
     cache_finding,
     clock_finding,
     out_finding,
@@ -153,7 +153,7 @@ def checks_of(site: Site, stack: Stack, around: Surroundings) -> List[Check]:
         return processor_finding(looking.look_at_processor(), promises)
 
     def cache_folder() -> Finding:
-        needed = build_room(host.recipe.lock) if host.lacks("image") else 0
+        needed = room_to_come(host.recipe.lock, around.cache) if host.lacks("image") else 0
         return cache_finding(looking.look_at_folder(cache), needed)
 
     def start() -> Finding:

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, Optional, Sequence
+from typing import Optional, Sequence
 
-from container.lock import Lock
-from container.stack import Compression
+from container.room import gb, room_fault
 from manifests.checks.finding import Finding, fail, ok, together, warn
 
-GIB = 1024**3
-#: A build needs the packages, the unpacked tree, its squashfs and the image at one time: so many
-#: times the packages. cpu: 71 MB and three times 246 MB; cuda12: 7.4 GB, measured by du, of 1.55.
-BUILD_FACTOR: Dict[Compression, int] = {"none": 12, "gzip": 5}
 #: Some checkpoints of the largest network, of 0.5 GB each: AlexNet's 61 million parameters and
 #: momenta in float32.
-LEAST_OUT = 2 * GIB
+LEAST_OUT = 2 * 10**9
 #: `exec --unsquash` unpacks an image there, MPI keeps its sockets there.
-LEAST_TMP = 1 * GIB
+LEAST_TMP = 10**9
 #: Open MPI 4.1's btl_vader_segment_size, for each rank of a node (`ompi_info --param btl vader`).
 SEGMENT = 4 * 1024**2
 #: Seconds; file systems stamp in steps of up to 2 s (FAT), networks answer in less.
@@ -39,24 +34,14 @@ class Folder:
     skew: Optional[float] = None
 
 
-def gib(size: float) -> str:
-    return f"{size / GIB:.1f} GiB"
-
-
-def build_room(lock: Lock) -> int:
-    """Bytes that a build takes, the packages included."""
-    return BUILD_FACTOR[lock.compression] * sum(file.size for file in lock.all_files)
-
-
 def cache_finding(cache: Folder, needed: int) -> Finding:
     """``needed``: bytes that are still to be written."""
     advice = "free some space there, or choose another folder by BUNDLE_CACHE"
     if cache.problem:
         return fail(f"{cache.path}: {cache.problem}", advice)
-    found = f"{cache.path}, {gib(cache.free)} free"
-    if cache.free < needed:
-        return warn(f"{found}: a build takes about {gib(needed)}", advice)
-    return ok(found)
+    found = f"{cache.path}, {gb(cache.free)} free"
+    fault = room_fault(cache.free, needed)
+    return ok(found) if fault is None else warn(f"{found}: {fault}", advice)
 
 
 def clock_finding(cache: Folder) -> Finding:
@@ -86,11 +71,9 @@ def out_finding(folders: Sequence[Folder]) -> Finding:
             findings.append(warn(f"{folder.path}: {folder.problem}", advice))
         elif folder.free < LEAST_OUT:
             advice = "delete runs or checkpoints that nobody needs, or choose another `out`"
-            findings.append(warn(f"{folder.path}: only {gib(folder.free)} free", advice))
+            findings.append(warn(f"{folder.path}: only {gb(folder.free)} free", advice))
     least = min(folders, key=lambda folder: folder.free)
-    return together(
-        findings, f"{len(folders)} known, {gib(least.free)} free or more ({least.path})"
-    )
+    return together(findings, f"{len(folders)} known, {gb(least.free)} free or more ({least.path})")
 
 
 def tmp_finding(tmp: Folder) -> Finding:
@@ -103,9 +86,9 @@ def tmp_finding(tmp: Folder) -> Finding:
         return fail(f"{tmp.path}: {tmp.problem}", "set TMPDIR to a folder that you may write")
     if tmp.free < LEAST_TMP:
         return warn(
-            f"{tmp.path}: only {gib(tmp.free)} free", "free some space, or set TMPDIR to another"
+            f"{tmp.path}: only {gb(tmp.free)} free", "free some space, or set TMPDIR to another"
         )
-    return ok(f"{tmp.path}, {gib(tmp.free)} free")
+    return ok(f"{tmp.path}, {gb(tmp.free)} free")
 
 
 def shared_memory_finding(shm: Folder, cores: int) -> Finding:
@@ -120,4 +103,4 @@ def shared_memory_finding(shm: Folder, cores: int) -> Finding:
             f"{needed / 1e6:.0f} MB for {cores} ranks",
             advice,
         )
-    return ok(f"{shm.path}, {gib(shm.free)} free")
+    return ok(f"{shm.path}, {gb(shm.free)} free")

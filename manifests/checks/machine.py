@@ -6,13 +6,17 @@ from dataclasses import dataclass
 from typing import Mapping, Optional, Tuple
 
 from manifests.checks.finding import Finding, fail, ok, together, warn
-from manifests.checks.folder import GIB, gib
 from manifests.schema import Promises
 
+GIB = 1024**3
 #: A rule of thumb for a rank with a small network and its loaders.
 LEAST_PER_CORE = GIB
 #: A checkpoint of AlexNet is 0.5 GB.
 LEAST_FILE = GIB
+
+
+def gib(size: float) -> str:
+    return f"{size / GIB:.1f} GiB"
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,9 @@ def foreign_environment(folder: Path) -> Dict[str, str]:
         "CUDA_PATH": str(cuda),
         "CUPY_ACCELERATORS": "none",
         "CUPY_COMPILE_WITH_PTX": "1",
+        "CUPY_CUDA_COMPILE_WITH_DEBUG": "1",
         "CUPY_CUDA_LIB_PATH": str(folder / "home/.cupy/cuda_lib"),
+        "CUPY_DEFAULT_PRECISION": "32",
         "CUPY_TF32": "1",
         "LD_LIBRARY_PATH": str(cuda / "lib64"),
         "LD_PRELOAD": str(cuda / "lib64/libcudnn.so.8"),
@@ -136,6 +138,8 @@ def test_no_cuda_of_the_host_can_leak_in(
     assert variables["CUDA_PATH"] == f"{SITE}/nvidia/cuda_runtime"
     assert variables["LD_LIBRARY_PATH"] == "/.singularity.d/libs"
     assert (variables["CUPY_ACCELERATORS"], variables["CUPY_TF32"]) == ("cub", "0")
+    assert variables["CUPY_CUDA_COMPILE_WITH_DEBUG"] == "0"
+    assert variables["CUPY_DEFAULT_PRECISION"] == "64"
     telling = {name for name, value in variables.items() if str(foreign_cuda) in value}
     assert telling <= {"HOME", "APPTAINER_BIND", "SINGULARITY_BIND", "USER_PATH"}
 
@@ -177,8 +181,32 @@ def test_licences_travel_with_the_image(image: Image, cuda12: Recipe, runtime: R
         for part in json.loads(read_object(image.path, SBOM))["components"]
         if "licenses" in part
     }
+    # NVIDIA's headers, which are in its wheel for older CUDA and are not MIT, are left out.
     assert licences["cupy-cuda12x"] == {"id": "MIT"}
+    search = ["find", f"{SITE}/cupy", "-name", "cuda_fp16*"]
+    assert runtime.execute(image.path, search).stdout == ""
     assert licences["nvidia-curand-cu12"] == {"name": "NVIDIA CUDA Toolkit EULA"}
+
+
+def test_the_command_for_all_licences_leaves_none_out(
+    image: Image, runtime: Runtime, project: Path, tmp_path: Path
+) -> None:
+    """As docs/image.md prints it, with its folder already bound."""
+    page = (project / "docs/image.md").read_text(encoding="utf-8")
+    command = page.split("IMAGE sh -c '", 1)[1].split("'\n", 1)[0]
+    bound = ["--bind", f"{tmp_path}:/mnt"]
+    runtime.execute(image.path, ["sh", "-c", command], bound)
+    common = {path.name for path in (tmp_path / "usr/share/common-licenses").iterdir()}
+    assert {"Apache-2.0", "BSD", "GPL-2", "GPL-3", "LGPL-2.1"} < common
+    copied = {
+        path.relative_to(tmp_path / SITE[1:])
+        for path in tmp_path.rglob("[Ll]icense*")
+        if SITE[1:] in str(path)
+    }
+    assert Path("nvidia_cudnn_cu12-8.9.7.29.dist-info/License.txt") in copied
+    copyrights = "find /usr/share/doc -name copyright | wc -l"
+    counted = runtime.execute(image.path, ["sh", "-c", copyrights]).stdout
+    assert len(list(tmp_path.glob("usr/share/doc/*/copyright"))) == int(counted) > 50
 
 
 def test_another_user_elsewhere_gets_the_same_image(

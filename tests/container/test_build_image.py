@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -272,6 +273,11 @@ def test_a_full_disk_is_one_clear_message(
     done = run(command, env={**os.environ, "DISK": str(disk)})
     message = [line for line in done.stdout.splitlines() if not line.startswith(STAGES)]
     [lock] = [line for line in message if line.endswith(".lock")]
+    assert re.fullmatch(
+        rf"{disk}, 0\.[0-2] GB free: a build takes about 0\.\d GB more; "
+        "it may end with a full disk",
+        message.pop(0),
+    )
     assert message == [
         f"{disk}: there is no space left for the image (No space left on device)",
         "-> free some space there, or name another folder with BUNDLE_CACHE; then build again",
