@@ -40,7 +40,7 @@ class RankGpu(Record):
 class SeenGpus(Record):
     """``nccl`` holds what NCCL reported: version, rings, protocol, as text by name, and the
     variables NCCL_* that are no knobs, as the ranks found them; ``settings`` those of the
-    determinism settings that are no environment variables, as found in effect."""
+    determinism settings that are no environment variables, as Chainer and CuPy say them."""
 
     driver: str
     ranks: List[RankGpu]
