@@ -5,7 +5,7 @@ As for ``manifests/schema.py``, both sides of the container read this text.
 
 from __future__ import annotations
 
-from typing import Dict, List, Optional
+from typing import Dict, List, Optional, Tuple
 
 from pydantic import Field
 from typing_extensions import Literal
@@ -28,12 +28,19 @@ class RankGpu(Record):
     bus: str  # PCI address, as in 0000:3b:00.0
     kind: GpuClass
     memory: int  # bytes
+    #: CUDA's, hexadecimal, "" where it tells none. Parts of one card (MIG) have the same address.
+    uuid: str = ""
+
+    @property
+    def apart(self) -> Tuple[str, str]:
+        """What no other GPU of the same node has."""
+        return self.bus, self.uuid
 
 
 class SeenGpus(Record):
     """``nccl`` holds what NCCL reported: version, rings, protocol, as text by name, and the
     variables NCCL_* that are no knobs, as the ranks found them; ``settings`` those of the
-    determinism settings that are no environment variables, as found in effect."""
+    determinism settings that are no environment variables, as Chainer and CuPy say them."""
 
     driver: str
     ranks: List[RankGpu]

@@ -64,9 +64,9 @@ def check_class(promise: GpuPromise, gpu: RankGpu) -> None:
 
 def check_apart(gpus: Sequence[RankGpu]) -> None:
     """Raises TrainerError when two ranks work on one GPU."""
-    first: dict[Tuple[str, str], int] = {}
+    first: dict[Tuple[str, Tuple[str, str]], int] = {}
     for gpu in gpus:
-        other = first.setdefault((gpu.host, gpu.bus), gpu.rank)
+        other = first.setdefault((gpu.host, gpu.apart), gpu.rank)
         if other != gpu.rank:
             raise TrainerError(
                 f"ranks {other} and {gpu.rank} on {gpu.host} work on the same GPU, {gpu.bus}",

@@ -67,4 +67,5 @@ def gpu_of_rank(cupy: Any, device: int, rank: int, host: str) -> RankGpu:
             multiprocessors=properties["multiProcessorCount"],
         ),
         memory=properties["totalGlobalMem"],
+        uuid=bytes(properties.get("uuid", b"")).hex(),
     )

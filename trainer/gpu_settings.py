@@ -1,4 +1,4 @@
-"""Which algorithms Chainer asks of cuDNN: set before the first of them runs, told as in effect.
+"""Which algorithms Chainer asks of cuDNN: set before the first of them runs, told as configured.
 
 What is chosen by environment variables stands in manifests/determinism.py.
 """
@@ -19,7 +19,9 @@ def chosen(*, mixed: bool) -> Dict[str, object]:
     """Chainer's configuration by name (Chainer reference manual, "Configuring Chainer").
 
     Autotuning would take the algorithm that was fastest in a measurement; the persistent kernels
-    of fast batch normalisation can overflow without notice. Tensor cores are left to float16.
+    of fast batch normalisation can overflow without notice. In float32 tensor cores are never asked
+    for. In float16 Chainer and CuPy 13.6 ask for them on compute capability 7.0 at most; elsewhere
+    cuDNN decides. (TF32 is off by the knob NVIDIA_TF32_OVERRIDE.)
     """
     return {
         "cudnn_deterministic": True,
@@ -31,7 +33,7 @@ def chosen(*, mixed: bool) -> Dict[str, object]:
 
 
 def apply_settings(*, mixed: bool) -> Dict[str, str]:
-    """Set them and return what is in effect, as text by name."""
+    """Set them and return what Chainer and CuPy say of them then, as text by name."""
     for name, value in chosen(mixed=mixed).items():
         setattr(chainer.global_config, name, value)
     cuda = chainer.backends.cuda

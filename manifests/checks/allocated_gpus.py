@@ -71,7 +71,7 @@ def lacking(host: str, ranks: Visible) -> List[str]:
     if fewest == 0 or 1 < fewest < len(ranks):
         return [f"{host}: {len(ranks)} ranks and {fewest} GPUs"]
     # Who sees one GPU may have one of its own.
-    different = len({gpu.bus for gpu in taken(ranks)})
+    different = len({gpu.apart for gpu in taken(ranks)})
     if different < len(ranks):
         return [f"{host}: {len(ranks)} ranks and {different} GPUs between them"]
     return []

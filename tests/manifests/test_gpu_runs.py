@@ -33,7 +33,14 @@ RINGS = {"version": "2.19.3+cuda12.3", "rings.0": "0 1; 0 1"}
 
 def rank(number: int, kind: Any = V100, host: str = "node1", **changes: Any) -> Dict[str, Any]:
     bus = f"0000:{number + 1}a:00.0"
-    values = {"rank": number, "host": host, "device": number, "bus": bus, "memory": 2**34}
+    values = {
+        "rank": number,
+        "host": host,
+        "device": number,
+        "bus": bus,
+        "memory": 2**34,
+        "uuid": "",
+    }
     return {**values, "kind": kind, **changes}
 
 

@@ -110,6 +110,19 @@ def test_two_ranks_on_one_gpu() -> None:
     )
 
 
+def test_parts_of_one_card_are_apart() -> None:
+    bus = "0000:3b:00.0"
+    parts = [
+        gpu(rank, bus=bus).model_copy(update={"uuid": uuid})
+        for rank, uuid in enumerate(("0a", "0b"))
+    ]
+    check_apart(parts)
+    again = gpu(2, bus=bus).model_copy(update={"uuid": "0b"})
+    assert refusal(lambda: check_apart([*parts, again])).startswith(
+        "ranks 1 and 2 on n1 work on the same GPU, 0000:3b:00.0\n"
+    )
+
+
 @pytest.mark.parametrize(("text", "version"), [
     ("NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19 01:15:15 UTC 2023\n"
      "GCC version:  gcc version 12.2.0\n", "535.104.05"),
@@ -150,6 +163,7 @@ class Runtime:
             "minor": minor,
             "multiProcessorCount": self._kind.multiprocessors,
             "totalGlobalMem": 16 << 30,
+            "uuid": bytes([0xAB, device]),
         }
 
     def deviceGetPCIBusId(self, device: int) -> str:
@@ -165,7 +179,7 @@ def test_facts_of_a_gpu() -> None:
     cupy = fake_cupy(Runtime(2), [])
     assert visible_gpus(cupy) == 2
     assert gpu_of_rank(cupy, 1, 5, "n2") == RankGpu(
-        rank=5, host="n2", device=1, bus="0000:3c:00.0", kind=V100, memory=16 << 30
+        rank=5, host="n2", device=1, bus="0000:3c:00.0", kind=V100, memory=16 << 30, uuid="ab01"
     )
     assert visible_gpus(fake_cupy(Runtime(0), [])) == 0
 

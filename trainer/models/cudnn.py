@@ -65,6 +65,10 @@ def max_pooling(x: Any, kernel: int, stride: int, pad: int) -> chainer.Variable:
 
     cuDNN is not asked: its manual says nothing of windows that hang over the edge, nor which of
     equal values gets the gradient. Here it is the first in row order, as on the CPU.
+
+    By their text they make something else of a NaN than the CPU does: it never is the greatest, so
+    beside numbers it is lost, and a window of nothing but NaN gives minus infinity. Infinities
+    pass. So an overflow is not always seen in the loss of its step.
     """
     with chainer.using_config("use_cudnn", "never"):
         return F.max_pooling_2d(x, kernel, stride, pad)

@@ -18,9 +18,9 @@ TEXT = "Tesla V100 (compute capability 7.0, 80 multiprocessors)"
 PROMISE = GpuPromise(driver="525.60.13", capabilities=["6.0", "7.0"])
 
 
-def gpu(device: int, kind: GpuClass = V100, bus: str = "") -> RankGpu:
+def gpu(device: int, kind: GpuClass = V100, bus: str = "", uuid: str = "") -> RankGpu:
     place = bus or f"0000:{device}a:00.0"
-    return RankGpu(rank=0, host="", device=device, bus=place, kind=kind, memory=2**34)
+    return RankGpu(rank=0, host="", device=device, bus=place, kind=kind, memory=2**34, uuid=uuid)
 
 
 TWO = [gpu(0), gpu(1)]
@@ -172,6 +172,18 @@ def test_processes_that_are_all_rank_0_of_1() -> None:
             (
                 *GOOD[:2],
                 *(rank(2 + k, "n2", k, gpus=[gpu(0, bus=f"0000:{k}b:00.0")]) for k in (0, 1)),
+            ),
+            ok(
+                f"{TEXT}; n1: 2 ranks, 2 visible, driver 535.54.03; "
+                "n2: 2 ranks, 1 visible, driver 535.54.03"
+            ),
+        ),
+        # Parts of one card.
+        (
+            "job: GPUs",
+            (
+                *GOOD[:2],
+                *(rank(2 + k, "n2", k, gpus=[gpu(0, uuid=f"0{k}")]) for k in (0, 1)),
             ),
             ok(
                 f"{TEXT}; n1: 2 ranks, 2 visible, driver 535.54.03; "
