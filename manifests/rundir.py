@@ -32,6 +32,10 @@ def run_name(jobname: str, created: datetime, identity_digest: str) -> str:
     return f"{jobname}-{created:%Y%m%dT%H%M%SZ}-{identity_digest[:8]}"
 
 
+class Taken(Trouble):
+    """There is a run of this name already."""
+
+
 # --- making ---------------------------------------------------------------------------------
 
 
@@ -113,12 +117,12 @@ def create_run(
     """Make the run directory ``out/name``: filled under another name, then renamed.
 
     ``fill`` gets the file names below that other name. Whatever it raises, nothing is left.
-    Raises Trouble when ``out`` cannot be made or written, is full, or has such a run.
+    Raises Taken when ``out`` has such a run, Trouble when it cannot be made or written, or is full.
     """
     host = host or socket.gethostname()
     root = out / name
     partial = out / _partial_name(host, os.getpid(), name)
-    taken = Trouble(f"{root}: exists already", "wait a second and submit again")
+    taken = Taken(f"{root}: exists already", "wait a second and submit again")
     try:
         with suppress(FileExistsError):  # a file: making the folder below says so
             out.mkdir(parents=True, exist_ok=True)
