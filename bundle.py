@@ -156,10 +156,7 @@ def submit(
     plan = plan_submit(config, world, group=group, read_only=dry_run)
     for warning in [*plan.warnings, *chain_warnings(plan.placement, chain)]:
         warn(warning)
-    told: Dict[str, Any] = {
-        "run": str(plan.files.root),
-        "identity": plan.manifest.identity_digest,
-    }
+    told: Dict[str, Any] = {"run": str(plan.files.root), "identity": plan.manifest.identity_digest}
     if dry_run:
         if json_wanted:
             as_json({**told, "script": plan.script})
@@ -174,6 +171,9 @@ def submit(
         with atomic.replacing(script_name) as stream:
             stream.write(plan.script.encode("utf-8"))
             files = write_run(plan)
+            stream.seek(0)
+            stream.write(files.job_script.read_bytes())  # of the name that it got: as long
+    told["run"] = str(files.root)
     remember_out(world.cache, files.root.parent)
     job = start_new(files, world, chain)
     say_started(files, job, told, world, wait, json_wanted)

@@ -18,10 +18,14 @@ JobState = Literal["queued", "running", "ended", "vanished", "unknown"]
 
 @dataclass(frozen=True)
 class QueueEntry:
-    """One job in its queue; ``why`` is the scheduler's reason for a job that waits, or ``""``."""
+    """One job in its queue; ``why`` is the scheduler's reason for a job that waits, or ``""``.
+
+    ``job`` is its id where the entry stands for several of one run: that of the one that lives.
+    """
 
     state: JobState
     why: str = ""
+    job: str = ""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,9 @@ class GridEngine:
     variables: Tuple[str, ...] = (
         "SGE_ROOT", "SGE_CELL", "SGE_CLUSTER_NAME", "SGE_QMASTER_PORT", "SGE_EXECD_PORT",
     )  # fmt: skip
-    away = "unable to (send message to|contact) qmaster|got select error"
+    away = (
+        "unable to (send message to|contact) qmaster|unable to read qmaster name|got select error"
+    )
     cut_off = "commlib error|unable to receive message"
     warns = True
     owned: Dict[str, str] = {

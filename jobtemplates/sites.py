@@ -8,6 +8,7 @@ from typing import Any, Dict, List, Mapping, Optional
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from typing_extensions import Annotated, Literal
 
+from container.faults import faults_of
 from container.trouble import Trouble
 from container.yaml_text import load_yaml
 from jobtemplates.cleared import cleared
@@ -171,11 +172,7 @@ def parse_site(raw: Any, where: str) -> Site:
     try:
         return Site.model_validate(raw)
     except ValidationError as error:
-        problems = [
-            f"{where}: {'.'.join(str(part) for part in fault['loc']) or 'profile'}: "
-            f"{fault['msg'].removeprefix('Value error, ')}"
-            for fault in error.errors()
-        ]
+        problems = [fault.replace(": value error, ", ": ", 1) for fault in faults_of(error, where)]
         raise Trouble(problems, "correct the site profile (docs/sites.md)") from error
 
 

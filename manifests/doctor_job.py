@@ -155,8 +155,12 @@ def plan_job(site: Site, stack: Stack, around: Surroundings, asked: Asked) -> Pl
         copy_snapshot(snapshot, target.code)
         atomic.write_bytes(target.code / ENTRY, ENTRY_TEXT.encode())
 
-    script = render_script(manifest, files, site, host_of(runtime, image.path, around))
-    return Plan(files=files, manifest=manifest, script=script, fill=fill, warnings=[])
+    host = host_of(runtime, image.path, around)
+
+    def render(files: schema.RunFiles) -> str:
+        return render_script(manifest, files, site, host)
+
+    return Plan(files, manifest, render(files), render, fill, warnings=[])
 
 
 def circumstance_of(

@@ -6,8 +6,8 @@ import os
 import shutil
 import signal
 import time
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Callable, Iterator, List, Optional, Tuple
 
@@ -22,7 +22,7 @@ from manifests.outcome import STOPPED_EXIT_CODE
 from manifests.queue import Queues, Refused
 from manifests.records import read_failure, read_manifest, read_stop
 from manifests.run_state import left_exit_code
-from manifests.rundir import create_run, run_name
+from manifests.rundir import Taken, create_run, run_name
 from manifests.schema import RUN_MOUNT, Manifest, Placement, RunFiles
 from manifests.surroundings import Surroundings
 
@@ -38,12 +38,14 @@ SLOW_FILES = 4.0
 class Plan:
     """Everything that is decided before anything is written.
 
-    ``fill`` puts ``config.yaml``, ``code/`` and ``inputs/`` into the new run directory.
+    ``fill`` puts ``config.yaml``, ``code/`` and ``inputs/`` into the new run directory. ``render``
+    gives the job script of a run of another name, should this one be taken meanwhile.
     """
 
     files: RunFiles
     manifest: Manifest
     script: str
+    render: Callable[[RunFiles], str]
     fill: Callable[[RunFiles], None]
     warnings: List[str]
 
@@ -53,8 +55,19 @@ class Plan:
 
 
 def write_run(plan: Plan) -> RunFiles:
-    """Make the run directory, whole or not at all. Raises Trouble when ``out`` cannot take it."""
+    """Make the run directory, whole or not at all. Raises Trouble when ``out`` cannot take it.
 
+    Where another submit took its name since it was chosen, it gets the next one that is free.
+    """
+    while True:
+        try:
+            return _write(plan)
+        except Taken:
+            files = next_run(plan.files)
+            plan = replace(plan, files=files, script=plan.render(files))
+
+
+def _write(plan: Plan) -> RunFiles:
     def fill(files: RunFiles) -> None:
         plan.fill(files)
         files.logs.mkdir()
@@ -75,6 +88,13 @@ def new_run(out: Path, jobname: str, now: datetime, identity_digest: str) -> Run
         if not os.path.lexists(files.root):
             return files
         now += timedelta(seconds=1)
+
+
+def next_run(files: RunFiles) -> RunFiles:
+    """The first free name after this one, which :func:`new_run` made."""
+    jobname, created, identity = files.root.name.rsplit("-", 2)
+    second = datetime.strptime(created, "%Y%m%dT%H%M%SZ").replace(tzinfo=timezone.utc)
+    return new_run(files.root.parent, jobname, second + timedelta(seconds=1), identity)
 
 
 def start_new(files: RunFiles, around: Surroundings, follow_ups: int = 0) -> Job:

@@ -102,7 +102,7 @@ def row_of(run: RunSummary, warn: Warn = ignore) -> Dict[str, Any]:
         "run": str(run.files.root),
         "state": state,
         "why": run.why or None,
-        "job": job.id if job else None,
+        "job": run.job or (job.id if job else None),
         "identity": run.identity,
         "created": run.created,
         "epoch": last.get("epoch"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
+from dataclasses import replace
 from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 from container.process import CommandFailed, run
@@ -235,9 +236,9 @@ class Queues:
         if entries is None:
             return QueueEntry("unknown", self.trouble(job))
         for state in ("running", "queued"):
-            for _, entry in (*entries, *(self.entries(job, job.earlier) or [])):
+            for name, entry in (*entries, *(self.entries(job, job.earlier) or [])):
                 if entry.state == state:
-                    return entry
+                    return replace(entry, job=name)
         if any(entry.state == "ended" for _, entry in entries) or self.ending(job) is not None:
             return QueueEntry("ended")
         return QueueEntry("vanished", f"{SCHEDULERS[job.backend].title} knows no such job any more")

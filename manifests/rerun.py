@@ -110,10 +110,16 @@ def plan_rerun(
         shutil.copytree(old.code, target.code)
         shutil.copytree(old.inputs, target.inputs)
 
+    host = host_of(runtime, image, around)
+
+    def render(files: schema.RunFiles) -> str:
+        return render_script(again, files, site, host)
+
     return Plan(
         files=files,
         manifest=again,
-        script=render_script(again, files, site, host_of(runtime, image, around)),
+        script=render(files),
+        render=render,
         fill=fill,
         warnings=[
             *instead,

@@ -97,7 +97,7 @@ def refuse_busy(files: RunFiles, around: Surroundings, warn: Warn = ignore) -> N
     there whatever the files tell.
     """
     queues = Queues(around, warn)
-    state, _ = state_of(files, queues, warn)
+    state, _, _ = state_of(files, queues, warn)
     root = files.root
     if state == "done":
         raise Trouble(f"{root}: is complete", f"to run it again: python bundle.py rerun {root}")

@@ -32,6 +32,10 @@ def run_name(jobname: str, created: datetime, identity_digest: str) -> str:
     return f"{jobname}-{created:%Y%m%dT%H%M%SZ}-{identity_digest[:8]}"
 
 
+class Taken(Trouble):
+    """There is a run of this name already."""
+
+
 # --- making ---------------------------------------------------------------------------------
 
 
@@ -113,12 +117,12 @@ def create_run(
     """Make the run directory ``out/name``: filled under another name, then renamed.
 
     ``fill`` gets the file names below that other name. Whatever it raises, nothing is left.
-    Raises Trouble when ``out`` cannot be made or written, is full, or has such a run.
+    Raises Taken when ``out`` has such a run, Trouble when it cannot be made or written, or is full.
     """
     host = host or socket.gethostname()
     root = out / name
     partial = out / _partial_name(host, os.getpid(), name)
-    taken = Trouble(f"{root}: exists already", "wait a second and submit again")
+    taken = Taken(f"{root}: exists already", "wait a second and submit again")
     try:
         with suppress(FileExistsError):  # a file: making the folder below says so
             out.mkdir(parents=True, exist_ok=True)
@@ -169,14 +173,15 @@ class RunSummary:
     identity: str  # first 8 characters
     state: State
 
+    job: str = ""  # the id of the one that waits or runs, where the scheduler knows one
     why: str = ""  # the scheduler's reason for a job that waits, or for an unknown one
 
 
 JobOf = Callable[[RunFiles], QueueEntry]
 
 
-def state_of(files: RunFiles, job_of: JobOf, warn: Warn = ignore) -> Tuple[State, str]:
-    """The state of one run and the scheduler's reason for it, or "".
+def state_of(files: RunFiles, job_of: JobOf, warn: Warn = ignore) -> Tuple[State, str, str]:
+    """The state of one run, the scheduler's reason for it and which of its jobs lives, or "".
 
     ``job_of`` is asked only where the files leave the state open. ``damaged`` where they cannot be
     read; ``warn`` is told why.
@@ -188,12 +193,13 @@ def state_of(files: RunFiles, job_of: JobOf, warn: Warn = ignore) -> Tuple[State
         if state == "unknown" or (state == "stopped" and has_follow_ups(files)):
             entry = job_of(files)
             state = run_state(present, code, entry.state, chained=True)
-            return state, entry.why if state in ("queued", "running", "unknown") else ""
+            if state in ("queued", "running", "unknown"):
+                return state, entry.why, entry.job
     except Trouble as trouble:
         for problem in trouble.problems:
             warn(problem)
-        return "damaged", ""
-    return state, ""
+        return "damaged", "", ""
+    return state, "", ""
 
 
 def has_follow_ups(files: RunFiles) -> bool:
@@ -203,7 +209,7 @@ def has_follow_ups(files: RunFiles) -> bool:
 
 def summary_of(files: RunFiles, job_of: JobOf, warn: Warn = ignore) -> RunSummary:
     match = _NAME.fullmatch(files.root.name)
-    state, why = state_of(files, job_of, warn)
+    state, why, job = state_of(files, job_of, warn)
     return RunSummary(
         files=files,
         jobname=match["jobname"] if match else files.root.name,
@@ -211,6 +217,7 @@ def summary_of(files: RunFiles, job_of: JobOf, warn: Warn = ignore) -> RunSummar
         identity=match["identity"] if match else "",
         state=state,
         why=why,
+        job=job,
     )
 
 

@@ -112,6 +112,11 @@ def plan_submit(
         if before is not None:
             before.copy_to(target)
 
+    host = host_of(runtime, image.path, around, memory)
+
+    def render(files: schema.RunFiles) -> str:
+        return render_script(manifest, files, site, host)
+
     warnings += [
         *lists.warnings,
         *images.warnings,
@@ -125,7 +130,8 @@ def plan_submit(
     return Plan(
         files=files,
         manifest=manifest,
-        script=render_script(manifest, files, site, host_of(runtime, image.path, around, memory)),
+        script=render(files),
+        render=render,
         fill=fill,
         warnings=[*warnings, *script_warnings(manifest, site)],
     )

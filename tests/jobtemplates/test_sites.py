@@ -82,12 +82,12 @@ def test_all_problems_of_a_profile_are_named_at_once() -> None:
             "s.yaml",
         )
     assert str(caught.value) == (
-        "s.yaml: name: String should match pattern '^[a-z0-9][a-z0-9_-]*$'\n"
-        "s.yaml: max_nodes: Input should be greater than or equal to 1\n"
-        "s.yaml: nodetypes.big.directives.0: unknown placeholder {size} "
+        "s.yaml: name: string should match pattern '^[a-z0-9][a-z0-9_-]*$'\n"
+        "s.yaml: max_nodes: input should be greater than or equal to 1\n"
+        "s.yaml: nodetypes.big.directives[0]: unknown placeholder {size} "
         "(docs/sites.md lists them)\n"
-        "s.yaml: directives.0: unknown placeholder {colour} (docs/sites.md lists them)\n"
-        "s.yaml: directives.1: a line break or another control character\n"
+        "s.yaml: directives[0]: unknown placeholder {colour} (docs/sites.md lists them)\n"
+        "s.yaml: directives[1]: a line break or another control character\n"
         "-> correct the site profile (docs/sites.md)"
     )
 
@@ -108,7 +108,7 @@ def test_all_problems_of_a_profile_are_named_at_once() -> None:
 def test_a_profile_that_contradicts_itself(keys: Dict[str, Any], problem: str) -> None:
     with pytest.raises(Trouble) as caught:
         parse_site({"name": "x", "description": "", **keys}, "x.yaml")
-    assert caught.value.problems == [f"x.yaml: profile: {problem}"]
+    assert caught.value.problems == [f"x.yaml: {problem}"]
 
 
 @pytest.mark.parametrize(

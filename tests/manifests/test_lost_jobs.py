@@ -143,6 +143,11 @@ Exiting."""
     [
         ("slurm", SLURM_AWAY),
         ("gridengine", GRID_ENGINE_AWAY),
+        (
+            "gridengine",
+            "Unable to initialize environment because of error: unable to read qmaster name: "
+            'qmaster hostname in "/var/lib/ge/act_qmaster" has zero length',
+        ),
         ("pbs", "qsub: cannot connect to server pbs1 (errno=111)"),
     ],
 )

@@ -253,7 +253,8 @@ def test_a_follow_up_that_waits_is_the_runs_state(
     files.exit_code.write_text("75\n")
     files.stopped.write_text("{}")
     fakes.says("squeue", "7|FAILED|NonZeroExitCode\n8|PENDING|Dependency\n")
-    assert list_rows([files.root.parent], around)[0]["state"] == "queued"
+    (row,) = list_rows([files.root.parent], around)
+    assert (row["state"], row["job"]) == ("queued", "8")
     fakes.says("squeue", "7|FAILED|NonZeroExitCode\n8|FAILED|NonZeroExitCode\n")
     assert list_rows([files.root.parent], around)[0]["state"] == "stopped"
 
