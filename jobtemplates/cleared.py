@@ -20,8 +20,9 @@ KEPT = (
     "CUDA_MPS_LOG_DIRECTORY",
 )  # fmt: skip
 
-#: Prefixes of what a site profile may set nevertheless: on which network NCCL talks. With algorithm
-#: and protocol given (manifests/determinism.py) the network does not choose the order of sums.
+#: Prefixes of what a site profile may set nevertheless: on which network NCCL talks. A site with
+#: several networks does not work without them; the ring may follow them, so a result records them,
+#: and other bits under others are no ``diverged``.
 NETWORK = ("NCCL_SOCKET_", "NCCL_IB_", "NCCL_NET")
 
 
