@@ -20,14 +20,58 @@ from tests.integration.conftest import PROJECT
 PYTEST = ("pytest", "_pytest", "pluggy", "iniconfig", "packaging", "pygments", "py")
 
 
-def image_file() -> Path:
+#: What asks CuPy or NVRTC; the kernels are compiled for every promised architecture.
+ABOUT_GPUS = (
+    "test_cudnn_layers.py",
+    "test_feed.py",
+    "test_gpu_contract.py",
+    "test_gpu_kernels.py",
+    "test_gpu_reductions.py",
+    "test_loss_scale.py",
+    "test_normalization.py",
+    "test_on_gpu.py",
+    "test_update_kernels.py",
+    "test_whole_runs_on_gpu.py",
+)
+
+
+def image_file(stack: str = "cpu") -> Path:
     built = subprocess.run(
-        [sys.executable, str(PROJECT / "bundle.py"), "build", "--stack", "cpu", "--json"],
+        [sys.executable, str(PROJECT / "bundle.py"), "build", "--stack", stack, "--json"],
         capture_output=True,
         text=True,
         check=True,
     )
     return Path(json.loads(built.stdout)["path"])
+
+
+def tested(image: Path, tmp_path: Path, *paths: str) -> str:
+    """What pytest printed in the image; asserts that nothing failed."""
+    tools = tmp_path / "pytest"
+    tools.mkdir()
+    for name in PYTEST:
+        spec = importlib.util.find_spec(name)
+        assert spec is not None and spec.origin is not None
+        origin = Path(spec.origin)
+        if origin.name == "__init__.py":
+            shutil.copytree(origin.parent, tools / name)
+        else:
+            shutil.copy(origin, tools / origin.name)
+    scratch = tmp_path / "scratch"
+    environment = {"PYTHONPATH": tools, "PYTHONNOUSERSITE": 1, "PYTHONDONTWRITEBYTECODE": 1}
+    options = ["--bind", f"{tmp_path}", "--bind", f"{PROJECT}:{PROJECT}:ro", "--pwd", f"{PROJECT}"]
+    for name, value in environment.items():
+        options += ["--env", f"{name}={value}"]
+    command = ["python3", "-m", "pytest", "-p", "no:cacheprovider", "-q", "-rs"]
+    argv = find_runtime(PROJECT, os.environ).exec_argv(
+        image, [*command, "--basetemp", str(scratch), *paths], options=options
+    )
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=600)
+    print(done.stdout[-4000:])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " passed" in done.stdout
+    assert " failed" not in done.stdout
+    return done.stdout
 
 
 @pytest.mark.image
@@ -49,30 +93,13 @@ def test_where_the_hosts_mpi_lies_is_nothing_to_the_images(image: str) -> None:
 @pytest.mark.slow
 def test_the_trainers_tests_pass_in_the_image(image: str, tmp_path: Path) -> None:
     del image
-    tools = tmp_path / "pytest"
-    tools.mkdir()
-    for name in PYTEST:
-        spec = importlib.util.find_spec(name)
-        assert spec is not None and spec.origin is not None
-        origin = Path(spec.origin)
-        if origin.name == "__init__.py":
-            shutil.copytree(origin.parent, tools / name)
-        else:
-            shutil.copy(origin, tools / origin.name)
-    runtime = find_runtime(PROJECT, os.environ)
-    scratch = tmp_path / "scratch"
-    environment = {"PYTHONPATH": tools, "PYTHONNOUSERSITE": 1, "PYTHONDONTWRITEBYTECODE": 1}
-    options = ["--bind", f"{tmp_path}", "--bind", f"{PROJECT}:{PROJECT}:ro", "--pwd", f"{PROJECT}"]
-    for name, value in environment.items():
-        options += ["--env", f"{name}={value}"]
-    command = ["python3", "-m", "pytest", "-p", "no:cacheprovider", "-q"]
-    argv = runtime.exec_argv(
-        image_file(),
-        [*command, "--basetemp", str(scratch), "tests/trainer"],
-        options=options,
-    )
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=600)
-    print(done.stdout[-4000:])
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert " passed" in done.stdout
-    assert " failed" not in done.stdout
+    tested(image_file(), tmp_path, "tests/trainer")
+
+
+@pytest.mark.long
+def test_what_is_for_gpus_passes_in_the_image_for_gpus(tmp_path: Path) -> None:
+    """Without a GPU: what needs one is skipped, what needs CuPy or NVRTC is not."""
+    paths = [f"tests/trainer/{name}" for name in ABOUT_GPUS]
+    printed = tested(image_file("cuda12"), tmp_path, *paths)
+    assert "CuPy is not installed" not in printed
+    assert "no Chainer" not in printed
