@@ -45,7 +45,7 @@ def image_file(stack: str = "cpu") -> Path:
     return Path(json.loads(built.stdout)["path"])
 
 
-def tested(image: Path, tmp_path: Path, *paths: str) -> str:
+def pytest_in(image: Path, tmp_path: Path, *paths: str) -> str:
     """What pytest printed in the image; asserts that nothing failed."""
     tools = tmp_path / "pytest"
     tools.mkdir()
@@ -93,13 +93,13 @@ def test_where_the_hosts_mpi_lies_is_nothing_to_the_images(image: str) -> None:
 @pytest.mark.slow
 def test_the_trainers_tests_pass_in_the_image(image: str, tmp_path: Path) -> None:
     del image
-    tested(image_file(), tmp_path, "tests/trainer")
+    pytest_in(image_file(), tmp_path, "tests/trainer")
 
 
 @pytest.mark.long
 def test_what_is_for_gpus_passes_in_the_image_for_gpus(tmp_path: Path) -> None:
     """Without a GPU: what needs one is skipped, what needs CuPy or NVRTC is not."""
     paths = [f"tests/trainer/{name}" for name in ABOUT_GPUS]
-    printed = tested(image_file("cuda12"), tmp_path, *paths)
+    printed = pytest_in(image_file("cuda12"), tmp_path, *paths)
     assert "CuPy is not installed" not in printed
     assert "no Chainer" not in printed
