@@ -102,7 +102,13 @@ def test_a_test_run_evaluates_after_each_step(make_case: Any) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("arch", sorted(INPUT_SIDE.keys() - {"nin"}))
+@pytest.mark.parametrize(
+    "arch",
+    [
+        pytest.param(arch, marks=[pytest.mark.long] if arch in ("alex", "resnet50") else [])
+        for arch in sorted(INPUT_SIDE.keys() - {"nin"})
+    ],
+)
 def test_every_network_repeats_however_often_it_evaluates(make_case: Any, arch: str) -> None:
     changes = {"arch": arch, "insize": INPUT_SIDE[arch][1], "epochs": 1}
     often = {"test": True, "trail_interval": 2}
