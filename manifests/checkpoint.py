@@ -40,6 +40,7 @@ RUN_BY_RANKS = (
     "manifests/__init__.py",
     "manifests/checkpoint.py",
     "manifests/packed_file.py",
+    "manifests/driver_version.py",
     "manifests/outcome.py",
     "manifests/run_files.py",
     "manifests/schema.py",

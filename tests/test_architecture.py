@@ -23,6 +23,7 @@ ALLOWED: Dict[str, Set[str]] = {
     "manifests": {"container", "jobtemplates", "manifests"},
     "trainer": {
         "manifests.checkpoint",
+        "manifests.driver_version",
         "manifests.packed_file",
         "manifests.outcome",
         "manifests.run_files",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Sequence, Tuple
 
+from manifests.driver_version import too_old
 from manifests.outcome import RankGpu
 from manifests.schema import GpuPromise
 from trainer.trouble import CannotPromise, TrainerError
@@ -30,13 +31,9 @@ def device_for(local_rank: int, local_ranks: int, visible: int, host: str) -> in
     return local_rank
 
 
-def numbers(version: str) -> Tuple[int, ...]:
-    return tuple(int(part) for part in version.split("."))
-
-
 def check_driver(promise: GpuPromise, found: str, host: str) -> None:
     """``found`` is "" where the driver does not tell; then CUDA's own check has to do."""
-    if found and numbers(found) < numbers(promise.driver):
+    if found and too_old(found, promise.driver):
         raise CannotPromise(
             f"the NVIDIA driver of {host} is {found}, "
             f"the run's libraries need {promise.driver} or newer",

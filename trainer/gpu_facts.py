@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 import ctypes
-import re
-from pathlib import Path
 from typing import Any
 
+from manifests.driver_version import VERSION_FILE, parse_version, parse_version_file
 from manifests.outcome import RankGpu
 from manifests.schema import GpuClass
-
-#: The first line of this file, of the closed and of the open kernel module.
-VERSION_FILE = Path("/proc/driver/nvidia/version")
-VERSION = re.compile(r"Kernel Module\s+(?:for \S+\s+)?(\d+(?:\.\d+)+)")
-
-
-def parse_version(text: str) -> str:
-    """The text of VERSION_FILE -> the driver's version; "" for any other text."""
-    match = VERSION.search(text)
-    return match.group(1) if match else ""
 
 
 def driver_version() -> str:
     """The version of the loaded kernel module, "" where neither it nor NVML tells."""
     try:
-        found = parse_version(VERSION_FILE.read_text(encoding="utf-8", errors="replace"))
+        found = parse_version_file(VERSION_FILE.read_text(encoding="utf-8", errors="replace"))
     except OSError:
-        found = ""
+        found = None
     return found or nvml_version()
 
 
@@ -41,8 +30,8 @@ def nvml_version() -> str:
         return ""
     failed = nvml.nvmlSystemGetDriverVersion(text, ctypes.c_uint(len(text)))
     nvml.nvmlShutdown()
-    found = re.fullmatch(r"\d+(\.\d+)+", text.value.decode("ascii", "replace"))
-    return "" if failed or not found else found.group(0)
+    found = parse_version(text.value.decode("ascii", "replace"))
+    return "" if failed or not found else found
 
 
 def visible_gpus(cupy: Any) -> int:

@@ -50,43 +50,31 @@ def train_and_save(
     """Train to the end, or to a checkpoint where the job has to end; write what came out."""
     device = open_device(everyone, manifest)
     with device.failures(everyone.rank):
-        train_on(device, everyone, pool, files, manifest, started, warned)
+        data = open_data(pool, device, files, manifest)
+        learner = make_learner(everyone, device, files, manifest)
+        checkpoints = Checkpoints(
+            everyone, files, manifest, learner.model, learner.optimizer, learner.gpus
+        )
+        head = resume(checkpoints, everyone, data.order.steps)
+        learner = replace(learner, gpus=checkpoints.gpus)
+        everyone.check_equal(tensor_digests(named_arrays(learner.model)), "before the first step")
+        records = open_records(everyone, files, manifest, data.order, head)
+        ending = train(
+            everyone,
+            data,
+            learner,
+            records,
+            Safety(checkpoints, watch(everyone, manifest, data, checkpoints, warned)),
+            first=head.step if head else 0,
+            every_step=manifest.circumstance.observing.test,
+        )
+        records.trail.close()
+        if ending.stopped is not None:
+            say_stopped(everyone, files, ending.stopped, ending.step, data.order.steps)
+        else:
+            save_result(everyone, files, manifest, learner, ending, started, checkpoints.resumed_at)
     # Nobody leaves before all is written: a rank that ends early may not be waited for.
     everyone.gather(None)
-
-
-def train_on(
-    device: Device,
-    everyone: World,
-    pool: Pool,
-    files: RunFiles,
-    manifest: Manifest,
-    started: float,
-    warned: Warned,
-) -> None:
-    data = open_data(pool, device, files, manifest)
-    learner = make_learner(everyone, device, files, manifest)
-    checkpoints = Checkpoints(
-        everyone, files, manifest, learner.model, learner.optimizer, learner.gpus
-    )
-    head = resume(checkpoints, everyone, data.order.steps)
-    learner = replace(learner, gpus=checkpoints.gpus)
-    everyone.check_equal(tensor_digests(named_arrays(learner.model)), "before the first step")
-    records = open_records(everyone, files, manifest, data.order, head)
-    ending = train(
-        everyone,
-        data,
-        learner,
-        records,
-        Safety(checkpoints, watch(everyone, manifest, data, checkpoints, warned)),
-        first=head.step if head else 0,
-        every_step=manifest.circumstance.observing.test,
-    )
-    records.trail.close()
-    if ending.stopped is not None:
-        say_stopped(everyone, files, ending.stopped, ending.step, data.order.steps)
-    else:
-        save_result(everyone, files, manifest, learner, ending, started, checkpoints.resumed_at)
 
 
 def open_data(pool: Pool, device: Device, files: RunFiles, manifest: Manifest) -> Data:

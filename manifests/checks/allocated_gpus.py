@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Dict, List, Optional
 
 from manifests.checks.finding import Finding, fail, ok, warn
-from manifests.checks.gpu import too_old
+from manifests.driver_version import too_old
 from manifests.gpu_difference import different_classes
 from manifests.outcome import RankGpu
 from manifests.schema import GpuPromise

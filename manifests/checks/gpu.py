@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Optional, Tuple
 
 from manifests.checks.finding import Finding, fail, ok, warn
+from manifests.driver_version import VERSION_FILE, parse_version, too_old
 
-#: Written by the loaded kernel module; not there without one.
-VERSION_FILE = Path("/proc/driver/nvidia/version")
-#: The first line of /proc/driver/nvidia/version, of the closed and of the open kernel module.
-DRIVER = re.compile(r"Kernel Module\s+(?:for \S+\s+)?(\d+(?:\.\d+)+)")
-VERSION = re.compile(r"\d+(\.\d+)+")
 NO_DRIVER = "run on a host with NVIDIA GPUs and their driver"
 NEWER = "ask your administrator for a newer driver"
 
@@ -36,30 +30,15 @@ class Gpus:
     problem: str = ""
 
 
-def parse_driver(version_file: str) -> Optional[str]:
-    """The text of /proc/driver/nvidia/version -> the version, None for any other text."""
-    match = DRIVER.search(version_file)
-    return match.group(1) if match else None
-
-
 def parse_asked(printed: str) -> Optional[str]:
     """What `nvidia-smi --query-gpu=driver_version --format=csv,noheader` printed, a line for each
     GPU -> the version, None for any other text."""
-    first = (printed.split() or [""])[0]
-    return first if VERSION.fullmatch(first) else None
+    return parse_version((printed.split() or [""])[0])
 
 
 def parse_names(listed: str) -> Tuple[str, ...]:
     """What `nvidia-smi --query-gpu=name --format=csv,noheader` printed -> names."""
     return tuple(line.strip() for line in listed.splitlines() if line.strip())
-
-
-def numbers(version: str) -> Tuple[int, ...]:
-    return tuple(int(part) for part in version.split("."))
-
-
-def too_old(driver: str, needed: str) -> bool:
-    return numbers(driver) < numbers(needed)
 
 
 def driver_fault(stack: str, needed: str, driver: Driver, instead: str) -> Optional[Finding]:

@@ -22,17 +22,16 @@ from jobtemplates.sites import Site
 from manifests.checks import control_group
 from manifests.checks.folder import Folder
 from manifests.checks.gpu import (
-    VERSION_FILE,
     Driver,
     Gpus,
     parse_asked,
-    parse_driver,
     parse_names,
 )
 from manifests.checks.machine import LIMITS, LOCKED, Cores, Memory, Processor
 from manifests.checks.packages import Packages, parse_git, parse_pins
 from manifests.checks.runtime import Start, UserNamespaces
 from manifests.checks.scheduler import SCHEDULERS, Commands
+from manifests.driver_version import VERSION_FILE, parse_version_file
 from manifests.git_checkout import git_files, is_checkout
 from manifests.schema import World
 from manifests.surroundings import user_name
@@ -167,7 +166,7 @@ def look_at_limits() -> Mapping[str, Tuple[Optional[int], Optional[int]]]:
 def look_at_driver() -> Driver:
     """By the kernel module's file, else by nvidia-smi: a driver may have another file, or none."""
     text = text_of(VERSION_FILE)
-    version = parse_driver(text or "")
+    version = parse_version_file(text or "")
     if version is None:
         with suppress(CommandFailed):
             version = parse_asked(

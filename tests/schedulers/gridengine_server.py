@@ -255,9 +255,6 @@ class GridEngineServer:
         done = call(["qstat"], self.environment)
         return [line.split()[0] for line in done.stdout.splitlines()[2:]]
 
-    def end_soon(self, job: str) -> None:
-        raise NotImplementedError("a job's limit is fixed when it is submitted")
-
     def reached_its_limit(self, job: str) -> bool:
         """Whether h_rt ended it (or the warning before that), by its own account."""
         done = call(["qacct", "-j", job], self.environment)

@@ -26,7 +26,7 @@ from trainer.communicators.nccl_report import (
 )
 from trainer.device import CPU, Device, open_device
 from trainer.gpu_contract import check_apart, check_class, check_driver, device_for
-from trainer.gpu_facts import gpu_of_rank, parse_version, visible_gpus
+from trainer.gpu_facts import gpu_of_rank, visible_gpus
 from trainer.trouble import TrainerError
 
 V100 = GpuClass(model="Tesla V100-SXM2-16GB", capability="7.0", multiprocessors=80)
@@ -121,17 +121,6 @@ def test_parts_of_one_card_are_apart() -> None:
     assert refusal(lambda: check_apart([*parts, again])).startswith(
         "ranks 1 and 2 on n1 work on the same GPU, 0000:3b:00.0\n"
     )
-
-
-@pytest.mark.parametrize(("text", "version"), [
-    ("NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19 01:15:15 UTC 2023\n"
-     "GCC version:  gcc version 12.2.0\n", "535.104.05"),
-    ("NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  560.35.03  Release Build\n",
-     "560.35.03"),
-    ("nothing of it", ""),
-])  # fmt: skip
-def test_version_of_the_kernel_module(text: str, version: str) -> None:
-    assert parse_version(text) == version
 
 
 # --- a machine with GPUs, made up --------------------------------------------------------------
