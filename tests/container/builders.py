@@ -150,3 +150,9 @@ def answers(argv: List[str], environ: Optional[Dict[str, str]] = None) -> str:
     except PermissionError:
         return ""
     return done.stdout if done.returncode == 0 else ""
+
+
+def leftovers(cache: Cache) -> List[str]:
+    """What lies in the cache besides its store and the lock files of builds."""
+    found = [*cache.builds.glob("*"), *cache.images.glob("*")]
+    return sorted(path.name for path in found if path.suffix != ".lock")

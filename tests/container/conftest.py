@@ -26,6 +26,8 @@ from container.recipe import Recipe, load_recipe, lock_path, needed_files
 from container.runtime import Runtime, find_runtime
 from container.sources import deb_source, wheel_source
 from container.stack import Probe
+from container.store import Store
+from tests.container.builders import Driver, fill, with_lock
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -225,3 +227,45 @@ def public_folder() -> Iterator[Path]:
     folder.mkdir(mode=0o755)
     yield folder
     remove_tree(folder)
+
+
+@pytest.fixture(scope="module")
+def warm_store(recipe: Recipe, built_image: Image, shared_cache: Cache) -> Store:
+    """The shared store with every input of the lock, even where the image was there already."""
+    store = Store(shared_cache.store)
+    pairs = (deb_source(None), recipe.lock.debian.files), (wheel_source(), recipe.lock.python.files)
+    arrivals = shared_cache.root / f"arrivals-{os.getpid()}"
+    arrivals.mkdir()
+    try:
+        for source, files in pairs:
+            missing = [file for file in files if store.find(file) is None]
+            if missing:
+                source.fetch(missing, arrivals, lambda file, path: store.adopt(path, file) and None)
+    finally:
+        remove_tree(arrivals)
+    return store
+
+
+@pytest.fixture(scope="module")
+def small(recipe: Recipe) -> Recipe:
+    """The project's recipe with pip, its helpers and one wheel only."""
+    lock = recipe.lock
+    kept = [one for one in lock.python.files if "build" in one.roles or one.name == "six"]
+    python = lock.python.model_copy(update={"files": kept})
+    return with_lock(recipe, python=python, probes=lock.probes[:1])
+
+
+@pytest.fixture
+def fresh_cache(tmp_path: Path, warm_store: Store, recipe: Recipe) -> Iterator[Cache]:
+    """An empty cache but for the recipe's inputs."""
+    cache = Cache(tmp_path / "cache")
+    fill(cache, warm_store, recipe)
+    yield cache
+    remove_tree(cache.root)
+
+
+@pytest.fixture
+def driver(
+    tmp_path: Path, project: Path, small: Recipe, fresh_cache: Cache, runtime: Runtime
+) -> Driver:
+    return Driver(tmp_path, project, small, fresh_cache, runtime.program)
