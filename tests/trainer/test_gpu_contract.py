@@ -226,7 +226,7 @@ def test_what_a_gpu_raises_while_a_run_trains_names_the_gpu(
     def fail(*_: Any) -> None:
         raise lost("cudaErrorECCUncorrectable: uncorrectable ECC error encountered")
 
-    monkeypatch.setattr(session, "train_on", fail)
+    monkeypatch.setattr(session, "open_data", fail)
     world: Any = Node(2, 4)
     rest: Any = [None, RunFiles(tmp_path), manifest_for(promises_for("cuda12")), 0.0, None]
     assert refusal(lambda: session.train_and_save(world, *rest)) == (
