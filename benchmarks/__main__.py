@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import List
 
-from manifests.determinism import determinism_for
+from manifests.config.determinism import determinism_for
 
 PROJECT = Path(__file__).resolve().parents[1]
 

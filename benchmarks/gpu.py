@@ -23,8 +23,8 @@ from benchmarks.gpu_contest import BUNDLE, IMAGES, MARK, TORCH, TORCH_TF32, Cont
 from benchmarks.gpu_refusal import refuse
 from benchmarks.gpu_table import name_of, page
 from benchmarks.rounds import say
-from manifests.determinism import determinism_for
-from manifests.schema import INPUT_SIDE
+from manifests.config.determinism import determinism_for
+from manifests.record.schema import INPUT_SIDE
 
 PROJECT = Path(__file__).resolve().parents[1]
 PRECISIONS = ("float32", "mixed")
@@ -163,7 +163,7 @@ def make_data(folder: Path) -> None:
     from benchmarks.images import make_images
     from container.progress import Silent
     from manifests.datasets.pack import pack
-    from manifests.packed_file import SHAPE, PackedFile
+    from manifests.record.packed_file import SHAPE, PackedFile
 
     say("packed data")
     make_images(folder, IMAGES)

@@ -8,8 +8,8 @@ from __future__ import annotations
 import sys
 
 from benchmarks.gpu_refusal import refuse
-from manifests.checks.gpu import Driver
-from manifests.checks.looking import look_at_gpus
+from manifests.doctor.looking import look_at_gpus
+from manifests.host.gpus import Driver
 
 
 def main() -> None:

@@ -13,8 +13,8 @@ from typing import Any, Callable, Dict, Iterator, Optional
 import numpy as np
 
 from benchmarks.gpu_contest import IMAGES, Contest, answer, contest_of, timed
-from manifests import schema
-from manifests.schema import INPUT_SIDE, GpuPromise
+from manifests.record import schema
+from manifests.record.schema import INPUT_SIDE, GpuPromise
 
 NCLASSES = 1000
 SETTINGS = schema.Optimizer(name="momentum_sgd", lr=0.001, momentum=0.9, weight_decay=1e-4)
@@ -26,7 +26,7 @@ def look() -> Dict[str, Any]:
         import cupy
     except Exception as error:  # without a fitting library CuPy raises errors of its own kinds
         return {"problem": f"CuPy cannot be imported by {sys.executable}: {error}"}
-    from trainer import gpu_facts
+    from trainer.gpu import facts as gpu_facts
     from trainer.machine import host_name
 
     gpus = [
@@ -79,7 +79,7 @@ def open_device(world: Any, contest: Contest) -> Any:
         return CPU
     import cupy
 
-    from trainer import gpu_facts
+    from trainer.gpu import facts as gpu_facts
 
     visible = range(gpu_facts.visible_gpus(cupy))
     kinds = [gpu_facts.gpu_of_rank(cupy, device, 0, "").kind for device in visible]

@@ -23,7 +23,7 @@ from PIL import Image
 
 from benchmarks.images import make_images
 from benchmarks.rounds import machine, table, take_turns
-from manifests.schema import IMAGE_SIDE
+from manifests.record.schema import IMAGE_SIDE
 from trainer.iterators import ITERATORS
 from trainer.iterators.pool import Pool
 from trainer.sampleset import Part, SampleSet

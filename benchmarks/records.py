@@ -16,9 +16,9 @@ import numpy as np
 import torch
 
 from benchmarks.rounds import machine, table, take_turns
-from manifests import schema
-from manifests.checkpoint import Head, Prefix
-from manifests.schema import INPUT_SIDE, Observing, RunFiles
+from manifests.record import schema
+from manifests.record.checkpoint import Head, Prefix
+from manifests.record.schema import INPUT_SIDE, Observing, RunFiles
 from trainer.checkpoint_file import fill_arrays, shared_arrays, write_checkpoint
 from trainer.data import TrainingBatch
 from trainer.initial import set_initial

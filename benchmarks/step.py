@@ -18,8 +18,8 @@ from typing import Any, Callable, Dict, Iterator, List, Tuple
 import numpy as np
 
 from benchmarks.rounds import machine, table, take_turns
-from manifests.determinism import determinism_for
-from manifests.schema import INPUT_SIDE
+from manifests.config.determinism import determinism_for
+from manifests.record.schema import INPUT_SIDE
 
 BATCH = 16
 ROUNDS = 3
@@ -72,7 +72,7 @@ def batch_for(arch: str, batch: int) -> Any:
 
 
 def our_step(arch: str, batch: int) -> Step:
-    from manifests import schema
+    from manifests.record import schema
     from trainer.loop import gradients
     from trainer.memory import keep_freed_memory
     from trainer.optimizers import OPTIMIZERS
@@ -95,10 +95,10 @@ def stock_step(arch: str, batch: int) -> Step:
     import chainer.functions as F
 
     from trainer import models
+    from trainer.layers.convolution import Convolution2D
+    from trainer.layers.draws import Draws
+    from trainer.layers.normalized import NormalizedConvolution
     from trainer.loop import gradients
-    from trainer.models.convolution import Convolution2D
-    from trainer.models.draws import Draws
-    from trainer.models.normalized import NormalizedConvolution
 
     def convolve(link: Any, x: Any, relu: bool = False) -> Any:
         b = getattr(link, "b", None)

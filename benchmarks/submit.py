@@ -56,7 +56,7 @@ PARTS = {
     ],
     "scheduler: how many nodes": ["refuse_too_many_nodes"],
     "which apptainer, which mpirun": ["find_runtime", "host_mpi_warnings"],
-    "image: digest, how it starts": ["built_image", "host_of"],
+    "image: digest, how it starts": ["built_image", "launch_context_of"],
     "snapshot of the code": ["take_snapshot"],
     "fingerprint of the data": ["fingerprints"],
     "manifest and job script": ["render_script"],
@@ -68,7 +68,8 @@ import json, sys, time
 from pathlib import Path
 begun = time.perf_counter()
 import bundle
-import manifests.foreground, manifests.launch, manifests.overview, manifests.submit as submit
+import manifests.cli.foreground, manifests.cli.overview
+import manifests.flows.plan, manifests.flows.start, manifests.flows.submit as submit
 spent = {"import of libraries and bundle": time.perf_counter() - begun}
 def timed(title, act):
     def call(*words, **named):
@@ -81,10 +82,10 @@ def timed(title, act):
 for title, names in json.loads(sys.argv[2]).items():
     for name in names:
         setattr(submit, name, timed(title, getattr(submit, name)))
-world = bundle.around()
+world = bundle.host_context()
 plan = timed("plan", submit.plan_submit)(Path(sys.argv[1]), world)
-files = timed("run directory", manifests.launch.write_run)(plan)
-timed("scheduler: sbatch", manifests.launch.start_new)(files, world)
+files = timed("run directory", manifests.flows.plan.write_run)(plan)
+timed("scheduler: sbatch", manifests.flows.start.start_new)(files, world)
 spent["the rest of the plan"] = 2 * spent["plan"] - sum(
     seconds for title, seconds in spent.items()
     if title not in ("import of libraries and bundle", "run directory", "scheduler: sbatch")

@@ -21,7 +21,7 @@ def relu_after(*layers: nn.Module) -> nn.Sequential:
 def normalized(
     channels: int, outputs: int, kernel: int, stride: int = 1, pad: int = 0
 ) -> nn.Module:
-    """Without ReLU; momentum and eps are those of trainer.models.normalized."""
+    """Without ReLU; momentum and eps are those of trainer.layers.normalized."""
     return nn.Sequential(
         nn.Conv2d(channels, outputs, kernel, stride, pad, bias=False),
         nn.BatchNorm2d(outputs, eps=2e-5, momentum=0.1),

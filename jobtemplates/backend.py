@@ -1,6 +1,6 @@
 """What every scheduler's backend is: argument lists to be run and readers of what they print.
 
-Nothing here or in a backend starts a process: :mod:`manifests.queue` does.
+Nothing here or in a backend starts a process: :mod:`manifests.rundir.queue` does.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class QueueEntry:
 
 
 @dataclass(frozen=True)
-class Ending:
+class JobEnd:
     """How the scheduler says that a job ended; a status above 128 is 128 + the signal's number."""
 
     exit_code: Optional[int]
@@ -95,7 +95,7 @@ class Backend(Protocol):
     def ending(self, job_id: str) -> List[str]:
         """Ask how a job ended; it may be too long ago, or not recorded at all."""
 
-    def parse_ending(self, stdout: str) -> Optional[Ending]: ...
+    def parse_ending(self, stdout: str) -> Optional[JobEnd]: ...
 
     def nodes_there_are(self, others: Dict[str, str]) -> Optional[List[str]]:
         """Ask how many nodes a job may get; None where the scheduler refuses too many itself."""

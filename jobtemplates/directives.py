@@ -15,7 +15,7 @@ from jobtemplates.placeholders import filled
 from jobtemplates.schedulers import SCHEDULERS
 from jobtemplates.sites import Site
 from jobtemplates.slurm import warning_seconds
-from manifests.schema import Placement, World
+from manifests.record.schema import Placement, World
 
 #: Field -> (what its value must look like, the same in words).
 ALLOWED: Dict[str, Tuple[str, str]] = {

@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Dict, FrozenSet, List, Optional, Sequence, Tuple
 
-from jobtemplates.backend import Ending, QueueEntry, Unreadable
+from jobtemplates.backend import JobEnd, QueueEntry, Unreadable
 
 
 class GridEngine:
@@ -138,14 +138,14 @@ class GridEngine:
     def ending(self, job_id: str) -> List[str]:
         return ["qacct", "-j", job_id]
 
-    def parse_ending(self, stdout: str) -> Optional[Ending]:
+    def parse_ending(self, stdout: str) -> Optional[JobEnd]:
         """The last record: a job that was started again has more than one."""
         codes = re.findall(r"^exit_status +(\d+)", stdout, re.M)
         failed = re.findall(r"^failed +(\d+)(.*)$", stdout, re.M)
         if not codes:
             return None
         words = failed[-1][1].strip(" :") if failed and failed[-1][0] != "0" else ""
-        return Ending(int(codes[-1]), words)
+        return JobEnd(int(codes[-1]), words)
 
     def nodes_there_are(self, others: Dict[str, str]) -> Optional[List[str]]:
         return None

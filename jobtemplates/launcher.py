@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Dict, List, Optional, Sequence, Tuple
 
 from container.trouble import Trouble
-from manifests.schema import (
+from manifests.record.schema import (
     CODE_MOUNT,
     RUN_MOUNT,
     TRAIN_MOUNT,

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import List, Mapping, Optional
 
 from container.process import start_session
-from manifests.outcome import STOPPED_EXIT_CODE
-from manifests.schema import RunFiles
+from manifests.record.outcome import STOPPED_EXIT_CODE
+from manifests.record.schema import RunFiles
 
 #: What a job inherits: paths, locale, scratch, and the host MPI's and modules' own settings.
 #: Of Apptainer's own settings only where it may write: by others it would bind foreign files over

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Dict, FrozenSet, List, Optional, Sequence, Tuple
 
-from jobtemplates.backend import Ending, QueueEntry, Unreadable
+from jobtemplates.backend import JobEnd, QueueEntry, Unreadable
 from jobtemplates.gridengine import letter_first
 
 _QUEUED = {"Q": "", "W": "", "T": "", "H": "held", "M": "moved"}
@@ -127,7 +127,7 @@ class Pbs:
     def ending(self, job_id: str) -> List[str]:
         return ["qstat", "-x", "-f", job_id]
 
-    def parse_ending(self, stdout: str) -> Optional[Ending]:
+    def parse_ending(self, stdout: str) -> Optional[JobEnd]:
         """A status above 256 is 256 + the number of the signal that ended the job."""
         code = re.search(r"^\s*Exit_status = (-?\d+)", stdout, re.M)
         words = re.search(r"^\s*comment = (.*)$", stdout, re.M)
@@ -135,7 +135,7 @@ class Pbs:
             return None
         status = int(code[1])
         said = words[1].strip() if words else ""
-        return Ending(status - 128 if status > 256 else status, said)
+        return JobEnd(status - 128 if status > 256 else status, said)
 
     def nodes_there_are(self, others: Dict[str, str]) -> Optional[List[str]]:
         return None

@@ -22,8 +22,8 @@ from jobtemplates.launcher import (
 )
 from jobtemplates.schedulers import SCHEDULERS
 from jobtemplates.sites import TEMPLATES, Site
-from manifests.outcome import STOPPED_EXIT_CODE
-from manifests.schema import DEADLINE_VARIABLE, Manifest, Placement, RunFiles, World
+from manifests.record.outcome import STOPPED_EXIT_CODE
+from manifests.record.schema import DEADLINE_VARIABLE, Manifest, Placement, RunFiles, World
 
 
 class Verbatim(str):
@@ -71,14 +71,14 @@ def script_environment() -> Environment:
 
 
 @dataclass(frozen=True)
-class Host:
+class LaunchContext:
     """What the script must know of the host that will run it."""
 
     use: ContainerUse
     as_root: bool
 
 
-def render_script(manifest: Manifest, files: RunFiles, site: Site, host: Host) -> str:
+def render_script(manifest: Manifest, files: RunFiles, site: Site, context: LaunchContext) -> str:
     """The whole job script of a run. Pure: the same values give the same text.
 
     Raises Trouble for values that cannot stand on a directive line, or collide there.
@@ -92,8 +92,8 @@ def render_script(manifest: Manifest, files: RunFiles, site: Site, host: Host) -
         site.mpirun,
         world,
         all_mca(site.mca, identity.determinism),
-        as_root=host.as_root,
-        in_user_namespace=host.use.in_user_namespace,
+        as_root=context.as_root,
+        in_user_namespace=context.use.in_user_namespace,
         cores_per_rank=int(cores) if cores and site.bind == "cores" else None,
         exported=list(site.environment),
     )
@@ -117,7 +117,7 @@ def render_script(manifest: Manifest, files: RunFiles, site: Site, host: Host) -
         "deadline_variable": Verbatim(DEADLINE_VARIABLE),
         "stopped_exit_code": STOPPED_EXIT_CODE,
         "mpirun": mpirun,
-        "singularity": exec_tokens(host.use, binds, environment, with_gpus=with_gpus),
+        "singularity": exec_tokens(context.use, binds, environment, with_gpus=with_gpus),
         "command": list(TRAINER_COMMAND),
     }
     return script_environment().get_template(site.script_template).render(values)

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Dict, FrozenSet, List, Optional, Sequence, Tuple
 
-from jobtemplates.backend import Ending, QueueEntry, Unreadable
+from jobtemplates.backend import JobEnd, QueueEntry, Unreadable
 
 #: sbatch's one-letter options, for what a user may have written.
 _LONG = {
@@ -142,15 +142,15 @@ class Slurm:
     def ending(self, job_id: str) -> List[str]:
         return ["scontrol", "--oneliner", "show", "job", job_id]
 
-    def parse_ending(self, stdout: str) -> Optional[Ending]:
+    def parse_ending(self, stdout: str) -> Optional[JobEnd]:
         state = re.search(r"\bJobState=(\w+)", stdout)
         code = re.search(r"\bExitCode=(\d+):(\d+)", stdout)
         if state is None or state[1] not in _ENDED:
             return None
         if code is None:
-            return Ending(None, state[1])
+            return JobEnd(None, state[1])
         status, number = int(code[1]), int(code[2])
-        return Ending(128 + number if number else status, state[1])
+        return JobEnd(128 + number if number else status, state[1])
 
     def nodes_there_are(self, others: Dict[str, str]) -> Optional[List[str]]:
         """Slurm takes a job that asks for too many nodes, and lets it wait for ever."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from manifests.schema import Identity, Manifest
+from manifests.record.schema import Identity, Manifest
 
 IMAGE_SHA = "1" * 64
 

@@ -25,7 +25,7 @@ from benchmarks.gpu import (
 from benchmarks.gpu_contest import BUNDLE, MARK, TORCH, TORCH_TF32, Contest, Outcome, contest_of
 from benchmarks.gpu_contest import timed as timed_steps
 from benchmarks.gpu_table import page
-from manifests.determinism import determinism_for
+from manifests.config.determinism import determinism_for
 
 GPU = "Tesla V100-SXM2-16GB (compute capability 7.0, 80 multiprocessors)"
 MACHINE = {
@@ -214,7 +214,7 @@ def test_both_readers_of_packed_data_get_the_same_pixels(
     import numpy as np
 
     from benchmarks import gpu
-    from manifests.packed_file import PackedFile
+    from manifests.record.packed_file import PackedFile
 
     monkeypatch.setattr(gpu, "IMAGES", 3)
     make_data(tmp_path)

@@ -1,6 +1,6 @@
 """The trainer: image code. It reads a run directory, trains under MPI, writes what came out.
 
-It shares with the host the module ``manifests.schema`` only.
+It shares with the host the module ``manifests.record.schema`` only.
 """
 
 from __future__ import annotations

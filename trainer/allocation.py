@@ -1,6 +1,6 @@
 """What every rank sees of its allocation; run by `bundle.py doctor --job` instead of training.
 
-Rank 0 writes it into ``result.json``: one object per rank, read by ``manifests.checks.allocation``.
+Rank 0 writes it into ``result.json``: one object per rank, read by ``manifests.doctor.allocation``.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from typing import Any, Dict, Optional
 
 import numpy as np
 
-from manifests.schema import RUN_MOUNT, TRAIN_MOUNT, Manifest, RunFiles
-from trainer import gpu_facts, machine, world
+from manifests.record.schema import RUN_MOUNT, TRAIN_MOUNT, Manifest, RunFiles
+from trainer import machine, world
 from trainer.files import write_whole
+from trainer.gpu import facts as gpu_facts
 
 #: float32 elements; more than Open MPI sends at once, so that all its ways of sending are taken.
 LENGTH = 1 << 18
@@ -53,7 +54,7 @@ def no_gpus() -> Dict[str, Any]:
 
 
 def gpus(rank: int) -> Dict[str, Any]:
-    """All that CUDA shows this rank, as records of manifests.outcome.RankGpu."""
+    """All that CUDA shows this rank, as records of manifests.record.outcome.RankGpu."""
     import cupy
 
     seen = [

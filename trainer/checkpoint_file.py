@@ -12,7 +12,7 @@ import chainer
 import numpy as np
 import numpy.typing as npt
 
-from manifests.checkpoint import HEAD, Damaged, Head, read_entries
+from manifests.record.checkpoint import HEAD, Damaged, Head, read_entries
 from trainer.files import json_bytes, replacing
 from trainer.initial import named_arrays
 from trainer.optimizers import Optimizer

@@ -8,7 +8,7 @@ from typing import Collection, List, Mapping, Optional, Sequence, Tuple
 
 import chainer
 
-from manifests.checkpoint import (
+from manifests.record.checkpoint import (
     Damaged,
     Head,
     Prefix,
@@ -20,11 +20,11 @@ from manifests.checkpoint import (
     read_head,
     steps_digest,
 )
-from manifests.outcome import SeenGpus
-from manifests.schema import Manifest, RunFiles
+from manifests.record.outcome import SeenGpus
+from manifests.record.schema import Manifest, RunFiles
 from trainer.checkpoint_file import fill_arrays, own_arrays, shared_arrays, unfit, write_checkpoint
 from trainer.files import saving, temporary_prefix
-from trainer.gpu_succession import taken_over
+from trainer.gpu.succession import taken_over
 from trainer.optimizers import Optimizer
 from trainer.trouble import TrainerError
 from trainer.world import World

@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import AbstractSet, Mapping, Optional
 
-from manifests.schema import CodeIdentity, Determinism, Promises
+from manifests.record.schema import CodeIdentity, Determinism, Promises
 from trainer.machine import OpenBlas
 from trainer.trouble import CannotPromise, TrainerError
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trainer.feed import Feed
-from trainer.order import Order, Slot, validation_share
+from trainer.order import Order, StreamPosition, validation_share
 from trainer.sampleset import Part
 from trainer.table import SampleTable
 
@@ -24,7 +24,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class TrainingBatch(Batch):
-    slots: List[Slot]
+    slots: List[StreamPosition]
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Data:
         steps = range(first, self.order.steps)
         work = (_training_part(self.order.batch(step, rank)) for step in steps)
         for part, images, labels in self.feed.batches(work, self._labels):
-            slots = [Slot(*slot) for slot in zip(part.indices, part.epochs or ())]
+            slots = [StreamPosition(*slot) for slot in zip(part.indices, part.epochs or ())]
             yield TrainingBatch(images, labels, slots)
 
     def validation(self, rank: int, ranks: int) -> Iterator[Batch]:
@@ -59,6 +59,6 @@ class Data:
         return table.labels(part.indices, self.nclasses)
 
 
-def _training_part(slots: List[Slot]) -> Part:
+def _training_part(slots: List[StreamPosition]) -> Part:
     indices, epochs = zip(*slots)
     return Part("train", indices, epochs)

@@ -11,14 +11,14 @@ from typing import Any, ContextManager, Dict, List, Mapping, Optional
 
 import numpy as np
 
-from manifests.outcome import RankGpu, SeenGpus
-from manifests.schema import GpuPromise, Manifest
-from trainer import gpu_facts
-from trainer.communicators.gpu import Gpu, this_gpu
+from manifests.record.outcome import RankGpu, SeenGpus
+from manifests.record.schema import GpuPromise, Manifest
 from trainer.communicators.nodes import node_communicator
-from trainer.gpu_contract import check_apart, check_class, check_driver, device_for
-from trainer.gpu_failure import told_of_gpu
-from trainer.gpu_settings import apply_settings
+from trainer.gpu import facts as gpu_facts
+from trainer.gpu.contract import check_apart, check_class, check_driver, device_for
+from trainer.gpu.failure import gpu_failures
+from trainer.gpu.gpu import Gpu, this_gpu
+from trainer.gpu.settings import apply_settings
 from trainer.machine import host_name
 from trainer.trouble import TrainerError
 from trainer.world import World
@@ -57,7 +57,7 @@ class Device:
         if self.seen is None:
             return nullcontext()
         own = self.seen.ranks[rank]
-        return told_of_gpu(own.rank, own.host, own.bus)
+        return gpu_failures(own.rank, own.host, own.bus)
 
 
 CPU = Device()
@@ -91,7 +91,7 @@ def open_gpu(everyone: World, promise: GpuPromise, *, mixed: bool) -> Device:
     inside = node_communicator(everyone.mpi)
     visible = gpu_facts.visible_gpus(gpu.cupy)
     number = device_for(inside.Get_rank(), inside.Get_size(), visible, host)
-    with told_of_gpu(everyone.rank, host, str(number)):
+    with gpu_failures(everyone.rank, host, str(number)):
         gpu.cupy.cuda.Device(number).use()
         own = gpu_facts.gpu_of_rank(gpu.cupy, number, everyone.rank, host)
     check_class(promise, own)

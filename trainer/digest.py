@@ -8,8 +8,8 @@ from typing import Any, Dict, Iterable, List, Mapping, Union
 import numpy as np
 import numpy.typing as npt
 
-from trainer import block_digest
-from trainer.block_digest import Taken, head_of
+from trainer.gpu import block_digest
+from trainer.gpu.block_digest import Taken, head_of
 
 #: Those of arrays in host memory are there at once.
 Digests = Union[Dict[str, str], Taken]
@@ -19,7 +19,7 @@ def tensor_digest(name: str, array: npt.NDArray[Any]) -> str:
     """First 32 hexadecimal digits (128 bits) of sha256 over name, dtype, shape and bytes.
 
     The head is ``<name>\\n<dtype.str>\\n<shape, comma separated>\\n``, the bytes are in C order.
-    For arrays in a GPU's memory see :mod:`trainer.block_digest`.
+    For arrays in a GPU's memory see :mod:`trainer.gpu.block_digest`.
     """
     digest = hashlib.sha256(head_of(name, array))
     digest.update(np.ascontiguousarray(array).data)

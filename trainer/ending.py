@@ -5,17 +5,17 @@ from __future__ import annotations
 import time
 from typing import List
 
-from manifests.checkpoint import checkpoint_name
-from manifests.outcome import Stop
-from manifests.schema import Manifest, RunFiles
+from manifests.record.checkpoint import checkpoint_name
+from manifests.record.outcome import Stop
+from manifests.record.schema import Manifest, RunFiles
 from trainer.digest import tensor_digests
 from trainer.files import json_bytes, write_whole
 from trainer.initial import named_arrays
-from trainer.loop import Ending, Learner
+from trainer.loop import TrainingEnd, Updater
 from trainer.model_file import model_bytes
 from trainer.result import make_result, observed, places, trail_digest
 from trainer.statistics import average_statistics
-from trainer.stopping import Wish
+from trainer.stopping import StopRequest
 from trainer.world import World
 
 
@@ -23,8 +23,8 @@ def save_result(
     everyone: World,
     files: RunFiles,
     manifest: Manifest,
-    learner: Learner,
-    ending: Ending,
+    updater: Updater,
+    ending: TrainingEnd,
     started: float,
     resumed_at: List[int],
 ) -> None:
@@ -32,16 +32,16 @@ def save_result(
 
     Raises TrainerError unless all ranks hold the same parameters.
     """
-    average_statistics(learner.model, everyone)
-    tensors = tensor_digests(named_arrays(learner.model))
+    average_statistics(updater.model, everyone)
+    tensors = tensor_digests(named_arrays(updater.model))
     everyone.check_equal(tensors, "after the last step")
     trail_sha256 = trail_digest(everyone, files)
-    ranks = places(everyone, learner.communicator.local_rank)
+    ranks = places(everyone, updater.communicator.local_rank)
     if trail_sha256 is None:
         return
-    packed = model_bytes(learner.model)
+    packed = model_bytes(updater.model)
     write_whole(files.model, packed)
-    seen = observed(manifest, started, time.time(), ranks, resumed_at, learner.gpus)
+    seen = observed(manifest, started, time.time(), ranks, resumed_at, updater.gpus)
     rows = files.log.read_bytes()  # rank 0 wrote it: no network file system shows it an old one
     result = make_result(
         manifest, ending.step, tensors, trail_sha256, packed, rows, ending.row, seen
@@ -49,11 +49,11 @@ def save_result(
     write_whole(files.result, json_bytes(result.model_dump(mode="json")))
 
 
-def say_stopped(everyone: World, files: RunFiles, why: Wish, step: int, steps: int) -> None:
+def say_stopped(everyone: World, files: RunFiles, why: StopRequest, step: int, steps: int) -> None:
     """``stopped.json`` tells the job script that the run can be resumed, a line tells the user."""
     if everyone.rank != 0:
         return
-    signalled = why is Wish.STOP_FOR_SIGNAL
+    signalled = why is StopRequest.STOP_FOR_SIGNAL
     stop = Stop(
         reason="signal" if signalled else "walltime",
         step=step,

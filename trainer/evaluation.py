@@ -9,7 +9,7 @@ import numpy as np
 
 from trainer.data import Data
 from trainer.device import CPU, Device
-from trainer.models.loss import cross_entropies
+from trainer.layers.loss import cross_entropies
 from trainer.statistics import averaged
 from trainer.world import World
 

@@ -6,10 +6,10 @@ import errno
 import sys
 import traceback
 
-from manifests.outcome import Failure
-from manifests.schema import RunFiles
+from manifests.record.outcome import Failure
+from manifests.record.schema import RunFiles
 from trainer.files import json_bytes, write_first
-from trainer.gpu_failure import GpuFailed
+from trainer.gpu.failure import GpuFailed
 from trainer.trouble import CannotPromise, TrainerError, step_of
 
 BUG_EXIT_CODE = 1

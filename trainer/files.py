@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Iterator
 
-from manifests.checkpoint import Prefix
+from manifests.record.checkpoint import Prefix
 from trainer.trouble import TrainerError
 
 

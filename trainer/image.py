@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from manifests.schema import IMAGE_SIDE
+from manifests.record.schema import IMAGE_SIDE
 from trainer.trouble import TrainerError
 
 

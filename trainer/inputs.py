@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from manifests.schema import (
+from manifests.record.schema import (
     IMAGE_SIDE,
     INPUT_SIDE,
     SCHEMA_VERSION,

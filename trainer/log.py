@@ -7,7 +7,7 @@ import time
 from itertools import zip_longest
 from typing import Callable, Dict, Iterable, List, Optional, TextIO
 
-from manifests.checkpoint import Prefix, Sums
+from manifests.record.checkpoint import Prefix, Sums
 from trainer.evaluation import Correct
 from trainer.files import JsonLines
 from trainer.world import World

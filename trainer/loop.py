@@ -9,29 +9,29 @@ from typing import Optional
 
 import chainer
 
-from manifests import schema
-from manifests.outcome import SeenGpus
+from manifests.record import schema
+from manifests.record.outcome import SeenGpus
 from trainer.checkpoints import Checkpoints, Written
 from trainer.communicators import Communicator
 from trainer.data import Data, TrainingBatch
 from trainer.device import CPU, Device
 from trainer.evaluation import Correct, count_correct, evaluate
 from trainer.initial import named_gradients
+from trainer.layers.draws import Draws
 from trainer.log import Log, Row
 from trainer.loss_scale import LossScale
 from trainer.models.classifier import Classifier
-from trainer.models.draws import Draws
 from trainer.optimizers import Optimizer
 from trainer.progress import Progress
 from trainer.schedules import learning_rate
-from trainer.stopping import Watch, Wish
+from trainer.stopping import StopRequest, Watch
 from trainer.trail import Trail
 from trainer.trouble import TrainerError, at_step
 from trainer.world import World
 
 
 @dataclass(frozen=True)
-class Learner:
+class Updater:
     """The parts that change or read parameters; ``device`` is where these lie.
 
     ``scale`` is None unless gradients are float16; ``gpus`` is what the ranks have of them.
@@ -64,24 +64,24 @@ class Safety:
 
 
 @dataclass(frozen=True)
-class Ending:
+class TrainingEnd:
     """``row`` is the last row of the log; ``stopped`` is None when all steps are done."""
 
     step: int
     row: Row
-    stopped: Optional[Wish] = None
+    stopped: Optional[StopRequest] = None
 
 
 def train(
     world: World,
     data: Data,
-    learner: Learner,
+    updater: Updater,
     records: Records,
     safety: Safety,
     *,
     first: int = 0,
     every_step: bool,
-) -> Ending:
+) -> TrainingEnd:
     """Run the steps after the ``first`` ones until the last, or until the job has to end.
 
     Evaluates at the end of each epoch, or after each step if ``every_step``.
@@ -90,25 +90,25 @@ def train(
     spent = safety.watch.spent
     row: Row = {}
     if first == 0:
-        records.trail.begin(learner.model)
+        records.trail.begin(updater.model)
     begun = time.monotonic()
     batches = data.training(world.rank, first)
     for step in range(first, order.steps):
         with at_step(step + 1):
             batch = next(batches)
             midway = order.epoch_midway(step)
-            rate = learning_rate(learner.schedule, midway, order.per_step)
+            rate = learning_rate(updater.schedule, midway, order.per_step)
             epoch = order.epoch_after(step)
 
-            factor = learner.scale.factor if learner.scale is not None else 1.0
-            loss, correct = gradients(learner.model, batch, order.seed, learner.device, factor)
-            learner.communicator.average_gradients(learner.model)
-            if learner.scale is not None:
-                learner.scale.settle(list(named_gradients(learner.model).values()))
-            reduced = records.trail.gradients(step + 1, learner.model)
-            learner.optimizer.update(rate, midway, step + 1)
+            factor = updater.scale.factor if updater.scale is not None else 1.0
+            loss, correct = gradients(updater.model, batch, order.seed, updater.device, factor)
+            updater.communicator.average_gradients(updater.model)
+            if updater.scale is not None:
+                updater.scale.settle(list(named_gradients(updater.model).values()))
+            reduced = records.trail.gradients(step + 1, updater.model)
+            updater.optimizer.update(rate, midway, step + 1)
 
-            records.trail.step(step + 1, epoch, batch.slots, loss, reduced, learner.model)
+            records.trail.step(step + 1, epoch, batch.slots, loss, reduced, updater.model)
             check_finite(loss, world.rank, step + 1)
             seconds = time.monotonic() - begun
             spent.step = max(spent.step, seconds)
@@ -117,7 +117,7 @@ def train(
                 records.progress.step(step + 1, epoch, loss)
             if every_step or order.ends_epoch(step):
                 begun = time.monotonic()
-                validation = evaluate(learner.model, data, world, learner.device)
+                validation = evaluate(updater.model, data, world, updater.device)
                 spent.evaluation = max(spent.evaluation or 0.0, time.monotonic() - begun)
                 if records.progress is not None:
                     records.progress.pause()
@@ -125,12 +125,12 @@ def train(
             if step + 1 < order.steps:
                 evaluates_next = every_step or order.ends_epoch(step + 1)
                 wish = safety.watch.ask(step + 1, evaluates_next=evaluates_next)
-                if wish is not Wish.GO_ON:
-                    save(step + 1, safety, records, needed=wish > Wish.SAVE)
-                if wish > Wish.SAVE:
-                    return Ending(step + 1, row, wish)
+                if wish is not StopRequest.GO_ON:
+                    save(step + 1, safety, records, needed=wish > StopRequest.SAVE)
+                if wish > StopRequest.SAVE:
+                    return TrainingEnd(step + 1, row, wish)
             begun = time.monotonic()
-    return Ending(order.steps, row)
+    return TrainingEnd(order.steps, row)
 
 
 def save(step: int, safety: Safety, records: Records, *, needed: bool) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Sequence
 
-from manifests.schema import RUN_MOUNT, Manifest, RunFiles
+from manifests.record.schema import RUN_MOUNT, Manifest, RunFiles
 from trainer import contract, failure, machine, world
 from trainer.files import write_whole
 from trainer.inputs import Places, check_inputs, read_manifest, sample_sets

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from trainer import randomness
 
 
-class Slot(NamedTuple):
+class StreamPosition(NamedTuple):
     """One place of the stream: the sample's index in the list and the epoch it is drawn in."""
 
     sample: int
@@ -46,11 +46,11 @@ class Order:
     def steps(self) -> int:
         return -(-self.epochs * self.samples // self.per_step)
 
-    def at(self, position: int) -> Slot:
+    def at(self, position: int) -> StreamPosition:
         epoch, offset = divmod(position, self.samples)
-        return Slot(int(_permutation(self.seed, epoch, self.samples)[offset]), epoch)
+        return StreamPosition(int(_permutation(self.seed, epoch, self.samples)[offset]), epoch)
 
-    def batch(self, step: int, rank: int) -> list[Slot]:
+    def batch(self, step: int, rank: int) -> list[StreamPosition]:
         """What ``rank`` takes at ``step`` (counted from 0), in order."""
         first = step * self.per_step + rank * self.batchsize
         return [self.at(position) for position in range(first, first + self.batchsize)]

@@ -120,7 +120,7 @@ def dropout_mask(
     # 16 bits per unit: the probability is exact to 2**-16, at a quarter of the words.
     limit = round(ratio * 2**16)
     scale = np.float32(1.0 / (1.0 - limit / 2**16))
-    # Samples run fastest in memory, as in trainer.models.convolution.
+    # Samples run fastest in memory, as in trainer.layers.convolution.
     mask = np.empty((count, len(samples)), dtype=np.float32)
     for column, (epoch, sample) in enumerate(zip(epochs, samples)):
         raw = words(seed, Purpose.DROPOUT, -(-count // 4), epoch, sample, extra)

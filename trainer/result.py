@@ -7,8 +7,8 @@ import os
 from datetime import datetime, timezone
 from typing import List, Mapping, Optional
 
-from manifests.outcome import Observed, RankPlace, Result, ResultDigests, SeenGpus
-from manifests.schema import Manifest, RunFiles, digest_of
+from manifests.record.outcome import Observed, RankPlace, Result, ResultDigests, SeenGpus
+from manifests.record.schema import Manifest, RunFiles, digest_of
 from trainer import machine
 from trainer.world import World
 

@@ -6,7 +6,7 @@ import math
 from decimal import Context, Decimal
 from typing import Optional
 
-from manifests.schema import Optimizer
+from manifests.record.schema import Optimizer
 
 #: Akiba et al. 2017, section 3: (first epoch, factor). They trained 90 epochs.
 SLOW_START = ((0.0, 0.5), (40.0, 0.075), (70.0, 0.01), (85.0, 0.001))

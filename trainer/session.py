@@ -7,8 +7,8 @@ import sys
 from dataclasses import replace
 from typing import Dict, Optional, Tuple
 
-from manifests.checkpoint import Head
-from manifests.schema import Manifest, RunFiles
+from manifests.record.checkpoint import Head
+from manifests.record.schema import Manifest, RunFiles
 from trainer.checkpoints import Checkpoints
 from trainer.communicators import COMMUNICATORS, Communicator
 from trainer.communicators.nccl_report import (
@@ -27,13 +27,13 @@ from trainer.files import JsonLines, saving
 from trainer.initial import named_arrays
 from trainer.iterators.pool import Pool
 from trainer.log import NOTHING, Log
-from trainer.loop import Learner, Records, Safety, train
+from trainer.loop import Records, Safety, Updater, train
 from trainer.loss_scale import LossScale, Scaled
 from trainer.models.build import build_model
 from trainer.optimizers import OPTIMIZERS, Optimizer
 from trainer.order import Order
 from trainer.progress import Progress
-from trainer.stopping import SLOW_DISK, Durations, Warned, Watch, deadline_in
+from trainer.stopping import SLOW_DISK, Durations, SignalFlag, Watch, deadline_in
 from trainer.table import SampleTable
 from trainer.trail import Trail
 from trainer.world import World
@@ -45,24 +45,24 @@ def train_and_save(
     files: RunFiles,
     manifest: Manifest,
     started: float,
-    warned: Warned,
+    warned: SignalFlag,
 ) -> None:
     """Train to the end, or to a checkpoint where the job has to end; write what came out."""
     device = open_device(everyone, manifest)
     with device.failures(everyone.rank):
         data = open_data(pool, device, files, manifest)
-        learner = make_learner(everyone, device, files, manifest)
+        updater = make_learner(everyone, device, files, manifest)
         checkpoints = Checkpoints(
-            everyone, files, manifest, learner.model, learner.optimizer, learner.gpus
+            everyone, files, manifest, updater.model, updater.optimizer, updater.gpus
         )
         head = resume(checkpoints, everyone, data.order.steps)
-        learner = replace(learner, gpus=checkpoints.gpus)
-        everyone.check_equal(tensor_digests(named_arrays(learner.model)), "before the first step")
+        updater = replace(updater, gpus=checkpoints.gpus)
+        everyone.check_equal(tensor_digests(named_arrays(updater.model)), "before the first step")
         records = open_records(everyone, files, manifest, data.order, head)
         ending = train(
             everyone,
             data,
-            learner,
+            updater,
             records,
             Safety(checkpoints, watch(everyone, manifest, data, checkpoints, warned)),
             first=head.step if head else 0,
@@ -72,7 +72,7 @@ def train_and_save(
         if ending.stopped is not None:
             say_stopped(everyone, files, ending.stopped, ending.step, data.order.steps)
         else:
-            save_result(everyone, files, manifest, learner, ending, started, checkpoints.resumed_at)
+            save_result(everyone, files, manifest, updater, ending, started, checkpoints.resumed_at)
     # Nobody leaves before all is written: a rank that ends early may not be waited for.
     everyone.gather(None)
 
@@ -95,7 +95,7 @@ def open_data(pool: Pool, device: Device, files: RunFiles, manifest: Manifest) -
     )
 
 
-def make_learner(everyone: World, device: Device, files: RunFiles, manifest: Manifest) -> Learner:
+def make_learner(everyone: World, device: Device, files: RunFiles, manifest: Manifest) -> Updater:
     settings = manifest.identity.training
     communicator, reported = make_communicator(everyone, device, files, manifest)
     model, notes = build_model(settings, manifest.identity.data, files)
@@ -106,7 +106,7 @@ def make_learner(everyone: World, device: Device, files: RunFiles, manifest: Man
     scale = LossScale() if settings.precision == "mixed" else None
     if scale is not None:
         optimizer = Scaled(optimizer, scale)
-    return Learner(
+    return Updater(
         device=device,
         model=model,
         optimizer=optimizer,
@@ -166,7 +166,7 @@ def open_records(
 
 
 def watch(
-    everyone: World, manifest: Manifest, data: Data, checkpoints: Checkpoints, warned: Warned
+    everyone: World, manifest: Manifest, data: Data, checkpoints: Checkpoints, warned: SignalFlag
 ) -> Watch:
     expected = Durations(
         saving=checkpoints.bytes_to_save() / SLOW_DISK,

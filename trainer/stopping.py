@@ -10,7 +10,7 @@ from enum import IntEnum
 from types import FrameType
 from typing import Callable, Iterator, Mapping, Optional
 
-from manifests.schema import DEADLINE_VARIABLE, Checkpointing
+from manifests.record.schema import DEADLINE_VARIABLE, Checkpointing
 from trainer.world import World
 
 #: What schedulers send as a warning. Not USR1: NCCL catches it.
@@ -25,7 +25,7 @@ MARGIN_PART = 0.05
 SLOW_DISK = 50e6
 
 
-class Wish(IntEnum):
+class StopRequest(IntEnum):
     """What a rank wants after a step; the greatest wish of all ranks is done by all."""
 
     GO_ON = 0
@@ -34,7 +34,7 @@ class Wish(IntEnum):
     STOP_FOR_SIGNAL = 3
 
 
-class Warned:
+class SignalFlag:
     """Whether the warning signal has come."""
 
     def __init__(self) -> None:
@@ -45,13 +45,13 @@ class Warned:
 
 
 @contextmanager
-def warning_signal() -> Iterator[Warned]:
+def warning_signal() -> Iterator[SignalFlag]:
     """Take the warning signal from now on.
 
     Processes that are started within the block never see it, nor do their children: mpirun sends
     it to the rank's whole process group, and a loader would die of it.
     """
-    warned = Warned()
+    warned = SignalFlag()
     signal.pthread_sigmask(signal.SIG_BLOCK, {WARNING_SIGNAL})
     signal.signal(WARNING_SIGNAL, warned)
     try:
@@ -107,7 +107,7 @@ class Watch:
         self,
         world: World,
         settings: Checkpointing,
-        warned: Warned,
+        warned: SignalFlag,
         deadline: Optional[float],
         expected: Durations,
         clock: Callable[[], float] = time.time,
@@ -125,23 +125,23 @@ class Watch:
         self._saved = self._clock()
         self.spent.saving = max(self.spent.saving, seconds)
 
-    def ask(self, step: int, *, evaluates_next: bool) -> Wish:
+    def ask(self, step: int, *, evaluates_next: bool) -> StopRequest:
         """What all ranks do after ``step`` (counted from 1); every rank must ask."""
-        return Wish(self._world.greatest(self._own_wish(step, evaluates_next)))
+        return StopRequest(self._world.greatest(self._own_wish(step, evaluates_next)))
 
-    def _own_wish(self, step: int, evaluates_next: bool) -> Wish:
+    def _own_wish(self, step: int, evaluates_next: bool) -> StopRequest:
         if self._warned.warned:
-            return Wish.STOP_FOR_SIGNAL
+            return StopRequest.STOP_FOR_SIGNAL
         if self._world.rank != 0:
-            return Wish.GO_ON
+            return StopRequest.GO_ON
         now = self._clock()
         if self._deadline is not None:
             job = self._deadline - self._begun
             needed = reserve(self.spent, evaluates=evaluates_next, job_seconds=job)
             if now + needed >= self._deadline:
-                return Wish.STOP_FOR_WALLTIME
+                return StopRequest.STOP_FOR_WALLTIME
         interval = self._settings.interval
         due = interval is not None and step % interval == 0
         if due or now - self._saved >= 60.0 * self._settings.minutes:
-            return Wish.SAVE
-        return Wish.GO_ON
+            return StopRequest.SAVE
+        return StopRequest.GO_ON

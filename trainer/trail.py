@@ -6,13 +6,13 @@ from typing import Optional, Sequence
 
 import chainer
 
-from manifests.checkpoint import Prefix
-from manifests.outcome import TrailRecord
-from manifests.schema import RunFiles
+from manifests.record.checkpoint import Prefix
+from manifests.record.outcome import TrailRecord
+from manifests.record.schema import RunFiles
 from trainer.digest import Digests, samples_digest, take, tensor_digests, told
 from trainer.files import JsonLines
 from trainer.initial import named_arrays, named_gradients
-from trainer.order import Slot
+from trainer.order import StreamPosition
 
 
 class Trail:
@@ -41,7 +41,7 @@ class Trail:
         self,
         step: int,
         epoch: float,
-        slots: Sequence[Slot],
+        slots: Sequence[StreamPosition],
         loss: float,
         gradients: Optional[Digests],
         model: chainer.Link,

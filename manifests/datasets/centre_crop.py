@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image, features
 
 from manifests.datasets.image_file import Problem
-from manifests.schema import IMAGE_SIDE
+from manifests.record.schema import IMAGE_SIDE
 
 #: To be raised when other bytes would come out for the same original and Pillow.
 FORMAT = 1

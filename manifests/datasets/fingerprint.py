@@ -12,7 +12,7 @@ from manifests.datasets.digest_cache import DigestCache
 from manifests.datasets.file_digests import file_digests
 from manifests.datasets.image_file import ImageFolder
 from manifests.datasets.list_file import SampleList
-from manifests.schema import SampleSetIdentity
+from manifests.record.schema import SampleSetIdentity
 
 
 @dataclass(frozen=True)

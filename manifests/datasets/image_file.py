@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Dict, List, Optional, Tuple, Union
 
 from manifests.datasets.digest_cache import Stamp, stamp_of
-from manifests.schema import IMAGE_SIDE
+from manifests.record.schema import IMAGE_SIDE
 
 if TYPE_CHECKING:  # images that are remembered need neither
     import numpy as np

@@ -15,7 +15,7 @@ from manifests.datasets.shown import capped
 
 if TYPE_CHECKING:
     from manifests.datasets.packed_images import Packs
-    from manifests.packed_file import Decoder
+    from manifests.record.packed_file import Decoder
 
 
 @dataclass(frozen=True)

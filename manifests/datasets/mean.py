@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, List, Optional, Tuple
 
-from manifests.schema import IMAGE_SIDE, ArrayIdentity
+from manifests.record.schema import IMAGE_SIDE, ArrayIdentity
 
 if TYPE_CHECKING:
     import numpy as np

@@ -19,7 +19,7 @@ from manifests.datasets.list_file import SampleList, read_list
 from manifests.datasets.mean import mean_bytes
 from manifests.datasets.shown import capped
 from manifests.datasets.workers import spread
-from manifests.schema import IMAGE_SIDE
+from manifests.record.schema import IMAGE_SIDE
 
 #: Images that a worker sums at a time. 256 values of at most 255 stay below 2**16.
 _CHUNK = 256

@@ -21,7 +21,7 @@ from manifests.datasets.file_digests import default_workers
 from manifests.datasets.image_file import ImageFolder, Problem, decode_pixels, read_file
 from manifests.datasets.list_file import SampleList, read_list
 from manifests.datasets.shown import capped
-from manifests.packed_file import (
+from manifests.record.packed_file import (
     MAGIC,
     RECORD,
     Decoder,

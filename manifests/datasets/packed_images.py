@@ -16,8 +16,8 @@ from manifests.datasets.fingerprint import Fingerprint
 from manifests.datasets.list_file import SampleList
 from manifests.datasets.shown import capped
 from manifests.datasets.table import parse_table
-from manifests.packed_file import RECORD, Decoder, PackedFile, PackFault
-from manifests.schema import SampleSetIdentity
+from manifests.record.packed_file import RECORD, Decoder, PackedFile, PackFault
+from manifests.record.schema import SampleSetIdentity
 
 NEXT_STEP = "pack the images of the list again: python bundle.py data pack LIST --root ROOT"
 

@@ -15,27 +15,27 @@ from container.image import Image
 from container.recipe import FORMAT_ENTRY, Recipe, load_recipe, lock_path
 from container.runtime import Runtime
 from container.trouble import Trouble
-from manifests.image_source import (
+from manifests.flows.preflight import built_image
+from manifests.host.context import HostContext
+from manifests.host.image_source import (
     copy_image,
     describe_build,
     image_of_run,
     others_notice,
     write_lock,
 )
-from manifests.schema import Manifest
-from manifests.submit import built_image
-from manifests.surroundings import Surroundings
+from manifests.record.schema import Manifest
 from tests.records import manifest_values
 
 
 @pytest.fixture
-def around(tiny_project: Path, tmp_path: Path, lines: Any) -> Surroundings:
-    return Surroundings(
+def host(tiny_project: Path, tmp_path: Path, lines: Any) -> HostContext:
+    return HostContext(
         project=tiny_project,
         cache=Cache(tmp_path / "cache"),
         environ={"PATH": os.defpath},
         now=lambda: datetime(2026, 1, 31, tzinfo=timezone.utc),
-        host="here",
+        hostname="here",
         user="me",
         as_root=False,
         cpu_features=frozenset(),
@@ -67,28 +67,28 @@ REMEDY = "remove it and build it again: python bundle.py build --stack tiny"
 
 @pytest.mark.parametrize("keep_time", [True, False])
 def test_submit_says_that_an_image_was_altered(
-    tiny: Recipe, tiny_image: Image, around: Surroundings, keep_time: bool
+    tiny: Recipe, tiny_image: Image, host: HostContext, keep_time: bool
 ) -> None:
     fault = alter(tiny_image, keep_time=keep_time)
-    before = everything(around.cache.root)
+    before = everything(host.cache.root)
     with pytest.raises(Trouble) as caught:
-        built_image(tiny, around)
+        built_image(tiny, host)
     assert str(caught.value) == f"{fault}\n-> {REMEDY}"
-    assert everything(around.cache.root) == before
+    assert everything(host.cache.root) == before
 
 
 def test_submit_uses_a_touched_image_and_writes_nothing(
-    tiny: Recipe, tiny_image: Image, around: Surroundings
+    tiny: Recipe, tiny_image: Image, host: HostContext
 ) -> None:
     os.utime(tiny_image.path, ns=(1, 1))
-    before = everything(around.cache.root)
-    assert built_image(tiny, around).sha256 == tiny_image.sha256
-    assert everything(around.cache.root) == before
+    before = everything(host.cache.root)
+    assert built_image(tiny, host).sha256 == tiny_image.sha256
+    assert everything(host.cache.root) == before
 
 
-def test_submit_says_that_there_is_no_image(tiny: Recipe, around: Surroundings) -> None:
+def test_submit_says_that_there_is_no_image(tiny: Recipe, host: HostContext) -> None:
     with pytest.raises(Trouble) as caught:
-        built_image(tiny, around)
+        built_image(tiny, host)
     assert str(caught.value) == (
         "the image of stack tiny is not built yet\n-> run: python bundle.py build --stack tiny"
     )
@@ -124,13 +124,13 @@ class Nothing:
 
 
 def test_build_says_that_it_builds_over_an_altered_image(
-    tiny: Recipe, tiny_image: Image, around: Surroundings, lines: Any
+    tiny: Recipe, tiny_image: Image, host: HostContext, lines: Any
 ) -> None:
     fault = alter(tiny_image, keep_time=False)
     with pytest.raises(Trouble, match="nothing is served"):
         build_image(
             tiny,
-            around.cache,
+            host.cache,
             runtime=Runtime(Path("/nowhere"), "", ""),
             deb_source=Nothing(),
             wheel_source=Nothing(),
@@ -159,35 +159,35 @@ def head(recipe: Recipe) -> List[str]:
     ]
 
 
-def test_a_dry_build_without_image(tiny: Recipe, around: Surroundings) -> None:
-    found = describe_build("tiny", around)
+def test_a_dry_build_without_image(tiny: Recipe, host: HostContext) -> None:
+    found = describe_build("tiny", host)
     assert found.values() == outlook(tiny)
     assert found.lines() == [*head(tiny), "the image is not built yet"]
-    assert not around.cache.root.exists()
+    assert not host.cache.root.exists()
 
 
 @pytest.mark.parametrize("touched", [False, True])
 def test_a_dry_build_with_an_image_writes_nothing(
-    tiny: Recipe, tiny_image: Image, around: Surroundings, touched: bool
+    tiny: Recipe, tiny_image: Image, host: HostContext, touched: bool
 ) -> None:
     if touched:
         os.utime(tiny_image.path, ns=(1, 1))
-    before = everything(around.cache.root)
-    found = describe_build("tiny", around)
+    before = everything(host.cache.root)
+    found = describe_build("tiny", host)
     assert found.values() == outlook(tiny, image=str(tiny_image.path))
     assert found.lines() == [*head(tiny), f"up to date: {tiny_image.path}"]
-    assert everything(around.cache.root) == before
+    assert everything(host.cache.root) == before
 
 
 def test_a_dry_build_with_an_altered_image(
-    tiny: Recipe, tiny_image: Image, around: Surroundings
+    tiny: Recipe, tiny_image: Image, host: HostContext
 ) -> None:
     fault = alter(tiny_image, keep_time=False)
-    before = everything(around.cache.root)
-    found = describe_build("tiny", around)
+    before = everything(host.cache.root)
+    found = describe_build("tiny", host)
     assert json.loads(json.dumps(found.values())) == outlook(tiny, fault=fault)
     assert found.lines() == [*head(tiny), f"{fault}; it would be built again"]
-    assert everything(around.cache.root) == before
+    assert everything(host.cache.root) == before
 
 
 @pytest.mark.parametrize(
@@ -200,13 +200,13 @@ def test_a_dry_build_with_an_altered_image(
     ],
 )  # fmt: skip
 def test_no_lock_is_written_for_a_stack_that_is_not_there(
-    around: Surroundings, name: str, message: str
+    host: HostContext, name: str, message: str
 ) -> None:
-    before = everything(around.project.parent)
+    before = everything(host.project.parent)
     with pytest.raises(Trouble) as caught:
-        write_lock(name, around, mirror=None, dry_run=False)
+        write_lock(name, host, mirror=None, dry_run=False)
     assert str(caught.value) == message
-    assert everything(around.project.parent) == before
+    assert everything(host.project.parent) == before
 
 
 LOCK_REMEDY = "restore it from version control, or write it anew with `bundle.py lock`"
@@ -256,24 +256,24 @@ def old_run(recipe: Recipe, image: Path, *, sha256: str = "1" * 64, size: int = 
     return Manifest.model_validate(values)
 
 
-def refused(manifest: Manifest, around: Surroundings, *, may_build: bool = True) -> str:
+def refused(manifest: Manifest, host: HostContext, *, may_build: bool = True) -> str:
     """What is said when there is no image for a run; the cache stays as it is."""
-    before = everything(around.cache.root)
+    before = everything(host.cache.root)
     with pytest.raises(Trouble) as caught:
-        image_of_run(manifest, around, mirror=None, may_build=may_build, where=WHERE)
-    assert everything(around.cache.root) == before
+        image_of_run(manifest, host, mirror=None, may_build=may_build, where=WHERE)
+    assert everything(host.cache.root) == before
     return str(caught.value)
 
 
 @pytest.mark.parametrize("moved", [False, True])
 def test_an_old_run_s_image_is_found_where_it_was_or_in_the_cache(
-    tiny: Recipe, tiny_image: Image, around: Surroundings, tmp_path: Path, moved: bool
+    tiny: Recipe, tiny_image: Image, host: HostContext, tmp_path: Path, moved: bool
 ) -> None:
     path = tmp_path / "gone.sif" if moved else tiny_image.path
     manifest = old_run(tiny, path, sha256=tiny_image.sha256)
-    before = everything(around.cache.root)
-    assert image_of_run(manifest, around, mirror=None, may_build=False) == tiny_image.path
-    assert everything(around.cache.root) == before
+    before = everything(host.cache.root)
+    assert image_of_run(manifest, host, mirror=None, may_build=False) == tiny_image.path
+    assert everything(host.cache.root) == before
 
 
 def edited(recipe: Recipe, name: str, text: str) -> Recipe:
@@ -282,77 +282,77 @@ def edited(recipe: Recipe, name: str, text: str) -> Recipe:
 
 @pytest.mark.parametrize("may_build", [True, False])
 def test_an_altered_recipe_in_a_manifest_is_named_by_the_manifest(
-    tiny: Recipe, around: Surroundings, tmp_path: Path, may_build: bool
+    tiny: Recipe, host: HostContext, tmp_path: Path, may_build: bool
 ) -> None:
     manifest = old_run(tiny, tmp_path / "gone.sif")
     other = edited(tiny, "Singularity.def", "Bootstrap: scratch\n")
     manifest.recipe.files["Singularity.def"] = "Bootstrap: scratch\n"
-    assert refused(manifest, around, may_build=may_build) == (
+    assert refused(manifest, host, may_build=may_build) == (
         f"the recipe in {WHERE} was altered: sha256 expected {tiny.sha256}, found {other.sha256}"
         f"\n-> {RESTORE}"
     )
 
 
 def test_a_broken_lock_in_a_manifest_is_named_by_the_manifest(
-    tiny: Recipe, around: Surroundings, tmp_path: Path
+    tiny: Recipe, host: HostContext, tmp_path: Path
 ) -> None:
     manifest = old_run(edited(tiny, lock_path("tiny"), "[]"), tmp_path / "gone.sif")
-    assert refused(manifest, around) == (
+    assert refused(manifest, host) == (
         f"the recipe in {WHERE}: lock: is not a lock: expected a JSON object\n-> {RESTORE}"
     )
 
 
 def test_texts_that_a_manifest_lacks_are_all_named(
-    tiny: Recipe, around: Surroundings, tmp_path: Path
+    tiny: Recipe, host: HostContext, tmp_path: Path
 ) -> None:
     manifest = old_run(tiny, tmp_path / "gone.sif")
     for name in ("Singularity.def", lock_path("tiny")):
         del manifest.recipe.files[name]
-    assert refused(manifest, around) == (
+    assert refused(manifest, host) == (
         f"the recipe in {WHERE} lacks Singularity.def\n"
         f"the recipe in {WHERE} lacks container/locks/tiny.json\n-> {RESTORE}"
     )
 
 
 def test_a_manifest_s_stack_may_not_be_a_path(
-    tiny: Recipe, around: Surroundings, tmp_path: Path
+    tiny: Recipe, host: HostContext, tmp_path: Path
 ) -> None:
     files = {**tiny.files, lock_path("../x"): tiny.lock_text}
     manifest = old_run(Recipe("../x", files), tmp_path / "gone.sif")
-    assert refused(manifest, around) == (
+    assert refused(manifest, host) == (
         f"the recipe in {WHERE}: '../x' is no name of a stack\n-> {RESTORE}"
     )
 
 
 def test_a_recipe_of_another_format_is_not_built(
-    tiny: Recipe, around: Surroundings, tmp_path: Path
+    tiny: Recipe, host: HostContext, tmp_path: Path
 ) -> None:
     gone = tmp_path / "gone.sif"
     manifest = old_run(edited(tiny, FORMAT_ENTRY, "0"), gone)
-    assert refused(manifest, around) == (
+    assert refused(manifest, host) == (
         f"the image with sha256 {'1' * 64} is gone, and the recipe in {WHERE} is of format 0: "
         "this bundle builds format 1\n-> use the version of bundle that wrote it, "
         f"or give the original image file back as {gone}"
     )
 
 
-def test_a_dry_rerun_builds_no_image(tiny: Recipe, around: Surroundings, tmp_path: Path) -> None:
+def test_a_dry_rerun_builds_no_image(tiny: Recipe, host: HostContext, tmp_path: Path) -> None:
     gone, altered = tmp_path / "gone.sif", tmp_path / "altered.sif"
     altered.write_bytes(b"an imagE")
     next_step = "a real rerun would build it again\n-> leave --dry-run out"
-    assert refused(old_run(tiny, gone), around, may_build=False) == (
+    assert refused(old_run(tiny, gone), host, may_build=False) == (
         f"the image with sha256 {'1' * 64} is gone; {next_step}"
     )
-    assert refused(old_run(tiny, altered), around, may_build=False) == (
+    assert refused(old_run(tiny, altered), host, may_build=False) == (
         f"the image {altered} was altered; {next_step}"
     )
 
 
 def test_a_whole_image_of_other_bytes_is_kept_and_said_so(
-    tiny: Recipe, tiny_image: Image, around: Surroundings, tmp_path: Path
+    tiny: Recipe, tiny_image: Image, host: HostContext, tmp_path: Path
 ) -> None:
     gone = tmp_path / "gone.sif"
-    assert refused(old_run(tiny, gone), around) == (
+    assert refused(old_run(tiny, gone), host) == (
         f"the image built again from the recipe in {WHERE} has sha256 {tiny_image.sha256}, "
         f"expected {'1' * 64}\n-> give the original image file back as {gone}"
     )

@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Callable, Dict, Iterable, Iterator, List, Optional, Sequence, get_args
 
 from container import atomic
-from manifests.outcome import Result
-from manifests.schema import INPUT_SIDE, Arch, Communicator, OptimizerName, digest_of
-from manifests.snapshot import take_snapshot
+from manifests.record.outcome import Result
+from manifests.record.schema import INPUT_SIDE, Arch, Communicator, OptimizerName, digest_of
+from manifests.rundir.snapshot import take_snapshot
 
 PROJECT = Path(__file__).resolve().parents[2]
 TABLE = PROJECT / "docs" / "combinations.md"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from jobtemplates.backend import Backend, Ending, QueueEntry, Unreadable, job_number
+from jobtemplates.backend import Backend, JobEnd, QueueEntry, Unreadable, job_number
 from jobtemplates.schedulers import SCHEDULERS
 from jobtemplates.slurm import warning_seconds
 
@@ -180,7 +180,7 @@ def test_cancelling() -> None:
 )
 def test_how_a_job_ended(backend: Backend, printed: str, expected: object) -> None:
     ending = backend.parse_ending(printed)
-    assert ending == (None if expected is None else Ending(*expected))  # type: ignore[misc]
+    assert ending == (None if expected is None else JobEnd(*expected))  # type: ignore[misc]
 
 
 def test_nodes_of_slurm() -> None:

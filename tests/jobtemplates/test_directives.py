@@ -10,7 +10,7 @@ from container.trouble import Trouble
 from jobtemplates.directives import directives, joined
 from jobtemplates.placeholders import filled
 from jobtemplates.sites import PROFILES, load_site, parse_site
-from manifests.schema import Placement, World
+from manifests.record.schema import Placement, World
 
 HEAD = {
     "slurm": [

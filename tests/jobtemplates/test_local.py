@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from jobtemplates import local
-from manifests.schema import RunFiles
+from manifests.record.schema import RunFiles
 
 
 def prepared(tmp_path: Path, script: str) -> RunFiles:

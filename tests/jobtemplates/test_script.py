@@ -15,15 +15,15 @@ import pytest
 
 from container.trouble import Trouble
 from jobtemplates.launcher import ContainerUse, bind
-from jobtemplates.script import Host, render_script, script_warnings, with_job_id
+from jobtemplates.script import LaunchContext, render_script, script_warnings, with_job_id
 from jobtemplates.sites import PROFILES, load_site
-from manifests.schema import Manifest, RunFiles
+from manifests.record.schema import Manifest, RunFiles
 from tests.records import manifest_values
 
 GOLDEN = Path(__file__).parent / "golden"
 SITE = load_site("local", [PROFILES])
-USER = Host(ContainerUse("/usr/bin/apptainer", (), True), as_root=False)
-ROOT = Host(ContainerUse("/usr/bin/apptainer", ("--userns",), True), as_root=True)
+USER = LaunchContext(ContainerUse("/usr/bin/apptainer", (), True), as_root=False)
+ROOT = LaunchContext(ContainerUse("/usr/bin/apptainer", ("--userns",), True), as_root=True)
 
 HOSTILE = "a b'c\"d$(touch owned)`touch owned`;&|*?,:=é\\"
 

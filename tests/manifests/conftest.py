@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 from container.recipe import Recipe
-from manifests import outcome, schema
-from manifests.job import Job
-from manifests.records import trail_digest
-from manifests.snapshot import copy_snapshot, take_snapshot
+from manifests.record import outcome, schema
+from manifests.rundir.job import Job
+from manifests.rundir.records import trail_digest
+from manifests.rundir.snapshot import copy_snapshot, take_snapshot
 
 CREATED = "2026-01-31T23:59:58Z"
 RECIPE = Recipe(

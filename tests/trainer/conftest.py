@@ -20,9 +20,9 @@ import pytest
 from PIL import Image
 
 from container.progress import Silent
-from manifests import schema
 from manifests.datasets.pack import pack
-from manifests.schema import RunFiles
+from manifests.record import schema
+from manifests.record.schema import RunFiles
 
 #: These are tests of image code. Whole runs start from the host, each rank in the image, as in a
 #: job, and kernels are tested where a C compiler may be; the others need the image's own Python

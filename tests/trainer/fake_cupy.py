@@ -14,7 +14,7 @@ from typing import Any, Callable, List
 
 import numpy as np
 
-from trainer.communicators.gpu import Gpu
+from trainer.gpu.gpu import Gpu
 
 
 class Stream:

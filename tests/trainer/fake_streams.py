@@ -144,7 +144,7 @@ class DeviceArray:
 
 
 class FakeGpu:
-    """As trainer.communicators.gpu.Gpu; ``eager`` names streams, ``main`` and ``copies``."""
+    """As trainer.gpu.gpu.Gpu; ``eager`` names streams, ``main`` and ``copies``."""
 
     nccl = None
 

@@ -11,8 +11,8 @@ import chainer
 import numpy as np
 import pytest
 
-from manifests import schema
-from manifests.checkpoint import (
+from manifests.record import schema
+from manifests.record.checkpoint import (
     Damaged,
     Prefix,
     Sums,
@@ -21,7 +21,7 @@ from manifests.checkpoint import (
     read_head,
     steps_digest,
 )
-from manifests.schema import RunFiles
+from manifests.record.schema import RunFiles
 from trainer.checkpoint_file import fill_arrays, own_arrays, shared_arrays
 from trainer.checkpoints import Checkpoints, Written, newest_good
 from trainer.files import JsonLines
@@ -337,7 +337,7 @@ def test_of_the_code_only_what_ranks_import_counts(run: Run) -> None:
 
     plain = steps_digest(run.manifest.identity)
     assert digest("README.md") == digest("config.yaml") == plain
-    assert digest("trainer/loop.py") != plain != digest("manifests/schema.py")
+    assert digest("trainer/loop.py") != plain != digest("manifests/record/schema.py")
 
 
 def test_another_network_does_not_fit(run: Run) -> None:

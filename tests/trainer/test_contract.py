@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from manifests.schema import AVAILABLE, CodeIdentity, Determinism, Promises
+from manifests.record.schema import AVAILABLE, CodeIdentity, Determinism, Promises
 from trainer import contract
 from trainer.communicators import COMMUNICATORS
 from trainer.device import PRECISIONS
@@ -174,7 +174,7 @@ def test_altered_identity(make_case: Any) -> None:
     old = case.manifest["identity_digest"]
     edit(case.files.manifest, lambda m: m["identity"]["training"].update(seed=8))
     case.manifest["identity"]["training"]["seed"] = 8
-    from manifests.schema import Identity
+    from manifests.record.schema import Identity
 
     new = Identity.model_validate(json.loads(case.files.manifest.read_text())["identity"]).digest()
     assert refusal(case) == (

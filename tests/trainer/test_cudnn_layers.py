@@ -13,18 +13,19 @@ import chainer.links as L
 import numpy as np
 import pytest
 
-from manifests.schema import AVAILABLE, INPUT_SIDE
+from manifests.record.schema import AVAILABLE, INPUT_SIDE
 from trainer.data import TrainingBatch
 from trainer.device import Device
 from trainer.initial import named_gradients, set_initial
+from trainer.layers import cudnn, draws
+from trainer.layers.loss import CrossEntropy, cross_entropies, cross_entropy
+from trainer.layers.normalization import DECAY, EPS
+from trainer.layers.pooling import average_pooling_2d, global_average, max_pooling_2d
 from trainer.loop import gradients
 from trainer.loss_scale import LossScale, Scaled
-from trainer.models import MODELS, auxiliary, classifier, cudnn, draws
-from trainer.models.loss import CrossEntropy, cross_entropies, cross_entropy
-from trainer.models.normalization import DECAY, EPS
-from trainer.models.pooling import average_pooling_2d, global_average, max_pooling_2d
+from trainer.models import MODELS, auxiliary, classifier
 from trainer.optimizers import OPTIMIZERS
-from trainer.order import Slot
+from trainer.order import StreamPosition
 from trainer.statistics import named_statistics
 
 
@@ -128,7 +129,9 @@ def as_on_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def batch(name: str, size: int) -> TrainingBatch:
     side = INPUT_SIDE[name][0]
     images = random(size, 3, side, side).astype(np.float32) / 4
-    return TrainingBatch(images, np.arange(size, dtype=np.int32), [Slot(0, k) for k in range(size)])
+    return TrainingBatch(
+        images, np.arange(size, dtype=np.int32), [StreamPosition(0, k) for k in range(size)]
+    )
 
 
 def step(name: str, parameters: Any, images: Any) -> Dict[str, Any]:
@@ -168,7 +171,7 @@ def test_a_step_of_each_network_is_that_of_the_cpu(name: str, request: Any) -> N
 @pytest.mark.slow
 def test_mixed_precision_learns(as_on_gpu: None) -> None:
     """NiN on four images in float16: the loss falls about as in float32."""
-    from manifests.schema import Optimizer
+    from manifests.record.schema import Optimizer
 
     last = {}
     for dtype in (np.float32, np.float16):

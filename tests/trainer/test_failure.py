@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from manifests.outcome import RankGpu
-from manifests.schema import SCHEMA_VERSION, GpuClass, GpuPromise, Promises, RunFiles
+from manifests.record.outcome import RankGpu
+from manifests.record.schema import SCHEMA_VERSION, GpuClass, GpuPromise, Promises, RunFiles
 from trainer.contract import check_cpu
 from trainer.failure import report
-from trainer.gpu_contract import check_class, check_driver
-from trainer.gpu_failure import LIBRARIES, PACKAGES, in_words, told_of_gpu
+from trainer.gpu.contract import check_class, check_driver
+from trainer.gpu.failure import LIBRARIES, PACKAGES, gpu_failures, in_words
 from trainer.trouble import CannotPromise, TrainerError, at_step
 
 
@@ -79,7 +79,7 @@ def fake_of(module: str, name: str, base: type[Exception] = RuntimeError) -> typ
 
 def failed_with(error: Exception, files: RunFiles) -> int:
     try:
-        with told_of_gpu(3, "n7", "0000:3b:00.0"), at_step(12):
+        with gpu_failures(3, "n7", "0000:3b:00.0"), at_step(12):
             raise error
     except Exception as told:
         return report(told, 3, files)

@@ -212,7 +212,7 @@ def test_a_gpu_gets_the_batches_of_the_cpu(make_case: Any) -> None:
     turn."""
     import cupy
 
-    from trainer.communicators.gpu import Gpu
+    from trainer.gpu.gpu import Gpu
 
     case = make_case()
     expected = on_the_cpu(case)

@@ -10,12 +10,11 @@ from typing import Any, Callable, List
 import numpy as np
 import pytest
 
-from manifests.determinism import promises_for
-from manifests.outcome import RankGpu, SeenGpus
-from manifests.schema import GpuClass, GpuPromise, RunFiles
+from manifests.config.determinism import promises_for
+from manifests.record.outcome import RankGpu, SeenGpus
+from manifests.record.schema import GpuClass, GpuPromise, RunFiles
 from trainer import device as device_module
-from trainer import gpu_facts, session
-from trainer.communicators.gpu import Gpu
+from trainer import session
 from trainer.communicators.nccl_report import (
     OURS,
     ask_for_report,
@@ -25,8 +24,10 @@ from trainer.communicators.nccl_report import (
     site_variables,
 )
 from trainer.device import CPU, Device, open_device
-from trainer.gpu_contract import check_apart, check_class, check_driver, device_for
-from trainer.gpu_facts import gpu_of_rank, visible_gpus
+from trainer.gpu import facts as gpu_facts
+from trainer.gpu.contract import check_apart, check_class, check_driver, device_for
+from trainer.gpu.facts import gpu_of_rank, visible_gpus
+from trainer.gpu.gpu import Gpu
 from trainer.trouble import TrainerError
 
 V100 = GpuClass(model="Tesla V100-SXM2-16GB", capability="7.0", multiprocessors=80)

@@ -18,8 +18,9 @@ from tests.trainer.kernels import (
     needs_compiler,
     nvrtc_program,
 )
-from trainer import block_digest, loss_scale, response_kernels
-from trainer.block_digest import BLOCK
+from trainer import loss_scale
+from trainer.gpu import block_digest, response_kernels
+from trainer.gpu.block_digest import BLOCK
 
 BLOCK_DIGEST_C = f"""
 #define CONSTANT static const

@@ -15,7 +15,7 @@ from typing import Any, List
 import numpy as np
 import pytest
 
-from manifests.schema import AVAILABLE
+from manifests.record.schema import AVAILABLE
 from tests.trainer.conftest import gpus
 from tests.trainer.test_mpi_runs import doubling
 
@@ -131,7 +131,7 @@ from trainer.world import join
 import numpy as np
 from types import SimpleNamespace
 from trainer.communicators import COMMUNICATORS
-from trainer.communicators.gpu import this_gpu
+from trainer.gpu.gpu import this_gpu
 ranks = int(sys.argv[1])
 world = join(ranks)
 gpu = this_gpu()
@@ -199,7 +199,7 @@ def test_what_nccl_cannot_do_is_said(
 def test_the_fake_has_the_form_of_cupy() -> None:
     """Names and numbers of arguments; needs no GPU."""
     from tests.trainer import fake_cupy
-    from trainer.communicators.gpu import this_gpu
+    from trainer.gpu.gpu import this_gpu
 
     real, fake = this_gpu(), fake_cupy.fake_gpu()
     for name in vars(fake.nccl):

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from manifests.outcome import RankGpu, SeenGpus
-from manifests.schema import GpuClass
-from trainer.gpu_succession import taken_over
+from manifests.record.outcome import RankGpu, SeenGpus
+from manifests.record.schema import GpuClass
+from trainer.gpu.succession import taken_over
 from trainer.trouble import CannotPromise
 
 V100 = GpuClass(model="Tesla V100", capability="7.0", multiprocessors=80)

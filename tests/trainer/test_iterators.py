@@ -14,7 +14,7 @@ from typing import Any, Dict, List
 import numpy as np
 import pytest
 
-from manifests.packed_file import RECORD
+from manifests.record.packed_file import RECORD
 from trainer.augment import choose_views
 from trainer.iterators import ITERATORS
 from trainer.loadtypes import LOADTYPES

@@ -10,13 +10,14 @@ import chainer.links as L
 import numpy as np
 import pytest
 
-from trainer.models import channels_last, convolution, pooling, unfolded, winograd
-from trainer.models.convolution import Convolution2D, Convolution2DFunction
-from trainer.models.linear import Linear
-from trainer.models.normalization import DECAY, EPS
-from trainer.models.normalized import NormalizedConvolution
-from trainer.models.pooling import average_pooling_2d, max_pooling_2d
-from trainer.models.response import local_response_normalization
+from trainer.layers import channels_last, convolution, pooling, winograd
+from trainer.layers import im2col as unfolded
+from trainer.layers.convolution import Convolution2D, Convolution2DFunction
+from trainer.layers.linear import Linear
+from trainer.layers.lrn import local_response_normalization
+from trainer.layers.normalization import DECAY, EPS
+from trainer.layers.normalized import NormalizedConvolution
+from trainer.layers.pooling import average_pooling_2d, max_pooling_2d
 
 
 def random(*shape: int, seed: int = 0) -> Any:

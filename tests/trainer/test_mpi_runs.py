@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from manifests.outcome import Failure, Result, TrailRecord
-from manifests.packed_file import RECORD
-from manifests.schema import AVAILABLE, INPUT_SIDE, digest_of
+from manifests.record.outcome import Failure, Result, TrailRecord
+from manifests.record.packed_file import RECORD
+from manifests.record.schema import AVAILABLE, INPUT_SIDE, digest_of
 from trainer.loadtypes.custom import PACK_AGAIN
 
 pytestmark = pytest.mark.mpi

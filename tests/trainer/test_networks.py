@@ -10,17 +10,17 @@ import chainer.functions as F
 import numpy as np
 import pytest
 
-from manifests.schema import AVAILABLE, INPUT_SIDE
+from manifests.record.schema import AVAILABLE, INPUT_SIDE
 from trainer.data import TrainingBatch
 from trainer.digest import tensor_digests
 from trainer.initial import named_arrays, named_gradients, set_initial
+from trainer.layers.draws import Draws
+from trainer.layers.normalized import NormalizedConvolution
 from trainer.loop import gradients
 from trainer.models import MODELS
 from trainer.models.alex import Alex
-from trainer.models.draws import Draws
 from trainer.models.googlenetbn import GoogLeNetBN
-from trainer.models.normalized import NormalizedConvolution
-from trainer.order import Slot
+from trainer.order import StreamPosition
 from trainer.statistics import named_statistics
 
 NETWORKS = [name for name in AVAILABLE["arch"] if name != "nin"]
@@ -38,7 +38,9 @@ def batch(name: str, size: int) -> TrainingBatch:
     side = INPUT_SIDE[name][1]
     generator = np.random.Generator(np.random.Philox(1))
     images = generator.uniform(-0.5, 0.5, (size, 3, side, side)).astype(np.float32)
-    return TrainingBatch(images, np.arange(size, dtype=np.int32), [Slot(0, k) for k in range(size)])
+    return TrainingBatch(
+        images, np.arange(size, dtype=np.int32), [StreamPosition(0, k) for k in range(size)]
+    )
 
 
 def count(name: str, nclasses: int) -> int:

@@ -12,12 +12,12 @@ import pytest
 from trainer import initial
 from trainer.digest import tensor_digests
 from trainer.initial import he_limit, named_arrays, named_gradients, set_initial, uniform
-from trainer.models import unfolded
-from trainer.models.convolution import Convolution2DFunction
-from trainer.models.draws import Draws
+from trainer.layers import im2col as unfolded
+from trainer.layers.convolution import Convolution2DFunction
+from trainer.layers.draws import Draws
+from trainer.layers.pooling import max_pooling_2d
 from trainer.models.nin import NIN
-from trainer.models.pooling import max_pooling_2d
-from trainer.order import Slot
+from trainer.order import StreamPosition
 
 
 def random(*shape: int, seed: int = 0) -> Any:
@@ -117,7 +117,7 @@ def test_initial_parameters_are_known() -> None:
 def test_dropout_scales_forward_and_backward() -> None:
     x = chainer.Variable(np.ones((2, 400, 2, 2), np.float32))
     with chainer.using_config("train", True):
-        y = Draws(1, [Slot(0, 0), Slot(1, 0)]).dropout(x, 0.5, "layer")
+        y = Draws(1, [StreamPosition(0, 0), StreamPosition(1, 0)]).dropout(x, 0.5, "layer")
     assert set(np.unique(y.array)) == {0.0, 2.0}
     assert abs(y.array.mean() - 1) < 0.1
     y.grad = np.ones_like(y.array)
@@ -130,7 +130,7 @@ def test_gradient_is_the_slope_of_the_loss() -> None:
     model = NIN(4)
     set_initial(model, 3)
     x, labels = random(2, 3, 67, 67).astype(np.float32), np.array([1, 3], np.int32)
-    draws = Draws(3, [Slot(0, 0), Slot(1, 0)])
+    draws = Draws(3, [StreamPosition(0, 0), StreamPosition(1, 0)])
 
     def loss() -> chainer.Variable:
         with chainer.using_config("train", True):

@@ -118,7 +118,7 @@ def test_nvrtc_keeps_both_roundings(architecture: str) -> None:
 def test_a_gpu_gives_the_bits_of_the_cpu(insize: int, side: int) -> None:
     import cupy
 
-    from trainer.communicators.gpu import Gpu
+    from trainer.gpu.gpu import Gpu
 
     raw, views, mean, expected = case(insize, side)
     normalize = Normalization(Gpu(cupy, None), mean)

@@ -8,25 +8,25 @@ from typing import Any, Dict, Iterator, List
 import numpy as np
 import pytest
 
-from manifests.schema import AVAILABLE, INPUT_SIDE, Optimizer
+from manifests.record.schema import AVAILABLE, INPUT_SIDE, Optimizer
 
 pytestmark = pytest.mark.gpu
 chainer = pytest.importorskip("chainer", reason="no Chainer here")
 
-from trainer import block_digest  # noqa: E402
-from trainer.communicators.gpu import Gpu  # noqa: E402
 from trainer.data import TrainingBatch  # noqa: E402
 from trainer.device import CPU, Device  # noqa: E402
 from trainer.digest import take, tensor_digests, told  # noqa: E402
-from trainer.gpu_facts import driver_version, gpu_of_rank, visible_gpus  # noqa: E402
-from trainer.gpu_settings import apply_settings  # noqa: E402
+from trainer.gpu import block_digest  # noqa: E402
+from trainer.gpu.facts import driver_version, gpu_of_rank, visible_gpus  # noqa: E402
+from trainer.gpu.gpu import Gpu  # noqa: E402
+from trainer.gpu.settings import apply_settings  # noqa: E402
 from trainer.initial import named_arrays, named_gradients, set_initial  # noqa: E402
+from trainer.layers.draws import Draws  # noqa: E402
 from trainer.loop import gradients  # noqa: E402
 from trainer.loss_scale import LossScale, Scaled, divide  # noqa: E402
 from trainer.models import MODELS  # noqa: E402
-from trainer.models.draws import Draws  # noqa: E402
 from trainer.optimizers import OPTIMIZERS  # noqa: E402
-from trainer.order import Slot  # noqa: E402
+from trainer.order import StreamPosition  # noqa: E402
 from trainer.statistics import named_statistics  # noqa: E402
 
 
@@ -61,7 +61,7 @@ def batch(name: str, size: int = 4) -> TrainingBatch:
     rng = np.random.Generator(np.random.Philox(1))
     images = rng.uniform(-0.5, 0.5, (size, 3, side, side)).astype(np.float32)
     labels = np.arange(size, dtype=np.int32)
-    return TrainingBatch(images, labels, [Slot(0, k) for k in range(size)])
+    return TrainingBatch(images, labels, [StreamPosition(0, k) for k in range(size)])
 
 
 def model_on(device: Device, name: str) -> Any:
@@ -110,7 +110,7 @@ def test_a_step_is_about_that_of_the_cpu(name: str) -> None:
 
 def test_dropout_masks_are_those_of_the_cpu() -> None:
     device = open_gpu(0)
-    draws = Draws(7, [Slot(2, k) for k in range(3)])
+    draws = Draws(7, [StreamPosition(2, k) for k in range(3)])
     ones = np.ones((3, 5, 4, 4), np.float32)
     expected = draws.dropout(chainer.Variable(ones), 0.5, "layer").array
     got = draws.dropout(chainer.Variable(device.put(ones)), 0.5, "layer").array

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from manifests import schema
+from manifests.record import schema
 from trainer.initial import named_arrays
 from trainer.optimizers import OPTIMIZERS
 from trainer.optimizers.adam import power

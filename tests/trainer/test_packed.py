@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from manifests.packed_file import RECORD, Decoder, PackedFile, own_decoder
+from manifests.record.packed_file import RECORD, Decoder, PackedFile, own_decoder
 from trainer import image
 from trainer.loadtypes.custom import PACK_AGAIN, PackedImages
 from trainer.loadtypes.original import OriginalImages

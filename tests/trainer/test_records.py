@@ -14,8 +14,8 @@ import chainer
 import numpy as np
 import pytest
 
-from manifests.outcome import Failure, TrailRecord
-from manifests.schema import RunFiles
+from manifests.record.outcome import Failure, TrailRecord
+from manifests.record.schema import RunFiles
 from trainer import failure, files
 from trainer.digest import samples_digest, tensor_digest
 from trainer.evaluation import Correct
@@ -23,7 +23,7 @@ from trainer.initial import set_initial
 from trainer.log import COLUMNS, Log, head_lines, table_line
 from trainer.model_file import load_initial, model_bytes
 from trainer.models.nin import MlpConv
-from trainer.order import Slot
+from trainer.order import StreamPosition
 from trainer.progress import Progress
 from trainer.trail import Trail
 from trainer.trouble import TrainerError, at_step
@@ -79,7 +79,7 @@ def test_trail_keeps_tensors_of_rank_0_at_intervals_and_at_the_end(
     trail.begin(model)
     for step in (1, 2, 3):
         kept = trail.gradients(step, model)
-        trail.step(step, step / 4, [Slot(step, 0)], 0.1, kept, model)
+        trail.step(step, step / 4, [StreamPosition(step, 0)], 0.1, kept, model)
         # Every line is there as soon as its step is done.
         assert len(run.trail_of(rank).read_bytes().splitlines()) == step + (rank == 0)
     trail.close()

@@ -15,9 +15,9 @@ from typing import Any, Callable, Dict, List, Tuple
 
 import pytest
 
-from manifests.checkpoint import checkpoints_in
-from manifests.outcome import Result, Stop
-from manifests.schema import RunFiles
+from manifests.record.checkpoint import checkpoints_in
+from manifests.record.outcome import Result, Stop
+from manifests.record.schema import RunFiles
 from tests.trainer.conftest import case_maker
 
 pytestmark = [pytest.mark.mpi, pytest.mark.slow]

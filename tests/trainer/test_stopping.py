@@ -10,12 +10,12 @@ from typing import Any, Optional
 
 import pytest
 
-from manifests.schema import Checkpointing
+from manifests.record.schema import Checkpointing
 from trainer.stopping import (
     Durations,
-    Warned,
+    SignalFlag,
+    StopRequest,
     Watch,
-    Wish,
     deadline_in,
     reserve,
     warning_signal,
@@ -43,62 +43,67 @@ def make(
     clock: Clock,
     world: Any = None,
     deadline: Optional[float] = None,
-    warned: Optional[Warned] = None,
+    warned: Optional[SignalFlag] = None,
     **settings: Any,
 ) -> Watch:
     expected = Durations(saving=1.0, validation_steps=2.0)
     world = world or Alone()
-    return Watch(world, Checkpointing(**settings), warned or Warned(), deadline, expected, clock)
+    return Watch(
+        world, Checkpointing(**settings), warned or SignalFlag(), deadline, expected, clock
+    )
 
 
 def test_after_so_many_minutes_since_the_last() -> None:
     clock = Clock()
     watch = make(clock, minutes=2)
     clock.now += 119
-    assert watch.ask(1, evaluates_next=False) is Wish.GO_ON
+    assert watch.ask(1, evaluates_next=False) is StopRequest.GO_ON
     clock.now += 1
-    assert watch.ask(2, evaluates_next=False) is Wish.SAVE
+    assert watch.ask(2, evaluates_next=False) is StopRequest.SAVE
     watch.saved(3.0)
     clock.now += 119
-    assert watch.ask(3, evaluates_next=False) is Wish.GO_ON
+    assert watch.ask(3, evaluates_next=False) is StopRequest.GO_ON
     clock.now += 1
-    assert watch.ask(4, evaluates_next=False) is Wish.SAVE
+    assert watch.ask(4, evaluates_next=False) is StopRequest.SAVE
     assert watch.spent.saving == 3.0
 
 
 def test_after_every_so_many_steps() -> None:
     watch = make(Clock(), interval=3)
     wishes = [watch.ask(step, evaluates_next=False) for step in range(1, 8)]
-    assert [step for step, wish in enumerate(wishes, 1) if wish is Wish.SAVE] == [3, 6]
+    assert [step for step, wish in enumerate(wishes, 1) if wish is StopRequest.SAVE] == [3, 6]
 
 
 def test_a_warned_rank_stops_all() -> None:
-    warned = Warned()
+    warned = SignalFlag()
     warned(signal.SIGUSR2, None)
     assert make(Clock(), Alone(rank=5), warned=warned).ask(1, evaluates_next=False) is (
-        Wish.STOP_FOR_SIGNAL
+        StopRequest.STOP_FOR_SIGNAL
     )
-    others = Alone(rank=0, others=Wish.STOP_FOR_SIGNAL)
-    assert make(Clock(), others, interval=1).ask(1, evaluates_next=False) is Wish.STOP_FOR_SIGNAL
+    others = Alone(rank=0, others=StopRequest.STOP_FOR_SIGNAL)
+    assert (
+        make(Clock(), others, interval=1).ask(1, evaluates_next=False)
+        is StopRequest.STOP_FOR_SIGNAL
+    )
 
 
 def test_only_the_clock_of_rank_0_counts() -> None:
     clock = Clock()
     watch = make(clock, Alone(rank=1), deadline=1001.0, minutes=1, interval=1)
     clock.now += 100000
-    assert watch.ask(1, evaluates_next=True) is Wish.GO_ON
+    assert watch.ask(1, evaluates_next=True) is StopRequest.GO_ON
 
 
 @pytest.mark.parametrize(
     ("left", "evaluates", "wish"),
     [
-        (37.1, False, Wish.GO_ON),
-        (37.0, False, Wish.STOP_FOR_WALLTIME),
-        (57.1, True, Wish.GO_ON),
-        (57.0, True, Wish.STOP_FOR_WALLTIME),
+        (37.1, False, StopRequest.GO_ON),
+        (37.0, False, StopRequest.STOP_FOR_WALLTIME),
+        (57.1, True, StopRequest.GO_ON),
+        (57.0, True, StopRequest.STOP_FOR_WALLTIME),
     ],
 )
-def test_before_the_deadline(left: float, evaluates: bool, wish: Wish) -> None:
+def test_before_the_deadline(left: float, evaluates: bool, wish: StopRequest) -> None:
     """A job of 500 s: a step 10 s, a checkpoint 1 s or twice that, margin 25 s; the first
     evaluation is as long as two steps."""
     clock = Clock()

@@ -17,7 +17,7 @@ from typing import Any, List, Sequence, Tuple
 import numpy as np
 import pytest
 
-from manifests import schema
+from manifests.record import schema
 from tests.trainer.kernels import ARCHITECTURES, COMPILER, needs_compiler
 from trainer.optimizers import OPTIMIZERS
 from trainer.optimizers.elementwise import CHUNK

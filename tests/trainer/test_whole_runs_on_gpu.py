@@ -6,10 +6,10 @@ from typing import Any, Tuple
 
 import pytest
 
-from manifests.checkpoint import checkpoints_in
-from manifests.determinism import determinism_for
-from manifests.outcome import Result
-from manifests.schema import GpuPromise
+from manifests.config.determinism import determinism_for
+from manifests.record.checkpoint import checkpoints_in
+from manifests.record.outcome import Result
+from manifests.record.schema import GpuPromise
 
 pytestmark = [pytest.mark.gpu, pytest.mark.mpi]
 

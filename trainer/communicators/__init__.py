@@ -7,12 +7,12 @@ from typing import Any, Dict, Optional, Protocol
 import chainer
 
 from trainer.communicators.flat import Flat
-from trainer.communicators.gpu import Gpu
 from trainer.communicators.hierarchical import Hierarchical
 from trainer.communicators.naive import Naive
 from trainer.communicators.pure_nccl import PureNccl
 from trainer.communicators.single_node import SingleNode
 from trainer.communicators.two_dimensional import TwoDimensional
+from trainer.gpu.gpu import Gpu
 
 
 class Communicator(Protocol):

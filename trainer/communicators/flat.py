@@ -10,10 +10,10 @@ from typing import Any, Optional
 
 import chainer
 
-from trainer.communicators.gpu import Gpu
 from trainer.communicators.host_sum import HostSum
 from trainer.communicators.nodes import node_communicator
 from trainer.communicators.packed import Packed
+from trainer.gpu.gpu import Gpu
 
 
 class Flat:

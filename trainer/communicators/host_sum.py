@@ -6,8 +6,8 @@ from typing import Any, Optional
 
 import numpy as np
 
-from trainer.communicators.gpu import Gpu
 from trainer.communicators.packed import Buffer
+from trainer.gpu.gpu import Gpu
 
 
 class HostSum:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Optional, Protocol
 
-from trainer.communicators.gpu import Gpu
 from trainer.communicators.nccl import Nccl
 from trainer.communicators.packed import Buffer
 from trainer.communicators.pieces import InRankOrder
+from trainer.gpu.gpu import Gpu
 
 
 class Inside(Protocol):

@@ -12,9 +12,9 @@ import chainer
 import chainermn
 import numpy as np
 
-from trainer.communicators.gpu import Gpu
 from trainer.communicators.host_sum import HostSum
 from trainer.communicators.packed import gradients_of
+from trainer.gpu.gpu import Gpu
 
 
 class Naive:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from trainer.communicators.gpu import Gpu
 from trainer.communicators.packed import Buffer
+from trainer.gpu.gpu import Gpu
 from trainer.trouble import TrainerError
 
 

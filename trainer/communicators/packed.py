@@ -8,7 +8,7 @@ import chainer
 import numpy as np
 import numpy.typing as npt
 
-from trainer.communicators.gpu import Gpu
+from trainer.gpu.gpu import Gpu
 
 #: One dimension; NumPy's, or CuPy's.
 Buffer = npt.NDArray[np.float32]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
-from trainer.communicators.gpu import Gpu
 from trainer.communicators.nodes import NodeOf
 from trainer.communicators.two_dimensional import TwoDimensional
+from trainer.gpu.gpu import Gpu
 
 
 class SingleNode(TwoDimensional):

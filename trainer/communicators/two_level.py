@@ -7,11 +7,11 @@ from typing import Any, Optional
 
 import chainer
 
-from trainer.communicators.gpu import Gpu
 from trainer.communicators.host_sum import HostSum
 from trainer.communicators.inside import inside_node
 from trainer.communicators.nodes import NodeOf, Nodes
 from trainer.communicators.packed import Buffer, Packed
+from trainer.gpu.gpu import Gpu
 
 
 class TwoLevel(ABC):

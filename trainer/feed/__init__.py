@@ -10,7 +10,7 @@ from trainer.feed.host import HostFeed
 from trainer.iterators.pool import Pool
 
 if TYPE_CHECKING:
-    from trainer.communicators.gpu import Gpu
+    from trainer.gpu.gpu import Gpu
 
 
 def make_feed(pool: Pool, gpu: Optional[Gpu]) -> Feed:

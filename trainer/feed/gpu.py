@@ -15,7 +15,7 @@ from trainer.loadtypes.views import mean_of, side_of
 from trainer.sampleset import Part
 
 if TYPE_CHECKING:
-    from trainer.communicators.gpu import Gpu
+    from trainer.gpu.gpu import Gpu
 
 
 class _Arrived(NamedTuple):

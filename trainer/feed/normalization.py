@@ -12,7 +12,7 @@ from trainer.augment import SCALE
 from trainer.optimizers.elementwise import OPERATIONS
 
 if TYPE_CHECKING:
-    from trainer.communicators.gpu import Gpu
+    from trainer.gpu.gpu import Gpu
 
 #: What happens to one pixel, in C as well as CUDA. ``row`` counts the rows of a batch, (n, 3,
 #: insize, insize), from its first on; ``views`` has top, left and flip of each image. A mirrored

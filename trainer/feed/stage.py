@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Tuple
 import numpy as np
 
 if TYPE_CHECKING:
-    from trainer.communicators.gpu import Gpu
+    from trainer.gpu.gpu import Gpu
 
 #: Parts of a buffer begin where a GPU likes arrays to begin, as those of cudaMalloc do.
 ALIGNMENT = 256

@@ -23,7 +23,7 @@ from multiprocessing.synchronize import Barrier, SemLock
 from typing import Dict, List, Optional, Tuple
 
 from trainer.iterators.pool import Images, Pool, load_part, open_sets, unchecked
-from trainer.iterators.shared_memory import Form, Leases, SharedMemory, Slot, array_in
+from trainer.iterators.shared_memory import Form, Leases, Region, SharedMemory, array_in
 from trainer.loadtypes import Samples
 from trainer.sampleset import Part, SampleSet
 from trainer.table import SampleTable
@@ -46,7 +46,7 @@ def _begin(
     loadtype: str,
     sets: Dict[str, SampleSet],
     memory: SharedMemory,
-    slots: Dict[str, Slot],
+    slots: Dict[str, Region],
     all_there: Barrier,
 ) -> None:
     # The terminal's Ctrl-C is for the training process, which then closes the pool.
@@ -99,7 +99,7 @@ def _ready() -> None:
         raise _Loader.problem
 
 
-def _load(part: Part, slot: Slot, form: Form, first: int) -> None:
+def _load(part: Part, slot: Region, form: Form, first: int) -> None:
     """Write ``part`` into the batch of this form in ``slot``, from its sample ``first`` on."""
     _ready()
     batch = array_in(_Loader.memory.bytes_of(slot), form)

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 
-class Slot(NamedTuple):
+class Region(NamedTuple):
     """A piece of the file, in bytes; whole pages."""
 
     start: int
@@ -52,7 +52,7 @@ class SharedMemory:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self._mapped: Dict[Slot, mmap.mmap] = {}
+        self._mapped: Dict[Region, mmap.mmap] = {}
 
     @classmethod
     def make(cls) -> SharedMemory:
@@ -61,14 +61,14 @@ class SharedMemory:
     def __reduce__(self) -> Tuple[Any, ...]:
         return _received, (reduction.DupFd(self._descriptor),)
 
-    def grow(self, size: int) -> Slot:
+    def grow(self, size: int) -> Region:
         """A new slot of at least ``size`` bytes at the end of the file."""
         start = os.fstat(self._descriptor).st_size
-        slot = Slot(start, -(-size // mmap.PAGESIZE) * mmap.PAGESIZE)
+        slot = Region(start, -(-size // mmap.PAGESIZE) * mmap.PAGESIZE)
         os.ftruncate(self._descriptor, start + slot.size)
         return slot
 
-    def bytes_of(self, slot: Slot) -> npt.NDArray[np.uint8]:
+    def bytes_of(self, slot: Region) -> npt.NDArray[np.uint8]:
         if slot not in self._mapped:
             self._mapped[slot] = mmap.mmap(self._descriptor, slot.size, offset=slot.start)
         return np.frombuffer(self._mapped[slot], dtype=np.uint8)
@@ -90,7 +90,7 @@ class _Lease:
     and with every view of it.
     """
 
-    def __init__(self, slot: Slot, content: npt.NDArray[np.uint8], back: Deque[Slot]) -> None:
+    def __init__(self, slot: Region, content: npt.NDArray[np.uint8], back: Deque[Region]) -> None:
         self._slot = slot
         self._back = back
         self._content = content  # the mapping stays as long as an array in it
@@ -108,10 +108,10 @@ class Leases:
 
     def __init__(self, memory: SharedMemory) -> None:
         self._memory = memory
-        self._free: List[Slot] = []
-        self._back: Deque[Slot] = deque()
+        self._free: List[Region] = []
+        self._back: Deque[Region] = deque()
 
-    def lend(self, form: Form) -> Tuple[Slot, npt.NDArray[Any]]:
+    def lend(self, form: Form) -> Tuple[Region, npt.NDArray[Any]]:
         """A slot and the array of this form at its beginning, its contents undefined."""
         size = form.size
         while self._back:

@@ -14,12 +14,12 @@ import chainer
 import chainer.functions as F
 import numpy as np
 
+from trainer.layers.convolution import Convolution2D
+from trainer.layers.draws import Draws
+from trainer.layers.linear import Linear
+from trainer.layers.lrn import local_response_normalization
+from trainer.layers.pooling import max_pooling_2d
 from trainer.models.classifier import Classifier
-from trainer.models.convolution import Convolution2D
-from trainer.models.draws import Draws
-from trainer.models.linear import Linear
-from trainer.models.pooling import max_pooling_2d
-from trainer.models.response import local_response_normalization
 
 #: The trainer divides pixels by 255; the paper does not, and its initial weights and the constants
 #: of its response normalisation are made for inputs of that size.

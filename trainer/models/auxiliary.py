@@ -7,9 +7,9 @@ from typing import Any, Optional, Tuple
 
 import chainer
 
+from trainer.layers.draws import Draws
+from trainer.layers.loss import cross_entropy
 from trainer.models.classifier import Classifier
-from trainer.models.draws import Draws
-from trainer.models.loss import cross_entropy
 
 #: Weight of each auxiliary loss.
 WEIGHT = 0.3

@@ -7,7 +7,7 @@ from typing import List, Tuple
 import chainer
 import numpy as np
 
-from manifests.schema import DataIdentity, RunFiles, Training
+from manifests.record.schema import DataIdentity, RunFiles, Training
 from trainer.initial import set_initial
 from trainer.model_file import load_initial
 from trainer.models import MODELS

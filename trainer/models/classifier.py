@@ -8,8 +8,8 @@ from typing import Any, Optional, Tuple
 import chainer
 
 from trainer.initial import he_limit
-from trainer.models.draws import Draws
-from trainer.models.loss import cross_entropy
+from trainer.layers.draws import Draws
+from trainer.layers.loss import cross_entropy
 
 
 class Classifier(chainer.Chain):  # type: ignore[misc]

@@ -11,12 +11,12 @@ from typing import Any, Optional, Tuple
 import chainer
 import chainer.functions as F
 
+from trainer.layers.convolution import Convolution2D
+from trainer.layers.draws import Draws
+from trainer.layers.linear import Linear
+from trainer.layers.lrn import local_response_normalization
+from trainer.layers.pooling import average_pooling_2d, global_average, max_pooling_2d
 from trainer.models.auxiliary import AuxiliaryClassifier
-from trainer.models.convolution import Convolution2D
-from trainer.models.draws import Draws
-from trainer.models.linear import Linear
-from trainer.models.pooling import average_pooling_2d, global_average, max_pooling_2d
-from trainer.models.response import local_response_normalization
 
 
 class Inception(chainer.Chain):  # type: ignore[misc]

@@ -14,13 +14,13 @@ import chainer
 import chainer.functions as F
 import chainer.links as L
 
-from trainer.models import cudnn
+from trainer.layers import cudnn
+from trainer.layers.draws import Draws
+from trainer.layers.linear import Linear
+from trainer.layers.normalization import DECAY, EPS
+from trainer.layers.normalized import NormalizedConvolution
+from trainer.layers.pooling import average_pooling_2d, global_average, max_pooling_2d
 from trainer.models.auxiliary import AuxiliaryClassifier
-from trainer.models.draws import Draws
-from trainer.models.linear import Linear
-from trainer.models.normalization import DECAY, EPS
-from trainer.models.normalized import NormalizedConvolution
-from trainer.models.pooling import average_pooling_2d, global_average, max_pooling_2d
 
 
 class Inception(chainer.Chain):  # type: ignore[misc]

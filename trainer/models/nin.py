@@ -6,10 +6,10 @@ from typing import Any, Optional
 
 import chainer
 
+from trainer.layers.convolution import Convolution2D
+from trainer.layers.draws import Draws
+from trainer.layers.pooling import global_average, max_pooling_2d
 from trainer.models.classifier import Classifier
-from trainer.models.convolution import Convolution2D
-from trainer.models.draws import Draws
-from trainer.models.pooling import global_average, max_pooling_2d
 
 
 class MlpConv(chainer.Chain):  # type: ignore[misc]

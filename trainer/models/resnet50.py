@@ -11,11 +11,11 @@ from typing import Any, Optional
 
 import chainer
 
+from trainer.layers.draws import Draws
+from trainer.layers.linear import Linear
+from trainer.layers.normalized import NormalizedConvolution
+from trainer.layers.pooling import global_average, max_pooling_2d
 from trainer.models.classifier import Classifier
-from trainer.models.draws import Draws
-from trainer.models.linear import Linear
-from trainer.models.normalized import NormalizedConvolution
-from trainer.models.pooling import global_average, max_pooling_2d
 
 
 class Bottleneck(chainer.Chain):  # type: ignore[misc]

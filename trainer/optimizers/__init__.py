@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Callable, Dict, Protocol
 
-from manifests import schema
+from manifests.record import schema
 from trainer.optimizers.adam import Adam
 from trainer.optimizers.elementwise import Array
 from trainer.optimizers.momentum_sgd import MomentumSGD

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Tuple
 import numpy as np
 import numpy.typing as npt
 
-from manifests import schema
+from manifests.record import schema
 
 if TYPE_CHECKING:
     import chainer

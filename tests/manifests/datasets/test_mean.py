@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from manifests.datasets.mean import mean_bytes, scan_mean
-from manifests.schema import ArrayIdentity
+from manifests.record.schema import ArrayIdentity
 
 SHAPE = (3, 256, 256)
 

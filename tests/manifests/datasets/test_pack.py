@@ -24,11 +24,11 @@ from container.lock import parse_lock
 from container.progress import Advance, Silent
 from container.recipe import Recipe, lock_path
 from container.trouble import Trouble
+from manifests.cli.verbs.data import data as data_verbs
 from manifests.datasets import pack as pack_module
 from manifests.datasets.pack import NEXT_STEP, pack
 from manifests.datasets.packed_images import decoder_of
-from manifests.datasets.verbs import data as data_verbs
-from manifests.packed_file import own_decoder
+from manifests.record.packed_file import own_decoder
 
 PROJECT = Path(pack_module.__file__).parents[2]
 

@@ -17,7 +17,7 @@ from manifests.datasets.fingerprint import scan_images
 from manifests.datasets.inputs import Lists, read_lists, read_packs
 from manifests.datasets.pack import pack
 from manifests.datasets.packed_images import NEXT_STEP, Packs, pack_problems
-from manifests.packed_file import RECORD, Decoder, own_decoder
+from manifests.record.packed_file import RECORD, Decoder, own_decoder
 
 OTHER = Decoder(pillow="9.4.0", libjpeg_turbo="2.1.5")
 

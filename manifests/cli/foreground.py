@@ -1,0 +1,89 @@
+"""A job watched from the terminal that started it.
+
+What judges and draws a finished run is imported then: `submit` has no use for it.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Dict, NoReturn
+
+from manifests.cli.command_line import as_json, note, say, warn
+from manifests.flows.cancel import cancel_run
+from manifests.flows.explain import explain_failure
+from manifests.flows.follow import exit_code_of, follow
+from manifests.host.context import HostContext
+from manifests.record.schema import RunFiles
+from manifests.rundir.job import Job
+from manifests.rundir.records import read_manifest
+
+if TYPE_CHECKING:
+    from manifests.verdict.comparison import Comparison
+
+
+def say_started(
+    files: RunFiles,
+    job: Job,
+    told: Dict[str, Any],
+    host: HostContext,
+    wait: bool,
+    json_wanted: bool,
+    after: int = 0,
+) -> None:
+    """Tell what was started; with ``wait`` show its output, ``after`` bytes of it, and plot it."""
+    if not json_wanted:
+        say(f"run  {files.root}")
+        say(f"job  {job.id} {'on ' + job.host if job.backend == 'local' else 'of ' + job.backend}")
+        if job.chain:
+            say(f"then {', '.join(job.chain)}, each where the one before was stopped")
+    told = {**told, "job": job.id, **({"chain": job.chain} if job.chain else {})}
+    if not wait:
+        if json_wanted:
+            as_json(told)
+        else:
+            say(f"-> python bundle.py logs -f {files.root}")
+        return
+    code = wait_for(files, host, json_wanted, after)
+    repeated = read_manifest(files).circumstance.rerun_of
+    from manifests.cli.plot import plot_at_the_end
+
+    if code == 0 and repeated:  # a rerun that was stopped on its way: its verdict is due now
+        from manifests.flows.rerun import judge
+
+        print_comparison(judge(Path(repeated), files, warn), json_wanted)
+    picture = plot_at_the_end(files, host.cache.matplotlib, warn)
+    if json_wanted:
+        as_json({**told, "exit_code": code, "plot": picture and str(picture)})
+    elif picture:
+        say(f"plot {picture}")
+    sys.exit(code)
+
+
+def wait_for(files: RunFiles, host: HostContext, to_stderr: bool = False, after: int = 0) -> int:
+    """Show the job's output after so many bytes of it until it ends.
+
+    Ctrl-C ends the job too, as in a foreground command.
+    """
+    try:
+        for line in follow(files, "stdout", host, after):
+            say(line, err=to_stderr)
+    except KeyboardInterrupt:
+        cancel_run(files, host)
+        note(f"interrupted: the job was cancelled; its run stays in {files.root}")
+        sys.exit(130)
+    code = exit_code_of(files, host)
+    if code != 0:
+        note(explain_failure(files))
+    return code
+
+
+def print_comparison(comparison: Comparison, json_wanted: bool) -> NoReturn:
+    from manifests.verdict.compare import exit_code, lines
+
+    if json_wanted:
+        as_json(comparison.model_dump(mode="json"))
+    else:
+        for line in lines(comparison):
+            say(line)
+    sys.exit(exit_code(comparison.verdict))

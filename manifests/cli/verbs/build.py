@@ -1,0 +1,39 @@
+"""``bundle.py build``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Optional
+
+import click
+
+from manifests.cli.command_line import DRY, JSON, MIRROR, STACK, as_json, host_context, say
+
+
+@click.command()
+@STACK
+@MIRROR
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Copy the image there too.")
+@DRY
+@JSON
+def build(
+    stack: str, mirror: Optional[str], output: Optional[Path], dry_run: bool, json_wanted: bool
+) -> None:
+    """Build the image of a stack from its lock; the same lock gives the same bytes."""
+    from manifests.host.image_source import build_stack, describe_build
+
+    host = host_context()
+    if dry_run:
+        outlook = describe_build(stack, host)
+        if json_wanted:
+            as_json(outlook.values())
+        else:
+            say("\n".join(outlook.lines()))
+        return
+    image = build_stack(stack, host, mirror=mirror, output=output)
+    if json_wanted:
+        as_json({**asdict(image), "path": str(image.path)})
+        return
+    say(f"{'built' if image.fresh else 'up to date'}: {image.path}")
+    say(f"sha256 {image.sha256}")

@@ -1,0 +1,21 @@
+"""``bundle.py compare``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from manifests.cli.command_line import JSON, warn
+
+
+@click.command()
+@click.argument("first", type=click.Path(path_type=Path))
+@click.argument("second", type=click.Path(path_type=Path))
+@JSON
+def compare(first: Path, second: Path, json_wanted: bool) -> None:
+    """Say whether two runs gave the same bits, or the first step where they do not."""
+    from manifests.cli.foreground import print_comparison
+    from manifests.flows.rerun import compare_runs
+
+    print_comparison(compare_runs(first, second, warn), json_wanted)

@@ -1,0 +1,22 @@
+"""``bundle.py demo``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Optional
+
+import click
+
+from manifests.cli.command_line import MIRROR, host_context, say
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path), default=Path("demo"))
+@MIRROR
+def demo(folder: Path, mirror: Optional[str]) -> None:
+    """Build, train, rerun, compare: the whole tool on handwritten digits, in FOLDER."""
+    from manifests.cli.demo import run_demo
+    from manifests.cli.foreground import wait_for
+
+    sys.exit(run_demo(folder, host_context(), mirror=mirror, say=say, wait=wait_for))

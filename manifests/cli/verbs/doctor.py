@@ -1,0 +1,48 @@
+"""``bundle.py doctor``: this host, and with ``--job`` an allocation, looked at."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, Mapping
+
+import click
+
+from manifests.cli.command_line import GROUP, JSON, STACK, as_json, host_context, say
+
+if TYPE_CHECKING:
+    from manifests.host.finding import Finding
+
+
+@click.command()
+@click.option("--site", default="local", show_default=True, help="The site to submit to from here.")
+@STACK
+@click.option("--job", is_flag=True, help="Also submit a small job that looks at its nodes.")
+@click.option("--nodes", type=click.IntRange(1), default=1, help="Nodes of that job.")
+@click.option("--nodetype", help="Their type (default: the smallest for two ranks).")
+@GROUP
+@JSON
+def doctor(site: str, stack: str, job: bool, json_wanted: bool, **asked: Any) -> None:
+    """Look at this host: can runs be built, submitted and trusted here? Exit code 2 if not."""
+    from manifests.doctor.examination import examine
+    from manifests.doctor.job_check import Asked
+
+    wanted = Asked(**asked) if job else None
+    sys.exit(report(examine(site, stack, host_context(), job=wanted), json_wanted))
+
+
+def report(findings: Mapping[str, Finding], json_wanted: bool) -> int:
+    """Print the findings; return the exit code."""
+    from manifests.cli.bars import say_findings
+    from manifests.host.finding import as_values, counted, exit_code, lines, worst
+
+    if json_wanted:
+        as_json(
+            {
+                "state": worst(finding.state for finding in findings.values()),
+                "findings": as_values(findings),
+            }
+        )
+    else:
+        say_findings(lines(findings))
+        say(counted(findings))
+    return exit_code(findings)

@@ -1,0 +1,21 @@
+"""``bundle.py lock``."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+import click
+
+from manifests.cli.command_line import DRY, MIRROR, STACK, host_context, say
+
+
+@click.command()
+@STACK
+@MIRROR
+@DRY
+def lock(stack: str, mirror: Optional[str], dry_run: bool) -> None:
+    """Resolve a stack anew from this machine's mirrors and write its lock."""
+    from manifests.host.image_source import write_lock
+
+    for line in write_lock(stack, host_context(), mirror=mirror, dry_run=dry_run):
+        say(line)

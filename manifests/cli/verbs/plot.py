@@ -1,0 +1,25 @@
+"""``bundle.py plot``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Optional, Tuple
+
+import click
+
+from manifests.cli.command_line import host_context, say, warn
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Write the figure there: .pdf, .png or .svg (default: plot.png in the one run).",
+)
+def plot(runs: Tuple[Path, ...], output: Optional[Path]) -> None:
+    """Draw loss and accuracy of RUNS over the epochs, all in one figure."""
+    from manifests.cli.plot import plot_runs
+
+    say(str(plot_runs(list(runs), output, host_context().cache.matplotlib, warn)))

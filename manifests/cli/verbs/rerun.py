@@ -1,0 +1,87 @@
+"""``bundle.py rerun``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Optional, Tuple
+
+import click
+
+from container.trouble import Trouble
+from manifests.cli.command_line import (
+    DRY,
+    GROUP,
+    JSON,
+    MIRROR,
+    MOVED,
+    RUN,
+    host_context,
+    note,
+    warn,
+)
+
+
+@click.command()
+@RUN
+@MOVED
+@MIRROR
+@click.option("--site", help="Run at this site instead of the one recorded.")
+@GROUP
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder for the new run (default: beside RUN)."
+)
+@click.option("--other-gpu", is_flag=True, help="On any GPU; a difference is then inconclusive.")
+@DRY
+@JSON
+def rerun(
+    run: Path,
+    moved: Tuple[str, ...],
+    mirror: Optional[str],
+    site: Optional[str],
+    group: Optional[str],
+    out: Optional[Path],
+    other_gpu: bool,
+    dry_run: bool,
+    json_wanted: bool,
+) -> None:
+    """Run RUN again from its own snapshot, config and image; say whether the bits are the same.
+
+    Exit code: 0 identical, 1 diverged, 2 cannot run, 3 inconclusive.
+    """
+    from manifests.cli.foreground import print_comparison, wait_for
+    from manifests.flows.plan import write_run
+    from manifests.flows.rerun import CannotRun, cannot_run, judge, parse_moved, plan_rerun
+    from manifests.flows.start import start_new
+    from manifests.rundir.known_outs import remember_out
+
+    host = host_context()
+    try:
+        plan = plan_rerun(
+            run,
+            host,
+            moved=parse_moved(moved),
+            out=out,
+            site_name=site,
+            group=group,
+            mirror=mirror,
+            other_gpu=other_gpu,
+            read_only=dry_run,
+            warn=warn,
+        )
+    except CannotRun as error:
+        print_comparison(cannot_run(run, error), json_wanted)
+    for warning in plan.warnings:
+        warn(warning)
+    if dry_run:
+        click.echo(plan.script, nl=False)
+        return
+    files = write_run(plan)
+    remember_out(host.cache, files.root.parent)
+    start_new(files, host)
+    note(f"running again in {files.root}")
+    try:
+        wait_for(files, host, json_wanted)
+    except Trouble as error:
+        note(str(error))
+    # A rerun that failed is judged too: an exit code of 1 must mean diverged and nothing else.
+    print_comparison(judge(run, files, warn), json_wanted)

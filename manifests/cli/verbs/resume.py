@@ -1,0 +1,56 @@
+"""``bundle.py resume``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Optional
+
+import click
+
+from manifests.cli.command_line import (
+    CHAIN,
+    DRY,
+    GROUP,
+    JSON,
+    RUN,
+    as_json,
+    host_context,
+    note,
+    warn,
+)
+
+
+@click.command()
+@RUN
+@click.option("--wait", is_flag=True, help="Stay until the job ends and show its output.")
+@GROUP
+@CHAIN
+@DRY
+@JSON
+def resume(
+    run: Path, wait: bool, group: Optional[str], chain: int, dry_run: bool, json_wanted: bool
+) -> None:
+    """Go on with RUN where it stopped, failed or was killed: the same job, from its checkpoint."""
+    from manifests.cli.foreground import say_started
+    from manifests.flows.resume import alone, plan_resume
+    from manifests.flows.start import start_run
+    from manifests.host.placing import chain_warnings
+    from manifests.rundir.directory import find_run
+    from manifests.rundir.job_logs import logs_of
+
+    host = host_context()
+    with alone(find_run(str(run))) as files:
+        plan = plan_resume(run, host, warn, group=group)
+        for warning in chain_warnings(plan.placement, chain):
+            warn(warning)
+        told = {"run": str(files.root), "step": plan.step, "steps": plan.steps}
+        if not json_wanted:
+            note(plan.text())
+        if dry_run:
+            if json_wanted:
+                as_json(told)
+            return
+        written = {path: path.stat().st_size for path in files.logs.iterdir()}
+        job = start_run(files, host, chain, plan.placement)
+    after = written.get(logs_of(files, "stdout")[0], 0)
+    say_started(files, job, told, host, wait, json_wanted, after)

@@ -1,0 +1,23 @@
+"""``bundle.py show``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from manifests.cli.command_line import JSON, RUN, as_json, host_context, say, warn
+
+
+@click.command()
+@RUN
+@JSON
+def show(run: Path, json_wanted: bool) -> None:
+    """Show what RUN is and what came out of it."""
+    from manifests.cli.overview import show_lines, show_values
+
+    if json_wanted:
+        as_json(show_values(run, host_context(), warn))
+        return
+    for line in show_lines(run, host_context(), warn):
+        say(line)

@@ -1,0 +1,65 @@
+"""``bundle.py submit``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Dict, Optional
+
+import click
+
+from container import atomic
+from manifests.cli.command_line import CHAIN, DRY, GROUP, JSON, as_json, host_context, warn
+
+
+@click.command()
+@click.argument("config", type=click.Path(path_type=Path))
+@click.option("--wait", is_flag=True, help="Stay until the job ends and show its output.")
+@click.option(
+    "--out", "script_name", type=click.Path(path_type=Path), help="Also write the job script there."
+)
+@GROUP
+@CHAIN
+@DRY
+@JSON
+def submit(
+    config: Path,
+    wait: bool,
+    script_name: Optional[Path],
+    group: Optional[str],
+    chain: int,
+    dry_run: bool,
+    json_wanted: bool,
+) -> None:
+    """Snapshot CONFIG, code and data into a run directory and start its job."""
+    from manifests.cli.foreground import say_started
+    from manifests.flows.plan import write_run
+    from manifests.flows.start import start_new
+    from manifests.flows.submit import plan_submit
+    from manifests.host.placing import chain_warnings
+    from manifests.rundir.known_outs import remember_out
+
+    host = host_context()
+    plan = plan_submit(config, host, group=group, read_only=dry_run)
+    for warning in [*plan.warnings, *chain_warnings(plan.placement, chain)]:
+        warn(warning)
+    told: Dict[str, Any] = {"run": str(plan.files.root), "identity": plan.manifest.identity_digest}
+    if dry_run:
+        if json_wanted:
+            as_json({**told, "script": plan.script})
+        else:
+            click.echo(plan.script, nl=False)
+        return
+    if script_name is None:
+        files = write_run(plan)
+    else:
+        # The script gets its name only if the run is there, and the run is there only if the
+        # script can be written.
+        with atomic.replacing(script_name) as stream:
+            stream.write(plan.script.encode("utf-8"))
+            files = write_run(plan)
+            stream.seek(0)
+            stream.write(files.job_script.read_bytes())  # of the name that it got: as long
+    told["run"] = str(files.root)
+    remember_out(host.cache, files.root.parent)
+    job = start_new(files, host, chain)
+    say_started(files, job, told, host, wait, json_wanted)

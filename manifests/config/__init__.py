@@ -1,0 +1,1 @@
+"""What a user asked for: config files, resolved and checked."""

@@ -1,0 +1,138 @@
+"""Which settings cannot work together, on a stack, a site, or a set of data."""
+
+from __future__ import annotations
+
+from typing import List, Optional
+
+from manifests.config.determinism import KNOBS
+from manifests.config.run_config import RunConfig
+from manifests.record.schema import AVAILABLE, IMAGE_SIDE, INPUT_SIDE, Loading
+
+
+def _not_available(config: RunConfig) -> List[str]:
+    return [
+        f"{key}: {getattr(config, key)} is not available in this version; "
+        f"available: {', '.join(values)}"
+        for key, values in AVAILABLE.items()
+        if getattr(config, key) not in values
+    ]
+
+
+def _stack_problems(config: RunConfig) -> List[str]:
+    problems = []
+    if config.stack not in KNOBS:
+        problems.append(f"stack: no stack {config.stack!r}; available: {', '.join(KNOBS)}")
+    if config.stack == "cpu" and config.communicator == "pure_nccl":
+        problems.append(
+            "communicator: pure_nccl reduces between GPUs and the stack cpu has none; use naive"
+        )
+    if config.stack == "cpu" and config.precision == "mixed":
+        problems.append("precision: mixed needs GPUs and the stack cpu has none; use float32")
+    return problems
+
+
+def _node_problems(config: RunConfig) -> List[str]:
+    problems = []
+    if config.communicator == "single_node" and config.nnodes > 1:
+        problems.append(
+            f"communicator: single_node works on one node, nnodes is {config.nnodes}; "
+            "use nnodes 1 or another communicator"
+        )
+    return problems
+
+
+def _optimizer_problems(config: RunConfig) -> List[str]:
+    """Settings that the chosen update rule would pass over in silence."""
+    unused = {
+        "adam": ["momentum"],
+        "rmsprop": ["momentum"],
+        "rmsprop_warmup": ["lr_decay_factor", "lr_decay_epochs", "warmup_epochs"],
+    }.get(config.optimizer, [])
+    return [
+        f"{key}: {config.optimizer} has no use for it; leave it out"
+        for key in unused
+        if key in config.model_fields_set
+    ]
+
+
+def _loading_problems(config: RunConfig) -> List[str]:
+    return [
+        f"{key}: loadtype {config.loadtype} has no use for it; leave it out"
+        for key in ("train_pack", "val_pack")
+        if config.loadtype != "custom" and key in config.model_fields_set
+    ]
+
+
+def _input_problems(config: RunConfig) -> List[str]:
+    smallest, own = INPUT_SIDE[config.arch]
+    if smallest == own and config.insize != own:
+        return [f"insize: {config.insize} given, {config.arch} works with {own} only"]
+    if config.insize < smallest:
+        return [f"insize: {config.insize} given, {config.arch} needs at least {smallest}"]
+    if config.insize > IMAGE_SIDE:
+        return [f"insize: {config.insize} given, the stored images have {IMAGE_SIDE}"]
+    return []
+
+
+def _sample_problems(
+    config: RunConfig, ranks: int, train_samples: Optional[int], val_samples: Optional[int]
+) -> List[str]:
+    problems = []
+    step = ranks * config.batchsize
+    if train_samples is not None and step > train_samples:
+        problems.append(
+            f"batchsize: {ranks} ranks x {config.batchsize} are {step} samples per step, "
+            f"the training set has {train_samples}; use fewer ranks or a smaller batchsize"
+        )
+    if val_samples is not None and ranks > val_samples:
+        problems.append(
+            f"val: the validation set has {val_samples} sample{'s' * (val_samples != 1)} for "
+            f"{ranks} ranks; use fewer ranks or more samples"
+        )
+    return problems
+
+
+def loader_warnings(loading: Loading, ranks: int, cores: Optional[int]) -> List[str]:
+    """Whether one node with ``ranks`` ranks gets more loaders than it has cores (None: unknown)."""
+    if cores is None or loading.iterator == "serial":
+        return []
+    loaders = ranks * loading.loaderjob
+    if loaders <= cores:
+        return []
+    kind = "threads" if loading.iterator == "thread" else "processes"
+    remedy = f"loaderjob {cores // ranks}" if cores >= ranks else "fewer ranks or iterator serial"
+    return [
+        f"loaderjob: {ranks} {'rank' if ranks == 1 else 'ranks'} x {loading.loaderjob} are "
+        f"{loaders} loader {kind} on a node of {cores} {'core' if cores == 1 else 'cores'}: they "
+        f"take turns, which makes the run slower and changes no bit; use {remedy}"
+    ]
+
+
+def check_combinations(
+    config: RunConfig,
+    *,
+    limits: List[str],
+    ranks: int,
+    train_samples: Optional[int],
+    val_samples: Optional[int],
+) -> List[str]:
+    """Every reason why this config cannot run, each ``key: reason; what to do``.
+
+    ``limits`` is what the site does not allow, ``ranks`` the number of processes in all; the
+    numbers of samples are None where the list files have not been read.
+    """
+    known = config.stack in KNOBS
+    problems = [
+        *_stack_problems(config),
+        *limits,
+        *_node_problems(config),
+        *_optimizer_problems(config),
+        *_loading_problems(config),
+        *_input_problems(config),
+        *_sample_problems(config, ranks, train_samples, val_samples),
+        *_not_available(config),
+    ]
+    # The communicator's default follows the stack: of a wrong stack it says nothing.
+    return (
+        problems if known else [text for text in problems if not text.startswith("communicator:")]
+    )

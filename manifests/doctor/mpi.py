@@ -1,0 +1,27 @@
+"""The host's MPI against the image's."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from jobtemplates.mpi import HostMpi, mpi_warnings
+from manifests.host.finding import Finding, ok, warn
+
+
+def mpi_finding(mpi: HostMpi, where: Optional[str], image_version: str) -> Finding:
+    """For an MPI that can start the image's ranks; for any other there is Trouble."""
+    found = f"{mpi} ({where or 'path unknown'})"
+    warnings = mpi_warnings(mpi, image_version)
+    if warnings:
+        return warn(
+            "; ".join(warnings),
+            f"use Open MPI {image_version} where you can choose (`module avail openmpi`), "
+            "or try it: bundle.py doctor --job",
+        )
+    return ok(f"{found}, as in the image")
+
+
+def launch_finding(ranks: int, seconds: float, as_root: bool) -> Finding:
+    """On an ``mpirun`` of this host's own commands that ended well."""
+    root = ", as root with --allow-run-as-root" if as_root else ""
+    return ok(f"{ranks} processes started and ended in {seconds:.2f} s{root}")

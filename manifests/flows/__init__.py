@@ -1,0 +1,1 @@
+"""What submit, rerun and resume do, step by step."""

@@ -1,0 +1,153 @@
+"""The key ``resume``: a new run that begins with a checkpoint of another run directory."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import List, Optional, Tuple
+
+from container.digest import sha256_of_file
+from container.trouble import Trouble
+from manifests.flows.explain import go_on
+from manifests.record.checkpoint import (
+    RUN_BY_RANKS,
+    Damaged,
+    Head,
+    Prefix,
+    checkpoints_in,
+    cut_records,
+    damage,
+    read_head,
+    step_of,
+    steps_digest,
+)
+from manifests.record.schema import Identity, Manifest, Resumed, RunFiles
+from manifests.rundir.records import Warn, ignore, read_manifest
+from manifests.verdict.comparison import FieldDifference
+from manifests.verdict.field_differences import field_differences
+
+_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """A whole checkpoint in the run directory that made it."""
+
+    run: RunFiles
+    manifest: Manifest
+    checkpoint: Path
+    head: Head
+
+    def resumed(self) -> Resumed:
+        """What the new run's manifest says of it; reads the whole file."""
+        return Resumed(
+            run=str(self.run.root),
+            checkpoint=self.checkpoint.name,
+            sha256=sha256_of_file(self.checkpoint),
+            step=self.head.step,
+        )
+
+    def refuse_another(self, identity: Identity) -> None:
+        """Raise Trouble unless the new run's steps up to the checkpoint have the same bits."""
+        differences = field_differences(self.manifest.identity, identity)
+        texts = [text for text in map(_deciding, differences) if text]
+        problems = [f"resume: {self.checkpoint}: was made by another run: {text}" for text in texts]
+        if not problems and not fits(self.head, identity):
+            problems = [f"resume: {self.checkpoint}: does not belong to the run that it lies in"]
+        if not problems and self.head.step >= identity.steps:
+            problems = [
+                f"resume: {self.checkpoint}: has {self.head.step} steps behind it, "
+                f"with this config the run ends at {identity.steps}"
+            ]
+        if problems:
+            more = len(problems) - _SHOWN
+            raise Trouble(
+                problems[:_SHOWN] + ([f"and {more} more"] if more > 0 else []),
+                "use the old run's values (epoch may grow) and its code, go on with the old run as "
+                f"it is ({go_on(self.run)}), or begin anew from a model file with initmodel",
+            )
+
+    def copy_to(self, files: RunFiles) -> None:
+        """Put checkpoint, trail and log up to it into the new run directory."""
+        files.checkpoints.mkdir(parents=True)
+        files.trail.mkdir()
+        shutil.copyfile(self.checkpoint, files.checkpoints / self.checkpoint.name)
+        head, run = self.head, self.run
+        for rank, prefix in enumerate(head.trail):
+            _copy_prefix(run.trail_of(rank), files.trail_of(rank), prefix)
+        _copy_prefix(run.log, files.log, head.log)
+
+
+def read_continuation(path: Path, warn: Warn = ignore) -> Continuation:
+    """The checkpoint that ``path`` names: a file, or a run directory, which means its newest.
+
+    Passes over damaged ones of a directory, telling ``warn``. Raises Trouble when there is none.
+    """
+    files, candidates = _candidates(path)
+    manifest = read_manifest(files, warn)
+    problems: List[str] = []
+    for checkpoint in candidates:
+        head, problem = look_at(checkpoint, files)
+        if head is not None:
+            for text in problems:
+                warn(f"{text}; an older one is used")
+            return Continuation(files, manifest, checkpoint, head)
+        problems.append(f"resume: {checkpoint}: {problem}")
+    if not problems:
+        problems = [f"resume: {files.root}: has no checkpoint"]
+    raise Trouble(problems, "give a run directory or a whole checkpoint in one, or leave it out")
+
+
+def _candidates(path: Path) -> Tuple[RunFiles, List[Path]]:
+    whole = RunFiles(path)
+    if path == RunFiles(path.parent).manifest and path.is_file():
+        whole = RunFiles(path.parent)
+    if whole.manifest.is_file():
+        return whole, checkpoints_in(whole.checkpoints)
+    if not path.exists():
+        raise Trouble(
+            f"resume: {path}: does not exist", "give a run directory or a checkpoint in one"
+        )
+    if path.is_file() and step_of(path) is not None:
+        for files in map(RunFiles, path.parents):
+            if files.manifest.is_file() and files.checkpoints == path.parent:
+                return files, [path]
+    raise Trouble(
+        f"resume: {path}: is no run directory and no checkpoint in one",
+        "give RUN or RUN/results/checkpoints/step-….npz; its trail and log are needed too",
+    )
+
+
+def look_at(checkpoint: Path, files: RunFiles) -> Tuple[Optional[Head], str]:
+    """The head of a checkpoint that can be gone on from, or why it cannot."""
+    problem = damage(checkpoint)
+    if problem:
+        return None, problem
+    try:
+        head = read_head(checkpoint)
+    except Damaged as error:
+        return None, str(error)
+    problem = cut_records(head, files)
+    return (None, problem) if problem else (head, "")
+
+
+def fits(head: Head, identity: Identity) -> bool:
+    """Whether the steps of a checkpoint are steps of a run with this identity."""
+    return head.steps_digest == steps_digest(identity) and head.ranks == identity.world.ranks
+
+
+def _deciding(difference: FieldDifference) -> str:
+    """What a difference means for the steps so far; "" if nothing (steps_digest)."""
+    path = difference.path
+    if path in ("training.epochs", "code.digest"):
+        return ""
+    if path.startswith("code.files"):
+        name = path[len("code.files.") :]
+        return f"{name} differs" if name.startswith(RUN_BY_RANKS) else ""
+    return f"{path} is {difference.a} there, {difference.b} here"
+
+
+def _copy_prefix(source: Path, target: Path, prefix: Prefix) -> None:
+    with source.open("rb") as stream:
+        target.write_bytes(stream.read(prefix.length))

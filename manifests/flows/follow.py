@@ -1,0 +1,94 @@
+"""Follow a job: what it prints, until it ends, and its exit code."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Iterator, Tuple
+
+from container.trouble import Trouble
+from manifests.flows.explain import go_on
+from manifests.host.context import HostContext
+from manifests.record.outcome import STOPPED_EXIT_CODE
+from manifests.record.schema import RunFiles
+from manifests.rundir.job import read_job
+from manifests.rundir.job_logs import logs_of
+from manifests.rundir.queue import Queues
+from manifests.rundir.run_state import left_exit_code
+
+#: Between two looks at a job's log, and between two questions to a scheduler.
+POLL_SECONDS = 0.2
+ASK_SECONDS = 3.0
+
+#: A shared file system may show a node's last files so many seconds late (nfs(5), acregmin).
+SLOW_FILES = 4.0
+
+
+def has_ended(files: RunFiles, host: HostContext) -> bool:
+    """Whether the run's job, with its follow-ups, is over; False where a scheduler is silent."""
+    job = read_job(files)
+    if job is None:
+        return True
+    if job.backend != "local":
+        code = left_exit_code(files)
+        if code is not None and not (code == STOPPED_EXIT_CODE and job.chain):
+            return True
+    state = Queues(host).entry(job).state
+    return state in ("ended", "vanished") or (state == "unknown" and job.backend == "local")
+
+
+def follow(files: RunFiles, stream: str, host: HostContext, position: int = 0) -> Iterator[str]:
+    """Yield what the job writes to ``stdout`` or ``stderr`` to its end, line by line.
+
+    Begins after ``position`` bytes of its first file; follow-up jobs may have files of their own.
+    """
+    logs = logs_of(files, stream)
+    job = read_job(files)
+    pause = 0.0 if job is None or job.backend == "local" else ASK_SECONDS
+    asked, ended = -pause, False
+    while True:
+        now = time.monotonic()
+        if now - asked >= pause:
+            asked, ended = now, has_ended(files, host)
+        later = any(log.exists() for log in logs[1:])
+        for line, end in _lines(logs[0], position, whole=not (ended or later)):
+            position = end
+            yield line
+        if later:
+            logs, position = logs[1:], 0
+        elif ended:
+            return
+        else:
+            time.sleep(POLL_SECONDS)
+
+
+def _lines(log: Path, position: int, *, whole: bool) -> Iterator[Tuple[str, int]]:
+    """Lines after ``position`` and where each ends; the last one, if unfinished, unless whole."""
+    if not log.exists():
+        return
+    with log.open("r", encoding="utf-8", errors="replace") as stream:
+        stream.seek(position)
+        while True:
+            line = stream.readline()
+            if not line or (whole and not line.endswith("\n")):
+                return
+            yield line.rstrip("\n"), stream.tell()
+
+
+def exit_code_of(files: RunFiles, host: HostContext) -> int:
+    """The code that the job script left. Raises Trouble when it was ended before it could."""
+    job = read_job(files)
+    code = left_exit_code(files)
+    patience = 0.0 if job is None or job.backend == "local" else SLOW_FILES
+    begun = time.monotonic()
+    while code is None and time.monotonic() - begun < patience:
+        time.sleep(POLL_SECONDS)
+        code = left_exit_code(files)
+    if code is None:
+        ending = Queues(host).ending(job) if job else None
+        said = f" ({job.backend}: {ending.words})" if job and ending and ending.words else ""
+        raise Trouble(
+            f"{files.root}: the job ended without leaving its exit code: it was killed{said}",
+            f"look into {files.logs}, then: {go_on(files)}",
+        )
+    return code

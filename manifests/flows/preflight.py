@@ -1,0 +1,120 @@
+"""What submit, rerun, resume and doctor ask of this host before a run is planned."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Callable, List, Optional
+
+from container.image import Image, altered, altered_trouble, image_digest, recorded_image
+from container.recipe import Recipe
+from container.runtime import Runtime
+from container.trouble import Trouble
+from jobtemplates.launcher import ContainerUse
+from jobtemplates.mpi import find_host_mpi, mpi_warnings
+from jobtemplates.script import LaunchContext
+from jobtemplates.sites import Site
+from manifests.host.context import HostContext
+from manifests.host.gpus import driver_fault
+from manifests.host.image_memory import ImageMemory
+from manifests.record import schema
+
+
+def refuse_processor(promises: schema.Promises, host: HostContext) -> None:
+    """Refuse before launch what could not give the promised bits: a processor without a feature."""
+    missing = sorted(set(promises.cpu_features) - host.cpu_features)
+    if missing:
+        raise Trouble(
+            f"this machine's processor lacks {', '.join(missing)}: "
+            "the bits would not be those of other machines",
+            "run on a processor of the x86-64-v3 kind (Intel Haswell, AMD Zen, or newer)",
+        )
+
+
+def processor_warnings(promises: schema.Promises, site: Site, host: HostContext) -> List[str]:
+    """On a cluster this machine is not the one that trains: there the trainer refuses, on its node.
+
+    Raises Trouble where it is the one.
+    """
+    try:
+        refuse_processor(promises, host)
+    except Trouble as trouble:
+        if site.scheduler == "local":
+            raise
+        return [f"{problem}; the nodes must have better ones" for problem in trouble.problems]
+    return []
+
+
+def driver_warnings(
+    stack: str, promises: schema.Promises, scheduler: str, host: HostContext, *, instead: str
+) -> List[str]:
+    """Where this machine will train, its driver must serve the stack's CUDA.
+
+    On a cluster it need not have one: there the trainer refuses, on its node. ``instead`` ends the
+    advice. Raises Trouble.
+    """
+    if promises.gpu is None or scheduler != "local":
+        return []
+    fault = driver_fault(stack, promises.gpu.driver, host.nvidia_driver(), instead)
+    if fault is not None and fault.state == "fail":
+        raise Trouble(fault.found, fault.advice)
+    return [] if fault is None else [fault.found]
+
+
+def host_mpi_warnings(site: Site, placed: schema.Placement, image_version: str) -> List[str]:
+    """Ask this host's mpirun; where a job loads modules, its MPI may be another one.
+
+    Raises Trouble when it cannot serve the image.
+    """
+    try:
+        return mpi_warnings(find_host_mpi(site.mpirun), image_version)
+    except Trouble as trouble:
+        if site.scheduler != "local" and (site.modules or placed.modules):
+            return [f"{problem}; the job's modules must bring one" for problem in trouble.problems]
+        raise
+
+
+def built_image(
+    recipe: Recipe, host: HostContext, digest: Callable[[Path], str] = image_digest
+) -> Image:
+    """The image built from this recipe, which ``digest`` looks at.
+
+    Raises Trouble when there is none or it was altered.
+    """
+    image = recorded_image(recipe, host.cache)
+    if image is None:
+        raise Trouble(
+            f"the image of stack {recipe.stack} is not built yet",
+            f"run: python bundle.py build --stack {recipe.stack}",
+        )
+    fault = altered(image, digest(image.path))
+    if fault is not None:
+        raise altered_trouble(image, fault)
+    return image
+
+
+def image_identity(image: Image) -> schema.ImageIdentity:
+    return schema.ImageIdentity(
+        stack=image.stack,
+        sha256=image.sha256,
+        size=image.size,
+        lock_sha256=image.lock_sha256,
+        recipe_sha256=image.recipe_sha256,
+    )
+
+
+def launch_context_of(
+    runtime: Runtime, image: Path, host: HostContext, memory: Optional[ImageMemory] = None
+) -> LaunchContext:
+    """How this host runs the image; tried on the image itself, unless ``memory`` knows."""
+    options = memory.exec_options(runtime, image) if memory else runtime.exec_options(image)
+    # Without setuid, Apptainer puts each rank into a user namespace of its own.
+    use = ContainerUse(str(runtime.program), options, in_user_namespace=True)
+    return LaunchContext(use, as_root=host.as_root)
+
+
+def image_mpi(recipe: Recipe) -> str:
+    """The upstream version of the Open MPI in the image, from the lock's Debian version."""
+    versions: List[str] = [
+        file.version for file in recipe.lock.debian.files if file.name.startswith("libopenmpi")
+    ]
+    return versions[0].rsplit("-", 1)[0] if versions else "unknown"

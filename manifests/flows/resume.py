@@ -1,0 +1,172 @@
+"""Going on with a run that stopped, failed or was killed: the same job, in the same directory."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Iterator, List, Optional
+
+from container.trouble import Trouble
+from jobtemplates.backend import QueueEntry
+from jobtemplates.script import run_of_script
+from jobtemplates.sites import load_site, profile_folders
+from manifests.flows.continuation import fits, look_at
+from manifests.flows.preflight import driver_warnings
+from manifests.host.context import HostContext
+from manifests.host.placing import charged
+from manifests.record.checkpoint import checkpoints_in
+from manifests.record.schema import Circumstance, Placement, RunFiles
+from manifests.rundir.directory import find_run, state_of
+from manifests.rundir.job import read_job
+from manifests.rundir.queue import Queues, refuse_lost
+from manifests.rundir.records import Warn, ignore, read_manifest
+from manifests.rundir.verify import companion_problems, identity_files_problems
+
+
+@dataclass(frozen=True)
+class Resumption:
+    """``checkpoint`` None: the run begins with the first step again."""
+
+    files: RunFiles
+    checkpoint: Optional[Path]
+    step: int
+    steps: int
+    placement: Placement
+
+    def text(self) -> str:
+        if self.checkpoint is None:
+            return f"no checkpoint: it begins with the first of {self.steps} steps"
+        return f"goes on after step {self.step} of {self.steps}, from {self.checkpoint.name}"
+
+
+def plan_resume(
+    run: Path, host: HostContext, warn: Warn = ignore, *, group: Optional[str] = None
+) -> Resumption:
+    """Decide from where a run goes on; nothing is changed. ``group`` is charged where given.
+
+    Raises Trouble when it is complete or still runs, when anything that decides its bits was
+    altered, when its data are gone, or when this host would train and its driver is too old.
+    """
+    files = find_run(str(run))
+    refuse_busy(files, host, warn)
+    manifest = read_manifest(files, warn)
+    refuse_moved(files)
+    problems = [
+        *identity_files_problems(files, manifest),
+        *companion_problems(files, manifest),
+        *missing_data(manifest.circumstance),
+    ]
+    if problems:
+        raise Trouble(problems, "restore what was altered or moved, then resume again")
+    placement = manifest.circumstance.placement
+    for text in driver_warnings(
+        manifest.identity.image.stack, manifest.promises, placement.scheduler, host,
+        instead=f"or go on in a new run where there is one: resume: {files.root}",
+    ):  # fmt: skip
+        warn(text)
+    if group:
+        site = load_site(placement.site, profile_folders(host.environ))
+        placement = charged(manifest, site, group)
+    steps = manifest.identity.steps
+    checkpoints = checkpoints_in(files.checkpoints)
+    if not checkpoints:
+        return Resumption(files, None, 0, steps, placement)
+    useless: List[str] = []
+    for checkpoint in checkpoints:
+        head, problem = look_at(checkpoint, files)
+        if head is not None and not fits(head, manifest.identity):
+            problem = "was made by another run"
+        elif head is not None:
+            for text in useless:
+                warn(f"{text}; an older one is used")
+            return Resumption(files, checkpoint, head.step, steps, placement)
+        useless.append(f"{checkpoint}: {problem}")
+    raise Trouble(
+        useless,
+        f"restore one from a copy, or remove {files.checkpoints} to begin with the first step",
+    )
+
+
+def refuse_busy(files: RunFiles, host: HostContext, warn: Warn = ignore) -> None:
+    """Raise Trouble unless the run's job has ended and left something to do.
+
+    A scheduler must say that nothing of the run is in its queue: a follow-up job may be waiting
+    there whatever the files tell.
+    """
+    queues = Queues(host, warn)
+    state, _, _ = state_of(files, queues, warn)
+    root = files.root
+    if state == "done":
+        raise Trouble(f"{root}: is complete", f"to run it again: python bundle.py rerun {root}")
+    entry = QueueEntry("unknown") if state in ("prepared", "damaged") else queues(files)
+    job = entry.state
+    if state != "damaged" and files.submitting.exists():
+        refuse_lost(files, read_manifest(files).circumstance.placement, host)
+        if read_job(files) is None:
+            return
+    # A job that fails leaves its mark before its last process has ended.
+    if "running" in (state, job) or "queued" in (state, job):
+        still = "runs" if "running" in (state, job) else "waits in its queue"
+        raise Trouble(
+            f"{root}: its job still {still}", f"to end it first: python bundle.py cancel {root}"
+        )
+    if job == "unknown" and state not in ("prepared", "damaged") and of_scheduler(files):
+        raise Trouble(
+            f"{root}: {entry.why}: whether its job still runs is not known",
+            "resume it when the scheduler answers, on a host of the cluster",
+        )
+    if state == "damaged" or (state == "unknown" and job != "vanished"):
+        raise Trouble(
+            f"{root}: whether its job still runs cannot be known here ({state})",
+            "resume it on the host that it was submitted from",
+        )
+
+
+def of_scheduler(files: RunFiles) -> bool:
+    job = read_job(files)
+    return job is not None and job.backend != "local"
+
+
+def refuse_moved(files: RunFiles) -> None:
+    """Raise Trouble unless the run lies where its job script works."""
+    try:
+        home = run_of_script(files.job_script.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise Trouble(
+            f"{files.job_script}: cannot be read: {error.strerror}", "restore it from a copy"
+        ) from error
+    if home is None or not home.exists() or not home.samefile(files.root):
+        raise Trouble(
+            f"{files.root}: was moved or renamed, its job script works in {home}",
+            f"move it back, or go on in a new run: resume: {files.root}",
+        )
+
+
+@contextmanager
+def alone(files: RunFiles) -> Iterator[RunFiles]:
+    """Keep a second ``resume`` of the same run out. Raises Trouble when one is under way."""
+    descriptor = os.open(files.root, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise Trouble(f"{files.root}: is being resumed already", "see: status") from None
+    except OSError:
+        pass  # a file system without locks: the look at the job must do
+    try:
+        yield files
+    finally:
+        os.close(descriptor)
+
+
+def missing_data(circumstance: Circumstance) -> List[str]:
+    """What the job script would bind and is not there."""
+    paths = circumstance.paths
+    if circumstance.loading.loadtype == "custom":
+        packs = sorted({Path(pack) for pack in (paths.train_pack, paths.val_pack) if pack})
+        return [f"{pack}: is no file" for pack in packs if not pack.is_file()]
+    roots = sorted({Path(paths.train_root), Path(paths.val_root)})
+    return [f"{root}: is no folder" for root in roots if not root.is_dir()]

@@ -1,0 +1,1 @@
+"""This host: programs, git, images, GPUs, and where a run is placed."""

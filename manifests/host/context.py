@@ -1,0 +1,78 @@
+"""HostContext: what the flows must know of this host and account, gathered once at the edge."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Callable, FrozenSet, Mapping
+
+from container.cache import Cache, cache_root
+from container.progress import Progress
+from manifests.host.gpus import Driver
+
+TOOL_VERSION = "0.1.0"
+
+
+def loaded_driver() -> Driver:
+    """Asked only by who needs it: where the driver's own file does not tell, a command must."""
+    from manifests.host.asking import look_at_driver
+
+    return look_at_driver()
+
+
+@dataclass(frozen=True)
+class HostContext:
+    project: Path
+    cache: Cache
+    environ: Mapping[str, str]
+    now: Callable[[], datetime]
+    hostname: str
+    user: str
+    as_root: bool
+    cpu_features: FrozenSet[str]
+    cores: int  # that this process, and so a job of site local, may use
+    progress: Progress
+    nvidia_driver: Callable[[], Driver] = loaded_driver
+
+    def timestamp(self) -> str:
+        """UTC, ISO 8601, whole seconds, with a Z."""
+        return self.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def parse_cpu_features(cpuinfo: str) -> FrozenSet[str]:
+    """The ``flags`` of the first processor in the text of /proc/cpuinfo."""
+    for line in cpuinfo.splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() == "flags":
+            return frozenset(value.split())
+    return frozenset()
+
+
+def user_name() -> str:
+    """The account's name; ``uid N`` where the machine has none, as in a container or a batch node.
+
+    ``getuser`` raises KeyError there, and OSError from Python 3.13 on.
+    """
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
+
+
+def read_host_context(project: Path, progress: Progress) -> HostContext:
+    return HostContext(
+        project=project,
+        cache=Cache(cache_root(os.environ)),
+        environ=dict(os.environ),
+        now=lambda: datetime.now(timezone.utc),
+        hostname=socket.gethostname(),
+        user=user_name(),
+        as_root=os.geteuid() == 0,
+        cpu_features=parse_cpu_features(Path("/proc/cpuinfo").read_text()),
+        cores=len(os.sched_getaffinity(0)),
+        progress=progress,
+    )

@@ -1,0 +1,88 @@
+"""What git says of a checkout: its files and its state."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Callable, Dict, List
+
+from container.process import CommandFailed, run
+from container.trouble import Trouble
+from manifests.record.schema import GitState
+
+# Set while git runs a hook; they would point git at another repository or index.
+_REDIRECTING = (
+    "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY",
+    "GIT_COMMON_DIR", "GIT_NAMESPACE", "GIT_LITERAL_PATHSPECS",
+)  # fmt: skip
+
+
+def is_checkout(root: Path) -> bool:
+    """Whether ``root`` itself is the top of a checkout; ``.git`` is a file in worktrees."""
+    return (root / ".git").exists()
+
+
+def _environment() -> Dict[str, str]:
+    kept = {key: value for key, value in os.environ.items() if key not in _REDIRECTING}
+    return {**kept, "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}
+
+
+def _git(root: Path, *arguments: str) -> List[str]:
+    """Return the NUL-terminated fields that a git command prints."""
+    try:
+        done = run(["git", *arguments], cwd=root, env=_environment())
+    except CommandFailed as error:
+        if error.returncode is None:
+            problem = f"{root}: is a git checkout, but git {error.reason}"
+            raise Trouble(problem, "install git and put it on PATH") from error
+        if "dubious ownership" in error.stderr_tail:
+            raise Trouble(
+                f"{root}: git does not trust this checkout, because somebody else owns it",
+                f"if you do, run: git config --global --add safe.directory {root}",
+            ) from error
+        problem = f"{root}: git cannot read this checkout: {error.stderr_tail or error.reason}"
+        raise Trouble(problem, "make `git status` work there") from error
+    return [field for field in done.stdout.split("\0") if field]
+
+
+def _mangled(name: str) -> bool:
+    """Whether the text need not be the name on disk, whose absence then says nothing."""
+    return "\n" in name or "\ufffd" in name
+
+
+def git_files(root: Path, *, untracked: bool = True) -> List[str]:
+    """Existing tracked and, if wanted, untracked files minus the ignored ones, below ``root``.
+
+    Undecodable bytes of a name come back as U+FFFD, a carriage return as a newline.
+    """
+    found = []
+    kinds = ["--cached", "--others"] if untracked else ["--cached"]
+    for name in _git(root, "ls-files", "-z", *kinds, "--exclude-standard"):
+        path = root / name
+        if path.is_dir() and not path.is_symlink():
+            inner = name.rstrip("/")
+            if is_checkout(path):
+                found += [f"{inner}/{below}" for below in git_files(path, untracked=untracked)]
+        elif os.path.lexists(path) or _mangled(name):
+            found.append(name)
+    return found
+
+
+def git_state(root: Path, left_out: Callable[[Path], bool]) -> GitState:
+    """Commit, branch, and whether anything is not committed but untracked files ``left_out``."""
+    commit, branch, dirty = None, None, False
+    arguments = ("status", "--porcelain=v2", "--branch", "--untracked-files=all", "-z")
+    for field in _git(root, *arguments, "--no-renames"):
+        if field.startswith("# branch.oid "):
+            commit = field.split(" ", 2)[2]
+        elif field.startswith("# branch.head "):
+            branch = field.split(" ", 2)[2]
+        elif field.startswith("? "):
+            dirty |= not left_out(root / field[2:])
+        elif not field.startswith("#"):
+            dirty = True
+    return GitState(
+        commit=None if commit == "(initial)" else commit,
+        branch=None if branch == "(detached)" else branch,
+        dirty=dirty,
+    )

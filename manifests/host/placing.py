@@ -1,0 +1,181 @@
+"""Where a run is placed: what its config asks for, held against the profile of a site."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Tuple
+
+from container.trouble import Trouble
+from jobtemplates.directives import directives, seconds_of
+from jobtemplates.schedulers import SCHEDULERS
+from jobtemplates.script import needs_gpus
+from jobtemplates.sites import Site
+from manifests.record.schema import Manifest, Paths, Placement, World
+
+#: Folders that each machine has for itself.
+OWN_FOLDERS = tuple(map(Path, ("/tmp", "/var/tmp", "/dev/shm", "/run")))
+
+#: Communicators whose order of summation does not follow the nodes.
+ANYWHERE = ("naive", "flat", "pure_nccl")
+
+
+def limit_problems(
+    site: Site, nodetype: Optional[str], nodes: int, walltime: Optional[str]
+) -> List[str]:
+    """What the site does not allow, by its profile."""
+    problems = []
+    there_are = site.nodes_there_are(nodetype)
+    if there_are is not None and nodes > there_are:
+        of_type = f" of type {nodetype}" if nodetype and there_are != site.max_nodes else ""
+        problems.append(f"nnodes: {nodes} asked for, site {site.name} has {there_are}{of_type}")
+    limit = site.max_walltime
+    if walltime and limit and seconds_of(walltime) > seconds_of(limit):
+        problems.append(
+            f"walltime: {walltime} asked for, site {site.name} allows {limit}; "
+            "a longer run goes on by itself with submit --chain"
+        )
+    return problems
+
+
+def place(asked: Placement, site: Site, world: World, stack: str) -> Placement:
+    """What the scheduler of ``site`` is asked for; the site's defaults are filled in.
+
+    Raises Trouble for values that it cannot be given, and for directives that collide.
+    """
+    placement = asked.model_copy(
+        update={
+            "site": site.name,
+            "walltime": asked.walltime or site.default_walltime,
+            "scheduler": site.scheduler,
+            "submit_options": [],
+        }
+    )
+    if site.scheduler == "local":
+        return placement
+    _, options = directives(site, placement, world, with_gpus=needs_gpus(stack))
+    return placement.model_copy(update={"submit_options": options})
+
+
+def place_again(
+    manifest: Manifest, site: Site, group: Optional[str] = None
+) -> Tuple[Placement, List[str]]:
+    """The placement of a rerun on ``site``, with as many ranks, and what had to be left behind.
+
+    On another site the old one's node type, group, modules and directives mean nothing; ``group``
+    is charged where given.
+
+    Raises Trouble when the ranks cannot lie there as the bits ask for.
+    """
+    identity, before = manifest.identity, manifest.circumstance.placement
+    world, communicator = identity.world, identity.training.communicator
+    update: Dict[str, Any] = {"nodes": None}
+    warnings: List[str] = []
+    if before.site != site.name:
+        foreign: Dict[str, Any] = {"nodetype": None, "group": None, "modules": [], "others": {}}
+        left = [
+            name for name in foreign if getattr(before, name) and not (name == "group" and group)
+        ]
+        if left:
+            warnings.append(
+                f"{', '.join(left)} of site {before.site}: not used on site {site.name}"
+            )
+        joined = {key: value for key, value in before.others.items() if key == "j"}
+        update.update({**foreign, "others": joined, "nodetype": nodetype_for(site, world)})
+    if group:
+        update["group"] = group
+    nodetype = update.get("nodetype", before.nodetype)
+    there_are = site.nodes_there_are(nodetype)
+    if there_are is not None and world.nodes > there_are:
+        if communicator not in ANYWHERE or world.ranks % there_are:
+            raise Trouble(
+                f"the run has {world.nodes} nodes and its communicator {communicator} sums by "
+                f"them, site {site.name} has {there_are}",
+                "rerun it on a site with as many nodes",
+            )
+        update["nodes"] = there_are
+    if site.scheduler == "local":
+        update["walltime"] = None  # nobody ends it here, so it need not stop
+    limit = site.max_walltime
+    if before.walltime and limit and seconds_of(before.walltime) > seconds_of(limit):
+        warnings.append(f"walltime: {before.walltime} becomes {limit}, what {site.name} allows")
+        update["walltime"] = limit
+    moved = before.model_copy(update=update)
+    return place(moved, site, world_of(moved, world), identity.image.stack), warnings
+
+
+def charged(manifest: Manifest, site: Site, group: str) -> Placement:
+    """The placement of a written run with another group: its job script stays as it is, and what
+    names the group is said on the command line, which goes before the script.
+
+    Raises Trouble for a group that cannot stand there.
+    """
+    before = manifest.circumstance.placement
+    after = before.model_copy(update={"group": group})
+    if site.scheduler == "local":
+        return after
+    world = world_of(before, manifest.identity.world)
+    with_gpus = needs_gpus(manifest.identity.image.stack)
+    written, _ = directives(site, before, world, with_gpus=with_gpus)
+    wanted, options = directives(site, after, world, with_gpus=with_gpus)
+    words = [word for line in wanted if line not in written for word in line.split()]
+    return after.model_copy(update={"submit_options": [*options, *words]})
+
+
+def chain_warnings(placement: Placement, follow_ups: int) -> List[str]:
+    """Follow-up jobs where nothing tells the ranks when to save and end."""
+    if not follow_ups or placement.walltime:
+        return []
+    if placement.scheduler == "local":
+        why = "nothing ends the job on this machine, so no follow-up will be needed"
+    elif SCHEDULERS[placement.scheduler].warns:
+        return []
+    else:
+        why = (
+            f"{SCHEDULERS[placement.scheduler].title} sends no warning before it ends a job: "
+            "each follow-up repeats the steps since the last checkpoint"
+        )
+    return [f"--chain without a walltime: {why}; set the key walltime"]
+
+
+def world_of(placement: Placement, world: World) -> World:
+    return world.model_copy(update={"nodes": placement.nodes or world.nodes})
+
+
+def nodetype_for(site: Site, world: World) -> Optional[str]:
+    """The smallest node type that takes a node's ranks; None where the site names none.
+
+    Raises Trouble when there is none so large.
+    """
+    if not site.nodetypes:
+        return None
+    per_node = world.ranks // world.nodes
+    kinds = site.nodetypes.items()
+    fitting = [(kind.ranks, name) for name, kind in kinds if kind.ranks >= per_node]
+    if not fitting:
+        known = ", ".join(f"{name} {kind.ranks}" for name, kind in sorted(kinds))
+        raise Trouble(
+            f"the run has {per_node} ranks on a node, no node type of site {site.name} takes them",
+            f"ranks of its node types: {known}",
+        )
+    return min(fitting)[1]
+
+
+def unseen_warnings(site: Site, paths: Paths) -> List[str]:
+    """Paths that the nodes of a cluster most likely do not see."""
+    if site.scheduler == "local":
+        return []
+    named = {
+        "out": paths.out,
+        "train_root": paths.train_root,
+        "val_root": paths.val_root,
+        "train_pack": paths.train_pack,
+        "val_pack": paths.val_pack,
+        "the image": paths.image,
+    }
+    return [
+        f"{name}: {path} lies below {folder}, which each machine has for itself: "
+        f"the nodes of site {site.name} will not see it"
+        for name, path in named.items()
+        for folder in OWN_FOLDERS
+        if path and folder in Path(path).parents
+    ]

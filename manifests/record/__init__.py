@@ -1,0 +1,1 @@
+"""What both sides of the container share: records, file names, forms of files."""

@@ -1,0 +1,25 @@
+"""The JSON Schema of ``manifest.json``, kept beside this file for readers of other languages.
+
+python -m manifests.record.published_schema > manifests/manifest.schema.json
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from manifests.record.schema import SCHEMA_VERSION, Manifest
+
+PUBLISHED = Path(__file__).with_name("manifest.schema.json")
+
+
+def schema_text() -> str:
+    """The same text for the same models."""
+    schema = Manifest.model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = f"manifest.json, version {SCHEMA_VERSION}"
+    return json.dumps(schema, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    print(schema_text(), end="")

@@ -1,0 +1,1 @@
+"""Run directories: made, read, verified, and their jobs asked for."""

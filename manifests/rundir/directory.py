@@ -1,0 +1,236 @@
+"""Run directories: named, made whole or not at all, found, listed."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import glob
+import os
+import re
+import shutil
+import socket
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Callable, Iterator, List, Optional, Tuple, Union
+
+from container.trouble import Trouble
+from jobtemplates.backend import QueueEntry
+from manifests.record.schema import RunFiles
+from manifests.rundir.job import read_job
+from manifests.rundir.records import Warn, ignore
+from manifests.rundir.run_state import State, left_exit_code, present_names, run_state
+
+PARTIAL = ".partial-"
+_NAME = re.compile(r"(?P<jobname>.+)-(?P<created>[0-9]{8}T[0-9]{6}Z)-(?P<identity>[0-9a-f]{8})")
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def run_name(jobname: str, created: datetime, identity_digest: str) -> str:
+    """``<jobname>-<UTC time>-<first 8 of the identity digest>``; ``created`` is in UTC."""
+    return f"{jobname}-{created:%Y%m%dT%H%M%SZ}-{identity_digest[:8]}"
+
+
+class Taken(Trouble):
+    """There is a run of this name already."""
+
+
+# --- making ---------------------------------------------------------------------------------
+
+
+def _unwritable(path: Path, error: OSError) -> Trouble:
+    reason = f"{path}: cannot be written: {error.strerror}"
+    if error.errno in _FULL:
+        return Trouble(reason, "free some space, or choose another folder as `out`")
+    return Trouble(reason, "choose a folder that you may write as `out`")
+
+
+def refuse_unwritable(out: Path) -> None:
+    """Raise Trouble when runs cannot be made in ``out``, which may not exist yet; makes nothing.
+
+    Asked before a data set is read: hours are not to end at a folder's mode.
+    """
+    place = next(path for path in (out, *out.parents) if os.access(path, os.F_OK))
+    if not place.is_dir():
+        raise _unwritable(out, NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)))
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise _unwritable(out, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+
+
+def _partial_name(host: str, pid: int, name: str) -> str:
+    """``+`` is in no host name: node's leftovers are told from those of node-2."""
+    return f"{PARTIAL}{host}+{pid}-{name}"
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        pass  # somebody else's, or no process number: nothing to be removed
+    return True
+
+
+def _sweep(out: Path, host: str) -> None:
+    """Remove what killed processes of this host left.
+
+    The number in the name tells whether its maker lives, also between its mkdir and its lock; the
+    lock tells it where process numbers do not, as in a container with the host's name.
+    """
+    for path in out.glob(f"{glob.escape(PARTIAL + host)}+*"):
+        pid = path.name[len(PARTIAL + host) + 1 :].partition("-")[0]
+        if not (pid.isascii() and pid.isdigit()) or _is_running(int(pid)):
+            continue
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(path, ignore_errors=True)
+        except OSError:
+            pass  # in use, or a file system without locks: nothing is known, nothing is removed
+        finally:
+            os.close(descriptor)
+
+
+@contextmanager
+def _locked_folder(path: Path) -> Iterator[None]:
+    path.mkdir()
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with suppress(OSError):  # no locks on this file system: then nobody sweeps either
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    except BaseException:
+        shutil.rmtree(path, ignore_errors=True)
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def create_run(
+    out: Path, name: str, fill: Callable[[RunFiles], None], *, host: Optional[str] = None
+) -> RunFiles:
+    """Make the run directory ``out/name``: filled under another name, then renamed.
+
+    ``fill`` gets the file names below that other name. Whatever it raises, nothing is left.
+    Raises Taken when ``out`` has such a run, Trouble when it cannot be made or written, or is full.
+    """
+    host = host or socket.gethostname()
+    root = out / name
+    partial = out / _partial_name(host, os.getpid(), name)
+    taken = Taken(f"{root}: exists already", "wait a second and submit again")
+    try:
+        with suppress(FileExistsError):  # a file: making the folder below says so
+            out.mkdir(parents=True, exist_ok=True)
+        _sweep(out, host)
+        if root.exists():
+            raise taken
+        with _locked_folder(partial):
+            fill(RunFiles(partial))
+            partial.rename(root)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST) and root.exists():
+            raise taken from error
+        touched = str(error.filename or "-")
+        ours = touched.startswith(str(partial)) or str(partial).startswith(touched)
+        if error.errno in _FULL or ours:
+            raise _unwritable(out, error) from error
+        raise
+    return RunFiles(root)
+
+
+# --- finding --------------------------------------------------------------------------------
+
+
+def find_run(text: Union[str, Path]) -> RunFiles:
+    """The run that a person names by its directory or by a file in it, such as its manifest.
+
+    Raises Trouble when there is none.
+    """
+    path = Path(os.path.abspath(text))  # noqa: PTH100  (links stay as the person gave them)
+    root = path if path.is_dir() else path.parent
+    if not path.exists():
+        raise Trouble(f"{text}: does not exist", "give a run directory or its manifest.json")
+    if not RunFiles(root).manifest.is_file():
+        raise Trouble(
+            f"{text}: is no run directory: it holds no manifest.json",
+            "give a run directory or its manifest.json",
+        )
+    return RunFiles(root)
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What the directory's name and its files tell, without reading the manifest."""
+
+    files: RunFiles
+    jobname: str
+    created: str  # UTC, as in the name: 20260131T235959Z
+    identity: str  # first 8 characters
+    state: State
+
+    job: str = ""  # the id of the one that waits or runs, where the scheduler knows one
+    why: str = ""  # the scheduler's reason for a job that waits, or for an unknown one
+
+
+JobOf = Callable[[RunFiles], QueueEntry]
+
+
+def state_of(files: RunFiles, job_of: JobOf, warn: Warn = ignore) -> Tuple[State, str, str]:
+    """The state of one run, the scheduler's reason for it and which of its jobs lives, or "".
+
+    ``job_of`` is asked only where the files leave the state open. ``damaged`` where they cannot be
+    read; ``warn`` is told why.
+    """
+    present = present_names(files)
+    code = left_exit_code(files) if "exit_code" in present else None
+    state = run_state(present, code, "unknown")
+    try:
+        if state == "unknown" or (state == "stopped" and has_follow_ups(files)):
+            entry = job_of(files)
+            state = run_state(present, code, entry.state, chained=True)
+            if state in ("queued", "running", "unknown"):
+                return state, entry.why, entry.job
+    except Trouble as trouble:
+        for problem in trouble.problems:
+            warn(problem)
+        return "damaged", "", ""
+    return state, "", ""
+
+
+def has_follow_ups(files: RunFiles) -> bool:
+    job = read_job(files)
+    return job is not None and job.follow_ups > 0
+
+
+def summary_of(files: RunFiles, job_of: JobOf, warn: Warn = ignore) -> RunSummary:
+    match = _NAME.fullmatch(files.root.name)
+    state, why, job = state_of(files, job_of, warn)
+    return RunSummary(
+        files=files,
+        jobname=match["jobname"] if match else files.root.name,
+        created=match["created"] if match else "",
+        identity=match["identity"] if match else "",
+        state=state,
+        why=why,
+        job=job,
+    )
+
+
+def list_runs(
+    out: Path, job_of: JobOf = lambda _files: QueueEntry("unknown"), warn: Warn = ignore
+) -> List[RunSummary]:
+    """The runs directly below ``out``, oldest first. Raises Trouble when it cannot be read."""
+    try:
+        names = sorted(entry.name for entry in os.scandir(out))
+    except OSError as error:
+        raise Trouble(
+            f"{out}: cannot be read: {error.strerror}", "give the `out` folder of your runs"
+        ) from error
+    found = [RunFiles(out / name) for name in names if not name.startswith(".")]
+    runs = [summary_of(files, job_of, warn) for files in found if files.manifest.is_file()]
+    return sorted(runs, key=lambda run: (run.created, run.files.root.name))

@@ -1,0 +1,57 @@
+"""In which state a run is, told from the files of its directory."""
+
+from __future__ import annotations
+
+from typing import AbstractSet, Optional
+
+from typing_extensions import Literal
+
+from jobtemplates.backend import JobState
+from manifests.record.outcome import STOPPED_EXIT_CODE
+from manifests.record.schema import RunFiles
+
+State = Literal["prepared", "queued", "running", "stopped", "done", "failed", "unknown", "damaged"]
+
+
+def run_state(
+    present: AbstractSet[str], exit_code: Optional[int], job: JobState, *, chained: bool = False
+) -> State:
+    """One word for a run.
+
+    ``present`` holds the names in the run directory, ``exit_code`` what the job script left (None
+    while it has left nothing), ``job`` what the scheduler says. Only DONE together with no failing
+    exit code is a success, never a job's absence; ``stopped`` means that the run ended early at a
+    checkpoint, to be resumed, by a follow-up job where one waits; whether one does is not known of
+    a ``chained`` run whose scheduler is silent. ``submitting`` without a job: the scheduler was
+    given one, and its answer never came.
+    """
+    if exit_code == STOPPED_EXIT_CODE and "stopped.json" in present:
+        if job in ("queued", "running") or (chained and job == "unknown"):
+            return job
+        return "stopped"
+    if exit_code not in (None, 0):
+        return "failed"
+    if "DONE" in present and "result.json" in present:
+        return "done"
+    if "failure.json" in present or exit_code == 0:
+        return "failed"
+    if "job.json" not in present:
+        return "unknown" if "submitting" in present else "prepared"
+    if job in ("queued", "running"):
+        return job
+    return "failed" if job == "ended" else "unknown"
+
+
+def present_names(files: RunFiles) -> AbstractSet[str]:
+    try:
+        return {entry.name for entry in files.root.iterdir()}
+    except OSError:
+        return frozenset()
+
+
+def left_exit_code(files: RunFiles) -> Optional[int]:
+    """What the job script wrote last; None where it wrote nothing whole."""
+    try:
+        return int(files.exit_code.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None

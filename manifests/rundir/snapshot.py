@@ -1,0 +1,243 @@
+"""The code of a run: which files of the project belong to it, their digests, and a copy.
+
+Of a git checkout these are the tracked, modified, staged and untracked files minus the ignored
+ones; of a folder without ``.git`` (an unpacked archive) all files but :data:`LEFT_OUT`.
+
+A symbolic link to a regular file inside the project is kept as that file's content; any other
+link is refused, because what it names would not be under the snapshot's digest. Submodules and
+repositories inside the project are listed by their own git; an empty, not initialised submodule
+adds nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import BinaryIO, Dict, Iterable, Iterator, List, Optional, Sequence
+
+from container.trouble import Trouble
+from manifests.host.git_checkout import git_files, git_state, is_checkout
+from manifests.record.schema import CodeIdentity, FileDigest, GitState, RunFiles, digest_of
+from manifests.rundir.directory import PARTIAL
+
+#: Names that are never code, for folders that no ``.gitignore`` speaks for.
+LEFT_OUT = (
+    ".git", ".venv", ".tools", "__pycache__", "*.pyc", ".mypy_cache", ".ruff_cache",
+    ".pytest_cache", "demo", "*.sif",
+)  # fmt: skip
+
+_BLOCK = 1 << 20
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """``files`` maps paths relative to ``root``, ``/`` between the parts, to their digests."""
+
+    root: Path
+    files: Dict[str, FileDigest]
+    git: Optional[GitState]
+
+    @property
+    def identity(self) -> CodeIdentity:
+        return CodeIdentity(digest=code_digest(self.files), files=self.files)
+
+
+def code_digest(files: Dict[str, FileDigest]) -> str:
+    return digest_of({path: digest.model_dump(mode="json") for path, digest in files.items()})
+
+
+def _blocks(stream: BinaryIO) -> Iterator[bytes]:
+    while True:
+        block = stream.read(_BLOCK)
+        if not block:
+            return
+        yield block
+
+
+def _digest(path: Path) -> FileDigest:
+    with path.open("rb") as stream:
+        return _digest_of(stream)
+
+
+def _digest_of(stream: BinaryIO, copy_to: Optional[BinaryIO] = None) -> FileDigest:
+    sha256, size = hashlib.sha256(), 0
+    for block in _blocks(stream):
+        sha256.update(block)
+        size += len(block)
+        if copy_to is not None:
+            copy_to.write(block)
+    executable = bool(os.fstat(stream.fileno()).st_mode & stat.S_IXUSR)
+    return FileDigest(sha256=sha256.hexdigest(), size=size, executable=executable)
+
+
+def _folder_files(root: Path) -> List[str]:
+    found = []
+    for folder, folders, names in os.walk(root):
+        folders[:] = [
+            name for name in folders if not any(fnmatch(name, pattern) for pattern in LEFT_OUT)
+        ]
+        links = [name for name in folders if Path(folder, name).is_symlink()]
+        for name in [*names, *links]:
+            if not any(fnmatch(name, pattern) for pattern in LEFT_OUT):
+                found.append(Path(folder, name).relative_to(root).as_posix())
+    return found
+
+
+def _refusal(root: Path, name: str) -> str:
+    """Why this file cannot be part of a snapshot; empty when it can."""
+    path = root / name
+    undecodable = any("\udc80" <= letter <= "\udcff" for letter in name)
+    if undecodable or ("\ufffd" in name and not os.path.lexists(path)):
+        return f"{name!r}: the file name is not UTF-8"
+    if _CONTROL.search(name):
+        return f"{name!r}: the file name has control characters"
+    if path.is_symlink():
+        target = path.resolve()
+        if not target.exists():
+            return f"{name}: is a link to {path.readlink()}, which does not exist"
+        if root not in target.parents:
+            return f"{name}: is a link to {target}, outside of the project"
+        if not target.is_file():
+            return f"{name}: is a link to {target}, which is no regular file"
+    elif not path.is_file():
+        return f"{name}: is no regular file"
+    return ""
+
+
+def _below(path: Path, folders: Iterable[Path]) -> bool:
+    return any(folder == path or folder in path.parents for folder in folders)
+
+
+class _RunFolders:
+    """Which files below ``root`` lie in a run directory, whole or half-made; asks each folder once.
+
+    A checkout that is run from is none: its own folder is not asked.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._known: Dict[Path, bool] = {}
+
+    def hold(self, path: Path) -> bool:
+        return self._is_run(path.parent)
+
+    def _is_run(self, folder: Path) -> bool:
+        if self._root not in folder.parents:
+            return False
+        known = self._known.get(folder)
+        if known is None:
+            files = RunFiles(folder)
+            known = (
+                folder.name.startswith(PARTIAL)
+                or (files.manifest.is_file() and files.job_script.is_file() and files.code.is_dir())
+                or self._is_run(folder.parent)
+            )
+            self._known[folder] = known
+        return known
+
+
+def take_snapshot(project: Path, *, exclude: Sequence[Path] = ()) -> Snapshot:
+    """List and digest the code of ``project``, without what lies below the folders ``exclude``.
+
+    Folders that are not below the project, or are the project, exclude nothing, and what git
+    tracks is never excluded: it is code wherever it lies. Run directories, half-made ones too,
+    are no code even then: they would change the code of the next run.
+
+    Raises Trouble when git is missing or refuses, or when files cannot be part of a snapshot
+    (all of them are named).
+    """
+    root = project.resolve()
+    excluded = [path for path in (folder.resolve() for folder in exclude) if root in path.parents]
+    in_git = is_checkout(root)
+    names = git_files(root) if in_git else _folder_files(root)
+    tracked = frozenset(git_files(root, untracked=False)) if in_git and excluded else frozenset()
+    runs = _RunFolders(root)
+    kept = sorted(
+        name
+        for name in set(names)
+        if not runs.hold(root / name) and (name in tracked or not _below(root / name, excluded))
+    )
+    problems = [f"{root}: {text}" for text in (_refusal(root, name) for name in kept) if text]
+    files: Dict[str, FileDigest] = {}
+    if not problems:
+        for name in kept:
+            try:
+                files[name] = _digest(root / name)
+            except OSError as error:
+                problems.append(f"{root}: {name}: cannot be read: {error.strerror}")
+    if problems:
+        raise Trouble(problems, "rename, remove or git-ignore these files")
+    state = None
+    if in_git:
+        state = git_state(root, lambda path: runs.hold(path) or _below(path, excluded))
+    return Snapshot(root, files, state)
+
+
+def copy_snapshot(snapshot: Snapshot, target: Path) -> None:
+    """Copy the files into the new folder ``target``, read-only, executable where they were.
+
+    Raises Trouble when a file is no longer what the snapshot says; ``target`` is then left for
+    the caller to remove (see :func:`manifests.rundir.directory.create_run`).
+    """
+    target.mkdir(parents=True)
+    made = {target}
+    again = "let the project rest while a run is submitted, then submit again"
+    for name, expected in snapshot.files.items():
+        copied = target / name
+        if copied.parent not in made:
+            copied.parent.mkdir(parents=True, exist_ok=True)
+            made.add(copied.parent)
+        source = snapshot.root / name
+        try:
+            stream = source.open("rb")
+        except OSError as error:
+            raise Trouble(f"{source}: cannot be read any more: {error.strerror}", again) from error
+        with stream, copied.open("xb") as out:
+            found = _digest_of(stream, out)
+        if found != expected:
+            raise Trouble(f"{source}: changed while it was being copied", again)
+        copied.chmod(0o555 if expected.executable else 0o444)
+
+
+def snapshot_problems(code_dir: Path, identity: CodeIdentity) -> List[str]:
+    """Every missing, altered and extra file of a run's ``code/``, each ``code/path: what``."""
+    if code_dir.is_symlink():
+        return [f"code: is a link to {code_dir.readlink()}, expected the folder itself"]
+    problems = []
+    for name, expected in sorted(identity.files.items()):
+        path = code_dir / name
+        if ".." in Path(name).parts or Path(name).is_absolute():
+            problems.append(f"code/{name}: is a path outside of the snapshot")
+        elif path.is_symlink() or not path.is_file():
+            problems.append(f"code/{name}: is missing")
+        else:
+            problems += _difference(name, path, expected)
+    present = (
+        Path(folder, name).relative_to(code_dir).as_posix()
+        for folder, folders, names in os.walk(code_dir)
+        for name in [*names, *(item for item in folders if Path(folder, item).is_symlink())]
+    )
+    extra = sorted(name for name in present if name not in identity.files)
+    problems += [f"code/{name}: is not part of the snapshot" for name in extra]
+    if code_digest(identity.files) != identity.digest:
+        problems.append("identity.code.digest: does not fit identity.code.files")
+    return problems
+
+
+def _difference(name: str, path: Path, expected: FileDigest) -> List[str]:
+    try:
+        found = _digest(path)
+    except OSError as error:
+        return [f"code/{name}: cannot be read: {error.strerror}"]
+    if found.sha256 != expected.sha256:
+        return [f"code/{name}: was altered: sha256 {found.sha256}, expected {expected.sha256}"]
+    if found.executable != expected.executable:
+        wanted = "executable" if expected.executable else "not executable"
+        return [f"code/{name}: was altered: expected to be {wanted}"]
+    return []

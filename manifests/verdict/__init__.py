@@ -1,0 +1,1 @@
+"""Two runs compared: the verdict and its evidence."""

@@ -1,0 +1,235 @@
+"""Two runs -> the verdict on their bits (pure)."""
+
+from __future__ import annotations
+
+from typing import Dict, List, Optional, Tuple
+
+from manifests.record.outcome import Result, SeenGpus
+from manifests.record.schema import GpuPromise
+from manifests.verdict.comparison import (
+    Comparison,
+    StepItem,
+    Verdict,
+    cannot_run,
+    exit_code,
+    lines,
+)
+from manifests.verdict.field_differences import field_differences
+from manifests.verdict.gpu_difference import circumstances as gpu_circumstances
+from manifests.verdict.gpu_difference import other_conditions
+from manifests.verdict.run_record import RunRecord, load_record
+from manifests.verdict.trail_difference import TrailFinding, trail_difference
+
+__all__ = [
+    "Comparison",
+    "RunRecord",
+    "cannot_run",
+    "compare",
+    "exit_code",
+    "lines",
+    "load_record",
+]
+
+#: Metrics that tell how fast a run was.
+TIMINGS = ("elapsed_time", "images/s")
+
+_NAMED = 8
+
+
+def compare(a: RunRecord, b: RunRecord) -> Comparison:
+    """Say whether two runs gave the same bits, and where they parted.
+
+    A difference in the bits is ``diverged``, or ``inconclusive`` where a run was made outside of
+    the conditions under which its manifest promises them, where the two had GPUs of different
+    classes or NCCL added in another order, or where files were altered afterwards.
+    Without a difference the runs are ``identical`` if both ended and left result and trail, else
+    ``inconclusive``.
+    """
+    finding = trail_difference(a.trail, b.trail) if a.trail and b.trail else None
+    differences = _trail_evidence(a, b, finding) + _result_evidence(a, b)
+    gaps = _gaps(a) + _gaps(b)
+    gpus = _gpus(a), _gpus(b)
+    outside = _outside_promises(a) + _outside_promises(b) + other_conditions(*gpus)
+    if a.altered or b.altered:
+        verdict: Verdict = "inconclusive"
+    elif differences:
+        verdict = "inconclusive" if outside else "diverged"
+    else:
+        verdict = "inconclusive" if gaps else "identical"
+    return Comparison(
+        verdict=verdict,
+        a=a.path,
+        b=b.path,
+        evidence=[*differences, *_agreement(a, b, finding, differences), *gaps, *outside],
+        first_difference=finding.first if finding else None,
+        last_equal_step=finding.last_equal if finding else None,
+        last_equal_parameters=finding.last_parameters if finding else None,
+        suspects=field_differences(a.manifest.identity, b.manifest.identity),
+        circumstances=[
+            *field_differences(a.manifest.circumstance, b.manifest.circumstance),
+            *gpu_circumstances(*gpus),
+        ],
+    )
+
+
+def _gpus(record: RunRecord) -> Optional[SeenGpus]:
+    return record.result.observed.gpus if record.result else None
+
+
+# --- what differs ---------------------------------------------------------------------------
+
+
+def _named(names: List[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _item_text(item: StepItem) -> str:
+    if item.what == "loss" and item.a is not None and item.b is not None:
+        values = [f"{float.fromhex(text):.9g} ({text})" for text in (item.a, item.b)]
+        return f"rank {item.rank}: loss {values[0]} | {values[1]}"
+    if item.what == "samples":
+        return f"rank {item.rank}: samples {item.a} | {item.b}"
+    if item.what == "record":
+        return f"rank {item.rank}: record {item.a} | {item.b}"
+    return f"rank {item.rank}: {item.what} {_named(item.tensors)}"
+
+
+def _trail_evidence(a: RunRecord, b: RunRecord, finding: Optional[TrailFinding]) -> List[str]:
+    if finding is None:
+        return []
+    if finding.first is None:
+        if a.done and b.done and finding.a_end != finding.b_end:
+            return [f"the last step is {finding.a_end} | {finding.b_end}"]
+        return []
+    sentences = [
+        f"first difference at step {finding.first.step}, {_item_text(item)}"
+        for item in finding.first.items
+    ]
+    if finding.last_equal is not None:
+        sentences.append(f"last step known to be equal: {finding.last_equal}")
+    if finding.last_parameters is not None and finding.last_parameters != finding.last_equal:
+        sentences.append(f"last step with parameters known to be equal: {finding.last_parameters}")
+    return sentences
+
+
+def _metrics(a: RunRecord, b: RunRecord) -> Tuple[Dict[str, float], Dict[str, float]]:
+    """The last rows without timings; sums since the row before only where rows fall together."""
+    skipped: Tuple[str, ...] = ()
+    if a.manifest.circumstance.observing.test != b.manifest.circumstance.observing.test:
+        skipped = ("main/",)
+    sides = []
+    for record in (a, b):
+        values = record.result.metrics if record.result else {}
+        sides.append(
+            {
+                name: value
+                for name, value in values.items()
+                if name not in TIMINGS and not (skipped and name.startswith(skipped))
+            }
+        )
+    return sides[0], sides[1]
+
+
+def _same(a: Optional[float], b: Optional[float]) -> bool:
+    """NaN equals NaN: it is the same outcome."""
+    return a == b or (a is not None and b is not None and a != a and b != b)
+
+
+def _result_evidence(a: RunRecord, b: RunRecord) -> List[str]:
+    if a.result is None or b.result is None:
+        return []
+    sentences = []
+    of_a, of_b = a.result.digests, b.result.digests
+    if of_a.parameters != of_b.parameters:
+        names = [name for name in of_a.tensors if of_a.tensors[name] != of_b.tensors.get(name)]
+        names += [name for name in of_b.tensors if name not in of_a.tensors]
+        sentences.append(f"final parameters {of_a.parameters} | {of_b.parameters}")
+        if names:
+            sentences.append(
+                f"{len(names)} of {len(of_a.tensors)} final tensors differ: {_named(names)}"
+            )
+    if of_a.model != of_b.model:
+        sentences.append(f"results/model.npz {of_a.model} | {of_b.model}")
+    if a.result.steps != b.result.steps:
+        sentences.append(f"steps {a.result.steps} | {b.result.steps}")
+    left, right = _metrics(a, b)
+    sentences += [
+        f"{name} {left.get(name, 'absent')} | {right.get(name, 'absent')}"
+        for name in sorted({*left, *right})
+        if not _same(left.get(name), right.get(name))
+    ]
+    return sentences
+
+
+# --- what agrees, and what is not known -----------------------------------------------------
+
+
+def _agreement(
+    a: RunRecord, b: RunRecord, finding: Optional[TrailFinding], differences: List[str]
+) -> List[str]:
+    sentences = []
+    if finding is not None and finding.first is None:
+        ranks = min(len(a.trail or []), len(b.trail or []))
+        sentences.append(
+            f"samples and losses of {finding.steps} steps on {ranks} ranks are equal, and so are "
+            f"the tensor digests of {finding.tensors} steps"
+        )
+    if not differences and a.result and b.result:
+        sentences.append(f"final parameters of both: {a.result.digests.parameters}")
+        sentences.append(f"results/model.npz of both: {a.result.digests.model}")
+    return sentences
+
+
+def _gaps(record: RunRecord) -> List[str]:
+    gaps = [f"{record.path}: {text}" for text in _missing(record)]
+    return [*gaps, *record.faults, *record.altered]
+
+
+def _missing(record: RunRecord) -> List[str]:
+    missing = []
+    if not record.done:
+        missing.append("the run is not complete (no DONE)")
+    if record.result is None:
+        missing.append("there is no result.json")
+    if not record.trail and not record.altered:
+        missing.append("there is no whole trail")
+    return missing
+
+
+def _outside_promises(record: RunRecord) -> List[str]:
+    if record.result is None:
+        return []
+    return [f"{record.path}: {text}" for text in _broken_conditions(record, record.result)]
+
+
+def _broken_conditions(record: RunRecord, result: Result) -> List[str]:
+    broken = []
+    seen = result.observed
+    absent = sorted(set(record.manifest.promises.cpu_features) - set(seen.cpu_features))
+    if absent:
+        broken.append(
+            f"the promise asks for the CPU features {' '.join(absent)}, {seen.cpu_model} has not"
+        )
+    broken += _foreign_gpus(record.manifest.promises.gpu, seen.gpus)
+    for name, value in record.manifest.identity.determinism.environment.items():
+        if seen.environment.get(name) != value:
+            broken.append(
+                f"{name} was {seen.environment.get(name, 'not set')}, the manifest asks for {value}"
+            )
+    return broken
+
+
+def _foreign_gpus(promise: Optional[GpuPromise], seen: Optional[SeenGpus]) -> List[str]:
+    if promise is None:
+        return []
+    if seen is None:
+        return ["the manifest asks for a GPU per rank, the run had none"]
+    if not promise.classes:
+        return []
+    wanted = " or ".join(kind.text for kind in promise.classes)
+    return [
+        f"the promise asks for a {wanted}, rank {rank.rank} had a {rank.kind.text}"
+        for rank in seen.ranks
+        if rank.kind.text not in [kind.text for kind in promise.classes]
+    ]

@@ -1,0 +1,98 @@
+"""The outcome of holding two runs against each other: verdict, evidence, exit code, text."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Optional
+
+from pydantic import BaseModel, ConfigDict, Field
+from typing_extensions import Literal
+
+from manifests.record.schema import SCHEMA_VERSION
+
+Verdict = Literal["identical", "diverged", "cannot-run", "inconclusive"]
+
+_EXIT_CODES: Dict[str, int] = {"identical": 0, "diverged": 1, "cannot-run": 2, "inconclusive": 3}
+_SHOWN = 20
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+
+class FieldDifference(_Part):
+    """A manifest field by its dotted path; None stands for a field that is not there."""
+
+    path: str
+    a: Any = None
+    b: Any = None
+
+
+class StepItem(_Part):
+    """What differed of one rank in one step; ``tensors`` names them for the tensor digests."""
+
+    rank: int
+    what: Literal["samples", "loss", "gradients", "parameters", "record"]
+    tensors: List[str] = Field(default_factory=list)
+    a: Optional[str] = None
+    b: Optional[str] = None
+
+
+class StepDifference(_Part):
+    step: int
+    items: List[StepItem]
+
+
+class Comparison(_Part):
+    """``evidence`` says what the verdict rests on; ``suspects`` are the identity fields that
+    differ, ``circumstances`` those that only describe; ``next_step`` is for the person to do."""
+
+    version: str = SCHEMA_VERSION
+    kind: Literal["comparison"] = "comparison"
+    verdict: Verdict
+    a: str
+    b: Optional[str] = None
+    evidence: List[str] = Field(default_factory=list)
+    first_difference: Optional[StepDifference] = None
+    last_equal_step: Optional[int] = None
+    last_equal_parameters: Optional[int] = None
+    suspects: List[FieldDifference] = Field(default_factory=list)
+    circumstances: List[FieldDifference] = Field(default_factory=list)
+    next_step: Optional[str] = None
+
+
+def exit_code(verdict: Verdict) -> int:
+    return _EXIT_CODES[verdict]
+
+
+def cannot_run(a: str, problems: List[str], next_step: str = "") -> Comparison:
+    """The verdict on a run that could not be repeated at all."""
+    return Comparison(
+        verdict="cannot-run", a=a, evidence=list(problems), next_step=next_step or None
+    )
+
+
+def _value(value: Any) -> str:
+    return "absent" if value is None else str(value)
+
+
+def _fields(title: str, differences: List[FieldDifference]) -> List[str]:
+    if not differences:
+        return []
+    shown = [f"  {item.path}: {_value(item.a)} | {_value(item.b)}" for item in differences[:_SHOWN]]
+    more = len(differences) - len(shown)
+    return [title, *shown, *([f"  and {more} more"] if more else [])]
+
+
+def lines(comparison: Comparison) -> List[str]:
+    """The comparison as text, the verdict first."""
+    names = [f"  a: {comparison.a}"]
+    if comparison.b is not None:
+        names.append(f"  b: {comparison.b}")
+    return [
+        f"verdict: {comparison.verdict}",
+        *names,
+        *(f"  - {sentence}" for sentence in comparison.evidence),
+        *_fields("differs in what decides the bits (a | b):", comparison.suspects),
+        *_fields("differs in what only describes (a | b):", comparison.circumstances),
+        *([f"-> {comparison.next_step}"] if comparison.next_step else []),
+    ]

@@ -1,0 +1,70 @@
+"""What of a run takes part in a comparison, and reading it from a run directory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import List, Optional
+
+from container.trouble import Trouble
+from manifests.record.outcome import Result, TrailRecord
+from manifests.record.schema import Manifest, RunFiles
+from manifests.rundir.records import (
+    Warn,
+    ignore,
+    read_manifest,
+    read_result,
+    read_trail,
+    trail_digest,
+)
+from manifests.rundir.verify import altered_trail, identity_problems, outcome_problems
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """``trail`` holds the records of each rank; None where it is missing or damaged.
+
+    ``faults`` are sentences on what is missing or cannot be read; ``altered`` on files that are
+    not those which the run left, so that nothing can be concluded from them.
+    """
+
+    path: str
+    manifest: Manifest
+    result: Optional[Result] = None
+    trail: Optional[List[List[TrailRecord]]] = None
+    done: bool = False
+    faults: List[str] = field(default_factory=list)
+    altered: List[str] = field(default_factory=list)
+
+
+def load_record(files: RunFiles, warn: Warn = ignore) -> RunRecord:
+    """Read a run and hold what it left against its own digests.
+
+    An altered trail takes no part in a comparison. Raises Trouble for an unreadable manifest or
+    result, not for a missing trail.
+    """
+    manifest = read_manifest(files, warn)
+    result = read_result(files, warn) if files.result.exists() else None
+    ranks = manifest.identity.world.ranks
+    faults: List[str] = []
+    altered = list(identity_problems(files))
+    trail = None
+    try:
+        trail = read_trail(files, ranks)
+    except Trouble as trouble:
+        faults += trouble.problems[:5]
+    if result is not None:
+        altered += outcome_problems(files, manifest, result)
+        if trail is not None:
+            found = trail_digest(files, ranks)
+            if found != result.digests.trail:
+                trail = None
+                altered.append(altered_trail(found, result))
+    return RunRecord(
+        path=str(files.root),
+        manifest=manifest,
+        result=result,
+        trail=trail,
+        done=files.done.exists(),
+        faults=faults,
+        altered=[f"{files.root}/{problem}" for problem in altered],
+    )

@@ -1,0 +1,342 @@
+"""Figures of runs: what is drawn, the same bytes every time, and each kind of bad input."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any, Dict, List
+
+import pytest
+
+from container.trouble import Trouble
+from manifests.cli import plot
+from manifests.cli.curves import PANELS, read_curves
+from manifests.cli.plot import draw, fill, plot_at_the_end, plot_runs
+from manifests.record.schema import RunFiles
+
+PROJECT = Path(__file__).resolve().parents[3]
+MAGIC = {".pdf": b"%PDF-", ".png": b"\x89PNG", ".svg": b"<?xml"}
+RESTORE = "restore the file from a copy of the run directory"
+
+
+def row(steps: int, **changes: Any) -> Dict[str, Any]:
+    columns = [name for pair in PANELS.values() for name in pair]
+    values = {name: place / 10 + steps / 100 for place, name in enumerate(columns)}
+    return {"epoch": 1, "iteration": steps, **values, **changes}
+
+
+def write_log(files: RunFiles, rows: List[Any], rest: str = "") -> None:
+    files.log.write_text("".join(json.dumps(row) + "\n" for row in rows) + rest)
+
+
+@pytest.fixture
+def run(finished_run: RunFiles) -> RunFiles:
+    """Steps of 2 ranks x 2 of 4 samples: a step is an epoch."""
+    write_log(finished_run, [row(1), row(2), row(3)])
+    return finished_run
+
+
+def copy_of(run: RunFiles, name: str) -> RunFiles:
+    shutil.copytree(run.root, run.root.parent / name)
+    return RunFiles(run.root.parent / name)
+
+
+def everything(folder: Path) -> List[Path]:
+    return sorted(folder.rglob("*"))
+
+
+# --- what is drawn --------------------------------------------------------------------------
+
+
+def lines_of(figure: Any) -> Dict[str, List[Any]]:
+    return {panel.get_title(): panel.get_lines() for panel in figure.axes}
+
+
+def figure_of(*runs: RunFiles) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # old matplotlib uses old names of a newer pyparsing
+        from matplotlib.figure import Figure
+
+        figure = Figure()
+        fill(figure, [read_curves(run) for run in runs])
+    return figure
+
+
+def test_every_curve_of_a_run(run: RunFiles) -> None:
+    figure = figure_of(run)
+    drawn = lines_of(figure)
+    assert list(drawn) == ["loss", "top-1 accuracy", "top-5 accuracy"]
+    for title, names in PANELS.items():
+        for line, name, style in zip(drawn[title], names, ("--", "-")):
+            assert list(line.get_xdata()) == [1.0, 2.0, 3.0]
+            assert list(line.get_ydata()) == [row(steps)[name] for steps in (1, 2, 3)]
+            assert line.get_linestyle() == style
+    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == [
+        "training",
+        "validation",
+    ]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [run.root.name]
+
+
+def test_epochs_are_fractional_where_rows_are_more_often(run: RunFiles) -> None:
+    manifest = json.loads(run.manifest.read_text())
+    manifest["identity"]["data"]["train"]["samples"] = 16
+    run.manifest.write_text(json.dumps(manifest))
+    assert read_curves(run).epochs == [0.25, 0.5, 0.75]
+
+
+@pytest.mark.parametrize("count", [2, 12])
+def test_runs_have_a_colour_each_and_their_names(run: RunFiles, count: int) -> None:
+    runs = [run, *(copy_of(run, f"other{number}") for number in range(1, count))]
+    figure = figure_of(*runs)
+    lines = lines_of(figure)["loss"]
+    assert len(lines) == 2 * count
+    assert len({line.get_color() for line in lines}) == count
+    widths = [line.get_linewidth() for line in lines[::2]]
+    assert widths == sorted(set(widths), reverse=True)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+        files.root.name for files in runs
+    ]
+
+
+def test_runs_of_one_name_are_told_apart_by_their_paths(run: RunFiles) -> None:
+    other = RunFiles(run.root.parent / "$x$ \udcff" / run.root.name)
+    shutil.copytree(run.root, other.root)
+    legend = figure_of(run, other).legends[0].get_texts()
+    assert [text.get_text() for text in legend] == [
+        str(run.root),
+        str(other.root).replace("\udcff", "?"),
+    ]
+    assert not any(text.get_parse_math() for text in legend)
+    draw([read_curves(run), read_curves(other)], ".png", run.root / "cache")
+
+
+def test_a_log_from_before_top5_has_two_panels(run: RunFiles) -> None:
+    new = copy_of(run, "new")
+    write_log(run, [{k: v for k, v in row(1).items() if "top5" not in k}])
+    assert list(lines_of(figure_of(run))) == ["loss", "top-1 accuracy"]
+    drawn = lines_of(figure_of(run, new))
+    assert [len(lines) for lines in drawn.values()] == [4, 4, 2]
+
+
+def test_one_row_is_seen(run: RunFiles) -> None:
+    write_log(run, [row(1)])
+    assert lines_of(figure_of(run))["loss"][0].get_marker() == "."
+
+
+def test_a_run_under_way_and_numbers_that_are_none(run: RunFiles) -> None:
+    rows = [row(1), row(2, **{"main/loss": math.nan}), row(3, **{"main/loss": math.inf})]
+    write_log(run, rows, rest='{"epoch": 4, "main/lo')
+    run.done.unlink()
+    run.result.unlink()
+    values = read_curves(run).values["main/loss"]
+    assert values[0] == 0.01
+    assert [math.isnan(value) for value in values] == [False, True, True]
+    assert draw([read_curves(run)], ".svg", run.root / "cache").startswith(b"<?xml")
+
+
+# --- the file -------------------------------------------------------------------------------
+
+
+def call(run: RunFiles, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """`bundle.py plot` from a folder and a home of its own, without a display."""
+    place = run.root.parent.parent
+    for name in ("home", "cwd"):
+        (place / name).mkdir(exist_ok=True)
+    kept = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "XDG_CACHE_HOME")}
+    folders = {"HOME": str(place / "home"), "BUNDLE_CACHE": str(place / "cache")}
+    return subprocess.run(
+        [sys.executable, str(PROJECT / "bundle.py"), "plot", *arguments],
+        cwd=place / "cwd",
+        env={**kept, **folders, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("suffix", [".pdf", ".png", ".svg"])
+def test_the_same_bytes_every_time_and_nothing_beside_them(run: RunFiles, suffix: str) -> None:
+    place = run.root.parent.parent
+    other = copy_of(run, "other")
+    runs = [str(run.root), str(other.manifest)]
+    target = place / f"figure{suffix.upper()}"
+    before = everything(place)
+    done = call(run, *runs, "-o", str(target), PYTHONHASHSEED="1")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{target}\n", "")
+    first = target.read_bytes()
+    assert first.startswith(MAGIC[suffix])
+    new = set(everything(place)) - set(before)
+    assert {path.relative_to(place).parts[0] for path in new} == {
+        "home", "cwd", "cache", target.name,
+    }  # fmt: skip
+    assert everything(place / "home") == everything(place / "cwd") == []
+    # Neither another time nor a user's own settings.
+    (place / "cwd" / "matplotlibrc").write_text("lines.linewidth: 9\n")
+    strange = {"MPLBACKEND": "tkagg", "SOURCE_DATE_EPOCH": "1", "TZ": "Asia/Tokyo"}
+    done = call(run, *runs, "-o", str(target), PYTHONHASHSEED="2", **strange)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert target.read_bytes() == first
+    write_log(run, [row(1), row(5)])
+    assert call(run, *runs, "-o", str(target)).returncode == 0
+    assert target.read_bytes() != first
+
+
+def test_plot_png_of_the_run_is_drawn_anew(run: RunFiles) -> None:
+    before = everything(run.root)
+    run.plot.write_text("old")
+    done = call(run, str(run.root))
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{run.root}/plot.png\n", "")
+    assert run.plot.read_bytes().startswith(MAGIC[".png"])
+    assert everything(run.root) == sorted([*before, run.plot])
+
+
+# --- bad input ------------------------------------------------------------------------------
+
+
+def contents(place: Path) -> Dict[Path, Any]:
+    """Everything but matplotlib's cache, which is no trace of a run."""
+    paths = [path for path in everything(place) if place / "cache" not in (path, *path.parents)]
+    return {path: path.read_bytes() if path.is_file() else None for path in paths}
+
+
+def refused(run: RunFiles, *arguments: str) -> str:
+    """What plot says when it refuses; nothing may be left behind."""
+    place = run.root.parent.parent
+    call(run, "--help")  # makes home and cwd
+    before = contents(place)
+    done = call(run, *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert contents(place) == before
+    return done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [("figure.gif", "has the suffix .gif"), ("figure", "has no suffix")],
+)
+def test_a_suffix_that_is_no_kind_of_figure(run: RunFiles, name: str, found: str) -> None:
+    target = run.root.parent / name
+    assert refused(run, str(run.root), "-o", str(target)) == (
+        f"bundle: {target}: {found}\n-> end the name with one of .pdf, .png, .svg\n"
+    )
+
+
+@pytest.mark.parametrize("log", [None, "", '{"epoch": 1, "iter'])
+def test_no_row_yet(run: RunFiles, log: Any) -> None:
+    run.log.unlink()
+    if log is not None:
+        run.log.write_text(log)
+    assert refused(run, str(run.root)) == (
+        f"bundle: {run.root}: has no row in its log yet; one is written at the end of each epoch\n"
+        f"-> see how far it is: python bundle.py status {run.root}\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{", "", "7", "[1]", '"text"', "{}", '{"iteration": 0}', '{"iteration": "3"}',
+        '{"iteration": true}', '{"iteration": 1, "main/loss": "0.5"}',
+        '{"iteration": 1, "main/loss": null}', '{"iteration": 1, "main/loss": false}',
+        '{"iteration": 1, "main/loss": ' + "9" * 400 + "}", "\0", "[" * 100000,
+    ],
+)  # fmt: skip
+def test_a_damaged_log(run: RunFiles, line: str) -> None:
+    run.log.write_text(f"{json.dumps(row(1))}\n{line}\n{json.dumps(row(3))}\n")
+    with pytest.raises(Trouble) as caught:
+        plot_runs([run.root], None, run.root / "cache")
+    assert str(caught.value) == f"{run.log}, line 2: is no row of a log\n-> {RESTORE}"
+    assert not run.plot.exists()
+
+
+def test_a_log_that_cannot_be_read(run: RunFiles) -> None:
+    run.log.unlink()
+    run.log.mkdir()
+    assert refused(run, str(run.root)) == (
+        f"bundle: {run.log}: cannot be read: Is a directory\n-> {RESTORE}\n"
+    )
+
+
+def test_all_runs_that_cannot_be_drawn_are_told_at_once(run: RunFiles) -> None:
+    damaged, young = copy_of(run, "damaged"), copy_of(run, "young")
+    damaged.log.write_text("x\n")
+    young.log.unlink()
+    none = run.root.parent / "none"
+    target = run.root.parent / "all.pdf"
+    runs = [str(files) for files in (run.root, damaged.root, none, young.root)]
+    assert refused(run, *runs, "-o", str(target)) == (
+        f"bundle: {damaged.log}, line 1: is no row of a log\n"
+        f"{none}: does not exist\n"
+        f"{young.root}: has no row in its log yet; one is written at the end of each epoch\n"
+        f"-> {RESTORE}\n"
+        "-> give a run directory or its manifest.json\n"
+        f"-> see how far it is: python bundle.py status {young.root}\n"
+    )
+
+
+def test_several_runs_need_a_name_for_their_figure(run: RunFiles) -> None:
+    other = copy_of(run, "other")
+    assert refused(run, str(run.root), str(other.root)) == (
+        "bundle: a figure of 2 runs lies in none of them\n-> say where with -o FILE\n"
+    )
+
+
+def test_a_target_that_cannot_be_written(run: RunFiles) -> None:
+    target = run.root.parent / "no" / "a.png"
+    assert refused(run, str(run.root), "-o", str(target)) == (
+        f"bundle: {target}: there is no folder {target.parent}\n-> make it, or name another\n"
+    )
+    assert refused(run, str(run.root), "-o", "/proc/figure.png") == (
+        "bundle: /proc/figure.png: cannot be written: No such file or directory\n"
+        "-> name another file with -o\n"
+    )
+
+
+def test_matplotlib_is_missing(run: RunFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(Trouble) as caught:
+        plot_runs([run.root], None, run.root / "cache")
+    assert str(caught.value) == (
+        "matplotlib cannot be imported: import of matplotlib halted; None in sys.modules\n"
+        "-> run: make setup"
+    )
+    assert "MPLBACKEND" not in os.environ
+
+
+# --- at the end of a run --------------------------------------------------------------------
+
+
+def test_a_figure_that_fails_is_a_warning(run: RunFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: List[str] = []
+    run.plot.mkdir()
+    assert plot_at_the_end(run, run.root / "cache", said.append) is None
+    assert said == [
+        f"{run.plot} was not drawn: {run.plot}: is not a regular file\n-> name another file"
+    ]
+    run.plot.rmdir()
+
+    def broken(*_: Any) -> bytes:
+        raise RuntimeError("no ink")
+
+    monkeypatch.setattr(plot, "draw", broken)
+    assert plot_at_the_end(run, run.root / "cache", said.append) is None
+    assert said[1:] == [f"{run.plot} was not drawn: no ink"]
+    monkeypatch.undo()
+    assert plot_at_the_end(run, run.root / "cache", said.append) == run.plot
+    assert len(said) == 2
+
+
+def test_a_run_that_ended_before_its_first_row_has_no_figure(run: RunFiles) -> None:
+    run.log.write_text("")
+    assert plot_at_the_end(run, run.root / "cache", pytest.fail) is None
+    run.log.unlink()
+    assert plot_at_the_end(run, run.root / "cache", pytest.fail) is None
+    assert not run.plot.exists()

@@ -1,0 +1,352 @@
+"""The door to schedulers, with commands on PATH that replay what real ones print."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any, Dict, List
+
+import pytest
+
+from container.progress import Silent
+from container.trouble import Trouble
+from manifests.cli.overview import list_rows
+from manifests.cli.watching import watched
+from manifests.flows.cancel import cancel_run
+from manifests.flows.resume import refuse_busy
+from manifests.flows.start import start_new, start_run
+from manifests.host.context import HostContext, read_host_context
+from manifests.record.schema import Manifest, Placement, RunFiles
+from manifests.rundir import queue
+from manifests.rundir.job import Job
+from manifests.rundir.queue import Queues
+from tests.records import manifest_values
+
+#: Each writes down how it was called, then prints what its file holds.
+FAKE = """#!/bin/bash
+printf '%s\\n' "$(basename "$0") $*" >>{folder}/calls
+[ -z "$SECRET" ] || echo secret >>{folder}/calls
+[ ! -e {folder}/slow ] || sleep 60
+cat {folder}/"$(basename "$0")".err >&2 2>/dev/null
+cat {folder}/"$(basename "$0")".out 2>/dev/null
+[ ! -e {folder}/"$(basename "$0")".err ]
+"""
+
+
+class Fakes:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir()
+        for name in ("sbatch", "squeue", "scancel", "scontrol", "qsub", "qstat", "qdel", "qacct"):
+            (folder / name).write_text(FAKE.format(folder=folder))
+            (folder / name).chmod(0o755)
+
+    def says(self, name: str, text: str) -> None:
+        (self.folder / f"{name}.err").unlink(missing_ok=True)
+        (self.folder / f"{name}.out").write_text(text)
+
+    def fails(self, name: str, text: str) -> None:
+        (self.folder / f"{name}.err").write_text(text)
+
+    def calls(self) -> List[str]:
+        path = self.folder / "calls"
+        lines = path.read_text().splitlines() if path.exists() else []
+        path.unlink(missing_ok=True)
+        return lines
+
+
+@pytest.fixture
+def fakes(tmp_path: Path) -> Fakes:
+    return Fakes(tmp_path / "tools")
+
+
+@pytest.fixture
+def host(tmp_path: Path, fakes: Fakes, monkeypatch: pytest.MonkeyPatch) -> HostContext:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", f"{fakes.folder}:{os.environ['PATH']}")
+    monkeypatch.setenv("SECRET", "no scheduler is to see this")
+    return read_host_context(tmp_path, Silent())
+
+
+def prepared(tmp_path: Path, scheduler: str, **placement: Any) -> RunFiles:
+    files = RunFiles(tmp_path / "out" / "digits-20260102T030405Z-abcdef01")
+    files.logs.mkdir(parents=True)
+    values = manifest_values()
+    values["circumstance"]["placement"].update(scheduler=scheduler, site="kite", **placement)
+    files.manifest.write_text(Manifest.model_validate(values).model_dump_json())
+    return files
+
+
+def job(files: RunFiles, backend: str, **fields: Any) -> None:
+    values: Dict[str, Any] = {
+        "backend": backend, "id": "7", "host": "login1", "submitted": "", "user": "ada", **fields,
+    }  # fmt: skip
+    files.job.write_text(Job(**values).model_dump_json())
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "command", "printed", "held"),
+    [
+        ("slurm", "sbatch --parsable", "7\n", "--dependency=afterany:7 --kill-on-invalid-dep=yes"),
+        ("gridengine", "qsub -terse -g tga", "7\n", "-hold_jid 7"),
+        ("pbs", "qsub", "7.pbs1\n", "-W depend=afterany:7.pbs1"),
+    ],
+)
+def test_a_job_and_its_follow_up(
+    tmp_path: Path, host: HostContext, fakes: Fakes, scheduler: str, command: str, printed: str,
+    held: str,
+) -> None:  # fmt: skip
+    options = command.split()[2:] if "-g" in command else []
+    files = prepared(tmp_path, scheduler, submit_options=options)
+    for name in ("sbatch", "qsub"):
+        fakes.says(name, printed)
+    found = start_run(files, host, 1)
+    words = command if scheduler != "pbs" else "qsub"
+    assert fakes.calls() == [
+        f"{words} {files.job_script}",
+        f"{words} {held} {files.job_script}",
+    ]
+    assert (found.id, found.chain, found.follow_ups) == (printed.strip(), [printed.strip()], 1)
+    assert json.loads(files.job.read_text())["backend"] == scheduler
+
+
+def test_another_group_is_said_on_the_command_line(
+    tmp_path: Path, host: HostContext, fakes: Fakes
+) -> None:
+    files = prepared(tmp_path, "slurm")
+    fakes.says("sbatch", "7\n")
+    placed = Placement(
+        site="kite", jobname="digits", scheduler="slurm", submit_options=["--account=new"]
+    )
+    start_run(files, host, 0, placed)
+    assert fakes.calls() == [f"sbatch --parsable --account=new {files.job_script}"]
+
+
+def test_a_refusal_shows_the_schedulers_words_and_leaves_nothing(
+    tmp_path: Path, host: HostContext, fakes: Fakes
+) -> None:
+    files = prepared(tmp_path, "pbs")
+    fakes.fails("qsub", "\nqsub: Unknown queue MSG=cannot locate queue\n")
+    with pytest.raises(Trouble) as caught:
+        start_new(files, host)
+    assert str(caught.value) == (
+        "PBS refuses the job: qsub: Unknown queue MSG=cannot locate queue\n"
+        "-> change what it names in the config (or the site profile), then submit again"
+    )
+    assert list(files.root.parent.iterdir()) == []
+
+
+def test_a_follow_up_that_is_refused_takes_the_first_job_back(
+    tmp_path: Path, host: HostContext, fakes: Fakes
+) -> None:
+    files = prepared(tmp_path, "slurm")
+    (fakes.folder / "sbatch").write_text(
+        f'#!/bin/bash\necho "sbatch $*" >>{fakes.folder}/calls\n'
+        '[[ $* != *dependency* ]] || { echo "no more jobs" >&2; exit 1; }\necho 7\n'
+    )
+    with pytest.raises(Trouble) as caught:
+        start_new(files, host, 2)
+    assert caught.value.problems == ["Slurm refuses the job: no more jobs"]
+    assert [call.split()[0] for call in fakes.calls()] == ["sbatch", "sbatch", "scancel"]
+    assert not files.root.exists()
+
+
+def test_a_refused_resume_leaves_the_run_as_it_was(
+    tmp_path: Path, host: HostContext, fakes: Fakes
+) -> None:
+    files = prepared(tmp_path, "slurm")
+    job(files, "slurm")
+    files.exit_code.write_text("75\n")
+    files.stopped.write_text("{}")
+    before = {path: path.read_bytes() for path in files.root.rglob("*") if path.is_file()}
+    fakes.fails("sbatch", "down for maintenance\n")
+    with pytest.raises(Trouble):
+        start_run(files, host)
+    assert {path: path.read_bytes() for path in files.root.rglob("*") if path.is_file()} == before
+
+
+def test_a_host_without_the_scheduler(tmp_path: Path, host: HostContext) -> None:
+    files = prepared(tmp_path, "slurm")
+    alone = {**host.environ, "PATH": "/nonexistent"}
+    with pytest.raises(Trouble) as caught:
+        start_new(files, HostContext(**{**vars(host), "environ": alone}))
+    assert str(caught.value) == (
+        "sbatch could not be started: No such file or directory: this host cannot submit to Slurm\n"
+        "-> submit on a login node of the cluster, or with site: local"
+    )
+    assert not files.root.exists()
+
+
+def test_a_scheduler_that_hangs(
+    tmp_path: Path, host: HostContext, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue, "PATIENCE", 0.3)
+    files = prepared(tmp_path, "slurm")
+    (fakes.folder / "slow").touch()
+    with pytest.raises(Trouble) as caught:
+        start_new(files, host)
+    assert str(caught.value) == (
+        "Slurm did not answer within 0.3 s: whether it took the job is not known\n"
+        "-> when it answers again, this looks into its queue and goes on: "
+        f"python bundle.py resume {files.root}"
+    )
+    assert files.root.exists() and not files.job.exists()
+    assert list_rows([files.root.parent], host)[0]["state"] == "unknown"
+    job(files, "slurm")
+    warnings: List[str] = []
+    begun = time.monotonic()
+    rows = list_rows([files.root.parent], host, warnings.append)
+    assert time.monotonic() - begun < 10
+    assert rows[0]["state"] == "unknown"
+    assert warnings == [
+        "Slurm does not answer: squeue did not end within 0.3 s; the state of its jobs is not known"
+    ]
+
+
+def test_each_scheduler_is_asked_once_for_all_runs(
+    tmp_path: Path, host: HostContext, fakes: Fakes
+) -> None:
+    out = tmp_path / "out"
+    states = {"7": "RUNNING", "8": "PENDING", "9": "TIMEOUT"}
+    for number in range(1000):
+        files = RunFiles(out / f"a{number}-20260102T030405Z-abcdef01")
+        files.root.mkdir(parents=True)
+        files.manifest.write_text("{}")
+        job(files, "slurm", id=str(7 + number % 3))
+    fakes.says("squeue", "".join(f"{name}|{text}|Licenses\n" for name, text in states.items()))
+    begun = time.monotonic()
+    rows = list_rows([out], host)
+    spent = time.monotonic() - begun
+    assert fakes.calls() == ["squeue --noheader --states=all --user=ada --format=%i|%T|%r"]
+    assert {(row["job"], row["state"], row["why"]) for row in rows} == {
+        ("7", "running", None), ("8", "queued", "Licenses"), ("9", "failed", None),
+    }  # fmt: skip
+    print(f"1000 rows in {spent:.2f} s")
+
+
+def test_a_job_that_vanished_is_no_success(tmp_path: Path, host: HostContext, fakes: Fakes) -> None:
+    files = prepared(tmp_path, "slurm")
+    job(files, "slurm")
+    fakes.says("squeue", "")
+    fakes.fails("scontrol", "slurm_load_jobs error: Invalid job id specified\n")
+    (row,) = list_rows([files.root.parent], host)
+    assert (row["state"], row["why"]) == ("unknown", "Slurm knows no such job any more")
+    refuse_busy(files, host)  # it may be gone on with
+    fakes.fails("squeue", "slurm_load_jobs error: Unable to contact slurm controller\n")
+    with pytest.raises(Trouble) as caught:
+        refuse_busy(files, host)
+    assert str(caught.value) == (
+        f"{files.root}: Slurm does not answer: slurm_load_jobs error: Unable to contact slurm "
+        "controller: whether its job still runs is not known\n"
+        "-> resume it when the scheduler answers, on a host of the cluster"
+    )
+
+
+def test_a_follow_up_that_waits_is_the_runs_state(
+    tmp_path: Path, host: HostContext, fakes: Fakes
+) -> None:
+    files = prepared(tmp_path, "slurm")
+    job(files, "slurm", chain=["8"], follow_ups=1)
+    files.exit_code.write_text("75\n")
+    files.stopped.write_text("{}")
+    fakes.says("squeue", "7|FAILED|NonZeroExitCode\n8|PENDING|Dependency\n")
+    (row,) = list_rows([files.root.parent], host)
+    assert (row["state"], row["job"]) == ("queued", "8")
+    fakes.says("squeue", "7|FAILED|NonZeroExitCode\n8|FAILED|NonZeroExitCode\n")
+    assert list_rows([files.root.parent], host)[0]["state"] == "stopped"
+
+
+@pytest.mark.parametrize(("code", "state"), [("75\n", "unknown"), ("1\n", "failed")])
+def test_a_follow_up_may_wait_where_the_scheduler_is_silent(
+    tmp_path: Path, host: HostContext, fakes: Fakes, code: str, state: str
+) -> None:
+    files = prepared(tmp_path, "slurm")
+    job(files, "slurm", chain=["8"], follow_ups=1)
+    files.exit_code.write_text(code)
+    files.stopped.write_text("{}")
+    before = {path: path.read_bytes() for path in files.root.rglob("*") if path.is_file()}
+    fakes.fails("squeue", "down\n")
+    assert list_rows([files.root.parent], host)[0]["state"] == state
+    with pytest.raises(Trouble) as caught:
+        refuse_busy(files, host)
+    assert str(caught.value) == (
+        f"{files.root}: Slurm does not answer: down: whether its job still runs is not known\n"
+        "-> resume it when the scheduler answers, on a host of the cluster"
+    )
+    assert {path: path.read_bytes() for path in files.root.rglob("*") if path.is_file()} == before
+    fakes.says("squeue", "")  # neither is known any more
+    refuse_busy(files, host)
+
+
+def test_what_lives_of_an_earlier_job_counts(
+    tmp_path: Path, host: HostContext, fakes: Fakes
+) -> None:
+    files = prepared(tmp_path, "slurm")
+    job(files, "slurm", id="9", earlier=["7", "8"])
+    files.exit_code.write_text("1\n")
+    fakes.says("squeue", "8|PENDING|JobHeldUser\n9|FAILED|NonZeroExitCode\n")
+    with pytest.raises(Trouble) as caught:
+        refuse_busy(files, host)
+    assert str(caught.value) == (
+        f"{files.root}: its job still waits in its queue\n"
+        f"-> to end it first: python bundle.py cancel {files.root}"
+    )
+    assert cancel_run(files, host) is True
+    assert fakes.calls()[-1] == "scancel 8"
+
+
+def test_pbs_without_a_history_of_jobs(tmp_path: Path, host: HostContext, fakes: Fakes) -> None:
+    files = prepared(tmp_path, "pbs")
+    job(files, "pbs", id="7.pbs1")
+    (fakes.folder / "qstat").write_text(
+        "#!/bin/bash\n"
+        '[[ $* != *-x* ]] || { echo "qstat: PBS is not configured to maintain job history" >&2; '
+        "exit 1; }\n"
+        "echo '7.pbs1  ada rt_HF digits 12345 2 16 -- 01:00 R 00:10'\n"
+    )
+    assert Queues(host)(files).state == "running"
+
+
+def test_cancel_is_told_to_the_last_first(tmp_path: Path, host: HostContext, fakes: Fakes) -> None:
+    files = prepared(tmp_path, "slurm")
+    job(files, "slurm", chain=["8", "9"], follow_ups=2)
+    fakes.says("squeue", "7|TIMEOUT|None\n8|RUNNING|None\n9|PENDING|Dependency\n")
+    assert cancel_run(files, host) is True
+    assert fakes.calls()[-1] == "scancel 9 8"
+    fakes.says("squeue", "7|TIMEOUT|None\n8|CANCELLED|None\n9|CANCELLED|None\n")
+    assert cancel_run(files, host) is False
+    assert "scancel" not in "".join(fakes.calls())
+    fakes.says("squeue", "8|RUNNING|None\n")
+    fakes.fails("scancel", "scancel: error: Access/permission denied\n")
+    with pytest.raises(Trouble) as caught:
+        cancel_run(files, host)
+    assert str(caught.value) == (
+        f"{files.root}: Slurm did not cancel: scancel: error: Access/permission denied\n"
+        "-> see: status"
+    )
+
+
+def test_watching_ends_with_the_last_run(tmp_path: Path, host: HostContext, fakes: Fakes) -> None:
+    files = prepared(tmp_path, "slurm")
+    job(files, "slurm")
+    fakes.says("squeue", "7|PENDING|Resources\n")
+    answers = ["7|RUNNING|None\n", None, "7|COMPLETED|None\n"]
+
+    def next_answer(_seconds: float) -> None:
+        answer = answers.pop(0)
+        if answer is None:
+            fakes.fails("squeue", "away\n")
+        else:
+            fakes.says("squeue", answer)
+
+    rows = [rows[0]["state"] for rows in watched([files.root], host, sleep=next_answer)]
+    assert rows == ["queued", "running", "unknown", "failed"]
+
+
+def test_the_environment_of_its_commands(tmp_path: Path, host: HostContext, fakes: Fakes) -> None:
+    files = prepared(tmp_path, "slurm")
+    fakes.says("sbatch", "7\n")
+    start_run(files, host)
+    assert fakes.calls() == [f"sbatch --parsable {files.job_script}"]

@@ -1,0 +1,1 @@
+"""What ranks on GPUs need: device, contract, settings, facts, kernels."""
