@@ -32,7 +32,6 @@ def doctor(site: str, stack: str, job: bool, json_wanted: bool, **asked: Any) ->
 
 def report(findings: Mapping[str, Finding], json_wanted: bool) -> int:
     """Print the findings; return the exit code."""
-    from manifests.cli.bars import say_findings
     from manifests.host.finding import as_values, counted, exit_code, lines, worst
 
     if json_wanted:
@@ -43,6 +42,8 @@ def report(findings: Mapping[str, Finding], json_wanted: bool) -> int:
             }
         )
     else:
+        from manifests.cli.bars import say_findings  # Rich is slow to import
+
         say_findings(lines(findings))
         say(counted(findings))
     return exit_code(findings)
