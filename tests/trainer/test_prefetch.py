@@ -146,7 +146,7 @@ def test_the_next_batch_is_on_its_way_while_one_is_used(make_case: Any) -> None:
         assert len(asked) == pool.ahead + 2
         batches.close()  # type: ignore[attr-defined]
     assert len(gpu.used_in) == 1
-    assert gpu.used_in[0].startswith("feed")
+    assert gpu.used_in[0].startswith("prefetch")
 
 
 def until(true: Any) -> None:
