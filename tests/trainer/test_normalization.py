@@ -15,9 +15,9 @@ import pytest
 from tests.trainer.fake_streams import FakeGpu
 from tests.trainer.kernels import ARCHITECTURES, needs_compiler, nvrtc_program
 from trainer.augment import Mean, View, apply_view, choose_view, choose_views, cut_view
-from trainer.feed.normalization import KERNEL, PIXEL, Normalization
 from trainer.image import scaled_side
 from trainer.optimizers.elementwise import OPERATIONS
+from trainer.prefetch.normalization import KERNEL, PIXEL, Normalization
 
 #: (insize, side): the papers' own, NiN at 67 pixels, and others with a scaled side or no room.
 SIDES = [(227, 256), (224, 256), (67, scaled_side(67, 227)), (100, scaled_side(100, 227)), (5, 5)]
