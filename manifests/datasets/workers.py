@@ -10,7 +10,6 @@ import multiprocessing
 import os
 import signal
 import threading
-import warnings
 from collections import deque
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -41,8 +40,6 @@ def _end_with_parent() -> None:
 
 def _begin() -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    # What a worker finds it returns; Pillow's warnings would only tear the progress line.
-    warnings.simplefilter("ignore")
 
 
 def _submit(
