@@ -7,7 +7,7 @@ import os
 import tempfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO, Iterator, List, Tuple
+from typing import Any, BinaryIO, Iterator, List, Sequence, Tuple
 
 from container.trouble import Trouble
 
@@ -89,23 +89,26 @@ def prepared(*targets: Path) -> Iterator[None]:
     """
     made: List[Path] = []
     try:
-        for target in targets:
+        _prepare(targets, made)
+        yield
+    except BaseException:
+        for folder in reversed(made):
+            with suppress(OSError):
+                folder.rmdir()
+        raise
+
+
+def _prepare(targets: Sequence[Path], made: List[Path]) -> None:
+    for target in targets:
+        try:
             _make_folders(target.resolve().parent, made)
             descriptor, name = _temporary_beside(target.resolve())
             os.close(descriptor)
             Path(name).unlink()
-        yield
-    except BaseException as error:
-        for folder in reversed(made):
-            with suppress(OSError):
-                folder.rmdir()
-        if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
-            where = error.filename or targets[0]
+        except OSError as error:
             raise Trouble(
-                f"{where}: cannot be written: {error.strerror}",
-                "see to the file system, or name another output",
+                f"{target}: cannot be written: {error.strerror}", "name another file"
             ) from error
-        raise
 
 
 def _make_folders(folder: Path, made: List[Path]) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 SHAPE = (3, IMAGE_SIDE, IMAGE_SIDE)
 #: Photographs have more red than blue: ImageNet 124, 117 and 104. So much more blue is said.
-_BLUISH = 5
+_BLUISH = 10
 
 #: A file of this shape and type as numpy.save writes it (the .npy format, version 1.0).
 PLAIN = re.compile(

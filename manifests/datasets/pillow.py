@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import warnings
 from contextlib import contextmanager
 from typing import Iterator, Optional, Sequence, Tuple
@@ -90,6 +91,8 @@ def _refusal(data: bytes, kind: str) -> str:
     Image.init()
     try:
         Image.OPEN[kind][0](io.BytesIO(data), "")
+    except (struct.error, IndexError, EOFError):
+        return "it ends within its header"
     except Exception as error:
         return reason_of(error)
     return "its header cannot be read"

@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import warnings
 from collections import deque
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -40,6 +41,8 @@ def _end_with_parent() -> None:
 
 def _begin() -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    # What a worker finds it returns; a library's warnings would only tear the progress line.
+    warnings.simplefilter("ignore")
 
 
 def _submit(
