@@ -15,9 +15,10 @@ from typing import Any, Dict, Optional
 import numpy as np
 
 from manifests.record.schema import RUN_MOUNT, TRAIN_MOUNT, Manifest, RunFiles
-from trainer import machine, world
+from trainer import machine
 from trainer.files import write_whole
 from trainer.gpu import facts as gpu_facts
+from trainer.ranks import Ranks
 
 #: float32 elements; more than Open MPI sends at once, so that all its ways of sending are taken.
 LENGTH = 1 << 18
@@ -27,7 +28,7 @@ def main() -> None:
     from mpi4py import MPI
 
     MPI.Init()
-    everyone = world.World(MPI.COMM_WORLD)
+    everyone = Ranks(MPI.COMM_WORLD)
     files = RunFiles(Path(RUN_MOUNT))
     manifest = Manifest.model_validate_json(files.manifest.read_bytes())
     image = Path(TRAIN_MOUNT) / Path(manifest.circumstance.paths.image).name

@@ -67,8 +67,8 @@ def apply_view(
     """uint8 (3, side, side), in any memory order -> ``out``, float32 (3, insize, insize).
 
     The mean of the same pixels is subtracted and the difference scaled by 1/255, as Chainer's
-    ImageNet example does, then mirrored. On a GPU trainer.feed.normalization does the same to what
-    :func:`cut_view` gives.
+    ImageNet example does, then mirrored. On a GPU trainer.prefetch.normalization does the same to
+    what :func:`cut_view` gives.
 
     Whole rows of one channel at a time go through ``scratch``, float32 (insize, side), which stays
     in the processor's cache: arithmetic on memory in one piece costs half of that on cut rows, and

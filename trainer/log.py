@@ -10,7 +10,7 @@ from typing import Callable, Dict, Iterable, List, Optional, TextIO
 from manifests.record.checkpoint import Prefix, Sums
 from trainer.evaluation import Correct
 from trainer.files import JsonLines
-from trainer.world import World
+from trainer.ranks import Ranks
 
 Row = Dict[str, float]
 
@@ -41,7 +41,7 @@ class Log:
 
     def __init__(
         self,
-        world: World,
+        ranks: Ranks,
         lines: Optional[JsonLines],
         out: Optional[TextIO],
         clock: Callable[[], float] = time.monotonic,
@@ -49,7 +49,7 @@ class Log:
         sums: Sums = NOTHING,
         elapsed: float = 0.0,
     ) -> None:
-        self._world = world
+        self._ranks = ranks
         self._lines = lines
         self._out = out
         self._clock = clock
@@ -90,8 +90,8 @@ class Log:
 
     def row(self, epoch: int, iteration: int, lr: float, validation: Row) -> Row:
         """Sum over the ranks, write, and begin anew; every rank calls it at the same step."""
-        loss, samples = self._world.sum(self._loss), self._world.sum(self._samples)
-        top1, top5 = (self._world.sum(count) for count in self._correct)
+        loss, samples = self._ranks.sum(self._loss), self._ranks.sum(self._samples)
+        top1, top5 = (self._ranks.sum(count) for count in self._correct)
         row: Row = {
             "epoch": epoch,
             "iteration": iteration,

@@ -50,4 +50,5 @@ def planes_of(image: Image.Image) -> Iterator[npt.NDArray[np.uint8]]:
     pixels = _Array.from_address(_pointer_of(capsule, b"arrow_array"))
     content = pixels.children[0].contents
     data = (ctypes.c_uint8 * (width * height * PIXEL)).from_address(content.buffers[1])
-    yield np.frombuffer(data, np.uint8).reshape(height, width, PIXEL)[:, :, :3].transpose(2, 0, 1)
+    whole: npt.NDArray[np.uint8] = np.ctypeslib.as_array(data).reshape(height, width, PIXEL)
+    yield whole[:, :, :3].transpose(2, 0, 1)

@@ -48,7 +48,10 @@ def first_words(
     multipliers and Weyl constants. NumPy's generator adds 1 to the counter before its first block.
     What is multiplied lies in one array and what is not in another, so that a round is few calls.
     """
-    factors, key = np.array([[_MULTIPLIERS]], np.uint64).T, np.empty((2, len(purposes), 1), np.uint64)
+    factors, key = (
+        np.array([[_MULTIPLIERS]], np.uint64).T,
+        np.empty((2, len(purposes), 1), np.uint64),
+    )
     key[0], key[1, :, 0] = seed, purposes
     weyl = np.array([[_WEYL]], np.uint64).T
     multiplied = np.empty((2, len(purposes), len(samples)), np.uint64)  # words 0 and 2

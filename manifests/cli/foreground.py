@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, NoReturn
 
+from jobtemplates.schedulers import backend_named
 from manifests.cli.command_line import as_json, note, say, warn
 from manifests.flows.cancel import cancel_run
 from manifests.flows.explain import explain_failure
@@ -33,8 +34,9 @@ def say_started(
 ) -> None:
     """Tell what was started; with ``wait`` show its output, ``after`` bytes of it, and plot it."""
     if not json_wanted:
+        here = backend_named(job.backend).runs_here
         say(f"run  {files.root}")
-        say(f"job  {job.id} {'on ' + job.host if job.backend == 'local' else 'of ' + job.backend}")
+        say(f"job  {job.id} {'on ' + job.host if here else 'of ' + job.backend}")
         if job.chain:
             say(f"then {', '.join(job.chain)}, each where the one before was stopped")
     told = {**told, "job": job.id, **({"chain": job.chain} if job.chain else {})}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Optional, Sequence, Union
+from typing import Any, Optional, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -44,16 +44,15 @@ class PackedImages:
 
     def _planes(self, index: int) -> npt.NDArray[np.uint8]:
         """uint8 (3, side, side), for the moment: it may lie in the packed file itself."""
-        record = self._pack.mapped(index) if self._checked[index] else None
-        if record is None:
-            record = self._read(index)
+        seen = self._pack.mapped(index) if self._checked[index] else None
+        record = self._read(index) if seen is None else seen
         planes = np.frombuffer(record, dtype=np.uint8).reshape(SHAPE)
         if self._views.side != IMAGE_SIDE:
             whole = Image.fromarray(np.ascontiguousarray(planes.transpose(1, 2, 0)))
             planes = image.pixels(whole, self._views.side).transpose(2, 0, 1)
         return planes
 
-    def _read(self, index: int) -> Union[bytes, memoryview]:
+    def _read(self, index: int) -> bytes:
         try:
             record = self._pack.record(index)
         except OSError as error:
