@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import List
 
 import pytest
-from tests.manifests.rundir.test_queue import Fakes, fakes, host, job, prepared
 
 from container.trouble import Trouble
 from manifests.cli.overview import list_rows
@@ -17,6 +16,7 @@ from manifests.flows.start import start_new, start_run
 from manifests.host.context import HostContext
 from manifests.record.schema import RunFiles
 from manifests.rundir import queue
+from tests.manifests.rundir.test_queue import Fakes, fakes, host, job, prepared
 
 __all__ = ["fakes", "host"]
 
