@@ -118,8 +118,8 @@ def synthetic(contest: Contest, device: Any) -> Callable[[], Any]:
 def packed(contest: Contest, device: Any, pool: Any, rank: int) -> Callable[[], Any]:
     """Batches by the loaders and the feed of a run, in the order of the file."""
     from trainer.data import TrainingBatch
-    from trainer.feed import make_feed
     from trainer.order import Slot
+    from trainer.prefetch import make_prefetcher
     from trainer.sampleset import Part
 
     def work() -> Iterator[Part]:
@@ -132,7 +132,7 @@ def packed(contest: Contest, device: Any, pool: Any, rank: int) -> Callable[[], 
     def labels_of(part: Part) -> Any:
         return np.array(part.indices, np.int32) % NCLASSES
 
-    batches = make_feed(pool, device.gpu).batches(work(), labels_of)
+    batches = make_prefetcher(pool, device.gpu).batches(work(), labels_of)
 
     def following() -> TrainingBatch:
         part, images, labels = next(batches)
@@ -182,7 +182,7 @@ def prepare(contest: Contest, world: Any, device: Any, batch_of: Callable[[], An
 def work(contest: Contest) -> None:
     pool = open_pool(contest) if contest.data == "packed" else None
     from trainer.memory import keep_freed_memory
-    from trainer.world import join
+    from trainer.ranks import join
 
     keep_freed_memory()
     world = join(contest.ranks)

@@ -28,7 +28,7 @@ from trainer.loop import gradients  # noqa: E402
 from trainer.models import MODELS  # noqa: E402
 from trainer.optimizers import OPTIMIZERS  # noqa: E402
 from trainer.order import Slot  # noqa: E402
-from trainer.world import join  # noqa: E402
+from trainer.ranks import join  # noqa: E402
 
 BATCH = 8
 ROUNDS = 5

@@ -6,7 +6,6 @@ Rank 0 writes it into ``result.json``: one object per rank, read by ``manifests.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import tempfile
 from pathlib import Path
@@ -15,9 +14,10 @@ from typing import Any, Dict, Optional
 import numpy as np
 
 from manifests.record.schema import RUN_MOUNT, TRAIN_MOUNT, Manifest, RunFiles
-from trainer import machine, world
-from trainer.files import write_whole
+from trainer import machine
+from trainer.files import json_bytes, write_whole
 from trainer.gpu import facts as gpu_facts
+from trainer.ranks import Ranks
 
 #: float32 elements; more than Open MPI sends at once, so that all its ways of sending are taken.
 LENGTH = 1 << 18
@@ -27,7 +27,7 @@ def main() -> None:
     from mpi4py import MPI
 
     MPI.Init()
-    everyone = world.World(MPI.COMM_WORLD)
+    everyone = Ranks(MPI.COMM_WORLD)
     files = RunFiles(Path(RUN_MOUNT))
     manifest = Manifest.model_validate_json(files.manifest.read_bytes())
     image = Path(TRAIN_MOUNT) / Path(manifest.circumstance.paths.image).name
@@ -46,7 +46,7 @@ def main() -> None:
     }
     ranks = everyone.gather(seen)
     if everyone.rank == 0:
-        write_whole(files.result, json.dumps({"ranks": ranks}).encode())
+        write_whole(files.result, json_bytes({"ranks": ranks}))
 
 
 def no_gpus() -> Dict[str, Any]:

@@ -26,8 +26,8 @@ from trainer.checkpoint_file import fill_arrays, own_arrays, shared_arrays, unfi
 from trainer.files import saving, temporary_prefix
 from trainer.gpu.succession import taken_over
 from trainer.optimizers import Optimizer
+from trainer.ranks import Ranks
 from trainer.trouble import TrainerError
-from trainer.world import World
 
 SET_ASIDE = ".damaged"
 
@@ -53,14 +53,14 @@ class Written:
 class Checkpoints:
     def __init__(
         self,
-        world: World,
+        ranks: Ranks,
         files: RunFiles,
         manifest: Manifest,
         model: chainer.Link,
         optimizer: Optimizer,
         gpus: Optional[SeenGpus] = None,
     ) -> None:
-        self._world = world
+        self._ranks = ranks
         self._files = files
         self._manifest = manifest
         self._model = model
@@ -82,16 +82,16 @@ class Checkpoints:
         All ranks must call it. Raises TrainerError when there are checkpoints and none is good, or
         when the run had GPUs of another class before.
         """
-        chosen = self._choose() if self._world.rank == 0 else None
-        found: Optional[Found] = self._world.from_first(chosen)
+        chosen = self._choose() if self._ranks.rank == 0 else None
+        found: Optional[Found] = self._ranks.from_first(chosen)
         if found is None:
             return None
-        arrays = self._arrays_of(self._world.rank)
+        arrays = self._arrays_of(self._ranks.rank)
         try:
             fill_arrays(found.path, arrays)
         except (Damaged, OSError) as error:
             raise TrainerError(
-                f"{found.path}: rank 0 found it good, rank {self._world.rank} reads: {error}",
+                f"{found.path}: rank 0 found it good, rank {self._ranks.rank} reads: {error}",
                 "look after the file system of the run directory, then resume the run",
             ) from error
         self._resumed_at = [*found.head.resumed_at, found.head.step]
@@ -104,17 +104,17 @@ class Checkpoints:
         All ranks must call it at the same step. A full disk does not end a run that can go on
         without this checkpoint; where it is ``needed``, TrainerError is raised.
         """
-        world = self._world
-        everyones = world.gather(written)
-        own = {name: _on_host(x) for name, x in own_arrays(self._model, world.rank).items()}
-        statistics = world.mpi.gather(own, root=0)
-        if world.rank == 0:
+        ranks = self._ranks
+        everyones = ranks.gather(written)
+        own = {name: _on_host(x) for name, x in own_arrays(self._model, ranks.rank).items()}
+        statistics = ranks.mpi.gather(own, root=0)
+        if ranks.rank == 0:
             log = everyones[0].log
             head = Head(
                 identity_digest=self._manifest.identity_digest,
                 steps_digest=steps_digest(self._manifest.identity),
                 step=step,
-                ranks=world.size,
+                ranks=ranks.size,
                 entries={},
                 trail=[rank.trail for rank in everyones],
                 log=log,
@@ -142,7 +142,7 @@ class Checkpoints:
 
     def _choose(self) -> Optional[Found]:
         sweep(self._files.checkpoints)
-        names = {name for rank in range(self._world.size) for name in self._arrays_of(rank)}
+        names = {name for rank in range(self._ranks.size) for name in self._arrays_of(rank)}
         return newest_good(self._files, self._manifest, names)
 
     def _prune(self) -> None:

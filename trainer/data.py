@@ -8,8 +8,8 @@ from typing import Any, Iterator, List
 import numpy as np
 import numpy.typing as npt
 
-from trainer.feed import Feed
 from trainer.order import Order, StreamPosition, validation_share
+from trainer.prefetch import Prefetcher
 from trainer.sampleset import Part
 from trainer.table import SampleTable
 
@@ -30,7 +30,7 @@ class TrainingBatch(Batch):
 @dataclass(frozen=True)
 class Data:
     order: Order
-    feed: Feed
+    prefetcher: Prefetcher
     train: SampleTable
     val: SampleTable
     nclasses: int
@@ -40,7 +40,7 @@ class Data:
         """The batches of ``rank``, one per step, from step ``first`` (counted from 0) on."""
         steps = range(first, self.order.steps)
         work = (_training_part(self.order.batch(step, rank)) for step in steps)
-        for part, images, labels in self.feed.batches(work, self._labels):
+        for part, images, labels in self.prefetcher.batches(work, self._labels):
             slots = [StreamPosition(*slot) for slot in zip(part.indices, part.epochs or ())]
             yield TrainingBatch(images, labels, slots)
 
@@ -51,7 +51,7 @@ class Data:
             Part("val", tuple(share[start : start + self.val_batchsize]), None)
             for start in range(0, len(share), self.val_batchsize)
         )
-        for _, images, labels in self.feed.batches(work, self._labels):
+        for _, images, labels in self.prefetcher.batches(work, self._labels):
             yield Batch(images, labels)
 
     def _labels(self, part: Part) -> npt.NDArray[Any]:

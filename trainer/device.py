@@ -20,8 +20,8 @@ from trainer.gpu.failure import gpu_failures
 from trainer.gpu.gpu import Gpu, this_gpu
 from trainer.gpu.settings import apply_settings
 from trainer.machine import host_name
+from trainer.ranks import Ranks
 from trainer.trouble import TrainerError
-from trainer.world import World
 
 
 @dataclass(frozen=True)
@@ -66,14 +66,14 @@ CPU = Device()
 PRECISIONS: Dict[str, Any] = {"float32": np.float32, "mixed": np.float16}
 
 
-def open_device(everyone: World, manifest: Manifest) -> Device:
+def open_device(ranks: Ranks, manifest: Manifest) -> Device:
     """Collective. A run has a GPU per rank exactly when its manifest promises for GPUs.
 
     Raises TrainerError when a rank has no GPU of its own, or one that cannot give the promise.
     """
     precision = manifest.identity.training.precision
     if manifest.promises.gpu is not None:
-        return open_gpu(everyone, manifest.promises.gpu, mixed=precision == "mixed")
+        return open_gpu(ranks, manifest.promises.gpu, mixed=precision == "mixed")
     if precision == "mixed":
         raise TrainerError(
             "precision mixed needs GPUs and this run has none",
@@ -82,20 +82,20 @@ def open_device(everyone: World, manifest: Manifest) -> Device:
     return CPU
 
 
-def open_gpu(everyone: World, promise: GpuPromise, *, mixed: bool) -> Device:
+def open_gpu(ranks: Ranks, promise: GpuPromise, *, mixed: bool) -> Device:
     host = host_name()
     driver = gpu_facts.driver_version()
     check_driver(promise, driver, host)
     settings = apply_settings(mixed=mixed)
     gpu = this_gpu()
-    inside = node_communicator(everyone.mpi)
+    inside = node_communicator(ranks.mpi)
     visible = gpu_facts.visible_gpus(gpu.cupy)
     number = device_for(inside.Get_rank(), inside.Get_size(), visible, host)
-    with gpu_failures(everyone.rank, host, str(number)):
+    with gpu_failures(ranks.rank, host, str(number)):
         gpu.cupy.cuda.Device(number).use()
-        own = gpu_facts.gpu_of_rank(gpu.cupy, number, everyone.rank, host)
+        own = gpu_facts.gpu_of_rank(gpu.cupy, number, ranks.rank, host)
     check_class(promise, own)
-    ranks: List[RankGpu] = everyone.gather(own)
-    check_apart(ranks)
-    seen = SeenGpus(driver=driver or "unknown", ranks=ranks, settings=settings)
+    gpus: List[RankGpu] = ranks.gather(own)
+    check_apart(gpus)
+    seen = SeenGpus(driver=driver or "unknown", ranks=gpus, settings=settings)
     return Device(gpu, PRECISIONS["mixed" if mixed else "float32"], number, seen)

@@ -8,11 +8,10 @@ from typing import Any, Dict, Iterable, List, Mapping, Union
 import numpy as np
 import numpy.typing as npt
 
-from trainer.gpu import block_digest
-from trainer.gpu.block_digest import Taken, head_of
+from trainer.gpu.block_digest import PendingDigests, head_of
 
 #: Those of arrays in host memory are there at once.
-Digests = Union[Dict[str, str], Taken]
+Digests = Union[Dict[str, str], PendingDigests]
 
 
 def tensor_digest(name: str, array: npt.NDArray[Any]) -> str:
@@ -27,23 +26,23 @@ def tensor_digest(name: str, array: npt.NDArray[Any]) -> str:
 
 
 def tensor_digests(arrays: Mapping[str, Any]) -> Dict[str, str]:
-    return told(take(arrays))[0]
+    return collect(start_digests(arrays))[0]
 
 
-def take(arrays: Mapping[str, Any]) -> Digests:
+def start_digests(arrays: Mapping[str, Any]) -> Digests:
     """Digests of the arrays as they are now; all lie in host memory or all on a GPU."""
     if all(isinstance(array, np.ndarray) for array in arrays.values()):
         return {name: tensor_digest(name, array) for name, array in arrays.items()}
-    return Taken(arrays)
+    return PendingDigests(arrays)
 
 
-def told(*digests: Digests) -> List[Dict[str, str]]:
-    """What was taken, by tensor; from a GPU all in one copy."""
-    ready = [each for each in digests if not isinstance(each, Taken)]
+def collect(*digests: Digests) -> List[Dict[str, str]]:
+    """Each one's digests by tensor; from a GPU all in one copy."""
+    ready = [each for each in digests if not isinstance(each, PendingDigests)]
     if len(ready) == len(digests):
         return ready
     assert not ready, "digests of host and GPU in one record"
-    return block_digest.tell([each for each in digests if isinstance(each, Taken)])
+    return PendingDigests.collect([each for each in digests if isinstance(each, PendingDigests)])
 
 
 def samples_digest(indices: Iterable[int]) -> str:

@@ -13,14 +13,14 @@ from trainer.files import json_bytes, write_whole
 from trainer.initial import named_arrays
 from trainer.loop import TrainingEnd, Updater
 from trainer.model_file import model_bytes
+from trainer.ranks import Ranks
 from trainer.result import make_result, observed, places, trail_digest
 from trainer.statistics import average_statistics
 from trainer.stopping import StopRequest
-from trainer.world import World
 
 
 def save_result(
-    everyone: World,
+    ranks: Ranks,
     files: RunFiles,
     manifest: Manifest,
     updater: Updater,
@@ -32,16 +32,16 @@ def save_result(
 
     Raises TrainerError unless all ranks hold the same parameters.
     """
-    average_statistics(updater.model, everyone)
+    average_statistics(updater.model, ranks)
     tensors = tensor_digests(named_arrays(updater.model))
-    everyone.check_equal(tensors, "after the last step")
-    trail_sha256 = trail_digest(everyone, files)
-    ranks = places(everyone, updater.communicator.local_rank)
+    ranks.check_equal(tensors, "after the last step")
+    trail_sha256 = trail_digest(ranks, files)
+    seats = places(ranks, updater.communicator.local_rank)
     if trail_sha256 is None:
         return
     packed = model_bytes(updater.model)
     write_whole(files.model, packed)
-    seen = observed(manifest, started, time.time(), ranks, resumed_at, updater.gpus)
+    seen = observed(manifest, started, time.time(), seats, resumed_at, updater.gpus)
     rows = files.log.read_bytes()  # rank 0 wrote it: no network file system shows it an old one
     result = make_result(
         manifest, ending.step, tensors, trail_sha256, packed, rows, ending.row, seen
@@ -49,9 +49,9 @@ def save_result(
     write_whole(files.result, json_bytes(result.model_dump(mode="json")))
 
 
-def say_stopped(everyone: World, files: RunFiles, why: StopRequest, step: int, steps: int) -> None:
+def say_stopped(ranks: Ranks, files: RunFiles, why: StopRequest, step: int, steps: int) -> None:
     """``stopped.json`` tells the job script that the run can be resumed, a line tells the user."""
-    if everyone.rank != 0:
+    if ranks.rank != 0:
         return
     signalled = why is StopRequest.STOP_FOR_SIGNAL
     stop = Stop(

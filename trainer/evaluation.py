@@ -10,8 +10,8 @@ import numpy as np
 from trainer.data import Data
 from trainer.device import CPU, Device
 from trainer.layers.loss import cross_entropies
+from trainer.ranks import Ranks
 from trainer.statistics import averaged
-from trainer.world import World
 
 #: Krizhevsky, Sutskever, Hinton 2012, section 2: the second number reported for ImageNet.
 TOP = 5
@@ -45,22 +45,22 @@ def count_correct(scores: Any, labels: Any) -> Correct:
 
 
 def evaluate(
-    model: chainer.Chain, data: Data, world: World, device: Device = CPU
+    model: chainer.Chain, data: Data, ranks: Ranks, device: Device = CPU
 ) -> Dict[str, float]:
     """``loss``, ``accuracy``, ``accuracy_top5``: sums in float64, over the ranks in rank order."""
     loss, correct, samples = 0.0, Correct(0, 0), 0
     quiet = chainer.no_backprop_mode()
-    with averaged(model, world), chainer.using_config("train", False), quiet:
-        for batch in data.validation(world.rank, world.size):
+    with averaged(model, ranks), chainer.using_config("train", False), quiet:
+        for batch in data.validation(ranks.rank, ranks.size):
             images, labels = device.images(batch.images), device.put(batch.labels)
             scores = model(images)
             each = cross_entropies(scores, labels)
             loss += float(each.sum(dtype=np.float64))
             correct = correct.plus(count_correct(scores.array, labels))
             samples += len(labels)
-    total = world.sum(samples)
+    total = ranks.sum(samples)
     return {
-        "loss": world.sum(loss) / total,
-        "accuracy": world.sum(correct.top1) / total,
-        "accuracy_top5": world.sum(correct.top5) / total,
+        "loss": ranks.sum(loss) / total,
+        "accuracy": ranks.sum(correct.top1) / total,
+        "accuracy_top5": ranks.sum(correct.top5) / total,
     }

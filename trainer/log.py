@@ -8,9 +8,10 @@ from itertools import zip_longest
 from typing import Callable, Dict, Iterable, List, Optional, TextIO
 
 from manifests.record.checkpoint import Prefix, Sums
+from manifests.record.json_numbers import not_finite_text
 from trainer.evaluation import Correct
 from trainer.files import JsonLines
-from trainer.world import World
+from trainer.ranks import Ranks
 
 Row = Dict[str, float]
 
@@ -41,7 +42,7 @@ class Log:
 
     def __init__(
         self,
-        world: World,
+        ranks: Ranks,
         lines: Optional[JsonLines],
         out: Optional[TextIO],
         clock: Callable[[], float] = time.monotonic,
@@ -49,7 +50,7 @@ class Log:
         sums: Sums = NOTHING,
         elapsed: float = 0.0,
     ) -> None:
-        self._world = world
+        self._ranks = ranks
         self._lines = lines
         self._out = out
         self._clock = clock
@@ -90,8 +91,8 @@ class Log:
 
     def row(self, epoch: int, iteration: int, lr: float, validation: Row) -> Row:
         """Sum over the ranks, write, and begin anew; every rank calls it at the same step."""
-        loss, samples = self._world.sum(self._loss), self._world.sum(self._samples)
-        top1, top5 = (self._world.sum(count) for count in self._correct)
+        loss, samples = self._ranks.sum(self._loss), self._ranks.sum(self._samples)
+        top1, top5 = (self._ranks.sum(count) for count in self._correct)
         row: Row = {
             "epoch": epoch,
             "iteration": iteration,
@@ -109,8 +110,14 @@ class Log:
         if self._lines is not None:
             self._lines.append(row)
         if self._out is not None:
-            print(table_line(row), file=self._out, flush=True)
+            print("\n".join([table_line(row), *odd_lines(row)]), file=self._out, flush=True)
         return row
+
+
+def odd_lines(row: Row) -> List[str]:
+    """What is said below a row that has numbers that are not finite."""
+    odd = not_finite_text(row)
+    return [f"warning: after step {row['iteration']}: {odd}"] if odd else []
 
 
 def head_lines() -> List[str]:

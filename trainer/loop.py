@@ -23,11 +23,11 @@ from trainer.loss_scale import LossScale
 from trainer.models.classifier import Classifier
 from trainer.optimizers import Optimizer
 from trainer.progress import Progress
+from trainer.ranks import Ranks
 from trainer.schedules import learning_rate
 from trainer.stopping import StopRequest, Watch
 from trainer.trail import Trail
 from trainer.trouble import TrainerError, at_step
-from trainer.world import World
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class TrainingEnd:
 
 
 def train(
-    world: World,
+    ranks: Ranks,
     data: Data,
     updater: Updater,
     records: Records,
@@ -92,7 +92,7 @@ def train(
     if first == 0:
         records.trail.begin(updater.model)
     begun = time.monotonic()
-    batches = data.training(world.rank, first)
+    batches = data.training(ranks.rank, first)
     for step in range(first, order.steps):
         with at_step(step + 1):
             batch = next(batches)
@@ -109,7 +109,7 @@ def train(
             updater.optimizer.update(rate, midway, step + 1)
 
             records.trail.step(step + 1, epoch, batch.slots, loss, reduced, updater.model)
-            check_finite(loss, world.rank, step + 1)
+            check_finite(loss, ranks.rank, step + 1)
             seconds = time.monotonic() - begun
             spent.step = max(spent.step, seconds)
             records.log.add(loss, correct, len(batch.labels), seconds)
@@ -117,7 +117,7 @@ def train(
                 records.progress.step(step + 1, epoch, loss)
             if every_step or order.ends_epoch(step):
                 begun = time.monotonic()
-                validation = evaluate(updater.model, data, world, updater.device)
+                validation = evaluate(updater.model, data, ranks, updater.device)
                 spent.evaluation = max(spent.evaluation or 0.0, time.monotonic() - begun)
                 if records.progress is not None:
                     records.progress.pause()

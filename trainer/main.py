@@ -1,4 +1,4 @@
-"""The command: manifest, contract, inputs, loaders, world, session; errors to exit codes."""
+"""The command: manifest, contract, inputs, loaders, ranks, session; errors to exit codes."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Sequence
 
 from manifests.record.schema import RUN_MOUNT, Manifest, RunFiles
-from trainer import contract, failure, machine, world
+from trainer import contract, failure, machine
 from trainer.files import write_whole
 from trainer.inputs import Places, check_inputs, read_manifest, sample_sets
 from trainer.iterators import ITERATORS
 from trainer.iterators.pool import Pool
 from trainer.memory import keep_freed_memory
+from trainer.ranks import abort, join, rank_now
 from trainer.stopping import no_more_warnings, warning_signal
 
 
@@ -45,8 +46,8 @@ def main(argv: Sequence[str]) -> int:
     try:
         run(arguments, files)
     except Exception as error:
-        code = failure.report(error, world.rank_now(os.environ), files)
-        world.abort(code)
+        code = failure.report(error, rank_now(os.environ), files)
+        abort(code)
         return code
     return 0
 
@@ -60,15 +61,15 @@ def run(arguments: Arguments, files: RunFiles) -> None:
     with warning_signal() as warned:
         pool = open_pool(arguments, files, manifest)
     keep_freed_memory()
-    everyone = world.join(manifest.identity.world.ranks)
-    everyone.gather(None)  # no rank gets so far without its handler of the warning signal
-    if everyone.rank == 0:
+    ranks = join(manifest.identity.world.ranks)
+    ranks.gather(None)  # no rank gets so far without its handler of the warning signal
+    if ranks.rank == 0:
         write_whole(files.ready, b"")
     # Chainer takes half a second to import: only when all is well so far.
     from trainer.session import train_and_save
 
     contract.check_imported(manifest.identity.code, contract.CODE_ROOT, sys.modules)
-    train_and_save(everyone, pool, files, manifest, started, warned)
+    train_and_save(ranks, pool, files, manifest, started, warned)
     # After a failure nobody waits for loaders: they end with this process.
     pool.close()
     no_more_warnings()

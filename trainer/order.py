@@ -1,4 +1,4 @@
-"""Which sample is used when: a pure function of seed, set size, batch size and world size."""
+"""Which sample is used when: a pure function of seed, set size, batch size and number of ranks."""
 
 from __future__ import annotations
 

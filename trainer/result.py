@@ -7,10 +7,11 @@ import os
 from datetime import datetime, timezone
 from typing import List, Mapping, Optional
 
+from manifests.record.json_numbers import not_finite
 from manifests.record.outcome import Observed, RankPlace, Result, ResultDigests, SeenGpus
 from manifests.record.schema import Manifest, RunFiles, digest_of
 from trainer import machine
-from trainer.world import World
+from trainer.ranks import Ranks
 
 
 def utc(moment: float) -> str:
@@ -18,25 +19,25 @@ def utc(moment: float) -> str:
     return datetime.fromtimestamp(moment, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def places(world: World, local_rank: int) -> List[RankPlace]:
-    found = world.gather((machine.host_name(), local_rank))
+def places(ranks: Ranks, local_rank: int) -> List[RankPlace]:
+    found = ranks.gather((machine.host_name(), local_rank))
     return [
         RankPlace(rank=rank, host=host, local_rank=local)
         for rank, (host, local) in enumerate(found)
     ]
 
 
-def trail_digest(world: World, files: RunFiles) -> Optional[str]:
+def trail_digest(ranks: Ranks, files: RunFiles) -> Optional[str]:
     """sha256 over all trail files in rank order, on rank 0; None elsewhere.
 
     Files travel by MPI, because a network file system may show rank 0 an old length.
     """
-    if world.rank != 0:
-        world.mpi.send(files.trail_of(world.rank).read_bytes(), dest=0)
+    if ranks.rank != 0:
+        ranks.mpi.send(files.trail_of(ranks.rank).read_bytes(), dest=0)
         return None
     digest = hashlib.sha256(files.trail_of(0).read_bytes())
-    for rank in range(1, world.size):
-        digest.update(world.mpi.recv(source=rank))
+    for rank in range(1, ranks.size):
+        digest.update(ranks.mpi.recv(source=rank))
     return digest.hexdigest()
 
 
@@ -83,6 +84,7 @@ def make_result(
             model=hashlib.sha256(model).hexdigest(),
         ),
         metrics=dict(metrics),
+        not_finite=not_finite(metrics),
         log=hashlib.sha256(log).hexdigest(),
         observed=seen,
     )

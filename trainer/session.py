@@ -23,7 +23,6 @@ from trainer.data import Data
 from trainer.device import Device, open_device
 from trainer.digest import tensor_digests
 from trainer.ending import save_result, say_stopped
-from trainer.feed import make_feed
 from trainer.files import JsonLines, saving
 from trainer.initial import named_arrays
 from trainer.iterators.pool import Pool
@@ -33,15 +32,16 @@ from trainer.loss_scale import LossScale, Scaled
 from trainer.models.build import build_model
 from trainer.optimizers import OPTIMIZERS, Optimizer
 from trainer.order import Order
+from trainer.prefetch import make_prefetcher
 from trainer.progress import Progress
+from trainer.ranks import Ranks
 from trainer.stopping import SLOW_DISK, Durations, SignalFlag, Watch, deadline_in
 from trainer.table import SampleTable
 from trainer.trail import Trail
-from trainer.world import World
 
 
 def train_and_save(
-    everyone: World,
+    ranks: Ranks,
     pool: Pool,
     files: RunFiles,
     manifest: Manifest,
@@ -49,34 +49,34 @@ def train_and_save(
     warned: SignalFlag,
 ) -> None:
     """Train to the end, or to a checkpoint where the job has to end; write what came out."""
-    device = open_device(everyone, manifest)
-    with device.failures(everyone.rank):
+    device = open_device(ranks, manifest)
+    with device.failures(ranks.rank):
         data = open_data(pool, device, files, manifest)
-        updater = make_learner(everyone, device, files, manifest)
+        updater = make_learner(ranks, device, files, manifest)
         checkpoints = Checkpoints(
-            everyone, files, manifest, updater.model, updater.optimizer, updater.gpus
+            ranks, files, manifest, updater.model, updater.optimizer, updater.gpus
         )
-        head = resume(checkpoints, everyone, data.order.steps)
+        head = resume(checkpoints, ranks, data.order.steps)
         updater = replace(updater, gpus=checkpoints.gpus)
-        everyone.check_equal(tensor_digests(named_arrays(updater.model)), "before the first step")
-        records = open_records(everyone, files, manifest, data.order, head)
+        ranks.check_equal(tensor_digests(named_arrays(updater.model)), "before the first step")
+        records = open_records(ranks, files, manifest, data.order, head)
         ending = train(
-            everyone,
+            ranks,
             data,
             updater,
             records,
-            Safety(checkpoints, watch(everyone, manifest, data, checkpoints, warned)),
+            Safety(checkpoints, watch(ranks, manifest, data, checkpoints, warned)),
             first=head.step if head else 0,
             every_step=manifest.circumstance.observing.test,
         )
         records.trail.close()
         check_imported(manifest.identity.code, CODE_ROOT, sys.modules)
         if ending.stopped is not None:
-            say_stopped(everyone, files, ending.stopped, ending.step, data.order.steps)
+            say_stopped(ranks, files, ending.stopped, ending.step, data.order.steps)
         else:
-            save_result(everyone, files, manifest, updater, ending, started, checkpoints.resumed_at)
+            save_result(ranks, files, manifest, updater, ending, started, checkpoints.resumed_at)
     # Nobody leaves before all is written: a rank that ends early may not be waited for.
-    everyone.gather(None)
+    ranks.gather(None)
 
 
 def open_data(pool: Pool, device: Device, files: RunFiles, manifest: Manifest) -> Data:
@@ -89,7 +89,7 @@ def open_data(pool: Pool, device: Device, files: RunFiles, manifest: Manifest) -
             ranks=manifest.identity.world.ranks,
             epochs=settings.epochs,
         ),
-        feed=make_feed(pool, device.gpu),
+        prefetcher=make_prefetcher(pool, device.gpu),
         train=SampleTable(files.train_table),
         val=SampleTable(files.val_table),
         nclasses=settings.nclasses,
@@ -97,11 +97,11 @@ def open_data(pool: Pool, device: Device, files: RunFiles, manifest: Manifest) -
     )
 
 
-def make_learner(everyone: World, device: Device, files: RunFiles, manifest: Manifest) -> Updater:
+def make_learner(ranks: Ranks, device: Device, files: RunFiles, manifest: Manifest) -> Updater:
     settings = manifest.identity.training
-    communicator, reported = make_communicator(everyone, device, files, manifest)
+    communicator, reported = make_communicator(ranks, device, files, manifest)
     model, notes = build_model(settings, manifest.identity.data, files)
-    if everyone.rank == 0:
+    if ranks.rank == 0:
         print("".join(f"initmodel: {note}\n" for note in notes), end="", flush=True)
     device.place(model)
     optimizer: Optimizer = OPTIMIZERS[settings.optimizer.name](model, settings.optimizer)
@@ -120,44 +120,44 @@ def make_learner(everyone: World, device: Device, files: RunFiles, manifest: Man
 
 
 def make_communicator(
-    everyone: World, device: Device, files: RunFiles, manifest: Manifest
+    ranks: Ranks, device: Device, files: RunFiles, manifest: Manifest
 ) -> Tuple[Communicator, Dict[str, str]]:
     """With what NCCL reported of itself and was told by the site; nothing without GPUs."""
     make = COMMUNICATORS[manifest.identity.training.communicator]
     nodes = manifest.identity.world.nodes
     if device.gpu is None:
-        return make(everyone.mpi, nodes), {}
+        return make(ranks.mpi, nodes), {}
     with saving(files.logs):
         files.logs.mkdir(exist_ok=True)
     variables = site_variables(os.environ, manifest.identity.determinism.environment)
-    report = ask_for_report(os.environ, files.logs, everyone.rank)
-    communicator = make(everyone.mpi, nodes, device.gpu)
-    reports = everyone.gather({**parse_report(read_report(report)), **variables})
+    report = ask_for_report(os.environ, files.logs, ranks.rank)
+    communicator = make(ranks.mpi, nodes, device.gpu)
+    reports = ranks.gather({**parse_report(read_report(report)), **variables})
     return communicator, put_together(reports)
 
 
-def resume(checkpoints: Checkpoints, everyone: World, steps: int) -> Optional[Head]:
+def resume(checkpoints: Checkpoints, ranks: Ranks, steps: int) -> Optional[Head]:
     """Go on from the newest good checkpoint, if there is one; return its head."""
     found = checkpoints.resume()
     if found is None:
         return None
-    if everyone.rank == 0:
+    if ranks.rank == 0:
         notes = [*found.notes, f"resumed after step {found.head.step} of {steps}"]
         print("\n".join(notes), flush=True)
     return found.head
 
 
 def open_records(
-    everyone: World, files: RunFiles, manifest: Manifest, order: Order, head: Optional[Head]
+    ranks: Ranks, files: RunFiles, manifest: Manifest, order: Order, head: Optional[Head]
 ) -> Records:
     """Trail, log and progress; those of a resumed run go on where its checkpoint was made."""
     with saving(files.results):
         files.results.mkdir(exist_ok=True)
-    rank, first = everyone.rank, everyone.rank == 0
+    rank, first = ranks.rank, ranks.rank == 0
     interval = manifest.circumstance.observing.trail_interval
     trail = Trail(files, rank, interval, order.steps, head.trail[rank].length if head else 0)
     log = Log(
-        everyone,
+        ranks,
         JsonLines(files.log, head.log.length if head else 0) if first else None,
         sys.stdout if first else None,
         sums=head.sums[rank] if head else NOTHING,
@@ -168,11 +168,11 @@ def open_records(
 
 
 def watch(
-    everyone: World, manifest: Manifest, data: Data, checkpoints: Checkpoints, warned: SignalFlag
+    ranks: Ranks, manifest: Manifest, data: Data, checkpoints: Checkpoints, warned: SignalFlag
 ) -> Watch:
     expected = Durations(
         saving=checkpoints.bytes_to_save() / SLOW_DISK,
         validation_steps=len(data.val) / data.order.per_step,
     )
     settings = manifest.circumstance.checkpointing
-    return Watch(everyone, settings, warned, deadline_in(os.environ), expected)
+    return Watch(ranks, settings, warned, deadline_in(os.environ), expected)

@@ -10,7 +10,7 @@ import chainer.links as L
 import numpy as np
 import numpy.typing as npt
 
-from trainer.world import World
+from trainer.ranks import Ranks
 
 Array = npt.NDArray[Any]
 
@@ -33,28 +33,28 @@ def mean_of(everyones: Sequence[Array]) -> npt.NDArray[np.float32]:
     return (total / len(everyones)).astype(np.float32)
 
 
-def average_statistics(model: chainer.Link, world: World) -> None:
+def average_statistics(model: chainer.Link, ranks: Ranks) -> None:
     """Give every rank the mean of all ranks' statistics; all ranks must call it."""
     arrays = list(named_statistics(model).values())
     if not arrays:
         return
     # MPI is given host memory only.
     own = np.concatenate([chainer.backends.cuda.to_cpu(array) for array in arrays])
-    joined = mean_of(world.gather(own))
+    joined = mean_of(ranks.gather(own))
     ends = np.cumsum([len(array) for array in arrays])
     for array, mean in zip(arrays, np.split(joined, ends[:-1])):
         array[...] = chainer.backend.get_array_module(array).asarray(mean)
 
 
 @contextmanager
-def averaged(model: chainer.Link, world: World) -> Iterator[None]:
+def averaged(model: chainer.Link, ranks: Ranks) -> Iterator[None]:
     """Within, every rank has the mean of all; then each has its own again.
 
     So it does not matter for the bits how often a run evaluates.
     """
     arrays = named_statistics(model).values()
     own = [array.copy() for array in arrays]
-    average_statistics(model, world)
+    average_statistics(model, ranks)
     yield
     for array, kept in zip(arrays, own):
         array[...] = kept

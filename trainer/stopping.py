@@ -11,7 +11,7 @@ from types import FrameType
 from typing import Callable, Iterator, Mapping, Optional
 
 from manifests.record.schema import DEADLINE_VARIABLE, Checkpointing
-from trainer.world import World
+from trainer.ranks import Ranks
 
 #: What schedulers send as a warning. Not USR1: NCCL catches it.
 WARNING_SIGNAL = signal.SIGUSR2
@@ -105,7 +105,7 @@ class Watch:
 
     def __init__(
         self,
-        world: World,
+        ranks: Ranks,
         settings: Checkpointing,
         warned: SignalFlag,
         deadline: Optional[float],
@@ -113,7 +113,7 @@ class Watch:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.spent = expected
-        self._world = world
+        self._ranks = ranks
         self._settings = settings
         self._warned = warned
         self._deadline = deadline
@@ -127,12 +127,12 @@ class Watch:
 
     def ask(self, step: int, *, evaluates_next: bool) -> StopRequest:
         """What all ranks do after ``step`` (counted from 1); every rank must ask."""
-        return StopRequest(self._world.greatest(self._own_wish(step, evaluates_next)))
+        return StopRequest(self._ranks.greatest(self._own_wish(step, evaluates_next)))
 
     def _own_wish(self, step: int, evaluates_next: bool) -> StopRequest:
         if self._warned.warned:
             return StopRequest.STOP_FOR_SIGNAL
-        if self._world.rank != 0:
+        if self._ranks.rank != 0:
             return StopRequest.GO_ON
         now = self._clock()
         if self._deadline is not None:

@@ -9,7 +9,7 @@ import chainer
 from manifests.record.checkpoint import Prefix
 from manifests.record.outcome import TrailRecord
 from manifests.record.schema import RunFiles
-from trainer.digest import Digests, samples_digest, take, tensor_digests, told
+from trainer.digest import Digests, collect, samples_digest, start_digests, tensor_digests
 from trainer.files import JsonLines
 from trainer.initial import named_arrays, named_gradients
 from trainer.order import StreamPosition
@@ -35,7 +35,7 @@ class Trail:
 
     def gradients(self, step: int, model: chainer.Link) -> Optional[Digests]:
         """Digests of the reduced gradients, at the steps and the rank that keep them."""
-        return take(named_gradients(model)) if self._keeps_tensors(step) else None
+        return start_digests(named_gradients(model)) if self._keeps_tensors(step) else None
 
     def step(
         self,
@@ -49,7 +49,7 @@ class Trail:
         """``step`` counts from 1; call it after the update. ``gradients`` were taken before it."""
         tensors = {}
         if gradients is not None:
-            digests = told(gradients, take(named_arrays(model)))
+            digests = collect(gradients, start_digests(named_arrays(model)))
             tensors = dict(zip(("gradients", "parameters"), digests))
         self._write(
             TrailRecord(

@@ -23,7 +23,7 @@ PYTEST = ("pytest", "_pytest", "pluggy", "iniconfig", "packaging", "pygments", "
 #: What asks CuPy or NVRTC; the kernels are compiled for every promised architecture.
 ABOUT_GPUS = (
     "test_cudnn_layers.py",
-    "test_feed.py",
+    "test_prefetch.py",
     "test_gpu_contract.py",
     "test_gpu_kernels.py",
     "test_gpu_reductions.py",

@@ -29,7 +29,7 @@ from manifests.record.schema import RunFiles
 #: (tests/integration/test_trainer_in_image.py).
 IN_IMAGE = importlib.util.find_spec("chainer") is not None
 FROM_THE_HOST = (
-    "test_feed.py",
+    "test_prefetch.py",
     "test_gpu_kernels.py",
     "test_gpu_reductions.py",
     "test_mpi_runs.py",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from pathlib import Path
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 import chainer
 import numpy as np
@@ -330,7 +330,7 @@ def test_whose_checkpoint_it_is(
 
 
 def test_which_code_counts(run: Run) -> None:
-    """All of the identity's; of an old identity, which has the whole snapshot, what counted then."""
+    """All of the identity's; of an old one, which has the whole snapshot, what counted then."""
     old = ("trainer/", "manifests/schema.py")
 
     def digest(name: str, counted: Optional[Tuple[str, ...]] = None) -> str:

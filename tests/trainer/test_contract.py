@@ -20,8 +20,8 @@ from trainer.loadtypes import LOADTYPES
 from trainer.machine import OpenBlas, loaded_openblas, numpy_features, parse_cpuinfo
 from trainer.models import MODELS
 from trainer.optimizers import OPTIMIZERS
+from trainer.ranks import wrong_size
 from trainer.trouble import TrainerError
-from trainer.world import wrong_size
 
 
 def test_registries_are_what_the_host_believes() -> None:

@@ -70,7 +70,7 @@ class Scores(chainer.Chain):  # type: ignore[misc]
 
 @dataclass
 class Rank:
-    """World and data of one rank; ``before`` are the sums of the ranks that went before it."""
+    """One rank and its data; ``before`` are the sums of the ranks that went before it."""
 
     rank: int
     size: int

@@ -19,7 +19,7 @@ from tests.trainer.kernels import (
     nvrtc_program,
 )
 from trainer import loss_scale
-from trainer.gpu import block_digest, response_kernels
+from trainer.gpu import block_digest, lrn_kernels
 from trainer.gpu.block_digest import BLOCK
 
 BLOCK_DIGEST_C = f"""
@@ -106,14 +106,14 @@ void forward(int size, const float *x, int channels, int area, int reach, float 
              float *y_, float *scale_) {{
 for (ptrdiff_t i = 0; i < size; ++i) {{
 float y, scale;
-{response_kernels.FORWARD}
+{lrn_kernels.FORWARD}
 y_[i] = y; scale_[i] = scale;
 }}}}
 void backward(int size, const float *x, const float *gy, const float *scale, int channels, int area,
               int reach, float alpha, float beta, float *gx_) {{
 for (ptrdiff_t i = 0; i < size; ++i) {{
 float gx;
-{response_kernels.BACKWARD}
+{lrn_kernels.BACKWARD}
 gx_[i] = gx;
 }}}}
 """
@@ -121,7 +121,7 @@ gx_[i] = gx;
 
 @needs_compiler
 @pytest.mark.parametrize("channels", [1, 2, 4, 5, 96])
-def test_the_response_kernels_text_is_the_formula(channels: int, tmp_path: Path) -> None:
+def test_the_lrn_kernels_text_is_the_formula(channels: int, tmp_path: Path) -> None:
     """In float64 by NumPy, the gradient as a difference quotient of the formula."""
     k, alpha, beta, reach = 2.0, 1e-2, 0.75, 2
     rng = np.random.Generator(np.random.Philox(6))
@@ -178,9 +178,9 @@ def test_nvrtc_compiles_the_division_by_the_loss_scale(architecture: str) -> Non
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_nvrtc_compiles_the_response_kernels(architecture: str, dtype: Any) -> None:
+def test_nvrtc_compiles_the_lrn_kernels(architecture: str, dtype: Any) -> None:
     pytest.importorskip("cupy", reason="CuPy is not installed here")
-    for kernel in (response_kernels.forward_kernel(), response_kernels.backward_kernel()):
+    for kernel in (lrn_kernels.forward_kernel(), lrn_kernels.backward_kernel()):
         arrays = dict.fromkeys(("x", "gy", "y", "gx"), dtype)
         source = elementwise_source(kernel, {"T": dtype}, {**arrays, "scale": np.float32})
         compiles(source, architecture)

@@ -22,7 +22,7 @@ from tests.trainer.test_mpi_runs import doubling
 REDUCE = """
 import json, sys, mpi4py
 mpi4py.rc.initialize = False
-from trainer.world import join
+from trainer.ranks import join
 import numpy as np
 from types import SimpleNamespace
 from tests.trainer.fake_cupy import STREAM, DeviceArray, fake_gpu
@@ -127,7 +127,7 @@ def test_topology_on_a_fake_of_nccl(
 ON_GPUS = """
 import sys, mpi4py
 mpi4py.rc.initialize = False
-from trainer.world import join
+from trainer.ranks import join
 import numpy as np
 from types import SimpleNamespace
 from trainer.communicators import COMMUNICATORS
@@ -166,7 +166,7 @@ def test_communicators_on_gpus(
 REFUSED = """
 import mpi4py
 mpi4py.rc.initialize = False
-from trainer.world import join
+from trainer.ranks import join
 from tests.trainer import fake_cupy
 from trainer.communicators import COMMUNICATORS
 from trainer.trouble import TrainerError

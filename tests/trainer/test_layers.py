@@ -10,8 +10,7 @@ import chainer.links as L
 import numpy as np
 import pytest
 
-from trainer.layers import channels_last, convolution, pooling, winograd
-from trainer.layers import im2col as unfolded
+from trainer.layers import channels_last, convolution, im2col, pooling, winograd
 from trainer.layers.convolution import Convolution2D, Convolution2DFunction
 from trainer.layers.linear import Linear
 from trainer.layers.lrn import local_response_normalization
@@ -54,7 +53,7 @@ def small_parts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
     """Work in parts of the usual size, then in so small ones that every edge is met."""
     if request.param is not None:
         monkeypatch.setattr(winograd, "TILES", 3)
-        monkeypatch.setattr(unfolded, "BAND_ELEMENTS", 300)
+        monkeypatch.setattr(im2col, "BAND_ELEMENTS", 300)
         monkeypatch.setattr(channels_last, "PIECE", request.param)
         monkeypatch.setattr(pooling, "PIECE", request.param)
     monkeypatch.setattr(convolution, "WINOGRAD_CHANNELS", 1)

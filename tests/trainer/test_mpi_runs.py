@@ -276,7 +276,7 @@ def test_disk_full_while_the_model_is_saved(
 REDUCE = """
 import hashlib, json, sys, mpi4py
 mpi4py.rc.initialize = False
-from trainer.world import join
+from trainer.ranks import join
 import numpy as np, chainer
 from trainer.communicators import COMMUNICATORS
 ranks, cases, out = int(sys.argv[1]), json.loads(sys.argv[2]), sys.argv[3]
@@ -370,7 +370,7 @@ def test_order_of_summation(
 MISPLACED = """
 import sys, mpi4py
 mpi4py.rc.initialize = False
-from trainer.world import join
+from trainer.ranks import join
 from trainer.communicators import COMMUNICATORS
 from trainer.trouble import TrainerError
 world = join(3)

@@ -12,7 +12,7 @@ import pytest
 from trainer import initial
 from trainer.digest import tensor_digests
 from trainer.initial import he_limit, named_arrays, named_gradients, set_initial, uniform
-from trainer.layers import im2col as unfolded
+from trainer.layers import im2col
 from trainer.layers.convolution import Convolution2DFunction
 from trainer.layers.draws import Draws
 from trainer.layers.pooling import max_pooling_2d
@@ -40,7 +40,7 @@ def values_and_gradients(function: Any, *arrays: Any) -> list[Any]:
 def test_convolution_is_that_of_chainer(
     monkeypatch: pytest.MonkeyPatch, elements: int, side: int, kernel: int, stride: int, pad: int
 ) -> None:
-    monkeypatch.setattr(unfolded, "BAND_ELEMENTS", elements)
+    monkeypatch.setattr(im2col, "BAND_ELEMENTS", elements)
     arrays = (random(3, 2, side, side), random(4, 2, kernel, kernel, seed=1), random(4, seed=2))
     ours = values_and_gradients(lambda *a: Convolution2DFunction(stride, pad).apply(a)[0], *arrays)
     theirs = values_and_gradients(

@@ -15,7 +15,7 @@ chainer = pytest.importorskip("chainer", reason="no Chainer here")
 
 from trainer.data import TrainingBatch  # noqa: E402
 from trainer.device import CPU, Device  # noqa: E402
-from trainer.digest import take, tensor_digests, told  # noqa: E402
+from trainer.digest import collect, start_digests, tensor_digests  # noqa: E402
 from trainer.gpu import block_digest  # noqa: E402
 from trainer.gpu.facts import driver_version, gpu_of_rank, visible_gpus  # noqa: E402
 from trainer.gpu.gpu import Gpu  # noqa: E402
@@ -131,8 +131,8 @@ def test_digests_are_those_of_the_formula(number: int) -> None:
     # A view that begins at an odd place.
     there["/view"], arrays["/view"] = there["/half"][1:], arrays["/half"][1:]
     expected = {name: block_digest.on_host(name, array) for name, array in arrays.items()}
-    first, second = take(there), take({"/1": there["/1"]})
-    assert told(first, second) == [expected, {"/1": expected["/1"]}]
+    first, second = start_digests(there), start_digests({"/1": there["/1"]})
+    assert collect(first, second) == [expected, {"/1": expected["/1"]}]
 
 
 @pytest.mark.parametrize("bad", [np.inf, np.nan])

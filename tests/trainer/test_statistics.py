@@ -13,12 +13,12 @@ import pytest
 from trainer.model_file import load_initial, model_bytes
 from trainer.models.nin import MlpConv
 from trainer.models.resnet50 import Bottleneck
+from trainer.ranks import Ranks
 from trainer.statistics import average_statistics, averaged, mean_of, named_statistics
 from trainer.trouble import TrainerError
-from trainer.world import World
 
 
-class Gathered(World):
+class Gathered(Ranks):
     """A world whose other ranks' values are known."""
 
     def __init__(self, others: List[Any]) -> None:
@@ -80,7 +80,7 @@ def test_evaluation_leaves_each_rank_its_own() -> None:
 
 def test_networks_without_statistics_gather_nothing() -> None:
     # Without other ranks' values a gather would fail.
-    with averaged(MlpConv(3, (2, 2, 2), 1, 1, 0), World.__new__(World)):
+    with averaged(MlpConv(3, (2, 2, 2), 1, 1, 0), Ranks.__new__(Ranks)):
         pass
 
 

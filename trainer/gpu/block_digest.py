@@ -153,7 +153,7 @@ def on_host(name: str, array: npt.NDArray[Any]) -> str:
     )
 
 
-class Taken:
+class PendingDigests:
     """Digests that the GPU is still computing, of the arrays as they were when this was made."""
 
     def __init__(self, arrays: Mapping[str, Any]) -> None:
@@ -176,6 +176,14 @@ class Taken:
             grid = (-(-count // THREADS),)
             kernel()(grid, (THREADS,), (*table, self.blocks, np.uint32(count)))
 
+    @staticmethod
+    def collect(pending: Sequence[PendingDigests]) -> List[Dict[str, str]]:
+        """Wait for the GPU; all blocks come in one copy."""
+        import cupy
+
+        words = cupy.concatenate([each.blocks for each in pending]).get()
+        return list(digests_of(words, [(each.names, each.heads, each.counts) for each in pending]))
+
 
 def whole_words(cupy: Any, array: Any) -> Any:
     """In C order, beginning at a multiple of four bytes."""
@@ -183,22 +191,14 @@ def whole_words(cupy: Any, array: Any) -> Any:
     return array if array.data.ptr % 4 == 0 else array.copy()
 
 
-def tell(taken: Sequence[Taken]) -> List[Dict[str, str]]:
-    """Wait for the GPU; all blocks come in one copy."""
-    import cupy
-
-    words = cupy.concatenate([each.blocks for each in taken]).get()
-    return list(digests_of(words, [(each.names, each.heads, each.counts) for each in taken]))
-
-
 def digests_of(
     words: npt.NDArray[np.uint32],
-    taken: Sequence[Tuple[Sequence[str], Sequence[bytes], Sequence[int]]],
+    tensors: Sequence[Tuple[Sequence[str], Sequence[bytes], Sequence[int]]],
 ) -> Iterator[Dict[str, str]]:
     """``words`` (blocks, 8); names, heads and numbers of blocks of each group of tensors."""
     rows = words.astype(">u4")
     start = 0
-    for names, heads, counts in taken:
+    for names, heads, counts in tensors:
         group = {}
         for name, head, count in zip(names, heads, counts):
             group[name] = put_together(head, rows[start : start + count].tobytes())

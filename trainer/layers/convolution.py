@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from trainer.layers import cudnn, winograd
 from trainer.layers.channels_last import Band, channels_last, channels_second, column_sums
-from trainer.layers.im2col import Unfolded
+from trainer.layers.im2col import Im2col
 from trainer.layers.winograd import Winograd
 
 Array = npt.NDArray[Any]
@@ -20,12 +20,12 @@ Array = npt.NDArray[Any]
 WINOGRAD_CHANNELS = 32
 
 
-def method_for(weights: Array, stride: int, pad: int) -> Union[Winograd, Unfolded]:
+def method_for(weights: Array, stride: int, pad: int) -> Union[Winograd, Im2col]:
     """How to convolve with weights (O, C, k, k): a function of their shape and the stride."""
     channels, kernel = weights.shape[1:3]
     if (kernel, stride) == (winograd.KERNEL, 1) and channels >= WINOGRAD_CHANNELS:
         return Winograd(pad)
-    return Unfolded(kernel, stride, pad)
+    return Im2col(kernel, stride, pad)
 
 
 class Convolution2DFunction(chainer.FunctionNode):  # type: ignore[misc]

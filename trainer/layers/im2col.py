@@ -19,7 +19,7 @@ Array = npt.NDArray[Any]
 BAND_ELEMENTS = 1 << 20
 
 
-class Unfolded:
+class Im2col:
     def __init__(self, kernel: int, stride: int, pad: int) -> None:
         self.kernel = kernel
         self.stride = stride

@@ -8,7 +8,7 @@ import chainer
 import numpy as np
 import numpy.typing as npt
 
-from trainer.gpu.response_kernels import backward_kernel, forward_kernel
+from trainer.gpu.lrn_kernels import backward_kernel, forward_kernel
 from trainer.layers.channels_last import channels_last, channels_second, pieces
 from trainer.layers.cudnn import on_gpu
 

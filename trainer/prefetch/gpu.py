@@ -7,11 +7,11 @@ from itertools import chain, count
 from typing import TYPE_CHECKING, Any, Dict, Iterable, Iterator, NamedTuple, Optional, Tuple
 
 from trainer.augment import choose_views
-from trainer.feed.host import Fed, LabelsOf, loaded
-from trainer.feed.normalization import Normalization
-from trainer.feed.stage import Layout, Stage
 from trainer.iterators.pool import Pool
 from trainer.loadtypes.views import mean_of, side_of
+from trainer.prefetch.host import Fed, LabelsOf, loaded
+from trainer.prefetch.normalization import Normalization
+from trainer.prefetch.staging_buffer import Layout, StagingBuffer
 from trainer.sampleset import Part
 
 if TYPE_CHECKING:
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 class _Arrived(NamedTuple):
-    """A batch that is on its way into a stage's ``device``."""
+    """A batch that is on its way into a buffer's ``device``."""
 
     part: Part
     layout: Layout
 
 
-class GpuFeed:
+class GpuPrefetcher:
     """Loaders' pool -> batches on the GPU that is CuPy's current device.
 
     A thread of its own takes each batch from the loaders, copies it into page-locked memory and
@@ -39,10 +39,10 @@ class GpuFeed:
         self._pool = pool
         self._copies = gpu.cupy.cuda.Stream(non_blocking=True)
         self._normalizations = self._one_for_each_mean()
-        self._stages: Dict[Tuple[str, int], Tuple[Stage, Stage]] = {}
+        self._buffers: Dict[Tuple[str, int], Tuple[StagingBuffer, StagingBuffer]] = {}
         # The current device is a thread's own.
         use = gpu.cupy.cuda.Device().use
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="feed", initializer=use)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="prefetch", initializer=use)
 
     def batches(self, work: Iterable[Part], labels_of: LabelsOf) -> Iterator[Fed]:
         """Yield what ``work`` asks for, in its order; no part has more samples than the first.
@@ -53,17 +53,17 @@ class GpuFeed:
         first = next(parts, None)
         if first is None:
             return
-        stages = self._stages_for(first)
+        buffers = self._buffers_for(first)
         source = loaded(self._pool, chain([first], parts))
-        coming = self._thread.submit(self._send, source, labels_of, stages[0])
+        coming = self._thread.submit(self._send, source, labels_of, buffers[0])
         try:
             for number in count(1):
                 arrived = coming.result()
                 if arrived is None:
                     return
-                images, labels = self._take(arrived, stages[(number - 1) % 2])
-                # Only now: `used` of the other stage is that of the batch before.
-                coming = self._thread.submit(self._send, source, labels_of, stages[number % 2])
+                images, labels = self._take(arrived, buffers[(number - 1) % 2])
+                # Only now: `used` of the other buffer is that of the batch before.
+                coming = self._thread.submit(self._send, source, labels_of, buffers[number % 2])
                 yield arrived.part, images, labels
         finally:
             coming.cancel()
@@ -80,16 +80,16 @@ class GpuFeed:
             for name, samples in self._pool.described.items()
         }
 
-    def _stages_for(self, largest: Part) -> Tuple[Stage, Stage]:
+    def _buffers_for(self, largest: Part) -> Tuple[StagingBuffer, StagingBuffer]:
         """The two of a set: training goes on with its own after an evaluation."""
         size = Layout(len(largest.indices), self._pool.described[largest.set_name].insize).size
         key = largest.set_name, size
-        if key not in self._stages:
-            self._stages[key] = Stage(self._gpu, size), Stage(self._gpu, size)
-        return self._stages[key]
+        if key not in self._buffers:
+            self._buffers[key] = StagingBuffer(self._gpu, size), StagingBuffer(self._gpu, size)
+        return self._buffers[key]
 
     def _send(
-        self, source: Iterator[Tuple[Part, Any]], labels_of: LabelsOf, stage: Stage
+        self, source: Iterator[Tuple[Part, Any]], labels_of: LabelsOf, buffer: StagingBuffer
     ) -> Optional[_Arrived]:
         """In the thread. None when ``source`` has no more."""
         found = next(source, None)
@@ -98,23 +98,23 @@ class GpuFeed:
         part, images = found
         samples = self._pool.described[part.set_name]
         layout = Layout(len(images), samples.insize)
-        stage.copied.synchronize()
-        layout.pixels(stage.host)[...] = images
-        layout.views(stage.host)[...] = choose_views(
+        buffer.copied.synchronize()
+        layout.pixels(buffer.host)[...] = images
+        layout.views(buffer.host)[...] = choose_views(
             side_of(samples), samples.insize, samples.seed, part.indices, part.epochs
         )
-        layout.labels(stage.host)[...] = labels_of(part)
-        self._copies.wait_event(stage.used)
-        stage.device[: layout.size].set(stage.host[: layout.size], stream=self._copies)
-        stage.copied.record(self._copies)
+        layout.labels(buffer.host)[...] = labels_of(part)
+        self._copies.wait_event(buffer.used)
+        buffer.device[: layout.size].set(buffer.host[: layout.size], stream=self._copies)
+        buffer.copied.record(self._copies)
         return _Arrived(part, layout)
 
-    def _take(self, arrived: _Arrived, stage: Stage) -> Tuple[Any, Any]:
+    def _take(self, arrived: _Arrived, buffer: StagingBuffer) -> Tuple[Any, Any]:
         """Images and labels, in memory that no other batch will be copied into."""
         stream, layout = self._gpu.stream, arrived.layout
-        stream.wait_event(stage.copied)
+        stream.wait_event(buffer.copied)
         normalize = self._normalizations[arrived.part.set_name]
-        images = normalize(layout.pixels(stage.device), layout.views(stage.device))
-        labels = layout.labels(stage.device).copy()
-        stage.used.record(stream)
+        images = normalize(layout.pixels(buffer.device), layout.views(buffer.device))
+        labels = layout.labels(buffer.device).copy()
+        buffer.used.record(stream)
         return images, labels

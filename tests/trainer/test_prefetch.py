@@ -22,11 +22,11 @@ from tests.trainer.fake_streams import DeviceArray, Event, FakeGpu, Stream
 from tests.trainer.kernels import needs_compiler
 from tests.trainer.test_iterators import sets_of
 from trainer.data import Data
-from trainer.feed import make_feed
 from trainer.inputs import Places, read_manifest, sample_sets
 from trainer.iterators import ITERATORS
 from trainer.iterators.pool import Pool
 from trainer.order import Order
+from trainer.prefetch import make_prefetcher
 from trainer.sampleset import Part
 from trainer.table import SampleTable
 from trainer.trouble import TrainerError
@@ -44,7 +44,7 @@ def open_pool(case: Any, raw: bool, kind: str = "serial", workers: int = 2) -> P
 def data_of(case: Any, pool: Pool, gpu: Optional[FakeGpu]) -> Data:
     return Data(
         order=Order(seed=7, samples=10, batchsize=3, ranks=1, epochs=4),
-        feed=make_feed(pool, gpu),  # type: ignore[arg-type]
+        prefetcher=make_prefetcher(pool, gpu),  # type: ignore[arg-type]
         train=SampleTable(case.files.train_table),
         val=SampleTable(case.files.val_table),
         nclasses=8,
@@ -138,15 +138,15 @@ def test_the_next_batch_is_on_its_way_while_one_is_used(make_case: Any) -> None:
             yield Part("train", (step % 10, 3), (0, 1))
 
     with closing(open_pool(make_case(), raw=True, kind="thread")) as pool:
-        feed = make_feed(pool, gpu)  # type: ignore[arg-type]
-        batches = feed.batches(work(), lambda part: np.zeros(2, np.int32))
+        prefetcher = make_prefetcher(pool, gpu)  # type: ignore[arg-type]
+        batches = prefetcher.batches(work(), lambda part: np.zeros(2, np.int32))
         next(batches)
         until(lambda: len(asked) >= pool.ahead + 2)
         time.sleep(0.1)
         assert len(asked) == pool.ahead + 2
         batches.close()  # type: ignore[attr-defined]
     assert len(gpu.used_in) == 1
-    assert gpu.used_in[0].startswith("feed")
+    assert gpu.used_in[0].startswith("prefetch")
 
 
 def until(true: Any) -> None:

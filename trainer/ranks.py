@@ -1,4 +1,4 @@
-"""The ranks of a run and what they tell each other."""
+"""The ranks of a run: their number, and values that all of them exchange."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def rank_now(environment: Mapping[str, str]) -> int:
     return int(environment.get("OMPI_COMM_WORLD_RANK", "0"))
 
 
-class World:
-    """All ranks; made by :func:`join`."""
+class Ranks:
+    """All ranks of a run; made by :func:`join`."""
 
     def __init__(self, mpi: Any) -> None:
         self.mpi = mpi
@@ -70,7 +70,7 @@ class World:
             )
 
 
-def join(expected_ranks: int) -> World:
+def join(expected_ranks: int) -> Ranks:
     """Initialise MPI and meet the other ranks.
 
     Raises TrainerError when their number is not the one that the run was made for.
@@ -78,14 +78,14 @@ def join(expected_ranks: int) -> World:
     from mpi4py import MPI
 
     MPI.Init()
-    world = World(MPI.COMM_WORLD)
-    if world.size != expected_ranks:
-        raise TrainerError(*wrong_size(world.size, expected_ranks))
-    return world
+    ranks = Ranks(MPI.COMM_WORLD)
+    if ranks.size != expected_ranks:
+        raise TrainerError(*wrong_size(ranks.size, expected_ranks))
+    return ranks
 
 
 def wrong_size(found: int, expected: int) -> tuple[str, str]:
-    """Message and next step for a world of another size than the run's."""
+    """Message and next step for a number of ranks other than the run's."""
     message = f"MPI gives {found} rank{'s' * (found != 1)}, the run was made for {expected}"
     if found == 1:
         return (

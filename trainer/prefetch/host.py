@@ -17,13 +17,13 @@ LabelsOf = Callable[[Part], "npt.NDArray[Any]"]
 Fed = Tuple[Part, Any, Any]
 
 
-class Feed(Protocol):
+class Prefetcher(Protocol):
     def batches(self, work: Iterable[Part], labels_of: LabelsOf) -> Iterator[Fed]:
         """Yield what ``work`` asks for, strictly in its order; raises what loading it raised, when
         it is the turn of that batch."""
 
 
-class HostFeed:
+class HostPrefetcher:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 

@@ -1,4 +1,4 @@
-"""Stage: page-locked host memory and as much on the GPU, through which one batch at a time goes."""
+"""Staging buffers: page-locked host memory and as much on the GPU, for one batch at a time."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Layout(NamedTuple):
         return buffer[self._ends[1] : self.size].view(np.int32)
 
 
-class Stage:
+class StagingBuffer:
     """The two buffers, and the two events that say when each may be written again.
 
     The memory is page-locked when it is allocated, and loaders' batches are copied into it. To lock
