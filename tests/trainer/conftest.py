@@ -56,6 +56,19 @@ PROJECT = Path(__file__).resolve().parents[2]
 NAMES = ["plain.jpg", 'a b/"c".jpg', "dé'f.jpg"]
 
 
+@cache
+def code_files() -> Dict[str, Any]:
+    """What the ranks of a test execute: the identity names it."""
+    found: Dict[str, Any] = {}
+    for path in sorted([*PROJECT.glob("trainer/**/*.py"), *PROJECT.glob("manifests/**/*.py")]):
+        data = path.read_bytes()
+        found[path.relative_to(PROJECT).as_posix()] = {
+            "sha256": hashlib.sha256(data).hexdigest(),
+            "size": len(data),
+        }
+    return found
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "mpi: starts ranks with mpirun")
     if IN_IMAGE:
@@ -317,7 +330,7 @@ def plain_manifest(
                 "seed": 7,
                 **training,
             },
-            "code": {"digest": zeros, "files": {}},
+            "code": {"digest": zeros, "files": code_files()},
             "image": {
                 "stack": "cpu",
                 "sha256": zeros,

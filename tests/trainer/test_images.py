@@ -244,6 +244,8 @@ def test_a_large_colour_profile_is_nothing_to_the_pixels() -> None:
 
 
 def test_whose_fault_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = encoded("RGB")
+
     def refusal(error: Exception) -> str:
         def load(_self: Any) -> None:
             raise error
@@ -251,7 +253,7 @@ def test_whose_fault_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
         with monkeypatch.context() as patch, pytest.raises(TrainerError) as caught:
             patch.setattr(Image.Image, "load", load)
             patch.setattr("PIL.ImageFile.ImageFile.load", load)
-            image.decode(encoded("RGB"), "image 'x'")
+            image.decode(data, "image 'x'")
         return str(caught.value)
 
     machine = (
