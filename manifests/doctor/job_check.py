@@ -174,6 +174,7 @@ def circumstance_of(
         placement=placement,
         loading=schema.Loading(),
         observing=schema.Observing(),
+        other_code=snapshot.other,
         git=snapshot.git,
     )
 
