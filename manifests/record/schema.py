@@ -74,6 +74,9 @@ INPUT_SIDE: Dict[str, Tuple[int, int]] = {
 #: scaled to 256, centre 256x256 kept; Krizhevsky et al. 2012, section 2).
 IMAGE_SIDE = 256
 
+#: Bytes of one unpacked colour profile or note in a PNG file, on both sides of the container.
+PNG_TEXT_LIMIT = 2**26
+
 
 class Record(BaseModel):
     """Unknown fields are kept, so that a newer minor version survives being read and written."""

@@ -194,9 +194,7 @@ def test_altered_table(make_case: Any) -> None:
     old = sha256(table.read_bytes()).hexdigest()
     table.write_text(table.read_text().replace("\t1\t", "\t2\t"))
     new = sha256(table.read_bytes()).hexdigest()
-    assert refusal(case) == (
-        f"{table}: was changed after the run was submitted: expected sha256 {old}, found {new}"
-    )
+    assert refusal(case) == (f"{table}: was altered: sha256 {new}, expected {old}")
 
 
 def test_missing_mean(make_case: Any) -> None:
