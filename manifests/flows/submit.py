@@ -16,7 +16,7 @@ from jobtemplates.script import render_script, script_warnings
 from jobtemplates.sites import Site, load_site, profile_folders
 from manifests.config.combinations import check_combinations, loader_warnings
 from manifests.config.config_file import read_config
-from manifests.config.determinism import determinism_for, promises_for
+from manifests.config.determinism import determinism_for, has_gpus, promises_for
 from manifests.config.run_config import (
     RunConfig,
     checkpointing,
@@ -68,7 +68,7 @@ def plan_submit(
     world = world_of(config, site)
     asked = placement(config)
     asked = asked.model_copy(update={"group": group}) if group else asked
-    placed = place(asked, site, world, config.stack)
+    placed = place(asked, site, world, with_gpus=has_gpus(config.stack))
     refuse_unwritable(config.out)
     lists = read_inputs(config)
     refuse_combinations(config, site, world, lists)
