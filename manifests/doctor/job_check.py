@@ -28,7 +28,7 @@ from manifests.config.determinism import determinism_for, has_gpus, promises_for
 from manifests.doctor.allocation import Allocation, allocation_findings
 from manifests.flows.cancel import cancel_run
 from manifests.flows.explain import explain_failure
-from manifests.flows.follow import job_now, words_of
+from manifests.flows.follow import interruption, job_now, words_of
 from manifests.flows.plan import Plan, new_run, write_run
 from manifests.flows.preflight import built_image, image_identity, launch_context_of
 from manifests.flows.start import start_run
@@ -210,7 +210,7 @@ def look(files: schema.RunFiles, plan: Plan, stack: Stack, host: HostContext) ->
     seconds = time.monotonic() - begin
     code = left_exit_code(files)
     if code is None:
-        return {"job": fail(f"job {job.id} was killed: it left no exit code", see(files))}
+        return {"job": fail(f"job {job.id}: {interruption(files)}", see(files))}
     if code != 0:
         return {"job": fail(f"job {job.id}: {explain_failure(files)}", see(files))}
     identity = plan.manifest.identity

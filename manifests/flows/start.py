@@ -86,7 +86,7 @@ def unwritable(error: OSError, files: RunFiles, more: str = "") -> Refused:
 def set_aside(files: RunFiles) -> Dict[Path, Path]:
     """Marks of an earlier job, where each is kept until the new one is started: nobody is to take
     them for the new one's, and it would end at once. Renaming needs no room on a full disk."""
-    marks: List[Path] = [files.exit_code, files.failure, files.stopped]
+    marks: List[Path] = [files.exit_code, files.failure, files.interrupted, files.stopped]
     aside: Dict[Path, Path] = {}
     for mark in marks:
         kept = mark.with_name(f".{mark.name}.earlier")

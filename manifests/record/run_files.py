@@ -34,6 +34,7 @@ class RunFiles:
             root / "ready"
         )  # all ranks take the warning signal; the job script waits for it
         self.exit_code = root / "exit_code"
+        self.interrupted = root / "interrupted"  # how ranks ended that were ended from outside
         self.done = root / "DONE"
         self.verdict = root / "verdict.json"
         self.plot = root / "plot.png"  # drawn from the log, by whom and when it is wanted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import AbstractSet, Optional
 
 from typing_extensions import Literal
@@ -51,7 +52,16 @@ def present_names(files: RunFiles) -> AbstractSet[str]:
 
 def left_exit_code(files: RunFiles) -> Optional[int]:
     """What the job script wrote last; None where it wrote nothing whole."""
+    return _number_in(files.exit_code)
+
+
+def left_interruption(files: RunFiles) -> Optional[int]:
+    """With which status the ranks were ended from outside; None where they were not."""
+    return _number_in(files.interrupted)
+
+
+def _number_in(path: Path) -> Optional[int]:
     try:
-        return int(files.exit_code.read_text(encoding="ascii"))
+        return int(path.read_text(encoding="ascii"))
     except (OSError, ValueError):
         return None
