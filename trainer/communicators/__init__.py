@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Optional, Protocol
+from typing import Any, Dict, Optional, Protocol, Set
 
 import chainer
 
 from trainer.communicators.flat import Flat
 from trainer.communicators.hierarchical import Hierarchical
 from trainer.communicators.naive import Naive
+from trainer.communicators.ordered import Ordered, TreeReduction
 from trainer.communicators.pure_nccl import PureNccl
 from trainer.communicators.single_node import SingleNode
+from trainer.communicators.summation import BY_NODE, ORDERS
 from trainer.communicators.two_dimensional import TwoDimensional
 from trainer.gpu.gpu import Gpu
+from trainer.ranks import Ranks, counted
+from trainer.trouble import CannotPromise
 
 
 class Communicator(Protocol):
@@ -40,4 +44,56 @@ COMMUNICATORS: Dict[str, MakeCommunicator] = {
     "single_node": SingleNode,
     "flat": Flat,
     "naive": Naive,
+    "ordered": Ordered,
 }
+
+#: Whose order of summation is this project's own also between GPUs.
+OWN_ORDER_ON_GPUS: Set[str] = ORDERS.keys() - set(BY_NODE)
+
+
+class Reduction(Protocol):
+    """The mean of all ranks' gradients, where a process computes one rank after another."""
+
+    @property
+    def local_rank(self) -> int:
+        """This process's number among those on the same host."""
+
+    def add(self, model: chainer.Link) -> None:
+        """Take the gradients of this process's next rank."""
+
+    def finish(self, model: chainer.Link) -> None:
+        """After the last rank of this process: replace the gradients by the mean of all ranks, the
+        same bits on every process. Collective over the processes."""
+
+
+class OneRankEach:
+    """A communicator as ChainerMN has them: each process computes one rank."""
+
+    def __init__(self, communicator: Communicator) -> None:
+        self._communicator = communicator
+        self.local_rank = communicator.local_rank
+
+    def add(self, model: chainer.Link) -> None:
+        pass
+
+    def finish(self, model: chainer.Link) -> None:
+        self._communicator.average_gradients(model)
+
+
+def make_reduction(name: str, ranks: Ranks, nodes: int, gpu: Optional[Gpu] = None) -> Reduction:
+    """The communicator itself where the processes lie as the run's identity says, else sums in its
+    order; ``nodes`` are the identity's. Collective.
+
+    Raises CannotPromise where that order is NCCL's.
+    """
+    elsewhere = ranks.nodes is not None and ranks.nodes != nodes and name in BY_NODE
+    if ranks.processes == ranks.size and not elsewhere:
+        return OneRankEach(COMMUNICATORS[name](ranks.mpi, nodes, gpu))
+    if name not in (ORDERS if gpu is None else OWN_ORDER_ON_GPUS):
+        raise CannotPromise(
+            f"{name} adds by NCCL in an order of its own: {counted(ranks.size, 'rank')} cannot be "
+            f"computed by {counted(ranks.processes, 'process')} with the same bits",
+            f"run it with one process and one GPU for each rank on {counted(nodes, 'node')}; runs "
+            "with communicator ordered, flat or naive can be computed by fewer",
+        )
+    return TreeReduction(ranks.mpi, ORDERS[name](ranks.size, nodes), gpu)
