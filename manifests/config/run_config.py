@@ -204,7 +204,9 @@ class RunConfig(BaseModel):
     )
     communicator: Communicator = Field(
         default_factory=lambda known: "naive" if known["stack"] == "cpu" else "pure_nccl",
-        description="one of pure_nccl, hierarchical, two_dimensional, single_node, flat, naive",
+        description=(
+            "one of pure_nccl, hierarchical, two_dimensional, single_node, flat, naive, ordered"
+        ),
     )
     loadtype: LoadType = Field("original", description="one of original, custom")
     iterator: Iterator = Field("process", description="one of serial, thread, process")

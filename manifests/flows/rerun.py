@@ -27,6 +27,7 @@ from manifests.record import schema
 from manifests.rundir.directory import find_run, refuse_unwritable
 from manifests.rundir.queue import Queues, refuse_too_many_nodes
 from manifests.rundir.records import Warn, ignore, read_failure, read_manifest, read_result
+from manifests.rundir.snapshot import copy_recorded
 from manifests.rundir.verify import before_problems, verify_run
 from manifests.verdict import comparison
 from manifests.verdict.compare import compare
@@ -109,7 +110,7 @@ def plan_rerun(
 
     def fill(target: schema.RunFiles) -> None:
         shutil.copyfile(old.config, target.config)
-        shutil.copytree(old.code, target.code)
+        copy_recorded(old.code, target.code, manifest)
         shutil.copytree(old.inputs, target.inputs)
 
     launch_context = launch_context_of(runtime, image, host)
@@ -145,7 +146,7 @@ def promises_on_gpus(
     promises = manifest.promises
     seen = None if promises.gpu is None else read_result(old, warn).observed.gpus
     again = promises_again(promises, seen, other_gpu=other_gpu)
-    if again.gpu is not None and site.scheduler == "local":
+    if again.gpu is not None and site.backend.runs_here:
         problems = class_problems(again.gpu, asking.look_at_gpus().names, host.hostname)
         if problems:
             raise CannotRun(problems, NEXT_STEP)

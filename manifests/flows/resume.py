@@ -11,6 +11,7 @@ from typing import Iterator, List, Optional
 
 from container.trouble import Trouble
 from jobtemplates.backend import QueueEntry
+from jobtemplates.schedulers import backend_named
 from jobtemplates.script import run_of_script
 from jobtemplates.sites import load_site, profile_folders
 from manifests.flows.continuation import fits, look_at
@@ -22,6 +23,7 @@ from manifests.record.schema import Circumstance, Placement, RunFiles
 from manifests.rundir.directory import find_run, state_of
 from manifests.rundir.job import read_job
 from manifests.rundir.queue import Queues, refuse_lost
+from manifests.rundir.rank_code import counted_code
 from manifests.rundir.records import Warn, ignore, read_manifest
 from manifests.rundir.verify import companion_problems, identity_files_problems
 
@@ -74,10 +76,11 @@ def plan_resume(
     checkpoints = checkpoints_in(files.checkpoints)
     if not checkpoints:
         return Resumption(files, None, 0, steps, placement)
+    counted = counted_code(files, manifest)
     useless: List[str] = []
     for checkpoint in checkpoints:
         head, problem = look_at(checkpoint, files)
-        if head is not None and not fits(head, manifest.identity):
+        if head is not None and not fits(head, manifest.identity, counted):
             problem = "was made by another run"
         elif head is not None:
             for text in useless:
@@ -127,7 +130,7 @@ def refuse_busy(files: RunFiles, host: HostContext, warn: Warn = ignore) -> None
 
 def of_scheduler(files: RunFiles) -> bool:
     job = read_job(files)
-    return job is not None and job.backend != "local"
+    return job is not None and not backend_named(job.backend).runs_here
 
 
 def refuse_moved(files: RunFiles) -> None:

@@ -32,6 +32,7 @@ FROM_THE_HOST = (
     "test_prefetch.py",
     "test_gpu_kernels.py",
     "test_gpu_reductions.py",
+    "test_hosting.py",
     "test_mpi_runs.py",
     "test_normalization.py",
     "test_resume_runs.py",
@@ -44,6 +45,19 @@ collect_ignore = [
 
 PROJECT = Path(__file__).resolve().parents[2]
 NAMES = ["plain.jpg", 'a b/"c".jpg', "dé'f.jpg"]
+
+
+@cache
+def code_files() -> Dict[str, Any]:
+    """What the ranks of a test execute: the identity names it."""
+    found: Dict[str, Any] = {}
+    for path in sorted([*PROJECT.glob("trainer/**/*.py"), *PROJECT.glob("manifests/**/*.py")]):
+        data = path.read_bytes()
+        found[path.relative_to(PROJECT).as_posix()] = {
+            "sha256": hashlib.sha256(data).hexdigest(),
+            "size": len(data),
+        }
+    return found
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -307,7 +321,7 @@ def plain_manifest(
                 "seed": 7,
                 **training,
             },
-            "code": {"digest": zeros, "files": {}},
+            "code": {"digest": zeros, "files": code_files()},
             "image": {
                 "stack": "cpu",
                 "sha256": zeros,

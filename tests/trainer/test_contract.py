@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -252,3 +253,19 @@ def test_foreign_code_is_named(tmp_path: Path) -> None:
     )
     only = CodeIdentity.model_validate({"digest": "0" * 64, "files": {"a.py": files["a.py"]}})
     contract.check_code(only, tmp_path)
+
+
+def test_code_imported_by_name_is_refused(tmp_path: Path) -> None:
+    files = {"trainer/a.py": {"sha256": "0" * 64, "size": 3}}
+    code = CodeIdentity.model_validate({"digest": "0" * 64, "files": files})
+    modules = {name: ModuleType(name) for name in ("a", "b", "c", "sys")}
+    modules["a"].__file__ = str(tmp_path / "trainer" / "a.py")
+    modules["c"].__file__ = "/usr/lib/python3/c.py"
+    contract.check_imported(code, tmp_path, modules)
+    modules["b"].__file__ = str(tmp_path / "mine" / "b.py")
+    with pytest.raises(TrainerError) as caught:
+        contract.check_imported(code, tmp_path, modules)
+    assert str(caught.value) == (
+        "the ranks import code that is not in the run's identity: mine/b.py\n"
+        "-> write an import statement for it, or put it below trainer/; then submit again"
+    )
