@@ -33,7 +33,7 @@ def at_step(step: int) -> Iterator[None]:
     """Mark what is raised inside with the step it happened at, for ``failure.json``."""
     try:
         yield
-    except Exception as error:
+    except BaseException as error:
         if step_of(error) is None:
             error.step = step  # type: ignore[attr-defined]
         raise

@@ -34,6 +34,7 @@ FROM_THE_HOST = (
     "test_gpu_reductions.py",
     "test_mpi_runs.py",
     "test_normalization.py",
+    "test_rank_ends.py",
     "test_resume_runs.py",
     "test_update_kernels.py",
 )
