@@ -72,5 +72,5 @@ def write_bytes(target: Path, data: bytes) -> None:
 
 
 def write_json(target: Path, value: Any) -> None:
-    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
     write_bytes(target, text.encode("utf-8"))

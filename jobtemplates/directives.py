@@ -10,7 +10,7 @@ import re
 from typing import Dict, List, Optional, Tuple
 
 from container.trouble import Trouble
-from jobtemplates.backend import Backend
+from jobtemplates.backend import Scheduler
 from jobtemplates.placeholders import filled
 from jobtemplates.schedulers import SCHEDULERS
 from jobtemplates.sites import Site
@@ -111,7 +111,7 @@ def others_problems(others: Dict[str, str]) -> List[str]:
     return problems
 
 
-def collisions(backend: Backend, ours: List[str], theirs: Dict[str, List[str]]) -> List[str]:
+def collisions(backend: Scheduler, ours: List[str], theirs: Dict[str, List[str]]) -> List[str]:
     """Every entry of ``others`` that sets what a directive of ours sets, naming both."""
     ours_by_setting = {name: line for line in ours for name in backend.settings(line)}
     problems = []

@@ -5,16 +5,21 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
-from typing import Dict, FrozenSet, List, Optional, Sequence, Tuple
+from typing import Dict, FrozenSet, List, Optional, Sequence
 
-from jobtemplates.backend import JobEnd, QueueEntry, Unreadable
+from jobtemplates.backend import JobEnd, QueueEntry, Scheduler, Unreadable
 
 
-class GridEngine:
+class GridEngine(Scheduler):
     name = "gridengine"
     title = "Grid Engine"
     prefix = "#$"
-    variables: Tuple[str, ...] = (
+    job_id = (re.compile(r"[1-9][0-9]{0,11}"), "a number above 0")
+    commands = ("qsub", "qstat", "qdel", "qacct")
+    #: Debian's says SGE 8.1.9; UGE (Univa) and AGE (Altair) were not tried.
+    version_question = ("qstat", "-help")
+    version_pattern = r"^((?:[A-Z]*GE) \S+)"
+    variables = (
         "SGE_ROOT", "SGE_CELL", "SGE_CLUSTER_NAME", "SGE_QMASTER_PORT", "SGE_EXECD_PORT",
     )  # fmt: skip
     away = (
@@ -22,7 +27,7 @@ class GridEngine:
     )
     cut_off = "commlib error|unable to receive message"
     warns = True
-    owned: Dict[str, str] = {
+    owned = {
         "-N": "use the key jobname",
         "-o": "use the key stdout",
         "-e": "use the key stderr",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from contextlib import suppress
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import List, Mapping, Optional
 
 from container.process import start_session
+from jobtemplates.backend import Backend
 from manifests.record.outcome import STOPPED_EXIT_CODE
 from manifests.record.schema import RunFiles
 
@@ -25,6 +27,16 @@ INHERITED_PREFIXES = ("LC_", "OMPI_MCA_", "PMIX_MCA_", "UCX_", "MODULE", "LMOD_"
 
 #: Seconds that a cancelled job has to end by itself before it is killed.
 GRACE = 10.0
+
+
+class Local(Backend):
+    name = "local"
+    title = "this host"
+    job_id = (re.compile(r"[0-9]{1,10}\.[0-9]{1,20}"), "PID.START")
+    warns = False
+    runs_here = True
+    ask_seconds = 0.0
+    slow_files = 0.0
 
 
 def inherited(environ: Mapping[str, str]) -> dict[str, str]:

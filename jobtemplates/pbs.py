@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Dict, FrozenSet, List, Optional, Sequence, Tuple
+from typing import Dict, FrozenSet, List, Optional, Sequence
 
-from jobtemplates.backend import JobEnd, QueueEntry, Unreadable
+from jobtemplates.backend import JobEnd, QueueEntry, Scheduler, Unreadable
 from jobtemplates.gridengine import letter_first
 
 _QUEUED = {"Q": "", "W": "", "T": "", "H": "held", "M": "moved"}
@@ -14,15 +14,19 @@ _RUNNING = {"R": "", "B": "", "E": "", "S": "suspended", "U": "suspended"}
 _ENDED = {"F", "X", "C"}
 
 
-class Pbs:
+class Pbs(Scheduler):
     name = "pbs"
     title = "PBS"
     prefix = "#PBS"
-    variables: Tuple[str, ...] = ("PBS_CONF_FILE", "PBS_SERVER", "PBS_DEFAULT")
+    job_id = (re.compile(r"[1-9][0-9]{0,11}(\.[A-Za-z0-9_.-]{1,200})?"), "NUMBER.SERVER")
+    commands = ("qsub", "qstat", "qdel")
+    version_question = ("qstat", "--version")
+    version_pattern = r"[Vv]ersion[ =:]+(\S+)"
+    variables = ("PBS_CONF_FILE", "PBS_SERVER", "PBS_DEFAULT")
     away = "[Cc]annot connect to server|Connection refused"
     cut_off = "End of File|Premature end of message|timed out"
     warns = False
-    owned: Dict[str, str] = {
+    owned = {
         "-N": "use the key jobname",
         "-o": "use the key stdout",
         "-e": "use the key stderr",

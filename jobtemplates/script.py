@@ -162,7 +162,7 @@ def log_path(files: RunFiles, name: str) -> str:
 
 def script_warnings(manifest: Manifest, site: Site) -> List[str]:
     others = sorted(set(manifest.circumstance.placement.others) - {"j"})
-    if site.scheduler == "local" and others:
+    if site.backend.runs_here and others:
         keys = ", ".join(others)
         return [f"others: site {site.name} has no scheduler: {keys} has no effect there"]
     return []

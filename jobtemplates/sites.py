@@ -11,8 +11,10 @@ from typing_extensions import Annotated, Literal
 from container.faults import faults_of
 from container.trouble import Trouble
 from container.yaml_text import load_yaml
+from jobtemplates.backend import Backend
 from jobtemplates.cleared import cleared
 from jobtemplates.placeholders import unknown_placeholders
+from jobtemplates.schedulers import BACKENDS
 
 PROFILES = Path(__file__).parent / "sites"
 TEMPLATES = Path(__file__).parent / "scripts"
@@ -35,6 +37,12 @@ def _template_there_is(text: str) -> str:
     if text not in known:
         raise ValueError(f"there is no template {text!r}; known: {', '.join(known)}")
     return text
+
+
+def _backend_there_is(name: str) -> str:
+    if name not in BACKENDS:
+        raise ValueError(f"found {name!r}, expected one of {', '.join(BACKENDS)}")
+    return name
 
 
 def _kept_by_the_job(environment: Dict[str, str]) -> Dict[str, str]:
@@ -83,7 +91,7 @@ class Site(BaseModel):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
     description: str
-    scheduler: Literal["local", "slurm", "gridengine", "pbs"]
+    scheduler: Annotated[str, AfterValidator(_backend_there_is)]
     template: Optional[Annotated[str, AfterValidator(_template_there_is)]] = None
     max_nodes: Optional[int] = Field(default=None, ge=1)
     max_walltime: Optional[str] = Field(default=None, pattern=WALLTIME)
@@ -106,12 +114,16 @@ class Site(BaseModel):
 
     @model_validator(mode="after")
     def _without_contradiction(self) -> Site:
-        if self.scheduler == "local" and (self.directives or self.submit_options):
+        if self.backend.runs_here and (self.directives or self.submit_options):
             raise ValueError("a site without a scheduler has no directives and no submit_options")
         needed = any("{pe}" in line for line in self.directives)
         if needed and self.parallel_environment is None:
             raise ValueError("{pe} in directives needs the key parallel_environment")
         return self
+
+    @property
+    def backend(self) -> Backend:
+        return BACKENDS[self.scheduler]
 
     @property
     def script_template(self) -> str:
@@ -123,7 +135,7 @@ class Site(BaseModel):
         With one single node type nobody has to name it, and nobody without a scheduler.
         """
         if name is None:
-            if self.scheduler == "local" or not self.nodetypes:
+            if self.backend.runs_here or not self.nodetypes:
                 return None
             if len(self.nodetypes) == 1:
                 return next(iter(self.nodetypes.values()))
@@ -153,7 +165,7 @@ class Site(BaseModel):
         """``here`` are those of this machine; None where the profile does not say."""
         if nodetype is not None and nodetype in self.nodetypes:
             return self.nodetypes[nodetype].cores
-        return here if self.scheduler == "local" else self.cores
+        return here if self.backend.runs_here else self.cores
 
     def nodes_there_are(self, nodetype: Optional[str]) -> Optional[int]:
         """The most nodes that a job may have; None where the profile does not say."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Dict, FrozenSet, List, Optional, Sequence, Tuple
+from typing import Dict, FrozenSet, List, Optional, Sequence
 
-from jobtemplates.backend import JobEnd, QueueEntry, Unreadable
+from jobtemplates.backend import JobEnd, QueueEntry, Scheduler, Unreadable
 
 #: sbatch's one-letter options, for what a user may have written.
 _LONG = {
@@ -36,15 +36,19 @@ _ORDINARY = {"None", "Priority", "Resources", "Dependency", "BeginTime"}
 WARNING = 300
 
 
-class Slurm:
+class Slurm(Scheduler):
     name = "slurm"
     title = "Slurm"
     prefix = "#SBATCH"
-    variables: Tuple[str, ...] = ("SLURM_CONF",)
+    job_id = (re.compile(r"[1-9][0-9]{0,11}"), "a number above 0")
+    commands = ("sbatch", "squeue", "scancel", "scontrol")
+    version_question = ("sbatch", "--version")
+    version_pattern = r"^slurm(?:-wlm)? (\S+)"
+    variables = ("SLURM_CONF",)
     away = "Unable to contact slurm controller"
     cut_off = "Socket timed out on send/recv|Zero Bytes were transmitted"
     warns = True
-    owned: Dict[str, str] = {
+    owned = {
         "job-name": "use the key jobname",
         "output": "use the key stdout",
         "error": "use the key stderr",

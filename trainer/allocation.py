@@ -6,7 +6,6 @@ Rank 0 writes it into ``result.json``: one object per rank, read by ``manifests.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import tempfile
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy as np
 
 from manifests.record.schema import RUN_MOUNT, TRAIN_MOUNT, Manifest, RunFiles
 from trainer import machine
-from trainer.files import write_whole
+from trainer.files import json_bytes, write_whole
 from trainer.gpu import facts as gpu_facts
 from trainer.guard import guarded
 from trainer.ranks import Ranks
@@ -53,7 +52,7 @@ def look() -> int:
     }
     ranks = everyone.gather(seen)
     if everyone.rank == 0:
-        write_whole(files.result, json.dumps({"ranks": ranks}).encode())
+        write_whole(files.result, json_bytes({"ranks": ranks}))
     return 0
 
 

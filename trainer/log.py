@@ -8,6 +8,7 @@ from itertools import zip_longest
 from typing import Callable, Dict, Iterable, List, Optional, TextIO
 
 from manifests.record.checkpoint import Prefix, Sums
+from manifests.record.json_numbers import not_finite_text
 from trainer.evaluation import Correct
 from trainer.files import JsonLines
 from trainer.ranks import Ranks
@@ -109,8 +110,14 @@ class Log:
         if self._lines is not None:
             self._lines.append(row)
         if self._out is not None:
-            print(table_line(row), file=self._out, flush=True)
+            print("\n".join([table_line(row), *odd_lines(row)]), file=self._out, flush=True)
         return row
+
+
+def odd_lines(row: Row) -> List[str]:
+    """What is said below a row that has numbers that are not finite."""
+    odd = not_finite_text(row)
+    return [f"warning: after step {row['iteration']}: {odd}"] if odd else []
 
 
 def head_lines() -> List[str]:

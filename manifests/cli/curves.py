@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Dict, List
 
 from container.trouble import Trouble
+from manifests.record.json_numbers import number
 from manifests.record.schema import RunFiles
 from manifests.rundir.records import RESTORE, Warn, ignore, read_manifest
 
@@ -40,7 +41,7 @@ def parse_log(data: bytes, where: str) -> List[Dict[str, Any]]:
     Raises Trouble for a line that is no row: no object, or without its step or a number.
     """
     rows = []
-    for number, line in enumerate(data.split(b"\n")[:-1], start=1):
+    for place, line in enumerate(data.split(b"\n")[:-1], start=1):
         try:
             row = json.loads(line)
             steps = row["iteration"]
@@ -48,7 +49,7 @@ def parse_log(data: bytes, where: str) -> List[Dict[str, Any]]:
                 raise ValueError("iteration")
             rows.append({"iteration": steps, **_numbers(row)})
         except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
-            raise Trouble(f"{where}, line {number}: is no row of a log", RESTORE) from error
+            raise Trouble(f"{where}, line {place}: is no row of a log", RESTORE) from error
     return rows
 
 
@@ -57,9 +58,7 @@ def _numbers(row: Dict[str, Any]) -> Dict[str, float]:
     found = {}
     for name in COLUMNS:
         if name in row:
-            if isinstance(row[name], (bool, str)):
-                raise ValueError(name)
-            value = float(row[name])
+            value = number(row[name])
             found[name] = value if math.isfinite(value) else math.nan
     return found
 

@@ -9,14 +9,16 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, NoReturn
 
+from jobtemplates.schedulers import backend_named
 from manifests.cli.command_line import as_json, note, say, warn
 from manifests.flows.cancel import cancel_run
 from manifests.flows.explain import explain_failure
 from manifests.flows.follow import exit_code_of, follow
 from manifests.host.context import HostContext
+from manifests.record.json_numbers import not_finite_text
 from manifests.record.schema import RunFiles
 from manifests.rundir.job import Job
-from manifests.rundir.records import read_manifest
+from manifests.rundir.records import read_manifest, read_result
 
 if TYPE_CHECKING:
     from manifests.verdict.comparison import Comparison
@@ -33,8 +35,9 @@ def say_started(
 ) -> None:
     """Tell what was started; with ``wait`` show its output, ``after`` bytes of it, and plot it."""
     if not json_wanted:
+        here = backend_named(job.backend).runs_here
         say(f"run  {files.root}")
-        say(f"job  {job.id} {'on ' + job.host if job.backend == 'local' else 'of ' + job.backend}")
+        say(f"job  {job.id} {'on ' + job.host if here else 'of ' + job.backend}")
         if job.chain:
             say(f"then {', '.join(job.chain)}, each where the one before was stopped")
     told = {**told, "job": job.id, **({"chain": job.chain} if job.chain else {})}
@@ -75,6 +78,10 @@ def wait_for(files: RunFiles, host: HostContext, to_stderr: bool = False, after:
     code = exit_code_of(files, host)
     if code != 0:
         note(explain_failure(files))
+    elif files.result.exists():
+        odd = not_finite_text(read_result(files, warn).metrics)
+        if odd:
+            warn(f"results/log.jsonl, last row: {odd}")
     return code
 
 

@@ -9,6 +9,7 @@ from typing import Any, Dict, List
 
 from container.trouble import Trouble
 from manifests.host.context import HostContext
+from manifests.record.json_numbers import WORDS, not_finite_text, number
 from manifests.record.outcome import SeenGpus
 from manifests.record.schema import GpuPromise, Manifest, Resumed
 from manifests.rundir.directory import RunSummary, find_run, list_runs, summary_of
@@ -46,7 +47,10 @@ def summary(run: Path, host: HostContext, warn: Warn = ignore) -> RunSummary:
 
 
 def last_row(log: Path) -> Dict[str, Any]:
-    """The last whole row of a run's log; empty before the first. Damaged lines are passed over."""
+    """The last whole row of a run's log; empty before the first. Damaged lines are passed over.
+
+    Numbers that are not finite are floats, in whichever form they were written.
+    """
     try:
         with log.open("rb") as stream:
             stream.seek(max(0, log.stat().st_size - 4096))
@@ -58,7 +62,7 @@ def last_row(log: Path) -> Dict[str, Any]:
             with suppress(ValueError, RecursionError):
                 row = json.loads(line)
                 if isinstance(row, dict):
-                    return row
+                    return {k: number(v) if v in WORDS else v for k, v in row.items()}
     return {}
 
 
@@ -68,6 +72,7 @@ def row_of(run: RunSummary, warn: Warn = ignore) -> Dict[str, Any]:
     A run whose records cannot be read is ``damaged``; ``warn`` is told why.
     """
     last = last_row(run.files.log)
+    numbers = {k: v for k, v in last.items() if isinstance(v, float)}
     state, job = run.state, None
     if state != "damaged":  # else it was said already
         try:
@@ -79,13 +84,14 @@ def row_of(run: RunSummary, warn: Warn = ignore) -> Dict[str, Any]:
     return {
         "run": str(run.files.root),
         "state": state,
-        "why": run.why or None,
+        "why": run.why or not_finite_text(numbers) or None,
         "job": run.job or (job.id if job else None),
         "identity": run.identity,
         "created": run.created,
         "epoch": last.get("epoch"),
         "iteration": last.get("iteration"),
         "loss": last.get("main/loss"),
+        "validation_loss": last.get("validation/main/loss"),
         "accuracy": last.get("validation/main/accuracy"),
         "accuracy_top5": last.get("validation/main/accuracy_top5"),
     }
@@ -144,6 +150,7 @@ def show_lines(run: Path, host: HostContext, warn: Warn = ignore) -> List[str]:
             f"trail      {result.digests.trail}",
             f"model      {result.digests.model}",
             f"metrics    {metrics}",
+            *([f"warning    {odd}"] if (odd := not_finite_text(result.metrics)) else []),
             *(gpu_lines(result.observed.gpus) if result.observed.gpus else []),
         ]
     return lines

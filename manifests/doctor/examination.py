@@ -81,7 +81,7 @@ class Check:
 
 
 def jobs_run_here(site: Site) -> bool:
-    return site.scheduler == "local"
+    return site.backend.runs_here
 
 
 class SharedLookups:

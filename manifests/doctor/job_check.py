@@ -21,13 +21,14 @@ from container.recipe import load_recipe
 from container.runtime import find_runtime
 from container.stack import Stack
 from container.trouble import Trouble
+from jobtemplates.schedulers import backend_named
 from jobtemplates.script import render_script
 from jobtemplates.sites import Site
 from manifests.config.determinism import determinism_for, promises_for
 from manifests.doctor.allocation import Allocation, allocation_findings
 from manifests.flows.cancel import cancel_run
 from manifests.flows.explain import explain_failure
-from manifests.flows.follow import ASK_SECONDS, has_ended
+from manifests.flows.follow import has_ended
 from manifests.flows.plan import Plan, new_run, write_run
 from manifests.flows.preflight import built_image, image_identity, launch_context_of
 from manifests.flows.start import start_run
@@ -96,7 +97,7 @@ def placement_of_job(site: Site, stack: str, asked: Asked) -> schema.Placement:
     """Raises Trouble for more nodes than there are, and for what a scheduler cannot be given."""
     world = world_of_job(site, asked)
     nodetype = asked.nodetype
-    if nodetype is None and site.scheduler != "local":
+    if nodetype is None and not site.backend.runs_here:
         nodetype = nodetype_for(site, world)
     problems = limit_problems(site, nodetype, asked.nodes, None)
     if problems:
@@ -200,7 +201,7 @@ def look(files: schema.RunFiles, plan: Plan, stack: Stack, host: HostContext) ->
             if time.monotonic() - begin > PATIENCE:
                 cancel_run(files, host)
                 return {"job": fail(f"job {job.id} did not end within {PATIENCE:g} s", see(files))}
-            time.sleep(0.1 if job.backend == "local" else ASK_SECONDS)
+            time.sleep(max(0.1, backend_named(job.backend).ask_seconds))
     except BaseException:
         cancel_run(files, host)
         raise

@@ -16,14 +16,14 @@ from container.digest import sha256_of_file
 from container.process import CommandFailed, run
 from container.runtime import Runtime, build_prefix
 from jobtemplates.launcher import mpirun_tokens
-from jobtemplates.schedulers import SCHEDULERS as BACKENDS
+from jobtemplates.schedulers import SCHEDULERS
 from jobtemplates.sites import Site
 from manifests.doctor import control_group
 from manifests.doctor.folder import Folder
 from manifests.doctor.machine import LIMITS, LOCKED, Cores, Memory, Processor
 from manifests.doctor.packages import Packages, parse_git, parse_pins
 from manifests.doctor.runtime import Start, UserNamespaces
-from manifests.doctor.scheduler import SCHEDULERS, Commands
+from manifests.doctor.scheduler import Commands
 from manifests.host.asking import answer, text_of
 from manifests.host.context import user_name
 from manifests.host.git_checkout import git_files, is_checkout
@@ -201,11 +201,11 @@ def look_at_scheduler(
     if kind is None:
         return None
     paths = {name: which(name) for name in kind.commands}
-    program = which(kind.question[0])
+    program = which(kind.version_question[0])
     if program is None:
         return Commands(paths)
     try:
-        said = answer([program, *kind.question[1:]])
+        said = answer([program, *kind.version_question[1:]])
     except CommandFailed as error:
         return Commands(paths, problem=str(error))
     return Commands(paths, said, silence=silence_of(scheduler, which))
@@ -214,7 +214,7 @@ def look_at_scheduler(
 def silence_of(scheduler: str, which: Callable[[str], Optional[str]]) -> str:
     """Why no way to list a user's jobs works; "" where one does. A version needs no server."""
     why = ""
-    for name, *arguments in BACKENDS[scheduler].states(user_name()):
+    for name, *arguments in SCHEDULERS[scheduler].states(user_name()):
         program = which(name)
         if program is None:
             return ""  # that it is missing is said anyway

@@ -4,43 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Dict, Mapping, Optional, Tuple
+from typing import Mapping, Optional
 
+from jobtemplates.schedulers import SCHEDULERS
 from manifests.host.finding import Finding, fail, ok, warn
-
-
-@dataclass(frozen=True)
-class Scheduler:
-    """What bundle calls, and how the version is asked for; ``version`` finds it in the answer."""
-
-    title: str
-    commands: Tuple[str, ...]
-    question: Tuple[str, ...]
-    version: str
-
-
-#: By the name that a site profile gives; the site without a scheduler needs none.
-SCHEDULERS: Dict[str, Scheduler] = {
-    "slurm": Scheduler(
-        "Slurm",
-        ("sbatch", "squeue", "scancel", "scontrol"),
-        ("sbatch", "--version"),
-        r"^slurm(?:-wlm)? (\S+)",
-    ),
-    # Debian's says SGE 8.1.9; UGE (Univa) and AGE (Altair) were not tried.
-    "gridengine": Scheduler(
-        "Grid Engine",
-        ("qsub", "qstat", "qdel", "qacct"),
-        ("qstat", "-help"),
-        r"^((?:[A-Z]*GE) \S+)",
-    ),
-    "pbs": Scheduler(
-        "PBS",
-        ("qsub", "qstat", "qdel"),
-        ("qstat", "--version"),
-        r"[Vv]ersion[ =:]+(\S+)",
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -68,22 +35,22 @@ def scheduler_finding(site: str, scheduler: str, commands: Optional[Commands]) -
             f"site {site}: no {', '.join(missing)} on PATH",
             f"work on a host from which {kind.title} jobs are submitted, or load its module",
         )
-    where = commands.paths[kind.commands[0]]
+    where, question = commands.paths[kind.commands[0]], " ".join(kind.version_question)
     if commands.problem:
         return fail(
             f"{kind.title} ({where}) does not answer: {commands.problem}",
-            f"make `{' '.join(kind.question)}` work on this host (is it one that submits jobs?)",
+            f"make `{question}` work on this host (is it one that submits jobs?)",
         )
     if commands.silence:
         return fail(
             f"{kind.title} does not answer: {commands.silence}",
             "nothing can be submitted from here; try again later, or ask your administrator",
         )
-    match = re.search(kind.version, commands.answer, re.MULTILINE)
+    match = re.search(kind.version_pattern, commands.answer, re.MULTILINE)
     if match is None:
         said = commands.answer.strip().partition("\n")[0]
         return warn(
-            f"{kind.title} of unknown version ({where}): `{' '.join(kind.question)}` says {said!r}",
+            f"{kind.title} of unknown version ({where}): `{question}` says {said!r}",
             "see whether these commands are the scheduler's own",
         )
     return ok(f"{kind.title} {match.group(1)} ({where}): {', '.join(kind.commands)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from container.trouble import Trouble
+from jobtemplates.schedulers import backend_named
 from manifests.host.context import HostContext
 from manifests.record.schema import RunFiles
 from manifests.rundir import queue
@@ -19,7 +20,7 @@ def cancel_run(files: RunFiles, host: HostContext) -> bool:
         )
     if job is None:
         raise Trouble(f"{files.root}: was never started", "nothing is to be cancelled")
-    if job.backend == "local" and job.host != host.hostname:
+    if backend_named(job.backend).runs_here and job.host != host.hostname:
         raise Trouble(
             f"{files.root}: its job runs on host {job.host}, this is {host.hostname}",
             f"cancel it there: ssh {job.host}",

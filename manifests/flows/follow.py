@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Iterator, Tuple
 
 from container.trouble import Trouble
+from jobtemplates.schedulers import backend_named
 from manifests.flows.explain import go_on
 from manifests.host.context import HostContext
 from manifests.record.outcome import STOPPED_EXIT_CODE
@@ -16,12 +17,8 @@ from manifests.rundir.job_logs import logs_of
 from manifests.rundir.queue import Queues
 from manifests.rundir.run_state import left_exit_code
 
-#: Between two looks at a job's log, and between two questions to a scheduler.
+#: Between two looks at a job's log.
 POLL_SECONDS = 0.2
-ASK_SECONDS = 3.0
-
-#: A shared file system may show a node's last files so many seconds late (nfs(5), acregmin).
-SLOW_FILES = 4.0
 
 
 def has_ended(files: RunFiles, host: HostContext) -> bool:
@@ -29,12 +26,13 @@ def has_ended(files: RunFiles, host: HostContext) -> bool:
     job = read_job(files)
     if job is None:
         return True
-    if job.backend != "local":
+    here = backend_named(job.backend).runs_here
+    if not here:
         code = left_exit_code(files)
         if code is not None and not (code == STOPPED_EXIT_CODE and job.chain):
             return True
     state = Queues(host).entry(job).state
-    return state in ("ended", "vanished") or (state == "unknown" and job.backend == "local")
+    return state in ("ended", "vanished") or (state == "unknown" and here)
 
 
 def follow(files: RunFiles, stream: str, host: HostContext, position: int = 0) -> Iterator[str]:
@@ -44,7 +42,7 @@ def follow(files: RunFiles, stream: str, host: HostContext, position: int = 0) -
     """
     logs = logs_of(files, stream)
     job = read_job(files)
-    pause = 0.0 if job is None or job.backend == "local" else ASK_SECONDS
+    pause = 0.0 if job is None else backend_named(job.backend).ask_seconds
     asked, ended = -pause, False
     while True:
         now = time.monotonic()
@@ -79,7 +77,7 @@ def exit_code_of(files: RunFiles, host: HostContext) -> int:
     """The code that the job script left. Raises Trouble when it was ended before it could."""
     job = read_job(files)
     code = left_exit_code(files)
-    patience = 0.0 if job is None or job.backend == "local" else SLOW_FILES
+    patience = 0.0 if job is None else backend_named(job.backend).slow_files
     begun = time.monotonic()
     while code is None and time.monotonic() - begun < patience:
         time.sleep(POLL_SECONDS)

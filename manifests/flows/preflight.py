@@ -11,6 +11,7 @@ from container.runtime import Runtime
 from container.trouble import Trouble
 from jobtemplates.launcher import ContainerUse
 from jobtemplates.mpi import find_host_mpi, mpi_warnings
+from jobtemplates.schedulers import backend_named
 from jobtemplates.script import LaunchContext
 from jobtemplates.sites import Site
 from manifests.host.context import HostContext
@@ -38,7 +39,7 @@ def processor_warnings(promises: schema.Promises, site: Site, host: HostContext)
     try:
         refuse_processor(promises, host)
     except Trouble as trouble:
-        if site.scheduler == "local":
+        if site.backend.runs_here:
             raise
         return [f"{problem}; the nodes must have better ones" for problem in trouble.problems]
     return []
@@ -52,7 +53,7 @@ def driver_warnings(
     On a cluster it need not have one: there the trainer refuses, on its node. ``instead`` ends the
     advice. Raises Trouble.
     """
-    if promises.gpu is None or scheduler != "local":
+    if promises.gpu is None or not backend_named(scheduler).runs_here:
         return []
     fault = driver_fault(stack, promises.gpu.driver, host.nvidia_driver(), instead)
     if fault is not None and fault.state == "fail":
@@ -68,7 +69,7 @@ def host_mpi_warnings(site: Site, placed: schema.Placement, image_version: str) 
     try:
         return mpi_warnings(find_host_mpi(site.mpirun), image_version)
     except Trouble as trouble:
-        if site.scheduler != "local" and (site.modules or placed.modules):
+        if not site.backend.runs_here and (site.modules or placed.modules):
             return [f"{problem}; the job's modules must bring one" for problem in trouble.problems]
         raise
 

@@ -145,7 +145,7 @@ def promises_on_gpus(
     promises = manifest.promises
     seen = None if promises.gpu is None else read_result(old, warn).observed.gpus
     again = promises_again(promises, seen, other_gpu=other_gpu)
-    if again.gpu is not None and site.scheduler == "local":
+    if again.gpu is not None and site.backend.runs_here:
         problems = class_problems(again.gpu, asking.look_at_gpus().names, host.hostname)
         if problems:
             raise CannotRun(problems, NEXT_STEP)

@@ -11,6 +11,7 @@ from typing import Iterator, List, Optional
 
 from container.trouble import Trouble
 from jobtemplates.backend import QueueEntry
+from jobtemplates.schedulers import backend_named
 from jobtemplates.script import run_of_script
 from jobtemplates.sites import load_site, profile_folders
 from manifests.flows.continuation import fits, look_at
@@ -127,7 +128,7 @@ def refuse_busy(files: RunFiles, host: HostContext, warn: Warn = ignore) -> None
 
 def of_scheduler(files: RunFiles) -> bool:
     job = read_job(files)
-    return job is not None and job.backend != "local"
+    return job is not None and not backend_named(job.backend).runs_here
 
 
 def refuse_moved(files: RunFiles) -> None:

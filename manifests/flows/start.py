@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import List, Optional
 
 from container import atomic
+from jobtemplates.schedulers import backend_named
 from manifests.host.context import HostContext
 from manifests.record.schema import Placement, RunFiles
 from manifests.rundir import queue
@@ -43,7 +44,7 @@ def start_run(
     marks = {path: path.read_bytes() for path in _marks(files) if path.exists()}
     for mark in marks:
         mark.unlink()
-    if placement.scheduler != "local":
+    if not backend_named(placement.scheduler).runs_here:
         # Until job.json is there: a job may be in the queue of which no file tells.
         atomic.write_bytes(files.submitting, f"{placement.jobname}\n".encode())
     try:

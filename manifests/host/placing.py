@@ -7,7 +7,7 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from container.trouble import Trouble
 from jobtemplates.directives import directives, seconds_of
-from jobtemplates.schedulers import SCHEDULERS
+from jobtemplates.schedulers import backend_named
 from jobtemplates.script import needs_gpus
 from jobtemplates.sites import Site
 from manifests.record.schema import Manifest, Paths, Placement, World
@@ -50,7 +50,7 @@ def place(asked: Placement, site: Site, world: World, stack: str) -> Placement:
             "submit_options": [],
         }
     )
-    if site.scheduler == "local":
+    if site.backend.runs_here:
         return placement
     _, options = directives(site, placement, world, with_gpus=needs_gpus(stack))
     return placement.model_copy(update={"submit_options": options})
@@ -93,7 +93,7 @@ def place_again(
                 "rerun it on a site with as many nodes",
             )
         update["nodes"] = there_are
-    if site.scheduler == "local":
+    if site.backend.runs_here:
         update["walltime"] = None  # nobody ends it here, so it need not stop
     limit = site.max_walltime
     if before.walltime and limit and seconds_of(before.walltime) > seconds_of(limit):
@@ -111,7 +111,7 @@ def charged(manifest: Manifest, site: Site, group: str) -> Placement:
     """
     before = manifest.circumstance.placement
     after = before.model_copy(update={"group": group})
-    if site.scheduler == "local":
+    if site.backend.runs_here:
         return after
     world = world_of(before, manifest.identity.world)
     with_gpus = needs_gpus(manifest.identity.image.stack)
@@ -125,13 +125,14 @@ def chain_warnings(placement: Placement, follow_ups: int) -> List[str]:
     """Follow-up jobs where nothing tells the ranks when to save and end."""
     if not follow_ups or placement.walltime:
         return []
-    if placement.scheduler == "local":
+    backend = backend_named(placement.scheduler)
+    if backend.runs_here:
         why = "nothing ends the job on this machine, so no follow-up will be needed"
-    elif SCHEDULERS[placement.scheduler].warns:
+    elif backend.warns:
         return []
     else:
         why = (
-            f"{SCHEDULERS[placement.scheduler].title} sends no warning before it ends a job: "
+            f"{backend.title} sends no warning before it ends a job: "
             "each follow-up repeats the steps since the last checkpoint"
         )
     return [f"--chain without a walltime: {why}; set the key walltime"]
@@ -162,7 +163,7 @@ def nodetype_for(site: Site, world: World) -> Optional[str]:
 
 def unseen_warnings(site: Site, paths: Paths) -> List[str]:
     """Paths that the nodes of a cluster most likely do not see."""
-    if site.scheduler == "local":
+    if site.backend.runs_here:
         return []
     named = {
         "out": paths.out,

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from typing import List, Optional, Union
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from typing_extensions import Literal
 
+from jobtemplates.schedulers import BACKENDS
 from manifests.record.schema import SCHEMA_VERSION, RunFiles
 from manifests.rundir.records import Warn, ignore, read_record
-
-#: Backend -> (its ids, the same in words).
-_IDS = {
-    "local": (re.compile(r"[0-9]{1,10}\.[0-9]{1,20}"), "PID.START"),
-    "slurm": (re.compile(r"[1-9][0-9]{0,11}"), "a number above 0"),
-    "gridengine": (re.compile(r"[1-9][0-9]{0,11}"), "a number above 0"),
-    "pbs": (re.compile(r"[1-9][0-9]{0,11}(\.[A-Za-z0-9_.-]{1,200})?"), "NUMBER.SERVER"),
-}
 
 
 class Job(BaseModel):
@@ -46,9 +38,12 @@ class Job(BaseModel):
         cls, value: Union[str, List[str]], info: ValidationInfo
     ) -> Union[str, List[str]]:
         """Ids stand on command lines. A local one is a process: its number and its start."""
-        pattern, words = _IDS.get(info.data.get("backend", ""), (None, ""))
+        backend = BACKENDS.get(info.data.get("backend", ""))
+        if backend is None:
+            return value
+        pattern, words = backend.job_id
         for text in [value] if isinstance(value, str) else value:
-            if pattern is not None and not pattern.fullmatch(text):
+            if not pattern.fullmatch(text):
                 raise ValueError(f"found {text[:60]!r}, expected {words}")
         return value
 

@@ -13,8 +13,8 @@ from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 from container.process import CommandFailed, run
 from container.trouble import Trouble
 from jobtemplates import local
-from jobtemplates.backend import Backend, JobEnd, QueueEntry, Unreadable, job_number
-from jobtemplates.schedulers import SCHEDULERS
+from jobtemplates.backend import JobEnd, QueueEntry, Scheduler, Unreadable, job_number
+from jobtemplates.schedulers import backend_named
 from jobtemplates.script import quoted
 from manifests.host.context import HostContext
 from manifests.record.schema import Placement, RunFiles
@@ -32,7 +32,9 @@ class Refused(Trouble):
     """The scheduler did not take a job: nothing was started."""
 
 
-def ask(backend: Backend, argv: Sequence[str], environ: Mapping[str, str], **where: object) -> str:
+def ask(
+    backend: Scheduler, argv: Sequence[str], environ: Mapping[str, str], **where: object
+) -> str:
     """What a command of the scheduler prints. Raises CommandFailed."""
     env = local.inherited(environ)
     env.update({name: environ[name] for name in backend.variables if name in environ})
@@ -47,19 +49,11 @@ def start(files: RunFiles, placement: Placement, host: HostContext, follow_ups: 
 
     Raises Refused when nothing was started, Trouble when that is not known.
     """
-    if placement.scheduler == "local":
-        ids = [local.start(files, host.environ, follow_ups)]
+    backend = backend_named(placement.scheduler)
+    if isinstance(backend, Scheduler):
+        ids = _submit_chain(backend, files, placement, host, follow_ups)
     else:
-        backend = backend_named(placement.scheduler)
-        ids = []
-        try:
-            for _ in range(1 + follow_ups):
-                ids.append(_submit(backend, files, placement, ids[-1:], host))
-        except Trouble:
-            if ids:
-                with suppress(CommandFailed):
-                    ask(backend, backend.cancel(ids[::-1]), host.environ)
-            raise
+        ids = [local.start(files, host.environ, follow_ups)]
     return Job(
         backend=placement.scheduler,
         id=ids[0],
@@ -71,8 +65,23 @@ def start(files: RunFiles, placement: Placement, host: HostContext, follow_ups: 
     )
 
 
+def _submit_chain(
+    backend: Scheduler, files: RunFiles, placement: Placement, host: HostContext, follow_ups: int
+) -> List[str]:
+    ids: List[str] = []
+    try:
+        for _ in range(1 + follow_ups):
+            ids.append(_submit(backend, files, placement, ids[-1:], host))
+    except Trouble:
+        if ids:
+            with suppress(CommandFailed):
+                ask(backend, backend.cancel(ids[::-1]), host.environ)
+        raise
+    return ids
+
+
 def _submit(
-    backend: Backend,
+    backend: Scheduler,
     files: RunFiles,
     placement: Placement,
     before: List[str],
@@ -120,9 +129,9 @@ def cancel(files: RunFiles, job: Job, host: HostContext) -> bool:
 
     Raises Trouble.
     """
-    if job.backend == "local":
-        return local.cancel(job.id)
     backend = backend_named(job.backend)
+    if not isinstance(backend, Scheduler):
+        return local.cancel(job.id)
     queues = Queues(host)
     entries = queues.entries(job)
     if entries is None:
@@ -145,21 +154,12 @@ def cancel(files: RunFiles, job: Job, host: HostContext) -> bool:
     return True
 
 
-def backend_named(name: str) -> Backend:
-    if name not in SCHEDULERS:
-        raise Trouble(
-            f"job.json: backend {name!r} is not known to this bundle",
-            f"known: local, {', '.join(SCHEDULERS)}; use a newer bundle",
-        )
-    return SCHEDULERS[name]
-
-
 def refuse_lost(files: RunFiles, placement: Placement, host: HostContext) -> None:
     """Where a scheduler was given the run's job and its answer never came: raise Trouble unless it
     says now that no such job is in its queue."""
-    if not files.submitting.exists() or placement.scheduler == "local":
-        return
     backend = backend_named(placement.scheduler)
+    if not files.submitting.exists() or not isinstance(backend, Scheduler):
+        return
     why, roots = "", [files.root, files.root.resolve()]
     for argv in backend.working(host.user):
         try:
@@ -188,9 +188,9 @@ def refuse_lost(files: RunFiles, placement: Placement, host: HostContext) -> Non
 
 def refuse_too_many_nodes(placement: Placement, nodes: int, host: HostContext) -> None:
     """Raise Trouble where the scheduler would let a job of so many nodes wait for ever."""
-    if placement.scheduler == "local":
+    backend = backend_named(placement.scheduler)
+    if not isinstance(backend, Scheduler):
         return
-    backend = SCHEDULERS[placement.scheduler]
     question = backend.nodes_there_are(placement.others)
     if question is None:
         return
@@ -228,7 +228,8 @@ class Queues:
         return QueueEntry("unknown") if job is None else self.entry(job)
 
     def entry(self, job: Job) -> QueueEntry:
-        if job.backend == "local":
+        backend = backend_named(job.backend)
+        if not isinstance(backend, Scheduler):
             if job.host != self._host.hostname:
                 return QueueEntry("unknown", f"its job is one of host {job.host}")
             return QueueEntry("running" if local.is_alive(job.id) else "ended")
@@ -241,14 +242,15 @@ class Queues:
                     return replace(entry, job=name)
         if any(entry.state == "ended" for _, entry in entries) or self.ending(job) is not None:
             return QueueEntry("ended")
-        return QueueEntry("vanished", f"{SCHEDULERS[job.backend].title} knows no such job any more")
+        return QueueEntry("vanished", f"{backend.title} knows no such job any more")
 
     def entries(
         self, job: Job, ids: Optional[Sequence[str]] = None
     ) -> Optional[List[Tuple[str, QueueEntry]]]:
         """Each job of the chain, or each of ``ids``, with its entry; None when the scheduler does
         not answer."""
-        listing = self._listing(job)
+        backend = backend_named(job.backend)
+        listing = self._listing(backend, job) if isinstance(backend, Scheduler) else None
         if listing is None:
             return None
         vanished = QueueEntry("vanished")
@@ -260,8 +262,8 @@ class Queues:
 
     def ending(self, job: Job) -> Optional[JobEnd]:
         """How the last job of a chain that has one ended; None where the scheduler does not say."""
-        backend = SCHEDULERS.get(job.backend)
-        if backend is None:
+        backend = backend_named(job.backend)
+        if not isinstance(backend, Scheduler):
             return None
         for name in (*job.chain[::-1], job.id):
             self._questions += 1
@@ -275,14 +277,14 @@ class Queues:
                     return ending
         return None
 
-    def _listing(self, job: Job) -> Optional[Dict[str, QueueEntry]]:
+    def _listing(self, backend: Scheduler, job: Job) -> Optional[Dict[str, QueueEntry]]:
         key = (job.backend, job.user)
         if key not in self._listings:
-            self._listings[key] = self._ask(backend_named(job.backend), job.user, key)
+            self._listings[key] = self._ask(backend, job.user, key)
         return self._listings[key]
 
     def _ask(
-        self, backend: Backend, user: str, key: Tuple[str, str]
+        self, backend: Scheduler, user: str, key: Tuple[str, str]
     ) -> Optional[Dict[str, QueueEntry]]:
         why = ""
         for argv in backend.states(user):

@@ -10,12 +10,33 @@ from pathlib import Path
 
 import pytest
 
-from jobtemplates.backend import Backend, JobEnd, QueueEntry, Unreadable, job_number
-from jobtemplates.schedulers import SCHEDULERS
+from jobtemplates.backend import Backend, JobEnd, QueueEntry, Scheduler, Unreadable, job_number
+from jobtemplates.schedulers import BACKENDS, SCHEDULERS
+from jobtemplates.sites import TEMPLATES
 from jobtemplates.slurm import warning_seconds
 
 SLURM, GRID_ENGINE, PBS = (SCHEDULERS[name] for name in ("slurm", "gridengine", "pbs"))
 SCRIPT = Path("/out/a b/job.sh")
+
+
+def test_a_scheduler_that_lacks_a_part_cannot_be_made() -> None:
+    class Half(Scheduler):
+        name = "half"
+        title = "Half"
+        warns = False
+
+    with pytest.raises(TypeError, match=r"abstract.* away, cancel, commands, cut_off, directive"):
+        Half()  # type: ignore[abstract]
+
+
+@pytest.mark.parametrize("backend", BACKENDS.values(), ids=BACKENDS)
+def test_each_backend_has_a_script_and_ids_of_its_own(backend: Backend) -> None:
+    assert (TEMPLATES / f"{backend.name}.sh.j2").is_file()
+    pattern, words = backend.job_id
+    assert words
+    assert pattern.fullmatch("12.345" if backend.runs_here else "12")
+    for wrong in ("", "-1", "0x1", "1 2", "1;2", "1\n"):
+        assert not pattern.fullmatch(wrong)
 
 
 def test_submitting() -> None:
@@ -44,13 +65,13 @@ def test_submitting() -> None:
         (PBS, "12\n", "12"),
     ],
 )
-def test_the_id_of_a_new_job(backend: Backend, printed: str, expected: str) -> None:
+def test_the_id_of_a_new_job(backend: Scheduler, printed: str, expected: str) -> None:
     assert backend.parse_submitted(printed) == expected
 
 
 @pytest.mark.parametrize("backend", SCHEDULERS.values(), ids=SCHEDULERS)
 @pytest.mark.parametrize("printed", ["", "job\n", "-1\n"])
-def test_no_id(backend: Backend, printed: str) -> None:
+def test_no_id(backend: Scheduler, printed: str) -> None:
     with pytest.raises(Unreadable):
         backend.parse_submitted(printed)
 
@@ -178,7 +199,7 @@ def test_cancelling() -> None:
         (PBS, "    job_state = R\n", None),
     ],
 )
-def test_how_a_job_ended(backend: Backend, printed: str, expected: object) -> None:
+def test_how_a_job_ended(backend: Scheduler, printed: str, expected: object) -> None:
     ending = backend.parse_ending(printed)
     assert ending == (None if expected is None else JobEnd(*expected))  # type: ignore[misc]
 

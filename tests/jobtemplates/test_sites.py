@@ -96,6 +96,10 @@ def test_all_problems_of_a_profile_are_named_at_once() -> None:
     ("keys", "problem"),
     [
         (
+            {"scheduler": "lsf"},
+            "scheduler: found 'lsf', expected one of local, slurm, gridengine, pbs",
+        ),
+        (
             {"scheduler": "local", "directives": ["-q x"]},
             "a site without a scheduler has no directives and no submit_options",
         ),

@@ -200,11 +200,15 @@ def image_python(folder: Path) -> List[str]:
 
 
 def mpirun(
-    command: List[str], ranks: int, mca: Dict[str, str], environment: Dict[str, str]
+    command: List[str],
+    ranks: int,
+    mca: Dict[str, str],
+    environment: Dict[str, str],
+    seconds: float = 300,
 ) -> subprocess.CompletedProcess[str]:
     argv = [*mpirun_words(ranks, mca), *command]
     return subprocess.run(
-        argv, env=environment, capture_output=True, text=True, timeout=300, check=False
+        argv, env=environment, capture_output=True, text=True, timeout=seconds, check=False
     )
 
 

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import subprocess
 import time
-from contextlib import suppress
-from pathlib import Path
-from typing import Any, Dict, List, Tuple
+from typing import Any, Tuple
 
 import pytest
 
@@ -67,7 +61,7 @@ def ended(
     command = [*python_for(case.root), "-c", DRIVER, when, what, *case.arguments()]
     mca = case.manifest["identity"]["determinism"]["mca"]
     begun = time.monotonic()
-    done = launch_ranks(command, 2, mca, case.environment())
+    done = launch_ranks(command, 2, mca, case.environment(), seconds=LIMIT)
     assert time.monotonic() - begun < LIMIT, done.stderr
     assert not case.files.result.exists()
     return case, done
@@ -85,7 +79,7 @@ FAULTS = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("when", ["start", "step"])
+@pytest.mark.parametrize("when", [pytest.param("start", marks=pytest.mark.long), "step"])
 @pytest.mark.parametrize(("what", "named"), FAULTS.items(), ids=FAULTS.values())
 def test_what_is_raised_in_a_rank_ends_all(
     make_case: Any, launch_ranks: Any, python_for: Any, when: str, what: str, named: str
@@ -105,13 +99,13 @@ def test_what_is_raised_in_a_rank_ends_all(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("when", ["import", "start", "step"])
+@pytest.mark.parametrize("when", ["import", pytest.param("start", marks=pytest.mark.long), "step"])
 @pytest.mark.parametrize(("what", "status"), [
     ("os._exit(0)", None),
     ("os._exit(7)", 7),
     ("os.kill(os.getpid(), signal.SIGINT)", 130),
     ("os.kill(os.getpid(), signal.SIGTERM)", 143),
-    ("os.kill(os.getpid(), signal.SIGHUP)", 129),
+    ("signal.signal(signal.SIGHUP, signal.SIG_DFL); os.kill(os.getpid(), signal.SIGHUP)", 129),
     ("os.kill(os.getpid(), signal.SIGKILL)", 137),
 ])  # fmt: skip
 def test_a_rank_that_is_gone_ends_all_without_a_word(
@@ -128,6 +122,6 @@ def test_a_rank_that_is_gone_ends_all_without_a_word(
 def test_what_is_raised_while_a_rank_imports_ends_all(
     make_case: Any, launch_ranks: Any, python_for: Any, what: str
 ) -> None:
-    case, done = ended(make_case, launch_ranks, python_for, "import", what)
+    _case, done = ended(make_case, launch_ranks, python_for, "import", what)
     assert done.returncode == 1
     assert done.stderr.count("Traceback") == 1

@@ -7,6 +7,7 @@ from typing import Dict, Optional
 
 import pytest
 
+from jobtemplates.schedulers import SCHEDULERS
 from manifests.doctor.packages import (
     Packages,
     git_finding,
@@ -14,7 +15,7 @@ from manifests.doctor.packages import (
     parse_git,
     parse_pins,
 )
-from manifests.doctor.scheduler import SCHEDULERS, Commands, scheduler_finding
+from manifests.doctor.scheduler import Commands, scheduler_finding
 from manifests.host.finding import (
     fail,
     ok,

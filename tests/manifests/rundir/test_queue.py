@@ -47,6 +47,16 @@ class Fakes:
         (self.folder / f"{name}.err").unlink(missing_ok=True)
         (self.folder / f"{name}.out").write_text(text)
 
+    def numbers(self, name: str, server: str) -> None:
+        """The first job is 7, the next 8, ..."""
+        (self.folder / name).write_text(
+            f"""#!/bin/bash
+printf '%s\\n' "{name} $*" >>{self.folder}/calls
+echo x >>{self.folder}/jobs
+echo "$((6 + $(wc -l <{self.folder}/jobs))){server}"
+"""
+        )
+
     def fails(self, name: str, text: str) -> None:
         (self.folder / f"{name}.err").write_text(text)
 
@@ -87,28 +97,28 @@ def job(files: RunFiles, backend: str, **fields: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("scheduler", "command", "printed", "held"),
+    ("scheduler", "command", "server", "held"),
     [
-        ("slurm", "sbatch --parsable", "7\n", "--dependency=afterany:7 --kill-on-invalid-dep=yes"),
-        ("gridengine", "qsub -terse -g tga", "7\n", "-hold_jid 7"),
-        ("pbs", "qsub", "7.pbs1\n", "-W depend=afterany:7.pbs1"),
+        ("slurm", "sbatch --parsable", "", "--dependency=afterany:7 --kill-on-invalid-dep=yes"),
+        ("gridengine", "qsub -terse -g tga", "", "-hold_jid 7"),
+        ("pbs", "qsub", ".pbs1", "-W depend=afterany:7.pbs1"),
     ],
 )
 def test_a_job_and_its_follow_up(
-    tmp_path: Path, host: HostContext, fakes: Fakes, scheduler: str, command: str, printed: str,
+    tmp_path: Path, host: HostContext, fakes: Fakes, scheduler: str, command: str, server: str,
     held: str,
 ) -> None:  # fmt: skip
+    """Each job gets a number of its own, and the second is held on the first."""
     options = command.split()[2:] if "-g" in command else []
     files = prepared(tmp_path, scheduler, submit_options=options)
     for name in ("sbatch", "qsub"):
-        fakes.says(name, printed)
+        fakes.numbers(name, server)
     found = start_run(files, host, 1)
-    words = command if scheduler != "pbs" else "qsub"
     assert fakes.calls() == [
-        f"{words} {files.job_script}",
-        f"{words} {held} {files.job_script}",
+        f"{command} {files.job_script}",
+        f"{command} {held} {files.job_script}",
     ]
-    assert (found.id, found.chain, found.follow_ups) == (printed.strip(), [printed.strip()], 1)
+    assert (found.id, found.chain, found.follow_ups) == (f"7{server}", [f"8{server}"], 1)
     assert json.loads(files.job.read_text())["backend"] == scheduler
 
 
