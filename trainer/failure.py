@@ -10,7 +10,7 @@ from manifests.record.outcome import Failure
 from manifests.record.schema import RunFiles
 from trainer.files import json_bytes, write_first
 from trainer.gpu.failure import GpuFailed
-from trainer.trouble import CannotPromise, TrainerError, step_of
+from trainer.trouble import CannotPromise, TrainerError, named, step_of
 
 BUG_EXIT_CODE = 1
 
@@ -32,12 +32,6 @@ def describe(error: BaseException, rank: int) -> Failure:
         next_step="report it with the traceback in the run's logs",
         exit_code=BUG_EXIT_CODE,
     )
-
-
-def named(error: BaseException) -> str:
-    """By its class, and what it says if it says anything."""
-    text = str(error)
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def report(error: BaseException, rank: int, files: RunFiles) -> int:

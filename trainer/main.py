@@ -13,7 +13,7 @@ from typing import NoReturn, Sequence
 
 from manifests.record.schema import RUN_MOUNT, Manifest, RunFiles
 from trainer import contract, failure, machine
-from trainer.files import write_whole
+from trainer.files import sweep, write_whole
 from trainer.guard import FAULT, leave, limit_last_words
 from trainer.inputs import Places, check_inputs, read_manifest, sample_sets
 from trainer.iterators import ITERATORS
@@ -78,11 +78,14 @@ def run(arguments: Arguments, files: RunFiles) -> None:
     ranks = join(manifest.identity.world.ranks)
     ranks.gather(None)  # no rank gets so far without its handler of the warning signal
     if ranks.rank == 0:
+        sweep(*files.of_first_rank)
         write_whole(files.ready, b"")
     # Chainer takes half a second to import: only when all is well so far.
     from trainer.session import train_and_save
 
     train_and_save(ranks, pool, files, manifest, started, warned)
+    if ranks.rank == 0:
+        sweep(files.failure)  # any rank may write it, up to here
     # After a failure nobody waits for loaders: they end with this process.
     pool.close()
     no_more_warnings()

@@ -9,6 +9,7 @@ from typing import List, Optional
 from container import atomic
 from jobtemplates.schedulers import backend_named
 from manifests.host.context import HostContext
+from manifests.record.run_files import temporaries
 from manifests.record.schema import Placement, RunFiles
 from manifests.rundir import queue
 from manifests.rundir.job import Job, read_job
@@ -44,6 +45,7 @@ def start_run(
     marks = {path: path.read_bytes() for path in _marks(files) if path.exists()}
     for mark in marks:
         mark.unlink()
+    sweep(files)
     if not backend_named(placement.scheduler).runs_here:
         # Until job.json is there: a job may be in the queue of which no file tells.
         atomic.write_bytes(files.submitting, f"{placement.jobname}\n".encode())
@@ -62,3 +64,13 @@ def start_run(
 
 def _marks(files: RunFiles) -> List[Path]:
     return [files.exit_code, files.failure, files.stopped]
+
+
+def sweep(files: RunFiles) -> None:
+    """Remove what an earlier job of the run was writing when it was killed; none lives now.
+
+    The trainer does so too, but that of an old snapshot removes checkpoints only.
+    """
+    for target in files.of_any_job:
+        for left in temporaries(target):
+            left.unlink(missing_ok=True)

@@ -125,3 +125,18 @@ def test_what_is_raised_while_a_rank_imports_ends_all(
     _case, done = ended(make_case, launch_ranks, python_for, "import", what)
     assert done.returncode == 1
     assert done.stderr.count("Traceback") == 1
+
+
+def test_a_start_sweeps_what_killed_writers_left(make_case: Any) -> None:
+    case = make_case(epochs=1)
+    files = case.files
+    case.files.results.mkdir()
+    for target in (files.model, files.result, files.stopped, files.ready, files.failure):
+        (target.parent / f".{target.name}.ab_d3f9h").write_bytes(b"half")
+    done = case.launch()
+    assert done.returncode == 0, done.stderr
+    names = sorted(path.name for path in files.root.iterdir())
+    assert names == ["inputs", "manifest.json", "ready", "result.json", "results"]
+    assert sorted(path.name for path in files.results.iterdir()) == [
+        "log.jsonl", "model.npz", "trail",
+    ]  # fmt: skip

@@ -23,7 +23,7 @@ from trainer.iterators.shared_memory import Form, Leases, Region, SharedMemory, 
 from trainer.loadtypes import Samples
 from trainer.sampleset import Part, SampleSet
 from trainer.table import SampleTable
-from trainer.trouble import TrainerError
+from trainer.trouble import TrainerError, named
 
 #: How long loaders may take to start, and to end when they are asked to.
 START_SECONDS = 120.0
@@ -72,9 +72,7 @@ class _Answer(NamedTuple):
 def _answer_of(error: BaseException) -> _Answer:
     if isinstance(error, TrainerError):
         return _Answer(error)
-    return _Answer(
-        fault=f"{type(error).__name__}: {error}", trace="".join(traceback.format_exception(error))
-    )
+    return _Answer(fault=named(error), trace="".join(traceback.format_exception(error)))
 
 
 # --- in the loader --------------------------------------------------------------------------
