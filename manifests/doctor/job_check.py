@@ -24,7 +24,7 @@ from container.trouble import Trouble
 from jobtemplates.schedulers import backend_named
 from jobtemplates.script import render_script
 from jobtemplates.sites import Site
-from manifests.config.determinism import determinism_for, promises_for
+from manifests.config.determinism import determinism_for, has_gpus, promises_for
 from manifests.doctor.allocation import Allocation, allocation_findings
 from manifests.flows.cancel import cancel_run
 from manifests.flows.explain import explain_failure
@@ -105,7 +105,7 @@ def placement_of_job(site: Site, stack: str, asked: Asked) -> schema.Placement:
     placement = schema.Placement(
         site=site.name, jobname="doctor", nodetype=nodetype, group=asked.group
     )
-    return place(placement, site, world, stack)
+    return place(placement, site, world, with_gpus=has_gpus(stack))
 
 
 def examine_job(site: Site, stack: Stack, host: HostContext, asked: Asked) -> Dict[str, Finding]:
@@ -174,6 +174,7 @@ def circumstance_of(
         placement=placement,
         loading=schema.Loading(),
         observing=schema.Observing(),
+        other_code=snapshot.other,
         git=snapshot.git,
     )
 

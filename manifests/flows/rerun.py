@@ -27,6 +27,7 @@ from manifests.record import schema
 from manifests.rundir.directory import find_run, refuse_unwritable
 from manifests.rundir.queue import Queues, refuse_too_many_nodes
 from manifests.rundir.records import Warn, ignore, read_failure, read_manifest, read_result
+from manifests.rundir.snapshot import copy_recorded
 from manifests.rundir.verify import before_problems, verify_run
 from manifests.verdict import comparison
 from manifests.verdict.compare import compare
@@ -109,7 +110,7 @@ def plan_rerun(
 
     def fill(target: schema.RunFiles) -> None:
         shutil.copyfile(old.config, target.config)
-        shutil.copytree(old.code, target.code)
+        copy_recorded(old.code, target.code, manifest)
         shutil.copytree(old.inputs, target.inputs)
 
     launch_context = launch_context_of(runtime, image, host)

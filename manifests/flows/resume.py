@@ -23,6 +23,7 @@ from manifests.record.schema import Circumstance, Placement, RunFiles
 from manifests.rundir.directory import find_run, state_of
 from manifests.rundir.job import read_job
 from manifests.rundir.queue import Queues, refuse_lost
+from manifests.rundir.rank_code import counted_code
 from manifests.rundir.records import Warn, ignore, read_manifest
 from manifests.rundir.verify import companion_problems, identity_files_problems
 
@@ -75,10 +76,11 @@ def plan_resume(
     checkpoints = checkpoints_in(files.checkpoints)
     if not checkpoints:
         return Resumption(files, None, 0, steps, placement)
+    counted = counted_code(files, manifest)
     useless: List[str] = []
     for checkpoint in checkpoints:
         head, problem = look_at(checkpoint, files)
-        if head is not None and not fits(head, manifest.identity):
+        if head is not None and not fits(head, manifest.identity, counted):
             problem = "was made by another run"
         elif head is not None:
             for text in useless:

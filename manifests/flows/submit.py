@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, List, Optional, Tuple
 
@@ -15,7 +16,7 @@ from jobtemplates.script import render_script, script_warnings
 from jobtemplates.sites import Site, load_site, profile_folders
 from manifests.config.combinations import check_combinations, loader_warnings
 from manifests.config.config_file import read_config
-from manifests.config.determinism import determinism_for, promises_for
+from manifests.config.determinism import determinism_for, has_gpus, promises_for
 from manifests.config.run_config import (
     RunConfig,
     checkpointing,
@@ -47,6 +48,7 @@ from manifests.host.placing import limit_problems, place, unseen_warnings
 from manifests.record import schema
 from manifests.rundir.directory import refuse_unwritable
 from manifests.rundir.queue import refuse_too_many_nodes
+from manifests.rundir.rank_code import load_imports, save_imports
 from manifests.rundir.snapshot import Snapshot, copy_snapshot, take_snapshot
 
 if TYPE_CHECKING:
@@ -66,7 +68,7 @@ def plan_submit(
     world = world_of(config, site)
     asked = placement(config)
     asked = asked.model_copy(update={"group": group}) if group else asked
-    placed = place(asked, site, world, config.stack)
+    placed = place(asked, site, world, with_gpus=has_gpus(config.stack))
     refuse_unwritable(config.out)
     lists = read_inputs(config)
     refuse_combinations(config, site, world, lists)
@@ -84,7 +86,7 @@ def plan_submit(
     memory = ImageMemory(host.cache.root, read_only=read_only)
     image = built_image(recipe, host, memory.digest)
     data = [config.train_root, config.val_root, config.train_pack, config.val_pack]
-    snapshot = take_snapshot(host.project, exclude=[config.out, *data])
+    snapshot = code_snapshot(host, [config.out, *data], read_only=read_only)
     images = fingerprints(config, lists, recipe, host, read_only=read_only)
     initmodel = read_initmodel(config)
     identity = schema.Identity(
@@ -141,6 +143,17 @@ def plan_submit(
         fill=fill,
         warnings=[*warnings, *script_warnings(manifest, site)],
     )
+
+
+def code_snapshot(host: HostContext, exclude: List[Path], *, read_only: bool) -> Snapshot:
+    memory = host.cache.root / "imports.json"
+    known = load_imports(memory)
+    before = len(known)
+    snapshot = take_snapshot(host.project, exclude=exclude, known=known)
+    if not read_only and len(known) != before:
+        with suppress(OSError):  # it only saves time
+            save_imports(memory, known)
+    return snapshot
 
 
 def world_of(config: RunConfig, site: Site) -> schema.World:
@@ -252,4 +265,5 @@ def circumstance_of(
         checkpointing=checkpointing(config),
         resumed=before.resumed() if before else None,
         git=snapshot.git,
+        other_code=snapshot.other,
     )
