@@ -44,12 +44,12 @@ from manifests.flows.preflight import (
 )
 from manifests.host.context import TOOL_VERSION, HostContext
 from manifests.host.image_memory import ImageMemory
-from manifests.host.placing import limit_problems, place, unseen_warnings
+from manifests.host.placing import limit_problems, output_warnings, place, unseen_warnings
 from manifests.record import schema
 from manifests.rundir.directory import refuse_unwritable
-from manifests.rundir.queue import refuse_too_many_nodes
 from manifests.rundir.rank_code import load_imports, save_imports
 from manifests.rundir.snapshot import Snapshot, copy_snapshot, take_snapshot
+from manifests.rundir.submission import refuse_too_many_nodes
 
 if TYPE_CHECKING:
     from manifests.flows.continuation import Continuation
@@ -78,7 +78,7 @@ def plan_submit(
         instead="or write `stack: cpu` into the config",
     )  # fmt: skip
     if not read_only:
-        refuse_too_many_nodes(placed, config.nnodes, host)
+        refuse_too_many_nodes(placed, config.nnodes, host, site)
     before = beginning(config, warnings)
     runtime = find_runtime(host.project, host.environ)
     recipe = load_recipe(host.project, config.stack)
@@ -134,6 +134,7 @@ def plan_submit(
             site.cores_of_a_node(config.nnodetype, host.cores),
         ),
         *unseen_warnings(site, manifest.circumstance.paths),
+        *output_warnings(site, files.root),
     ]
     return Plan(
         files=files,
