@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import sys
 import time
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -67,6 +68,7 @@ def run(arguments: Arguments, files: RunFiles) -> None:
     # Chainer takes half a second to import: only when all is well so far.
     from trainer.session import train_and_save
 
+    contract.check_imported(manifest.identity.code, contract.CODE_ROOT, sys.modules)
     train_and_save(ranks, pool, files, manifest, started, warned)
     # After a failure nobody waits for loaders: they end with this process.
     pool.close()
@@ -75,7 +77,7 @@ def run(arguments: Arguments, files: RunFiles) -> None:
 
 def check_contract(manifest: Manifest) -> None:
     determinism = manifest.identity.determinism
-    contract.check_code(manifest.identity.code, Path(__file__).resolve().parents[1])
+    contract.check_code(manifest.identity.code, contract.CODE_ROOT)
     contract.check_environment(determinism, os.environ)
     contract.check_cpu(manifest.promises, platform.machine(), machine.this_cpu().features)
     contract.check_effect(

@@ -57,7 +57,7 @@ def _write(plan: Plan) -> RunFiles:
         files.job_script.chmod(0o755)
         companions = {path.name: sha256_of_file(path) for path in (files.config, files.job_script)}
         manifest = plan.manifest.model_copy(update={"companions": companions})
-        atomic.write_json(files.manifest, manifest.model_dump(mode="json"))
+        atomic.write_json(files.manifest, manifest.as_written())
 
     return create_run(plan.files.root.parent, plan.files.root.name, fill)
 

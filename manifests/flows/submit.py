@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, List, Optional
 
@@ -14,7 +15,7 @@ from jobtemplates.script import render_script, script_warnings
 from jobtemplates.sites import Site, load_site, profile_folders
 from manifests.config.combinations import check_combinations, loader_warnings
 from manifests.config.config_file import read_config
-from manifests.config.determinism import determinism_for, promises_for
+from manifests.config.determinism import determinism_for, has_gpus, promises_for
 from manifests.config.run_config import (
     RunConfig,
     checkpointing,
@@ -42,11 +43,12 @@ from manifests.flows.preflight import (
 )
 from manifests.host.context import TOOL_VERSION, HostContext
 from manifests.host.image_memory import ImageMemory
-from manifests.host.placing import limit_problems, place, unseen_warnings
+from manifests.host.placing import limit_problems, output_warnings, place, unseen_warnings
 from manifests.record import schema
 from manifests.rundir.directory import refuse_unwritable
-from manifests.rundir.queue import refuse_too_many_nodes
+from manifests.rundir.rank_code import load_imports, save_imports
 from manifests.rundir.snapshot import Snapshot, copy_snapshot, take_snapshot
+from manifests.rundir.submission import refuse_too_many_nodes
 
 if TYPE_CHECKING:
     from manifests.datasets.initmodel import InitModel
@@ -66,7 +68,7 @@ def plan_submit(
     world = world_of(config, site)
     asked = placement(config)
     asked = asked.model_copy(update={"group": group}) if group else asked
-    placed = place(asked, site, world, config.stack)
+    placed = place(asked, site, world, with_gpus=has_gpus(config.stack))
     refuse_unwritable(config.out)
     lists = read_inputs(config)
     refuse_combinations(config, site, world, lists)
@@ -77,7 +79,7 @@ def plan_submit(
         instead="or write `stack: cpu` into the config",
     )  # fmt: skip
     if not read_only:
-        refuse_too_many_nodes(placed, config.nnodes, host)
+        refuse_too_many_nodes(placed, config.nnodes, host, site)
     before = beginning(config, warnings)
     runtime = find_runtime(host.project, host.environ)
     recipe = load_recipe(host.project, config.stack)
@@ -85,7 +87,7 @@ def plan_submit(
     memory = ImageMemory(host.cache.root, read_only=read_only)
     image = built_image(recipe, host, memory.digest)
     data = [config.train_root, config.val_root, config.train_pack, config.val_pack]
-    snapshot = take_snapshot(host.project, exclude=[config.out, *data])
+    snapshot = code_snapshot(host, [config.out, *data], read_only=read_only)
     images = fingerprints(config, lists, recipe, host, read_only=read_only)
     identity = schema.Identity(
         training=training(config),
@@ -133,6 +135,7 @@ def plan_submit(
             site.cores_of_a_node(config.nnodetype, host.cores),
         ),
         *unseen_warnings(site, manifest.circumstance.paths),
+        *output_warnings(site, files.root),
     ]
     return Plan(
         files=files,
@@ -143,6 +146,17 @@ def plan_submit(
         warnings=[*warnings, *script_warnings(manifest, site)],
         notes=[initmodel.note] if initmodel and not initmodel.few else [],
     )
+
+
+def code_snapshot(host: HostContext, exclude: List[Path], *, read_only: bool) -> Snapshot:
+    memory = host.cache.root / "imports.json"
+    known = load_imports(memory)
+    before = len(known)
+    snapshot = take_snapshot(host.project, exclude=exclude, known=known)
+    if not read_only and len(known) != before:
+        with suppress(OSError):  # it only saves time
+            save_imports(memory, known)
+    return snapshot
 
 
 def world_of(config: RunConfig, site: Site) -> schema.World:
@@ -248,4 +262,5 @@ def circumstance_of(
         checkpointing=checkpointing(config),
         resumed=before.resumed() if before else None,
         git=snapshot.git,
+        other_code=snapshot.other,
     )

@@ -47,7 +47,7 @@ def compare(a: RunRecord, b: RunRecord) -> Comparison:
     """
     finding = trail_difference(a.trail, b.trail) if a.trail and b.trail else None
     differences = _trail_evidence(a, b, finding) + _result_evidence(a, b)
-    gaps = _gaps(a) + _gaps(b)
+    gaps = _gaps(a) + _gaps(b) + _lost_models(a, b)
     gpus = _gpus(a), _gpus(b)
     outside = _outside_promises(a) + _outside_promises(b) + other_conditions(*gpus)
     if a.altered or b.altered:
@@ -178,12 +178,30 @@ def _agreement(
     if not differences and a.result and b.result:
         sentences.append(f"final parameters of both: {a.result.digests.parameters}")
         sentences.append(f"results/model.npz of both: {a.result.digests.model}")
+        sentences += _restored(a, b)
     return sentences
+
+
+def _restored(a: RunRecord, b: RunRecord) -> List[str]:
+    """A lost model is a reason to run again: where its bytes are now."""
+    lost, other = (a, b) if a.model is None else (b, a)
+    if lost.model is not None or other.model is None:
+        return []
+    return [
+        f"{lost.path}: results/model.npz is gone; the recorded model is there again: {other.model}"
+    ]
 
 
 def _gaps(record: RunRecord) -> List[str]:
     gaps = [f"{record.path}: {text}" for text in _missing(record)]
     return [*gaps, *record.faults, *record.altered]
+
+
+def _lost_models(a: RunRecord, b: RunRecord) -> List[str]:
+    """Digests of files that nobody can look at any more prove nothing of each other."""
+    if a.model is not None or b.model is not None or not (a.result and b.result):
+        return []
+    return [f"{record.path}: results/model.npz is gone" for record in (a, b)]
 
 
 def _missing(record: RunRecord) -> List[str]:

@@ -62,6 +62,6 @@ def submit(
             stream.seek(0)
             stream.write(files.job_script.read_bytes())  # of the name that it got: as long
     told["run"] = str(files.root)
-    remember_out(host.cache, files.root.parent)
     job = start_new(files, host, chain)
+    remember_out(host.cache, files.root.parent, warn)
     say_started(files, job, told, host, wait, json_wanted)
