@@ -86,7 +86,7 @@ def render_script(manifest: Manifest, files: RunFiles, site: Site, context: Laun
     identity, circumstance = manifest.identity, manifest.circumstance
     placement, paths = circumstance.placement, circumstance.paths
     world = World(ranks=identity.world.ranks, nodes=placement.nodes or identity.world.nodes)
-    with_gpus = needs_gpus(identity.image.stack)
+    with_gpus = manifest.promises.gpu is not None
     cores = values_of(site, placement, world, with_gpus=with_gpus)["cores_per_rank"]
     mpirun = mpirun_tokens(
         site.mpirun,
@@ -128,18 +128,11 @@ def head_of(manifest: Manifest, site: Site, world: World) -> Dict[str, Any]:
     if site.scheduler not in SCHEDULERS:
         return {}
     placement = manifest.circumstance.placement
-    lines, _ = directives(
-        site, placement, world, with_gpus=needs_gpus(manifest.identity.image.stack)
-    )
+    lines, _ = directives(site, placement, world, with_gpus=manifest.promises.gpu is not None)
     return {
         "prefix": Verbatim(SCHEDULERS[site.scheduler].prefix),
         "directives": [Verbatim(line) for line in lines],
     }
-
-
-def needs_gpus(stack: str) -> bool:
-    """The stack cpu is the one that has no GPU library in its image."""
-    return stack != "cpu"
 
 
 def run_of_script(script: str) -> Optional[Path]:

@@ -13,6 +13,7 @@ from typing import Any, List, Mapping, Optional, Sequence
 import mpi4py
 import numpy as np
 
+from manifests.record.communicators import counted
 from trainer.trouble import TrainerError
 
 # Read when mpi4py.MPI is first imported: MPI begins in join() and ends with the process.
@@ -148,12 +149,6 @@ def wrong_size(found: int, expected: int, ranks: int) -> tuple[str, str]:
             "the container with --cleanenv or --containall",
         )
     return message, f"start the job script as it is (`mpirun -np {expected}`)"
-
-
-def counted(number: int, noun: str) -> str:
-    """``1 rank``, ``2 ranks``, ``2 processes``."""
-    ending = "" if number == 1 else "es" if noun.endswith("s") else "s"
-    return f"{number} {noun}{ending}"
 
 
 def abort(code: int) -> None:

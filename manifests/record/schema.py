@@ -13,7 +13,7 @@ import copy
 import hashlib
 import json
 from pathlib import PurePosixPath
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Tuple, get_args
 
 from pydantic import (
     BaseModel,
@@ -55,24 +55,11 @@ Iterator = Literal["serial", "thread", "process"]
 OptimizerName = Literal["momentum_sgd", "adam", "rmsprop_warmup", "rmsprop"]
 Precision = Literal["float32", "mixed"]
 
-#: What this version of the trainer can do; the rest is refused before launch, by name.
-#: ``tests/trainer`` holds it against the trainer's own registries.
-AVAILABLE: Dict[str, Tuple[str, ...]] = {
-    "arch": ("alex", "googlenet", "googlenetbn", "nin", "resnet50"),
-    "communicator": (
-        "pure_nccl",
-        "hierarchical",
-        "two_dimensional",
-        "single_node",
-        "flat",
-        "naive",
-        "ordered",
-    ),
-    "loadtype": ("original", "custom"),
-    "iterator": ("serial", "thread", "process"),
-    "optimizer": ("momentum_sgd", "adam", "rmsprop_warmup", "rmsprop"),
-    "precision": ("float32", "mixed"),
-}
+
+def values_of(key_type: Any) -> Tuple[str, ...]:
+    """The legal values of one of the types above, in their order."""
+    return get_args(key_type)
+
 
 #: (smallest, paper's own) side of the square input in pixels, per network.
 INPUT_SIDE: Dict[str, Tuple[int, int]] = {
@@ -86,6 +73,9 @@ INPUT_SIDE: Dict[str, Tuple[int, int]] = {
 #: Side in pixels of the stored images and of the mean image (ImageNet practice: short side
 #: scaled to 256, centre 256x256 kept; Krizhevsky et al. 2012, section 2).
 IMAGE_SIDE = 256
+
+#: Bytes of one unpacked colour profile or note in a PNG file, on both sides of the container.
+PNG_TEXT_LIMIT = 2**26
 
 
 class Record(BaseModel):
@@ -418,7 +408,7 @@ class Manifest(Record):
     their sha256; they decide no bit, but nobody is to take an edited one for the original."""
 
     version: str = SCHEMA_VERSION
-    kind: Literal["run", "rerun", "replicate"] = "run"
+    kind: Literal["run", "rerun"] = "run"
     identity_digest: str
     identity: Identity
     circumstance: Circumstance

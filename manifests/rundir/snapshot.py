@@ -22,6 +22,7 @@ from typing import BinaryIO, Dict, FrozenSet, Iterable, Iterator, List, Optional
 
 from container.trouble import Trouble
 from manifests.host.git_checkout import git_files, git_state, is_checkout
+from manifests.record.alteration import was_altered
 from manifests.record.schema import (
     CodeIdentity,
     FileDigest,
@@ -277,7 +278,7 @@ def _difference(name: str, path: Path, expected: FileDigest) -> List[str]:
     except OSError as error:
         return [f"code/{name}: cannot be read: {error.strerror}"]
     if found.sha256 != expected.sha256:
-        return [f"code/{name}: was altered: sha256 {found.sha256}, expected {expected.sha256}"]
+        return [f"code/{name}: {was_altered(found.sha256, expected.sha256)}"]
     if found.executable != expected.executable:
         wanted = "executable" if expected.executable else "not executable"
         return [f"code/{name}: was altered: expected to be {wanted}"]

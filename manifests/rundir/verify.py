@@ -12,6 +12,7 @@ from container.recipe import Recipe, lock_path
 from container.trouble import Trouble
 from manifests.datasets.packed_images import decoder_of, pack_problems
 from manifests.datasets.table import table_problems
+from manifests.record.alteration import was_altered
 from manifests.record.checkpoint import checkpoints_in, damage
 from manifests.record.outcome import Result
 from manifests.record.packed_file import Decoder
@@ -47,7 +48,7 @@ def file_problems(path: Path, name: str, expected: str) -> List[str]:
     except OSError as error:
         return [f"{name}: cannot be read: {error.strerror}"]
     if found != expected:
-        return [f"{name}: was altered: sha256 {found}, expected {expected}"]
+        return [f"{name}: {was_altered(found, expected)}"]
     return []
 
 
@@ -214,7 +215,7 @@ def image_problems(image: ImageIdentity, path: Optional[Path], progress: Progres
         found = sha256_of_file(path, advance)
     if found == image.sha256:
         return []
-    return [f"image: {path} was altered: sha256 {found}, expected {image.sha256}"]
+    return [f"image: {path} {was_altered(found, image.sha256)}"]
 
 
 def result_problems(files: RunFiles, manifest: Manifest, warn: Warn = ignore) -> List[str]:
@@ -308,7 +309,7 @@ def result_record_problems(manifest: Manifest, result: Result) -> List[str]:
 
 
 def altered_trail(found: str, result: Result) -> str:
-    return f"results/trail: was altered: sha256 {found}, expected {result.digests.trail}"
+    return f"results/trail: {was_altered(found, result.digests.trail)}"
 
 
 def _trail_problems(files: RunFiles, ranks: int, result: Result) -> List[str]:

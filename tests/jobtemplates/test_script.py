@@ -17,6 +17,7 @@ from container.trouble import Trouble
 from jobtemplates.launcher import ContainerUse, bind
 from jobtemplates.script import LaunchContext, render_script, script_warnings, with_job_id
 from jobtemplates.sites import PROFILES, load_site
+from manifests.config.determinism import promises_for
 from manifests.record.schema import Manifest, RunFiles
 from tests.records import manifest_values
 
@@ -49,6 +50,7 @@ def rendered(name: str) -> str:
         values["identity"]["world"] = {"ranks": 2 * ranks, "nodes": 2}
         # A stack with GPUs: so every line of a profile is seen.
         values["identity"]["image"]["stack"] = "cuda12"
+        values["promises"] = promises_for("cuda12").model_dump(mode="json")
     walltime = None if name == "local" else "01:00:00"
     values["circumstance"]["placement"].update(site=name, walltime=walltime, **PLACES[name])
     made = Manifest.model_validate(values)

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from manifests.record.schema import AVAILABLE, CodeIdentity, Determinism, Promises
+from manifests.record import schema
+from manifests.record.communicators import COMMUNICATOR_KINDS
+from manifests.record.schema import CodeIdentity, Determinism, Promises
 from trainer import contract
 from trainer.communicators import COMMUNICATORS
 from trainer.device import PRECISIONS
@@ -25,17 +27,17 @@ from trainer.trouble import TrainerError
 
 
 def test_registries_are_what_the_host_believes() -> None:
-    registries: dict[str, Any] = {
-        "arch": MODELS,
-        "communicator": COMMUNICATORS,
-        "iterator": ITERATORS,
-        "loadtype": LOADTYPES,
-        "optimizer": OPTIMIZERS,
-        "precision": PRECISIONS,
+    registries: dict[Any, Any] = {
+        schema.Arch: MODELS,
+        schema.Communicator: COMMUNICATORS,
+        schema.Iterator: ITERATORS,
+        schema.LoadType: LOADTYPES,
+        schema.OptimizerName: OPTIMIZERS,
+        schema.Precision: PRECISIONS,
     }
-    assert {key: set(names) for key, names in AVAILABLE.items()} == {
-        key: set(names) for key, names in registries.items()
-    }
+    for key_type, registry in registries.items():
+        assert set(registry) == set(schema.values_of(key_type))
+    assert set(COMMUNICATOR_KINDS) == set(COMMUNICATORS)
 
 
 def test_environment_names_every_wrong_setting() -> None:
@@ -206,9 +208,7 @@ def test_altered_table(make_case: Any) -> None:
     old = sha256(table.read_bytes()).hexdigest()
     table.write_text(table.read_text().replace("\t1\t", "\t2\t"))
     new = sha256(table.read_bytes()).hexdigest()
-    assert refusal(case) == (
-        f"{table}: was changed after the run was submitted: expected sha256 {old}, found {new}"
-    )
+    assert refusal(case) == (f"{table}: was altered: sha256 {new}, expected {old}")
 
 
 def test_missing_mean(make_case: Any) -> None:

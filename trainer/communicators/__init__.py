@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Optional, Protocol, Set
+from typing import Any, Dict, Optional, Protocol
 
 import chainer
 
+from manifests.record.communicators import COMMUNICATOR_KINDS, unhosted
 from trainer.communicators.flat import Flat
 from trainer.communicators.hierarchical import Hierarchical
 from trainer.communicators.naive import Naive
 from trainer.communicators.ordered import Ordered, TreeReduction
 from trainer.communicators.pure_nccl import PureNccl
 from trainer.communicators.single_node import SingleNode
-from trainer.communicators.summation import BY_NODE, ORDERS
+from trainer.communicators.summation import ORDERS
 from trainer.communicators.two_dimensional import TwoDimensional
 from trainer.gpu.gpu import Gpu
-from trainer.ranks import Ranks, counted
+from trainer.ranks import Ranks
 from trainer.trouble import CannotPromise
 
 
@@ -46,9 +47,6 @@ COMMUNICATORS: Dict[str, MakeCommunicator] = {
     "naive": Naive,
     "ordered": Ordered,
 }
-
-#: Whose order of summation is this project's own also between GPUs.
-OWN_ORDER_ON_GPUS: Set[str] = ORDERS.keys() - set(BY_NODE)
 
 
 class Reduction(Protocol):
@@ -86,14 +84,10 @@ def make_reduction(name: str, ranks: Ranks, nodes: int, gpu: Optional[Gpu] = Non
 
     Raises CannotPromise where that order is NCCL's.
     """
-    elsewhere = ranks.nodes is not None and ranks.nodes != nodes and name in BY_NODE
+    kind = COMMUNICATOR_KINDS[name]
+    elsewhere = ranks.nodes is not None and ranks.nodes != nodes and kind.sums_by_node
     if ranks.processes == ranks.size and not elsewhere:
         return OneRankEach(COMMUNICATORS[name](ranks.mpi, nodes, gpu))
-    if name not in (ORDERS if gpu is None else OWN_ORDER_ON_GPUS):
-        raise CannotPromise(
-            f"{name} adds by NCCL in an order of its own: {counted(ranks.size, 'rank')} cannot be "
-            f"computed by {counted(ranks.processes, 'process')} with the same bits",
-            f"run it with one process and one GPU for each rank on {counted(nodes, 'node')}; runs "
-            "with communicator ordered, flat or naive can be computed by fewer",
-        )
+    if not kind.can_be_hosted(with_gpus=gpu is not None):
+        raise CannotPromise(*unhosted(name, ranks.size, nodes, ranks.processes))
     return TreeReduction(ranks.mpi, ORDERS[name](ranks.size, nodes), gpu)

@@ -32,9 +32,6 @@ class Order:
         return max(1, self.blocks.bit_length() - 1 + (self.block > 1))
 
 
-#: Communicators whose sums go by node: with GPUs NCCL adds inside the nodes, in its own order.
-BY_NODE = ("hierarchical", "two_dimensional", "single_node")
-
 #: Communicator -> (ranks, nodes) -> order, as far as it is this project's own and not NCCL's.
 ORDERS: Dict[str, Callable[[int, int], Order]] = {
     "naive": lambda ranks, nodes: Order(ranks),
