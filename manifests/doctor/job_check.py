@@ -28,7 +28,7 @@ from manifests.config.determinism import determinism_for, has_gpus, promises_for
 from manifests.doctor.allocation import Allocation, allocation_findings
 from manifests.flows.cancel import cancel_run
 from manifests.flows.explain import explain_failure
-from manifests.flows.follow import has_ended
+from manifests.flows.follow import job_now, words_of
 from manifests.flows.plan import Plan, new_run, write_run
 from manifests.flows.preflight import built_image, image_identity, launch_context_of
 from manifests.flows.start import start_run
@@ -36,9 +36,9 @@ from manifests.host.context import TOOL_VERSION, HostContext
 from manifests.host.finding import Finding, fail, of_trouble, ok
 from manifests.host.placing import limit_problems, nodetype_for, place
 from manifests.record import schema
-from manifests.rundir.queue import refuse_too_many_nodes
 from manifests.rundir.run_state import left_exit_code
 from manifests.rundir.snapshot import Snapshot, copy_snapshot, take_snapshot
+from manifests.rundir.submission import refuse_too_many_nodes
 
 #: Seconds from handing the job over to its end; a queue that is longer is no place to wait.
 PATIENCE = 600.0
@@ -128,7 +128,7 @@ def plan_job(site: Site, stack: Stack, host: HostContext, asked: Asked) -> Plan:
     out = host.cache.root / "doctor"
     snapshot = take_snapshot(host.project, exclude=[host.cache.root])
     placement = placement_of_job(site, image.stack, asked)
-    refuse_too_many_nodes(placement, asked.nodes, host)
+    refuse_too_many_nodes(placement, asked.nodes, host, site)
     identity = schema.Identity(
         training=UNUSED_TRAINING,
         code=snapshot.identity,
@@ -198,10 +198,11 @@ def look(files: schema.RunFiles, plan: Plan, stack: Stack, host: HostContext) ->
     begin = time.monotonic()
     job = start_run(files, host)
     try:
-        while not has_ended(files, host):
+        while (entry := job_now(files, host)) is not None:
             if time.monotonic() - begin > PATIENCE:
                 cancel_run(files, host)
-                return {"job": fail(f"job {job.id} did not end within {PATIENCE:g} s", see(files))}
+                late = f"did not end within {PATIENCE:g} s"
+                return {"job": fail(f"{words_of(entry)}; it {late}", see(files))}
             time.sleep(max(0.1, backend_named(job.backend).ask_seconds))
     except BaseException:
         cancel_run(files, host)

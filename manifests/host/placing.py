@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
 from container.trouble import Trouble
+from jobtemplates.backend import Scheduler
 from jobtemplates.directives import directives, seconds_of
 from jobtemplates.schedulers import backend_named
 from jobtemplates.sites import Site
@@ -157,6 +158,13 @@ def nodetype_for(site: Site, world: World) -> Optional[str]:
             f"ranks of its node types: {known}",
         )
     return min(fitting)[1]
+
+
+def output_warnings(site: Site, run: Path) -> List[str]:
+    """Where the scheduler cannot write its own words into a folder of this name."""
+    backend = site.backend
+    text = backend.output_warning(run) if isinstance(backend, Scheduler) else None
+    return [] if text is None else [text]
 
 
 def unseen_warnings(site: Site, paths: Paths) -> List[str]:
