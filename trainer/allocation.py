@@ -17,6 +17,7 @@ from manifests.record.schema import RUN_MOUNT, TRAIN_MOUNT, Manifest, RunFiles
 from trainer import machine
 from trainer.files import json_bytes, write_whole
 from trainer.gpu import facts as gpu_facts
+from trainer.guard import guarded
 from trainer.ranks import Ranks
 
 #: float32 elements; more than Open MPI sends at once, so that all its ways of sending are taken.
@@ -24,6 +25,11 @@ LENGTH = 1 << 18
 
 
 def main() -> None:
+    """Of a rank that looks: one that fails ends the others."""
+    guarded(look)
+
+
+def look() -> int:
     from mpi4py import MPI
 
     MPI.Init()
@@ -47,6 +53,7 @@ def main() -> None:
     ranks = everyone.gather(seen)
     if everyone.rank == 0:
         write_whole(files.result, json_bytes({"ranks": ranks}))
+    return 0
 
 
 def no_gpus() -> Dict[str, Any]:

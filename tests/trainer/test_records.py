@@ -250,6 +250,17 @@ def test_full_disk_while_a_line_is_added() -> None:
     lines.close()
 
 
+def test_what_a_killed_writer_left_is_swept_and_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "a[1].npz"
+    stay = ["a[1].npz", ".a[1].npz", ".a[1].npz.mine.bak", ".a[1].npz.SHOUTING", ".a1.npz.abcdefg_",
+            ".b.npz.abcdefg_"]  # fmt: skip
+    for name in [".a[1].npz.abcdefg_", ".a[1].npz.01234567", *stay]:
+        (tmp_path / name).write_bytes(b"x")
+    files.sweep(target, tmp_path / "never")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(stay)
+    files.sweep(tmp_path / "no folder" / "here")
+
+
 def test_write_whole_replaces(tmp_path: Path) -> None:
     target = tmp_path / "result.json"
     target.write_text("old")
