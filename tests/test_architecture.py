@@ -153,11 +153,11 @@ def test_every_file_stands_in_the_tables_of_the_architecture_page() -> None:
 
 def test_a_new_file_is_missed_by_that_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "trainer").mkdir()
-    (tmp_path / "trainer" / "old.py").write_text('"""Old."""')
+    (tmp_path / "trainer" / "old.py").write_text('"""Old"""')
     monkeypatch.setattr(architecture_page, "PROJECT", tmp_path)
     page = architecture_page.up_to_date("<!-- files of trainer -->\n<!-- end -->\n")
-    assert "| `old.py` | Old. |" in page
-    (tmp_path / "trainer" / "new.py").write_text('"""New."""')
+    assert "| `old.py` | Old |" in page
+    (tmp_path / "trainer" / "new.py").write_text('"""New"""')
     assert architecture_page.up_to_date(page) != page
 
 
