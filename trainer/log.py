@@ -9,27 +9,25 @@ from typing import Callable, Dict, Iterable, List, Optional, Sequence, TextIO
 
 from manifests.record.checkpoint import Prefix, Sums
 from manifests.record.json_numbers import not_finite_text
+from manifests.record.log_columns import (
+    ACCURACY,
+    ACCURACY_TOP5,
+    COLUMNS,
+    ELAPSED,
+    EPOCH,
+    ITERATION,
+    LOSS,
+    RATE,
+    SPEED,
+    VALIDATION_ACCURACY,
+    VALIDATION_ACCURACY_TOP5,
+    VALIDATION_LOSS,
+)
 from trainer.evaluation import Correct
 from trainer.files import JsonLines
 from trainer.ranks import Ranks
 
 Row = Dict[str, float]
-
-#: Chainer's come first, in its order.
-COLUMNS = (
-    "epoch",
-    "iteration",
-    "main/loss",
-    "validation/main/loss",
-    "main/accuracy",
-    "validation/main/accuracy",
-    "lr",
-    "elapsed_time",
-    "images/s",
-    "main/accuracy_top5",
-    "validation/main/accuracy_top5",
-)
-
 
 NOTHING = Sums(loss=0.0, correct=0, correct_top5=0, samples=0, seconds=0.0)
 
@@ -100,17 +98,17 @@ class Log:
         top5 = self._ranks.sum([rank.correct_top5 for rank in own])
         training = own[0].seconds
         row: Row = {
-            "epoch": epoch,
-            "iteration": iteration,
-            "main/loss": loss / samples,
-            "validation/main/loss": validation["loss"],
-            "main/accuracy": top1 / samples,
-            "validation/main/accuracy": validation["accuracy"],
-            "lr": lr,
-            "elapsed_time": self.elapsed,
-            "images/s": samples / training if training else 0.0,
-            "main/accuracy_top5": top5 / samples,
-            "validation/main/accuracy_top5": validation["accuracy_top5"],
+            EPOCH: epoch,
+            ITERATION: iteration,
+            LOSS: loss / samples,
+            VALIDATION_LOSS: validation["loss"],
+            ACCURACY: top1 / samples,
+            VALIDATION_ACCURACY: validation["accuracy"],
+            RATE: lr,
+            ELAPSED: self.elapsed,
+            SPEED: samples / training if training else 0.0,
+            ACCURACY_TOP5: top5 / samples,
+            VALIDATION_ACCURACY_TOP5: validation["accuracy_top5"],
         }
         self._begin([NOTHING] * len(own))
         if self._lines is not None:

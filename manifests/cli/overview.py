@@ -10,6 +10,14 @@ from typing import Any, Dict, List
 from container.trouble import Trouble
 from manifests.host.context import HostContext
 from manifests.record.json_numbers import WORDS, not_finite_text, number
+from manifests.record.log_columns import (
+    EPOCH,
+    ITERATION,
+    LOSS,
+    VALIDATION_ACCURACY,
+    VALIDATION_ACCURACY_TOP5,
+    VALIDATION_LOSS,
+)
 from manifests.record.outcome import SeenGpus
 from manifests.record.schema import GpuPromise, Manifest, Resumed
 from manifests.rundir.directory import RunSummary, find_run, list_runs, summary_of
@@ -88,12 +96,12 @@ def row_of(run: RunSummary, warn: Warn = ignore) -> Dict[str, Any]:
         "job": run.job or (job.id if job else None),
         "identity": run.identity,
         "created": run.created,
-        "epoch": last.get("epoch"),
-        "iteration": last.get("iteration"),
-        "loss": last.get("main/loss"),
-        "validation_loss": last.get("validation/main/loss"),
-        "accuracy": last.get("validation/main/accuracy"),
-        "accuracy_top5": last.get("validation/main/accuracy_top5"),
+        "epoch": last.get(EPOCH),
+        "iteration": last.get(ITERATION),
+        "loss": last.get(LOSS),
+        "validation_loss": last.get(VALIDATION_LOSS),
+        "accuracy": last.get(VALIDATION_ACCURACY),
+        "accuracy_top5": last.get(VALIDATION_ACCURACY_TOP5),
     }
 
 

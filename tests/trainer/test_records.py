@@ -14,13 +14,14 @@ import chainer
 import numpy as np
 import pytest
 
+from manifests.record.log_columns import COLUMNS
 from manifests.record.outcome import Failure, TrailRecord
 from manifests.record.schema import RunFiles
 from trainer import failure, files
 from trainer.digest import samples_digest, tensor_digest
 from trainer.evaluation import Correct
 from trainer.initial import set_initial
-from trainer.log import COLUMNS, Log, head_lines, table_line
+from trainer.log import Log, head_lines, table_line
 from trainer.model_file import load_initial, model_bytes
 from trainer.models.nin import MlpConv
 from trainer.order import StreamPosition
