@@ -20,6 +20,7 @@ from jobtemplates.launcher import (
     exec_tokens,
     mpirun_tokens,
 )
+from jobtemplates.mpi import NEXT_STEP, RANGE
 from jobtemplates.schedulers import SCHEDULERS
 from jobtemplates.sites import TEMPLATES, Site
 from manifests.record.outcome import STOPPED_EXIT_CODE
@@ -88,14 +89,18 @@ def render_script(manifest: Manifest, files: RunFiles, site: Site, context: Laun
     world = World(ranks=identity.world.ranks, nodes=placement.nodes or identity.world.nodes)
     with_gpus = needs_gpus(identity.image.stack)
     cores = values_of(site, placement, world, with_gpus=with_gpus)["cores_per_rank"]
-    mpirun = mpirun_tokens(
-        site.mpirun,
-        world,
-        all_mca(site.mca, identity.determinism),
-        as_root=context.as_root,
-        in_user_namespace=context.use.in_user_namespace,
-        cores_per_rank=int(cores) if cores and site.bind == "cores" else None,
-        exported=list(site.environment),
+    mpirun, mpirun_5 = (
+        mpirun_tokens(
+            site.mpirun,
+            world,
+            all_mca(site, identity.determinism),
+            as_root=context.as_root,
+            in_user_namespace=context.use.in_user_namespace,
+            cores_per_rank=int(cores) if cores and site.bind == "cores" else None,
+            exported=list(site.launch_environment),
+            series=series,
+        )
+        for series in (4, 5)
     )
     binds = Binds(files.code, files.root, data_binds(paths, circumstance.loading))
     environment = identity.determinism.environment
@@ -112,15 +117,43 @@ def render_script(manifest: Manifest, files: RunFiles, site: Site, context: Laun
         "prefixes": Verbatim(" | ".join(f"{prefix}*" for prefix in SCRUBBED)),
         "kept": Verbatim(" | ".join(KEPT)),
         "modules": [*site.modules, *placement.modules],
-        "environment": site.environment,
+        "environment": site.launch_environment,
         "walltime_seconds": seconds_of(placement.walltime) if placement.walltime else None,
         "deadline_variable": Verbatim(DEADLINE_VARIABLE),
         "stopped_exit_code": STOPPED_EXIT_CODE,
+        "nodes": world.nodes,
+        "ranks_per_node": world.ranks // world.nodes,
+        "host_file": Verbatim(f'"${{{site.backend.host_file}:-/dev/null}}"')
+        if site.backend.host_file
+        else None,
+        "title": Verbatim(site.backend.title),
+        "wanted_slots": wanted_slots(world),
+        "slots_next_step": site.backend.slots_next_step,
         "mpirun": mpirun,
-        "singularity": exec_tokens(context.use, binds, environment, with_gpus=with_gpus),
+        "mpirun_5": mpirun_5,
+        "mpi_range": Verbatim(RANGE),
+        "mpi_next_step": NEXT_STEP,
+        "scratch_functions": Verbatim(text_of("scratch.sh")),
+        "rank_script": Verbatim(text_of("rank.sh")),
+        "tried": "" if context.use.untried else "1",
+        "program": context.use.program,
+        "exec_flag": " ".join(context.use.exec_flags),
+        "singularity": exec_tokens(binds, environment, with_gpus=with_gpus),
         "command": list(TRAINER_COMMAND),
     }
     return script_environment().get_template(site.script_template).render(values)
+
+
+def wanted_slots(world: World) -> str:
+    """``2 hosts with 1 rank each``"""
+    each = world.ranks // world.nodes
+    hosts = f"{world.nodes} host{'s' * (world.nodes != 1)}"
+    return f"{hosts} with {each} rank{'s' * (each != 1)}{' each' * (world.nodes != 1)}"
+
+
+def text_of(name: str) -> str:
+    """A text of ``scripts/`` that stands in every job script as it is, without its last newline."""
+    return (TEMPLATES / name).read_text(encoding="utf-8").rstrip("\n")
 
 
 def head_of(manifest: Manifest, site: Site, world: World) -> Dict[str, Any]:
