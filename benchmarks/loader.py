@@ -2,17 +2,21 @@
 Chainer's dataset and iterator classes and PyTorch's DataLoader with Pillow, on the same files.
 
 Everybody takes a random crop of 224 pixels, mirrors half of them, subtracts the mean image, scales
-by 1/255 and puts 32 of them into one batch.
+by 1/255 and puts 32 of them into one batch. Batches of bytes, as for GPUs, are cropped and mirrored
+only. Beside them stand the limits: what decoding alone takes, by Pillow and by simplejpeg where it
+is installed, and what NumPy takes to copy a crop of pixels that are in memory.
 
 python -m benchmarks.loader
 """
 
 from __future__ import annotations
 
+import io
 import random
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Tuple
 
@@ -23,6 +27,7 @@ from PIL import Image
 
 from benchmarks.images import make_images
 from benchmarks.rounds import machine, table, take_turns
+from manifests.record.packed_file import SHAPE, PackedFile
 from manifests.record.schema import IMAGE_SIDE
 from trainer.iterators import ITERATORS
 from trainer.iterators.pool import Pool
@@ -48,7 +53,9 @@ def make_files(folder: Path) -> None:
     )
 
 
-def ours(folder: Path, loadtype: str, iterator: str) -> Tuple[Pool, Callable[[], object]]:
+def ours(
+    folder: Path, loadtype: str, iterator: str, *, raw: bool = False
+) -> Tuple[Pool, Callable[[], object]]:
     samples = SampleSet(
         table=folder / "table.tsv",
         root=folder,
@@ -58,6 +65,7 @@ def ours(folder: Path, loadtype: str, iterator: str) -> Tuple[Pool, Callable[[],
         paper_side=INSIZE,
         pack=folder / "list.pack",
         pack_name="list.pack",
+        raw=raw,
     )
     pool = ITERATORS[iterator](loadtype, {"train": samples}, WORKERS)
 
@@ -142,6 +150,38 @@ def torches(folder: Path) -> Contestants:
     return {f"torch DataLoader, {workers} workers": load(workers) for workers in (0, WORKERS)}
 
 
+def limits(folder: Path) -> Contestants:
+    """What one process cannot beat without another decoder, or without a copy less."""
+    files = [(folder / f"{number:04d}.jpg").read_bytes() for number in range(IMAGES)]
+    with PackedFile(folder / "list.pack") as pack:
+        records = [np.frombuffer(pack.record(k), np.uint8).reshape(SHAPE) for k in range(IMAGES)]
+    dice = random.Random(0)
+    corners = [(dice.randint(0, 32), dice.randint(0, 32)) for _ in records]
+
+    def pillow() -> None:
+        for data in files:
+            np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+
+    def crop(batch: Any) -> Callable[[], None]:
+        def all_of_them() -> None:
+            for number, (record, (top, left)) in enumerate(zip(records, corners)):
+                batch[number % BATCH] = record[:, top : top + INSIZE, left : left + INSIZE]
+
+        return all_of_them
+
+    shape = (BATCH, 3, INSIZE, INSIZE)
+    found: Contestants = {
+        "limit: Pillow decodes": pillow,
+        "limit: NumPy crops to float32": crop(np.empty(shape, np.float32)),
+        "limit: NumPy crops bytes": crop(np.empty(shape, np.uint8)),
+    }
+    with suppress(ImportError):
+        import simplejpeg
+
+        found["limit: simplejpeg decodes"] = lambda: [simplejpeg.decode_jpeg(x) for x in files]
+    return found
+
+
 def main() -> None:
     torch.set_num_threads(1)
     where = machine()
@@ -157,6 +197,11 @@ def main() -> None:
                 pool, load = ours(folder, loadtype, iterator)
                 contestants[f"{loadtype}, {iterator}{workers}"] = load
                 to_close.append(pool)
+        for loadtype in ("original", "custom"):
+            pool, load = ours(folder, loadtype, "serial", raw=True)
+            contestants[f"{loadtype}, serial, bytes"] = load
+            to_close.append(pool)
+        contestants.update(limits(folder))
         contestants.update(torches(folder))
         iterators, theirs = chainers(folder)
         contestants.update(theirs)
@@ -168,7 +213,7 @@ def main() -> None:
     peers = {True: "torch DataLoader, 0 workers", False: f"torch DataLoader, {WORKERS} workers"}
     rows = []
     for name, found in times.items():
-        alone = "serial" in name.lower() or "0 workers" in name
+        alone = "serial" in name.lower() or "0 workers" in name or name.startswith("limit")
         peer = times[peers[alone]]
         rows.append(
             [

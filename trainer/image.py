@@ -52,7 +52,8 @@ def decode(data: bytes, what: str) -> Image.Image:
             f"scale the images to {IMAGE_SIDE}x{IMAGE_SIDE} before submitting",
         )
     try:
-        return image.convert("RGB")
+        image.load()
+        return image if image.mode == "RGB" else image.convert("RGB")
     # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error and others.
     except Exception as error:
         reason = "is truncated" if "truncated" in str(error) else "cannot be decoded"
@@ -70,11 +71,16 @@ def scaled_side(insize: int, paper_side: int) -> int:
     return round(IMAGE_SIDE * insize / paper_side) if insize < paper_side else IMAGE_SIDE
 
 
+def scaled(image: Image.Image, side: int) -> Image.Image:
+    """side x side pixels; by box-area averaging on uint8 (Pillow's BOX filter)."""
+    if image.size == (side, side):
+        return image
+    return image.resize((side, side), Image.Resampling.BOX)
+
+
 def pixels(image: Image.Image, side: int) -> npt.NDArray[np.uint8]:
-    """uint8 (side, side, 3); scaled by box-area averaging on uint8 (Pillow's BOX filter)."""
-    if image.size != (side, side):
-        image = image.resize((side, side), Image.Resampling.BOX)
-    return np.asarray(image)
+    """uint8 (side, side, 3) of the scaled image."""
+    return np.asarray(scaled(image, side))
 
 
 def scaled_mean(mean: npt.NDArray[np.float32], side: int) -> npt.NDArray[np.float32]:

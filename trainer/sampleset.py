@@ -41,10 +41,6 @@ class Part:
     indices: tuple[int, ...]
     epochs: Optional[tuple[int, ...]]
 
-    def slots(self) -> list[tuple[int, Optional[int]]]:
-        epochs = self.epochs or (None,) * len(self.indices)
-        return list(zip(self.indices, epochs))
-
     def split(self, pieces: int) -> list[Part]:
         """Cut into at most ``pieces`` consecutive parts of nearly equal size."""
         size = -(-len(self.indices) // pieces)

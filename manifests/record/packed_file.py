@@ -28,8 +28,10 @@ import json
 import mmap
 import os
 import struct
+import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import List, NamedTuple, Tuple
+from typing import List, NamedTuple, Optional, Tuple
 
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import Literal
@@ -41,6 +43,12 @@ VERSION = (1, 0)
 SHAPE = (3, IMAGE_SIDE, IMAGE_SIDE)
 #: Bytes of one record: whole pages.
 RECORD = 3 * IMAGE_SIDE * IMAGE_SIDE
+
+#: madvise(2): read the pages in and map them, or say why not (Linux 5.14; Python 3.11 lacks it).
+_POPULATE_READ = 22
+#: Records that are read in place before the file is mapped anew: bounds the page tables, which for
+#: ImageNet would come to half a gigabyte in each process.
+_MAPPED = 4096
 
 _PAGE = 4096
 _DIGEST = 32
@@ -128,15 +136,15 @@ class PackedFile:
     ``checksum`` is the sha256 of header and index, and these hold the digests of all records.
 
     The index is mapped: the processes of a node have it in memory once. Records are read from the
-    page cache, which processes share as well. To map them is a little faster, but a page that
-    cannot be read kills the process that maps it without a word, and the page tables for ImageNet
-    take half a gigabyte in each process.
+    page cache, which processes share as well: copied by :meth:`record`, or in place by
+    :meth:`mapped`.
     """
 
     def __init__(self, path: Path) -> None:
         """Raises PackFault for anything but a whole packed file of a known version, OSError for a
         file that cannot be read."""
         self.path = path
+        self._window = _Window()
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             self._open()
@@ -177,6 +185,7 @@ class PackedFile:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._window = _Window()
         self._head.close()
         os.close(self._descriptor)
 
@@ -203,3 +212,38 @@ class PackedFile:
     def record(self, index: int) -> bytes:
         """The bytes of record ``index``, unchecked. Raises OSError when they cannot be read."""
         return os.pread(self._descriptor, RECORD, self._layout.records_at + RECORD * index)
+
+    def mapped(self, index: int) -> Optional[memoryview]:
+        """The bytes of record ``index`` where they lie in the page cache, unchecked; None where
+        they cannot be had so. It is for a reader who looks at once and then lets go.
+
+        A mapped page that cannot be read kills the process without a word. The kernel is asked
+        for the pages first, and tells. A kernel that cannot be asked maps nothing.
+        """
+        window = self._window
+        if window.left <= 0:
+            window = self._window = self._map()
+        if window.pages is None:
+            return None
+        window.left -= 1
+        at = self._layout.records_at + RECORD * index
+        try:
+            window.pages.madvise(_POPULATE_READ, at, RECORD)
+        except (OSError, ValueError):
+            return None
+        return memoryview(window.pages)[at : at + RECORD]
+
+    def _map(self) -> _Window:
+        try:
+            pages = mmap.mmap(self._descriptor, self._layout.end, access=mmap.ACCESS_READ)
+        except (OSError, ValueError):  # no address space for it, or the file was cut off meanwhile
+            return _Window(None, sys.maxsize)
+        return _Window(pages, _MAPPED)
+
+
+@dataclass
+class _Window:
+    """A mapping of a whole packed file, and how many records may still be looked at in it."""
+
+    pages: Optional[mmap.mmap] = None
+    left: int = 0

@@ -11,8 +11,11 @@ import pytest
 from PIL import Image
 
 from trainer import image
-from trainer.augment import Mean, View, apply_view, choose_view, choose_views
+from trainer.augment import Mean, View, apply_view, choose_views, cut_view
+from trainer.loadtypes.custom import PackedImages
 from trainer.loadtypes.original import OriginalImages
+from trainer.pillow_memory import planes_of
+from trainer.randomness import Purpose, below, words
 from trainer.sampleset import Part, SampleSet
 from trainer.trouble import TrainerError
 
@@ -84,16 +87,25 @@ def test_scaling_averages_areas_of_image_and_mean_alike() -> None:
     assert image.scaled_mean(mean, 256) is mean
 
 
+def view_of(side: int, insize: int, seed: int, index: int, epoch: int) -> list[int]:
+    """One view, from words of NumPy's own generator."""
+    down, right = words(seed, Purpose.CROP, 2, epoch=epoch, sample=index)
+    (coin,) = words(seed, Purpose.FLIP, 1, epoch=epoch, sample=index)
+    return [*(below(word, side - insize + 1) for word in (down, right)), below(coin, 2)]
+
+
 def test_validation_sees_the_centre() -> None:
-    assert choose_view(256, 227, seed=1, index=3, epoch=None) == View(14, 14, False)
+    assert choose_views(256, 227, 1, [3, 5], None).tolist() == [[14, 14, 0]] * 2
 
 
 def test_training_views_are_a_function_of_sample_and_epoch_and_cover_all() -> None:
-    views = [choose_view(76, 67, 1, index, 0) for index in range(3000)]
-    assert views == [choose_view(76, 67, 1, index, 0) for index in range(3000)]
-    assert views != [choose_view(76, 67, 1, index, 1) for index in range(3000)]
-    assert {view.top for view in views} == {view.left for view in views} == set(range(10))
-    assert abs(sum(view.flip for view in views) / 3000 - 0.5) < 0.03
+    indices = range(3000)
+    views = choose_views(76, 67, 1, indices, [0] * 3000).tolist()
+    assert views == choose_views(76, 67, 1, indices, [0] * 3000).tolist()
+    assert views != choose_views(76, 67, 1, indices, [1] * 3000).tolist()
+    tops, lefts, flips = zip(*views)
+    assert set(tops) == set(lefts) == set(range(10))
+    assert abs(sum(flips) / 3000 - 0.5) < 0.03
 
 
 @pytest.mark.parametrize("seed", [0, 2**63 - 1])
@@ -101,17 +113,13 @@ def test_training_views_are_a_function_of_sample_and_epoch_and_cover_all() -> No
 def test_views_of_a_batch_are_those_of_its_samples(side: int, insize: int, seed: int) -> None:
     indices = [0, 1281166, 2**40, *range(500)]
     epochs = [k % 91 for k in range(len(indices))]
-    one_by_one = [choose_view(side, insize, seed, *slot) for slot in zip(indices, epochs)]
     found = choose_views(side, insize, seed, indices, epochs)
     assert (found.dtype, found.flags.c_contiguous) == (np.int32, True)
-    assert [View(top, left, bool(flip)) for top, left, flip in found.tolist()] == one_by_one
-    centre = choose_view(side, insize, seed, 0, None)
-    assert choose_views(side, insize, seed, [3, 5], None).tolist() == [list(centre)] * 2
+    assert found.tolist() == [view_of(side, insize, seed, *slot) for slot in zip(indices, epochs)]
 
 
 def test_no_room_means_no_shift() -> None:
-    view = choose_view(256, 256, 1, 0, 0)
-    assert (view.top, view.left) == (0, 0)
+    assert choose_views(256, 256, 1, [0], [0])[0, :2].tolist() == [0, 0]
 
 
 @pytest.mark.parametrize("interleaved", [False, True])
@@ -132,13 +140,65 @@ def test_view_subtracts_the_mean_of_its_own_pixels(
         if view.flip:
             expected = expected[:, :, ::-1]
         found = np.full((3, insize, insize), np.nan, np.float32)
-        apply_view(given if interleaved else pixels, Mean(mean), view, found)
+        scratch = np.empty((insize, side), np.float32)
+        apply_view(given if interleaved else pixels, Mean(mean), view, found, scratch)
         assert found.tobytes() == expected.tobytes()
+        cut = np.zeros((3, insize, insize), np.uint8)
+        cut_view(given if interleaved else pixels, view, cut)
+        seen = pixels[crop][:, :, ::-1] if view.flip else pixels[crop]
+        assert cut.tobytes() == seen.tobytes()
+
+
+@pytest.mark.parametrize("size", [(256, 256), (5, 3)])
+def test_planes_are_the_pixels_of_the_image(size: tuple[int, int]) -> None:
+    noise = np.random.Generator(np.random.Philox(1)).integers(0, 256, (*size[::-1], 3), np.uint8)
+    picture = Image.fromarray(noise)
+    with planes_of(picture) as planes:
+        assert planes.shape == (3, *size[::-1])
+        assert planes.tobytes() == np.ascontiguousarray(noise.transpose(2, 0, 1)).tobytes()
+        picture.putpixel((4, 2), (1, 2, 3))
+        assert planes[:, 2, 4].tolist() == [1, 2, 3]  # seen where they are, not copied
+
+
+def test_planes_of_an_image_whose_memory_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> Any:
+        raise ValueError("Image is in multiple array blocks, use imaging_new_block for zero copy")
+
+    picture = Image.new("RGB", (3, 2), (9, 8, 7))
+    monkeypatch.setattr(Image.Image, "__arrow_c_array__", refuse)
+    with planes_of(picture) as planes:
+        assert planes[:, 1, 2].tolist() == [9, 8, 7]
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_a_batch_is_its_samples_one_by_one(make_case: Any, raw: bool) -> None:
+    case = make_case(loading={"loadtype": "custom"})
+    files = case.files
+    described = SampleSet(
+        files.train_table, case.train_root, files.mean, 7, 67, 227, case.train_pack, raw=raw
+    )
+    indices, epochs = (3, 0, 9, 3), (0, 1, 1, 2)
+    expected = [
+        one(OriginalImages(described, np.zeros(10, np.uint8)), index, epoch, described.dtype)
+        for index, epoch in zip(indices, epochs)
+    ]
+    for kind in (OriginalImages, PackedImages):
+        samples = kind(described, np.zeros(10, np.uint8))
+        for _ in range(2):  # checked, then seen in place
+            out = np.ones((4, 3, 67, 67), described.dtype)
+            samples.load(indices, epochs, out)
+            assert out.tobytes() == b"".join(expected)
+
+
+def one(samples: OriginalImages, index: int, epoch: int, dtype: Any) -> bytes:
+    out = np.empty((1, 3, 67, 67), dtype)
+    samples.load((index,), (epoch,), out)
+    return out.tobytes()
 
 
 def load(samples: OriginalImages, index: int) -> Any:
-    out = np.full((3, 67, 67), np.nan, np.float32)
-    samples.load(index, 0, out)
+    out = np.full((1, 3, 67, 67), np.nan, np.float32)
+    samples.load((index,), (0,), out)
     return out
 
 

@@ -40,7 +40,7 @@ def refusal(case: Any, index: int | None = None) -> str:
     with pytest.raises(TrainerError) as caught:
         samples = opened(case)
         if index is not None:
-            samples.load(index, 0, np.empty((3, 67, 67), np.float32))
+            samples.load((index,), (0,), np.empty((1, 3, 67, 67), np.float32))
     assert caught.value.next_step == PACK_AGAIN
     return caught.value.message
 
@@ -79,15 +79,15 @@ def test_samples_are_those_of_the_images(case: Any, insize: int, paper_side: int
     original = opened(case, OriginalImages, insize, paper_side)
     outs = np.zeros((2, 3, insize, insize), np.float32)
     for index in range(10):
-        for epoch in (0, 1, 2, None):
-            packed.load(index, epoch, outs[0])
-            original.load(index, epoch, outs[1])
+        for epochs in ((0,), (1,), (2,), None):
+            packed.load((index,), epochs, outs[0][None])
+            original.load((index,), epochs, outs[1][None])
             assert outs[0].tobytes() == outs[1].tobytes()
 
 
 def test_the_images_are_not_needed(case: Any) -> None:
     shutil.rmtree(case.train_root)
-    opened(case).load(3, 0, np.empty((3, 67, 67), np.float32))
+    opened(case).load((3,), (0,), np.empty((1, 3, 67, 67), np.float32))
 
 
 def test_cut_off(case: Any) -> None:
@@ -109,11 +109,11 @@ def test_too_long(case: Any) -> None:
 def test_cut_off_while_it_is_used(case: Any) -> None:
     samples, size = opened(case), case.train_pack.stat().st_size
     out = np.empty((3, 67, 67), np.float32)
-    samples.load(9, 0, out)
+    samples.load((9,), (0,), out[None])
     os.truncate(case.train_pack, size - RECORD // 2)
-    samples.load(8, 0, out)
+    samples.load((8,), (0,), out[None])
     with pytest.raises(TrainerError) as caught:
-        samples.load(9, 0, out)
+        samples.load((9,), (0,), out[None])
     assert str(caught.value) == (
         "image '009.jpg' (line 10 of inputs/train.tsv): its packed file /here/train.pack was cut "
         f"off while the run was under way\n-> {PACK_AGAIN}"
@@ -128,7 +128,7 @@ def test_disk_error(case: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(os, "pread", broken)
     with pytest.raises(TrainerError) as caught:
-        samples.load(0, 0, np.empty((3, 67, 67), np.float32))
+        samples.load((0,), (0,), np.empty((1, 3, 67, 67), np.float32))
     assert str(caught.value) == (
         "image 'plain.jpg' (line 1 of inputs/train.tsv): its packed file /here/train.pack cannot "
         f"be read from: Input/output error\n-> {PACK_AGAIN}"
@@ -190,7 +190,7 @@ def test_altered_pixels(case: Any) -> None:
         "image '009.jpg' (line 10 of inputs/train.tsv): its packed file /here/train.pack was "
         "altered: its pixels do not fit their sha256"
     )
-    opened(case).load(8, 0, np.empty((3, 67, 67), np.float32))
+    opened(case).load((8,), (0,), np.empty((1, 3, 67, 67), np.float32))
 
 
 def test_pixels_of_another_decoder(case: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,3 +201,35 @@ def test_pixels_of_another_decoder(case: Any, monkeypatch: pytest.MonkeyPatch) -
         f"{WHERE} has pixels made by Pillow 9.4.0 and libjpeg-turbo 2.1.5, "
         f"this image decodes with {own_decoder()}"
     )
+
+
+def test_records_in_place_are_those_that_are_read(
+    case: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("manifests.record.packed_file._MAPPED", 3)  # mapped anew on the way
+    with PackedFile(case.train_pack) as pack:
+        for index in [*range(10), 0]:
+            seen = pack.mapped(index)
+            assert seen is not None
+            assert bytes(seen) == pack.record(index)
+
+
+def test_a_record_that_is_not_there_is_not_seen_in_place(case: Any) -> None:
+    """To look at a page that cannot be read would end the process."""
+    with PackedFile(case.train_pack) as pack:
+        assert pack.mapped(9) is not None
+        os.truncate(case.train_pack, case.train_pack.stat().st_size - RECORD)
+        assert pack.mapped(9) is None
+        assert pack.mapped(8) is not None
+
+
+def test_a_kernel_that_cannot_be_asked_for_pages_maps_none(
+    case: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("manifests.record.packed_file._POPULATE_READ", 99)
+    with PackedFile(case.train_pack) as pack:
+        assert pack.mapped(9) is None
+    samples, out = opened(case), np.empty((2, 1, 3, 67, 67), np.float32)
+    for place in out:
+        samples.load((3,), (0,), place)
+    assert out[0].tobytes() == out[1].tobytes()

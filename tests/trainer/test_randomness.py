@@ -119,9 +119,11 @@ def test_name_word_is_known() -> None:
 @pytest.mark.parametrize("seed", [0, 1, 2**32, 2**63 - 1])
 def test_many_samples_at_once_have_the_words_of_each(seed: int) -> None:
     samples, epochs = [0, 1, 2**32 - 1, 2**32, 2**63, *range(50)], [0, 2**40, 7, 1, 0] * 11
-    found = first_words(seed, Purpose.CROP, epochs, samples)
-    for column, (epoch, sample) in zip(found.T, zip(epochs, samples)):
-        assert column.tolist() == words(seed, Purpose.CROP, 4, epoch, sample).tolist()
+    purposes = (Purpose.CROP, Purpose.FLIP, Purpose.INITIAL_WEIGHTS)
+    found = first_words(seed, purposes, epochs, samples)
+    for purpose, of_purpose in zip(purposes, found):
+        for column, (epoch, sample) in zip(of_purpose.T, zip(epochs, samples)):
+            assert column.tolist() == words(seed, purpose, 4, epoch, sample).tolist()
 
 
 def test_all_words_below_a_limit() -> None:

@@ -80,7 +80,5 @@ def unchecked(sets: Dict[str, SampleSet]) -> Dict[str, Checked]:
 
 
 def load_part(sets: Dict[str, Samples], part: Part, out: Images) -> None:
-    """Write the samples of ``part`` into ``out``, (n, 3, insize, insize)."""
-    samples = sets[part.set_name]
-    for (index, epoch), place in zip(part.slots(), out):
-        samples.load(index, epoch, place)
+    """Write the samples of ``part`` into ``out``, (n, 3, insize, insize) or longer."""
+    sets[part.set_name].load(part.indices, part.epochs, out)

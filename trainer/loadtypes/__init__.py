@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Optional, Protocol
+from typing import Any, Callable, Dict, Optional, Protocol, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -13,11 +13,14 @@ from trainer.sampleset import SampleSet
 
 
 class Samples(Protocol):
-    def load(self, index: int, epoch: Optional[int], out: npt.NDArray[Any]) -> None:
-        """Write sample ``index`` as drawn in ``epoch`` (None: validation) into ``out``, of the
-        set's ``dtype``, (3, insize, insize).
+    def load(
+        self, indices: Sequence[int], epochs: Optional[Sequence[int]], out: npt.NDArray[Any]
+    ) -> None:
+        """Write each sample as drawn in its epoch (``epochs`` None: validation) into ``out``, of
+        the set's ``dtype``, (n, 3, insize, insize), or the first n places of a larger one.
 
-        A pure function of its arguments and the set. Raises TrainerError naming the image.
+        A pure function of its arguments and the set, sample by sample. Raises TrainerError naming
+        the image.
         """
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Optional
+from typing import Any, Optional, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -35,16 +35,22 @@ class PackedImages:
         self._views = Views(samples)
         self._checked = checked
 
-    def load(self, index: int, epoch: Optional[int], out: npt.NDArray[Any]) -> None:
-        record = self._read(index)
-        if not self._checked[index]:
-            self._check(index, record)
-            self._checked[index] = 1
+    def load(
+        self, indices: Sequence[int], epochs: Optional[Sequence[int]], out: npt.NDArray[Any]
+    ) -> None:
+        writer = self._views.writer(indices, epochs)
+        for place, index in enumerate(indices):
+            writer.write(self._planes(index), place, out[place])
+
+    def _planes(self, index: int) -> npt.NDArray[np.uint8]:
+        """uint8 (3, side, side), for the moment: it may lie in the packed file itself."""
+        seen = self._pack.mapped(index) if self._checked[index] else None
+        record = self._read(index) if seen is None else seen
         planes = np.frombuffer(record, dtype=np.uint8).reshape(SHAPE)
         if self._views.side != IMAGE_SIDE:
             whole = Image.fromarray(np.ascontiguousarray(planes.transpose(1, 2, 0)))
             planes = image.pixels(whole, self._views.side).transpose(2, 0, 1)
-        self._views.write(planes, index, epoch, out)
+        return planes
 
     def _read(self, index: int) -> bytes:
         try:
@@ -54,6 +60,9 @@ class PackedImages:
             raise self._unusable(index, f"cannot be read from: {reason}") from error
         if len(record) != RECORD:
             raise self._unusable(index, "was cut off while the run was under way")
+        if not self._checked[index]:
+            self._check(index, record)
+            self._checked[index] = 1
         return record
 
     def _check(self, index: int, record: bytes) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any, Optional, Sequence
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from trainer import image
 from trainer.loadtypes.views import Views
+from trainer.pillow_memory import planes_of
 from trainer.sampleset import SampleSet
 from trainer.table import SampleTable
 
@@ -22,12 +24,19 @@ class OriginalImages:
         self._views = Views(samples)
         self._checked = checked
 
-    def load(self, index: int, epoch: Optional[int], out: npt.NDArray[Any]) -> None:
+    def load(
+        self, indices: Sequence[int], epochs: Optional[Sequence[int]], out: npt.NDArray[Any]
+    ) -> None:
+        writer = self._views.writer(indices, epochs)
+        for place, index in enumerate(indices):
+            with planes_of(self._scaled(index)) as planes:
+                writer.write(planes, place, out[place])
+
+    def _scaled(self, index: int) -> Image.Image:
         entry = self._table.entry(index)
         what = self._table.describe(index)
         data = image.read_bytes(self._set.root / entry.path, what)
         if not self._checked[index]:
             image.check_sha256(data, entry.sha256, what)
             self._checked[index] = 1
-        pixels = image.pixels(image.decode(data, what), self._views.side)
-        self._views.write(pixels.transpose(2, 0, 1), index, epoch, out)
+        return image.scaled(image.decode(data, what), self._views.side)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any, List, Optional, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from trainer import image
-from trainer.augment import Mean, apply_view, choose_view, cut_view
+from trainer.augment import Mean, View, apply_view, choose_views, cut_view
 from trainer.sampleset import SampleSet
 
 
@@ -28,17 +28,25 @@ class Views:
         self._set = samples
         self._mean = None if samples.raw else Mean(mean_of(samples))
 
-    def write(
-        self,
-        pixels: npt.NDArray[np.uint8],
-        index: int,
-        epoch: Optional[int],
-        out: npt.NDArray[Any],
+    def writer(self, indices: Sequence[int], epochs: Optional[Sequence[int]]) -> Writer:
+        """For one batch, used by one thread."""
+        chosen = choose_views(self.side, self._set.insize, self._set.seed, indices, epochs)
+        views = [View(top, left, bool(flip)) for top, left, flip in chosen.tolist()]
+        return Writer(views, self._mean, np.empty((self._set.insize, self.side), np.float32))
+
+
+class Writer:
+    def __init__(
+        self, views: List[View], mean: Optional[Mean], scratch: npt.NDArray[np.float32]
     ) -> None:
-        """uint8 (3, side, side), in any memory order -> ``out`` (3, insize, insize), of the set's
-        ``dtype``."""
-        view = choose_view(self.side, self._set.insize, self._set.seed, index, epoch)
+        self._views = views
+        self._mean = mean
+        self._scratch = scratch
+
+    def write(self, pixels: npt.NDArray[np.uint8], place: int, out: npt.NDArray[Any]) -> None:
+        """uint8 (3, side, side), in any memory order, of the sample at ``place`` in the batch ->
+        ``out`` (3, insize, insize), of the set's ``dtype``."""
         if self._mean is None:
-            cut_view(pixels, view, out)
+            cut_view(pixels, self._views[place], out)
         else:
-            apply_view(pixels, self._mean, view, out)
+            apply_view(pixels, self._mean, self._views[place], out, self._scratch)
