@@ -121,9 +121,7 @@ def mpirun_tokens(
     return tokens
 
 
-def exec_tokens(
-    binds: Binds, environment: Dict[str, str], *, with_gpus: bool = False
-) -> List[str]:
+def exec_tokens(binds: Binds, environment: Dict[str, str], *, with_gpus: bool = False) -> List[str]:
     """What follows ``singularity exec`` up to the image: binds, and what decides the bits.
 
     Every rank sees all GPUs of its node: ChainerMN takes one by the rank's number on the node.

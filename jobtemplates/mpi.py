@@ -32,6 +32,11 @@ class HostMpi:
     family: str
     version: str
 
+    @property
+    def series(self) -> int:
+        """4 or 5 for an Open MPI that can serve the image."""
+        return int(self.version.partition(".")[0])
+
     def __str__(self) -> str:
         return f"{self.family} {self.version}"
 
@@ -67,9 +72,7 @@ def mpi_warnings(mpi: HostMpi, image_version: str) -> List[str]:
     ]
 
 
-def find_host_mpi(
-    mpirun: Sequence[str], environ: Optional[Mapping[str, str]] = None
-) -> HostMpi:
+def find_host_mpi(mpirun: Sequence[str], environ: Optional[Mapping[str, str]] = None) -> HostMpi:
     """Ask ``mpirun --version`` in ``environ``, that of a job.
 
     Raises Trouble when there is none or it cannot serve the image.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Callable, List, Optional, Sequence, Tuple
+from typing import Callable, List, Optional, Tuple
 
 from container.image import Image, altered, altered_trouble, image_digest, recorded_image
 from container.recipe import Recipe
@@ -76,8 +76,8 @@ def host_mpi_warnings(
         return [*kept_back, *mpi_warnings(mpi, image_version)]
     except Trouble as trouble:
         if not site.backend.runs_here and (site.modules or placed.modules):
-            modules = [f"{problem}; the job's modules must bring one" for problem in trouble.problems]
-            return [*kept_back, *modules]
+            hope = "the job's modules must bring one"
+            return [*kept_back, *(f"{problem}; {hope}" for problem in trouble.problems)]
         raise
 
 
@@ -131,26 +131,31 @@ def launch_context_of(
 ) -> Tuple[LaunchContext, List[str]]:
     """How jobs of ``site`` run the image, with warnings; tried here, unless ``memory`` knows.
 
-    What a site calls the program, or a host without one, leaves the trial to the nodes. Raises
-    Trouble where jobs run on this host and it cannot run the image.
+    Raises Trouble where jobs run on this host and it cannot run the image.
     """
-    named, warnings = site.container, []
+    use, warnings = container_use(site, image, host, memory)
+    return LaunchContext(use, as_root=host.as_root), warnings
+
+
+def container_use(
+    site: Site, image: Path, host: HostContext, memory: Optional[ImageMemory]
+) -> Tuple[ContainerUse, List[str]]:
+    """Where the profile says what the program is called on the nodes, or this host cannot run the
+    image and jobs run on others, the nodes try for themselves."""
+    # Without setuid, Apptainer puts each rank into a user namespace of its own.
+    program, inside = site.container or NAMES[0], {"in_user_namespace": True}
+    if site.container is not None:
+        return ContainerUse(program, (), untried=True, **inside), []
     try:
         runtime = runtime_of(host)
-        program = named or str(runtime.program)
-        options: Sequence[str] = ()
-        if named in (None, str(runtime.program)):
-            options = memory.exec_options(runtime, image) if memory else runtime.exec_options(image)
+        program = str(runtime.program)
+        options = memory.exec_options(runtime, image) if memory else runtime.exec_options(image)
     except Trouble as trouble:
         if site.backend.runs_here:
             raise
-        program, options = named or NAMES[0], ()
-        warnings = [f"{trouble.problems[0]} on this host; the nodes must have it"]
-        runtime = None
-    untried = runtime is None or program != str(runtime.program)
-    # Without setuid, Apptainer puts each rank into a user namespace of its own.
-    use = ContainerUse(program, tuple(options), in_user_namespace=True, untried=untried)
-    return LaunchContext(use, as_root=host.as_root), warnings
+        problem = f"{trouble.problems[0]} on this host: it is tried on the nodes"
+        return ContainerUse(program, (), untried=True, **inside), [problem]
+    return ContainerUse(program, options, **inside), []
 
 
 def image_mpi(recipe: Recipe) -> str:

@@ -142,8 +142,8 @@ use_scratch() { # TMPDIR is a folder of this node that can be written; returns 1
     problem=$(scratch_problem "${TMPDIR:-/tmp}")
     [ -n "$problem" ] || return 0
     [ -z "$(scratch_problem /tmp)" ] || return 1
-    printf 'bundle: warning: %s: TMPDIR=%s %s: /tmp is used\n' "$(uname -n)" "${TMPDIR:-/tmp}" \
-        "$problem" >&2
+    export BUNDLE_TMPDIR_WARNING="TMPDIR=${TMPDIR:-/tmp} $problem: /tmp is used"
+    printf 'bundle: warning: %s: %s\n' "$(uname -n)" "$BUNDLE_TMPDIR_WARNING" >&2
     unset TMPDIR
 }
 use_scratch || refuse "$(uname -n): neither TMPDIR=$TMPDIR nor /tmp can be written" \
