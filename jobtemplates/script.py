@@ -26,6 +26,7 @@ from jobtemplates.sites import TEMPLATES, Site
 from manifests.record.outcome import STOPPED_EXIT_CODE
 from manifests.record.schema import (
     DEADLINE_VARIABLE,
+    SCHEMA_VERSION,
     Determinism,
     Manifest,
     Placement,
@@ -189,6 +190,7 @@ def launch_of(work: Work, site: Site, context: LaunchContext) -> Dict[str, Any]:
         "rank_script": Verbatim(text_of("rank.sh")),
         "tried": "" if context.use.untried else "1",
         "program": context.use.program,
+        "schema_version": SCHEMA_VERSION,
         "exec_flag": " ".join(context.use.exec_flags),
     }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
@@ -205,12 +204,12 @@ def profiles_in(folder: Path) -> Tuple[Dict[str, Path], str]:
     It is optional, and ``HOME`` may be that of another account.
     """
     try:
-        names = [name for name in os.listdir(folder) if name.endswith(".yaml")]
+        paths = [path for path in folder.iterdir() if path.suffix == ".yaml"]
     except (FileNotFoundError, NotADirectoryError):
         return {}, ""
     except OSError as error:
         return {}, f"{folder} cannot be read: {error.strerror}"
-    return {name[: -len(".yaml")]: folder / name for name in names}, ""
+    return {path.stem: path for path in paths}, ""
 
 
 def parse_site(raw: Any, where: str) -> Site:

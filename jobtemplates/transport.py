@@ -1,7 +1,8 @@
 """How the ranks' messages travel: named by the site's profile, never left to Open MPI's own choice.
 
-Left to itself the image's Open MPI 4.1 takes libfabric where there is nothing faster. Each rank runs
-in a user namespace of its own, and libfabric's matched receive fails between those (MPI_ERR_OTHER).
+Left to itself the image's Open MPI 4.1 takes libfabric where there is nothing faster. Each rank
+runs in a user namespace of its own, and libfabric's matched receive fails between those
+(MPI_ERR_OTHER).
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-# Starts one rank on its node. TRIED PROGRAM FLAG IMAGE RUN, then what follows `exec FLAG`. TRIED is
-# empty where FLAG is to be tried before, against the other ways to start a container.
-tried=$1 program=$2 flag=$3 image=$4 run=$5
-shift 5
+# Starts one rank on its node. TRIED PROGRAM FLAG IMAGE RUN VERSION, then what follows `exec FLAG`.
+# TRIED is empty where FLAG is to be tried before, against the other ways to start a container.
+# VERSION is that of failure.json.
+tried=$1 program=$2 flag=$3 image=$4 run=$5 version=$6
+shift 6
 node=$(uname -n)
 json() {
     local text=${1//\\/\\\\}
@@ -10,9 +11,8 @@ json() {
 }
 fail() { # MESSAGE NEXT-STEP: failure.json of the first rank that fails, whole or not at all
     local rank=${OMPI_COMM_WORLD_RANK:-0} part="$run/.failure.$node.$$"
-    local place='{"rank": %d, "step": null, "message": %s, "next_step": %s, "exit_code": 2}\n'
-    # shellcheck disable=SC2059
-    printf "$place" "$rank" "$(json "$1")" "$(json "$2")" 2>/dev/null >"$part"
+    printf '{"version": %s, "kind": "failure", "rank": %d, "message": %s, "next_step": %s}\n' \
+        "$(json "$version")" "$rank" "$(json "$1")" "$(json "$2")" 2>/dev/null >"$part"
     if ln "$part" "$run/failure.json" 2>/dev/null || [ ! -f "$run/failure.json" ]; then
         printf 'bundle: %s\n-> %s\n' "$1" "$2" >&2
     fi

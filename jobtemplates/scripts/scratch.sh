@@ -11,10 +11,10 @@ scratch_problem() { # FOLDER: why no file can be made there; nothing where one c
 }
 use_scratch() { # TMPDIR is a folder of this node that can be written; returns 1 where there is none
     local problem
-    problem=$(scratch_problem "${TMPDIR:-/tmp}")
+    problem=$(trap '' USR2 && scratch_problem "${TMPDIR:-/tmp}")
     [ -n "$problem" ] || return 0
-    [ -z "$(scratch_problem /tmp)" ] || return 1
+    [ -z "$(trap '' USR2 && scratch_problem /tmp)" ] || return 1
     export BUNDLE_TMPDIR_WARNING="TMPDIR=${TMPDIR:-/tmp} $problem: /tmp is used"
-    printf 'bundle: warning: %s: %s\n' "$(uname -n)" "$BUNDLE_TMPDIR_WARNING" >&2
+    printf 'bundle: warning: %s: %s\n' "$node" "$BUNDLE_TMPDIR_WARNING" >&2
     unset TMPDIR
 }

@@ -97,7 +97,8 @@ if [ -n "$given" ] && { [ "$number" -lt 2 ] || [ -n "$few" ]; }; then
 fi
 
 launcher=mpirun
-command -v "$launcher" >/dev/null || refuse "$(uname -n): there is no $launcher on PATH" \
+node=$(unwarned uname -n)
+command -v "$launcher" >/dev/null || refuse "$node: there is no $launcher on PATH" \
     'load or install Open MPI 4.0 to 5.0 (for instance: module load openmpi; an administrator: apt-get install openmpi-bin) and see that its mpirun comes first on PATH'
 # shellcheck disable=SC2054
 mpirun=(mpirun \
@@ -126,7 +127,7 @@ case $version in
     --mca pml ob1)
     ;;
 *'(Open MPI)'* | *HYDRA* | *'Intel(R) MPI'*)
-    refuse "$(uname -n): $launcher is $version, and the image needs Open MPI 4.0 to 5.0" \
+    refuse "$node: $launcher is $version, and the image needs Open MPI 4.0 to 5.0" \
         'load or install Open MPI 4.0 to 5.0 (for instance: module load openmpi; an administrator: apt-get install openmpi-bin) and see that its mpirun comes first on PATH'
     ;;
 esac
@@ -144,21 +145,22 @@ scratch_problem() { # FOLDER: why no file can be made there; nothing where one c
 }
 use_scratch() { # TMPDIR is a folder of this node that can be written; returns 1 where there is none
     local problem
-    problem=$(scratch_problem "${TMPDIR:-/tmp}")
+    problem=$(trap '' USR2 && scratch_problem "${TMPDIR:-/tmp}")
     [ -n "$problem" ] || return 0
-    [ -z "$(scratch_problem /tmp)" ] || return 1
+    [ -z "$(trap '' USR2 && scratch_problem /tmp)" ] || return 1
     export BUNDLE_TMPDIR_WARNING="TMPDIR=${TMPDIR:-/tmp} $problem: /tmp is used"
-    printf 'bundle: warning: %s: %s\n' "$(uname -n)" "$BUNDLE_TMPDIR_WARNING" >&2
+    printf 'bundle: warning: %s: %s\n' "$node" "$BUNDLE_TMPDIR_WARNING" >&2
     unset TMPDIR
 }
-use_scratch || refuse "$(uname -n): neither TMPDIR=$TMPDIR nor /tmp can be written" \
+use_scratch || refuse "$node: neither TMPDIR=$TMPDIR nor /tmp can be written" \
     'set TMPDIR to a folder that the nodes have (in the site profile: environment)'
 
 IFS= read -r -d '' rank <<'END OF RANK'
-# Starts one rank on its node. TRIED PROGRAM FLAG IMAGE RUN, then what follows `exec FLAG`. TRIED is
-# empty where FLAG is to be tried before, against the other ways to start a container.
-tried=$1 program=$2 flag=$3 image=$4 run=$5
-shift 5
+# Starts one rank on its node. TRIED PROGRAM FLAG IMAGE RUN VERSION, then what follows `exec FLAG`.
+# TRIED is empty where FLAG is to be tried before, against the other ways to start a container.
+# VERSION is that of failure.json.
+tried=$1 program=$2 flag=$3 image=$4 run=$5 version=$6
+shift 6
 node=$(uname -n)
 json() {
     local text=${1//\\/\\\\}
@@ -167,9 +169,8 @@ json() {
 }
 fail() { # MESSAGE NEXT-STEP: failure.json of the first rank that fails, whole or not at all
     local rank=${OMPI_COMM_WORLD_RANK:-0} part="$run/.failure.$node.$$"
-    local place='{"rank": %d, "step": null, "message": %s, "next_step": %s, "exit_code": 2}\n'
-    # shellcheck disable=SC2059
-    printf "$place" "$rank" "$(json "$1")" "$(json "$2")" 2>/dev/null >"$part"
+    printf '{"version": %s, "kind": "failure", "rank": %d, "message": %s, "next_step": %s}\n' \
+        "$(json "$version")" "$rank" "$(json "$1")" "$(json "$2")" 2>/dev/null >"$part"
     if ln "$part" "$run/failure.json" 2>/dev/null || [ ! -f "$run/failure.json" ]; then
         printf 'bundle: %s\n-> %s\n' "$1" "$2" >&2
     fi
@@ -221,12 +222,12 @@ if [ -n "${TMPDIR:-}" ]; then
 fi
 exec "$found" --quiet exec ${flag:+"$flag"} "${mounts[@]}" "$@"
 END OF RANK
-rank=$(declare -f scratch_problem use_scratch)$'\n'$rank
+rank=$(trap '' USR2 && declare -f scratch_problem use_scratch)$'\n'$rank
 
 tried=1
 start() { # mpirun takes the place of the shell that calls this
     exec "${mpirun[@]}" \
-    bash -c "$rank" rank "$tried" /usr/bin/apptainer '' "$image" "$run" \
+    bash -c "$rank" rank "$tried" /usr/bin/apptainer '' "$image" "$run" 1.2 \
     --nv \
     --no-home \
     --pwd /bundle/code \
