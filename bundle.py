@@ -15,11 +15,12 @@ PROJECT = Path(__file__).resolve().parent
 def enter_own_environment() -> None:
     """Go on under the project's own Python, whichever one this is; say how to make it if it is not.
 
-    This part must run on any python3, so it uses nothing but the standard library.
+    In UTF-8 mode, which worker processes inherit: names of files are the same bytes in whatever
+    locale. This part must run on any python3, so it uses nothing but the standard library.
     """
     own = PROJECT / ".venv"
     python = own / "bin" / "python"
-    if Path(sys.prefix).resolve() == own.resolve():
+    if Path(sys.prefix).resolve() == own.resolve() and sys.flags.utf8_mode:
         return
     made = os.access(own / ".installed", os.F_OK) and os.access(python, os.X_OK)
     if not made or os.environ.get("BUNDLE_ENTERED") == str(own):
@@ -29,7 +30,7 @@ def enter_own_environment() -> None:
         )
         sys.exit(2)
     os.environ["BUNDLE_ENTERED"] = str(own)
-    os.execv(python, [str(python), str(PROJECT / "bundle.py"), *sys.argv[1:]])
+    os.execv(python, [str(python), "-X", "utf8", str(PROJECT / "bundle.py"), *sys.argv[1:]])
 
 
 if __name__ == "__main__":

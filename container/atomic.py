@@ -7,7 +7,7 @@ import os
 import tempfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO, Iterator
+from typing import Any, BinaryIO, Iterator, List, Sequence, Tuple
 
 from container.trouble import Trouble
 
@@ -21,14 +21,7 @@ def replacing(target: Path) -> Iterator[BinaryIO]:
     file (a folder, a device, a pipe) or whose folder is not there; errors of the disk name it.
     """
     target = target.resolve()
-    if target.exists() and not target.is_file():
-        raise Trouble(f"{target}: is not a regular file", "name another file")
-    if not target.parent.is_dir():
-        raise Trouble(f"{target}: there is no folder {target.parent}", "make it, or name another")
-    try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    except OSError as error:
-        raise type(error)(error.errno, error.strerror, str(target)) from error
+    descriptor, name = _temporary_beside(target)
     temporary = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as stream:
@@ -44,6 +37,17 @@ def replacing(target: Path) -> Iterator[BinaryIO]:
         if isinstance(error, OSError) and error.filename is None:
             error.filename = str(target)
         raise
+
+
+def _temporary_beside(target: Path) -> Tuple[int, str]:
+    if target.exists() and not target.is_file():
+        raise Trouble(f"{target}: is not a regular file", "name another file")
+    if not target.parent.is_dir():
+        raise Trouble(f"{target}: there is no folder {target.parent}", "make it, or name another")
+    try:
+        return tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    except OSError as error:
+        raise type(error)(error.errno, error.strerror, str(target)) from error
 
 
 def place(data: bytes, target: str, *, scratch: str, modified_ns: int) -> None:
@@ -72,5 +76,43 @@ def write_bytes(target: Path, data: bytes) -> None:
 
 
 def write_json(target: Path, value: Any) -> None:
-    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
     write_bytes(target, text.encode("utf-8"))
+
+
+@contextmanager
+def prepared(*targets: Path) -> Iterator[None]:
+    """Before long work: make the folders of the files that it will write, and try to write there.
+
+    Raises Trouble at once where a file cannot be written. Folders that were made are removed when
+    the block ends with an exception and nothing lies in them.
+    """
+    made: List[Path] = []
+    try:
+        _prepare(targets, made)
+        yield
+    except BaseException:
+        for folder in reversed(made):
+            with suppress(OSError):
+                folder.rmdir()
+        raise
+
+
+def _prepare(targets: Sequence[Path], made: List[Path]) -> None:
+    for target in targets:
+        try:
+            _make_folders(target.resolve().parent, made)
+            descriptor, name = _temporary_beside(target.resolve())
+            os.close(descriptor)
+            Path(name).unlink()
+        except OSError as error:
+            raise Trouble(
+                f"{target}: cannot be written: {error.strerror}", "name another file"
+            ) from error
+
+
+def _make_folders(folder: Path, made: List[Path]) -> None:
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    for path in reversed(missing):
+        path.mkdir(exist_ok=True)
+        made.append(path)

@@ -91,7 +91,7 @@ def lock_text(lock: Lock) -> str:
     """The text of the lock file, its digest included."""
     content = lock.model_dump(mode="json", exclude_none=True)
     content["digest"] = sha256_of_bytes(canonical_json(content))
-    return json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    return json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def parse_lock(text: str, where: str) -> Lock:

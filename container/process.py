@@ -79,7 +79,7 @@ def run(
             input=stdin,
             stdin=subprocess.DEVNULL if stdin is None else None,
             capture_output=True,
-            text=True,
+            encoding="utf-8",  # not the locale's, whatever that is
             errors="replace",
             timeout=timeout,
             check=False,

@@ -42,7 +42,9 @@ def sbom_text(lock: Lock, recipe_sha256: str) -> str:
     outputter = make_outputter(bom, OutputFormat.JSON, SchemaVersion.V1_5)
     # Written anew, because the order of keys is the library's own affair.
     document = json.loads(outputter.output_as_string())
-    return json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    return (
+        json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    )
 
 
 def _components(lock: Lock) -> Iterable[Component]:

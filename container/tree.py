@@ -96,7 +96,7 @@ def finish_tree(tree: Path, definition: str, labels: Dict[str, str]) -> None:
 
 
 def labels_text(labels: Dict[str, str]) -> str:
-    return json.dumps(labels, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    return json.dumps(labels, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _script(body: str) -> str:

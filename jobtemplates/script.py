@@ -99,6 +99,7 @@ class Work:
     placement: Placement
     determinism: Determinism
     stack: str
+    with_gpus: bool
     image: str
     image_sha256: str
     data: Dict[PurePosixPath, Path]
@@ -116,6 +117,7 @@ def training_of(manifest: Manifest, files: RunFiles) -> Work:
         placement=placement,
         determinism=identity.determinism,
         stack=identity.image.stack,
+        with_gpus=manifest.promises.gpu is not None,
         image=circumstance.paths.image,
         image_sha256=identity.image.sha256,
         data=data_binds(circumstance.paths, circumstance.loading),
@@ -157,7 +159,7 @@ def render_work(work: Work, files: RunFiles, site: Site, context: LaunchContext)
         "walltime_seconds": seconds_of(placement.walltime) if placement.walltime else None,
         "deadline_variable": Verbatim(DEADLINE_VARIABLE),
         "stopped_exit_code": STOPPED_EXIT_CODE,
-        "singularity": exec_tokens(binds, environment, with_gpus=needs_gpus(work.stack)),
+        "singularity": exec_tokens(binds, environment, with_gpus=work.with_gpus),
         "command": list(work.command),
         "report": Verbatim(work.report),
     }
@@ -166,8 +168,8 @@ def render_work(work: Work, files: RunFiles, site: Site, context: LaunchContext)
 
 def launch_of(work: Work, site: Site, context: LaunchContext) -> Dict[str, Any]:
     """How mpirun and, on each node, the container program are called."""
-    with_gpus = needs_gpus(work.stack)
-    cores = values_of(site, work.placement, work.ranks, with_gpus=with_gpus)["cores_per_rank"]
+    values = values_of(site, work.placement, work.ranks, with_gpus=work.with_gpus)
+    cores = values["cores_per_rank"]
     mpirun, mpirun_5 = (
         mpirun_tokens(
             site.mpirun,
@@ -224,16 +226,11 @@ def head_of(work: Work, site: Site) -> Dict[str, Any]:
     """The directive lines; they were checked, and no shell reads them."""
     if site.scheduler not in SCHEDULERS:
         return {}
-    lines, _ = directives(site, work.placement, work.ranks, with_gpus=needs_gpus(work.stack))
+    lines, _ = directives(site, work.placement, work.ranks, with_gpus=work.with_gpus)
     return {
         "prefix": Verbatim(SCHEDULERS[site.scheduler].prefix),
         "directives": [Verbatim(line) for line in lines],
     }
-
-
-def needs_gpus(stack: str) -> bool:
-    """The stack cpu is the one that has no GPU library in its image."""
-    return stack != "cpu"
 
 
 def run_of_script(script: str) -> Optional[Path]:

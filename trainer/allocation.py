@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import os
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any, Dict, Optional
@@ -18,8 +16,9 @@ from manifests.record.run_files import RunFiles
 from manifests.record.schema import RUN_MOUNT
 from trainer import failure, machine, ranks
 from trainer.exchange import wrong_messages
-from trainer.files import write_whole
+from trainer.files import json_bytes, write_whole
 from trainer.gpu import facts as gpu_facts
+from trainer.guard import guarded
 from trainer.ranks import Ranks
 from trainer.transport import transport
 
@@ -62,7 +61,7 @@ def look(files: RunFiles) -> None:
     }
     found = everyone.gather(seen)
     if everyone.rank == 0:
-        write_whole(files.allocation, json.dumps({"ranks": found}).encode())
+        write_whole(files.allocation, json_bytes({"ranks": found}))
 
 
 def no_gpus() -> Dict[str, Any]:
@@ -102,4 +101,4 @@ def sha256_of(path: Path) -> Optional[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    guarded(main)

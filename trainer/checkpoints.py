@@ -21,9 +21,10 @@ from manifests.record.checkpoint import (
     steps_digest,
 )
 from manifests.record.outcome import SeenGpus
+from manifests.record.run_files import temporary_prefix
 from manifests.record.schema import Manifest, RunFiles
 from trainer.checkpoint_file import fill_arrays, own_arrays, shared_arrays, unfit, write_checkpoint
-from trainer.files import saving, temporary_prefix
+from trainer.files import saving
 from trainer.gpu.succession import taken_over
 from trainer.optimizers import Optimizer
 from trainer.ranks import Ranks

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from types import ModuleType
 from typing import AbstractSet, Mapping, Optional
 
 from manifests.record.schema import CodeIdentity, Determinism, Promises
 from trainer.machine import OpenBlas
 from trainer.trouble import CannotPromise, TrainerError
+
+#: Below which the snapshot lies: this file is trainer/contract.py in it.
+CODE_ROOT = Path(__file__).resolve().parents[1]
 
 USE_JOB_SCRIPT = "start the run by its job.sh, which sets them"
 
@@ -47,6 +51,27 @@ def check_code(code: CodeIdentity, root: Path) -> None:
             f"the code in the container is not the run's snapshot: {', '.join(wrong)}",
             "start the run by its job.sh, without binds of your own (APPTAINER_BIND, "
             "SINGULARITY_BIND, the site's configuration)",
+        )
+
+
+def check_imported(code: CodeIdentity, root: Path, modules: Mapping[str, ModuleType]) -> None:
+    """Refuse code below ``root`` that was imported and is not in the run's identity.
+
+    What ``import`` statements say is in the identity already; this finds modules that were imported
+    by name while running. Raises TrainerError with all of them.
+    """
+    wrong = sorted(
+        {
+            Path(place).relative_to(root).as_posix()
+            for place in (getattr(module, "__file__", None) for module in list(modules.values()))
+            if place is not None and root in Path(place).parents
+        }
+        - code.files.keys()
+    )
+    if wrong:
+        raise TrainerError(
+            f"the ranks import code that is not in the run's identity: {', '.join(wrong)}",
+            "write an import statement for it, or put it below trainer/; then submit again",
         )
 
 

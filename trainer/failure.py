@@ -10,12 +10,12 @@ from manifests.record.outcome import Failure
 from manifests.record.schema import RunFiles
 from trainer.files import json_bytes, write_first
 from trainer.gpu.failure import GpuFailed
-from trainer.trouble import CannotPromise, TrainerError, step_of
+from trainer.trouble import CannotPromise, TrainerError, named, step_of
 
 BUG_EXIT_CODE = 1
 
 
-def describe(error: Exception, rank: int) -> Failure:
+def describe(error: BaseException, rank: int) -> Failure:
     if isinstance(error, TrainerError):
         return Failure(
             rank=rank,
@@ -28,13 +28,13 @@ def describe(error: Exception, rank: int) -> Failure:
     return Failure(
         rank=rank,
         step=step_of(error),
-        message=f"the trainer has a fault: {type(error).__name__}: {error}",
+        message=f"the trainer has a fault: {named(error)}",
         next_step="report it with the traceback in the run's logs",
         exit_code=BUG_EXIT_CODE,
     )
 
 
-def report(error: Exception, rank: int, files: RunFiles) -> int:
+def report(error: BaseException, rank: int, files: RunFiles) -> int:
     """Record and print the failure; return the exit code.
 
     The first rank to fail writes ``failure.json``; ranks that fail of the same say nothing more.
@@ -52,7 +52,7 @@ def report(error: Exception, rank: int, files: RunFiles) -> int:
     return failure.exit_code
 
 
-def _nobody_listens(error: Exception) -> bool:
+def _nobody_listens(error: BaseException) -> bool:
     """Whether a rank fails because what it prints has no reader any more: mpirun is gone."""
     if not isinstance(error, OSError) or error.errno not in (errno.EIO, errno.EPIPE):
         return False

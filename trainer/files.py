@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import tempfile
 from contextlib import contextmanager
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, Iterator
 
 from manifests.record.checkpoint import Prefix
+from manifests.record.json_numbers import json_line, json_text
+from manifests.record.run_files import temporaries, temporary_prefix
 from trainer.trouble import TrainerError
 
 
@@ -75,9 +76,15 @@ def _beside(target: Path) -> Iterator[tuple[BinaryIO, Path]]:
         temporary.unlink(missing_ok=True)
 
 
-def temporary_prefix(target: Path) -> str:
-    """How the names begin under which ``target`` is written first."""
-    return f".{target.name}."
+def sweep(*targets: Path) -> None:
+    """Remove what a writer of ``targets`` left that was killed; nobody may be writing one now.
+
+    Raises TrainerError when the file system refuses.
+    """
+    for target in targets:
+        with saving(target):
+            for path in temporaries(target):
+                path.unlink(missing_ok=True)
 
 
 def _settle(stream: BinaryIO, temporary: Path) -> None:
@@ -90,8 +97,7 @@ def _settle(stream: BinaryIO, temporary: Path) -> None:
 
 
 def json_bytes(value: Any) -> bytes:
-    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-    return text.encode("utf-8")
+    return f"{json_text(value)}\n".encode()
 
 
 class JsonLines:
@@ -111,7 +117,7 @@ class JsonLines:
         self._sha256 = hashlib.sha256(kept)
 
     def append(self, value: Any) -> None:
-        line = (json.dumps(value, ensure_ascii=False, allow_nan=True) + "\n").encode("utf-8")
+        line = f"{json_line(value)}\n".encode()
         with saving(self.path):
             left = memoryview(line)
             while left:  # a nearly full disk takes a part of it, and refuses the next

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import io
+import warnings
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
-from manifests.record.schema import IMAGE_SIDE
+from manifests.record.alteration import was_altered
+from manifests.record.schema import IMAGE_SIDE, PNG_TEXT_LIMIT
 from trainer.trouble import TrainerError
+
+# Colour profiles and notes, which play no part, may be larger than Pillow expects.
+PngImagePlugin.MAX_TEXT_CHUNK = PNG_TEXT_LIMIT
+PngImagePlugin.MAX_TEXT_MEMORY = 4 * PNG_TEXT_LIMIT
+# It warns with paths of its own files, without the name of the image, of what changes no pixel.
+warnings.filterwarnings("ignore", module="PIL")
 
 
 def read_bytes(path: Path, what: str) -> bytes:
@@ -29,8 +37,7 @@ def check_sha256(data: bytes, expected: str, what: str) -> None:
     found = hashlib.sha256(data).hexdigest()
     if found != expected:
         raise TrainerError(
-            f"{what}: was changed after the run was submitted: "
-            f"expected sha256 {expected}, found {found}",
+            f"{what}: {was_altered(found, expected)}",
             "restore the image, or submit a new run with the images as they are now",
         )
 
@@ -39,12 +46,28 @@ def decode(data: bytes, what: str) -> Image.Image:
     """Return the image in mode RGB, IMAGE_SIDE x IMAGE_SIDE; grey, CMYK, palette are converted.
 
     An EXIF orientation is not applied, as in Chainer's own dataset classes.
-    Raises TrainerError when the bytes are no image, an incomplete one, or of another size.
+    Raises TrainerError when the bytes are no image, an incomplete one, or of another size, and
+    when there is not enough memory.
     """
     try:
+        return _rgb(data, what)
+    except MemoryError as error:
+        raise TrainerError(
+            f"{what}: there is not enough memory to decode it",
+            "this is no fault of the image: ask for more memory per node, or for fewer loaders "
+            "(loaderjob), then submit a new run",
+        ) from error
+
+
+def _rgb(data: bytes, what: str) -> Image.Image:
+    try:
         image = Image.open(io.BytesIO(data))
-    except Exception as error:
+    except MemoryError:
+        raise
+    except UnidentifiedImageError as error:
         raise _broken(what, "is not an image that Pillow knows") from error
+    except Exception as error:
+        raise _broken(what, f"cannot be decoded ({_reason(error)})") from error
     if image.size != (IMAGE_SIDE, IMAGE_SIDE):
         width, height = image.size
         raise TrainerError(
@@ -54,10 +77,19 @@ def decode(data: bytes, what: str) -> Image.Image:
     try:
         image.load()
         return image if image.mode == "RGB" else image.convert("RGB")
+    except MemoryError:
+        raise
     # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error and others.
     except Exception as error:
-        reason = "is truncated" if "truncated" in str(error) else "cannot be decoded"
-        raise _broken(what, f"{reason} ({error})") from error
+        if "out of memory" in str(error):
+            raise MemoryError(str(error)) from error
+        problem = "is truncated" if "truncated" in str(error) else "cannot be decoded"
+        raise _broken(what, f"{problem} ({_reason(error)})") from error
+
+
+def _reason(error: Exception) -> str:
+    """What a decoder says; some say nothing but their name."""
+    return str(error) or type(error).__name__
 
 
 def _broken(what: str, problem: str) -> TrainerError:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from manifests.record.alteration import was_altered
 from manifests.record.schema import (
     IMAGE_SIDE,
     INPUT_SIDE,
@@ -95,11 +96,7 @@ def _check_file(path: Path, expected: str) -> None:
     except OSError as error:
         raise TrainerError(f"{path}: cannot be read: {error.strerror}", SUBMIT_AGAIN) from error
     if digest.hexdigest() != expected:
-        raise TrainerError(
-            f"{path}: was changed after the run was submitted: "
-            f"expected sha256 {expected}, found {digest.hexdigest()}",
-            SUBMIT_AGAIN,
-        )
+        raise TrainerError(f"{path}: {was_altered(digest.hexdigest(), expected)}", SUBMIT_AGAIN)
 
 
 def _check_lines(path: Path, samples: SampleSetIdentity) -> None:

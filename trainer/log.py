@@ -8,27 +8,26 @@ from itertools import zip_longest
 from typing import Callable, Dict, Iterable, List, Optional, TextIO
 
 from manifests.record.checkpoint import Prefix, Sums
+from manifests.record.json_numbers import not_finite_text
+from manifests.record.log_columns import (
+    ACCURACY,
+    ACCURACY_TOP5,
+    COLUMNS,
+    ELAPSED,
+    EPOCH,
+    ITERATION,
+    LOSS,
+    RATE,
+    SPEED,
+    VALIDATION_ACCURACY,
+    VALIDATION_ACCURACY_TOP5,
+    VALIDATION_LOSS,
+)
 from trainer.evaluation import Correct
 from trainer.files import JsonLines
 from trainer.ranks import Ranks
 
 Row = Dict[str, float]
-
-#: Chainer's come first, in its order.
-COLUMNS = (
-    "epoch",
-    "iteration",
-    "main/loss",
-    "validation/main/loss",
-    "main/accuracy",
-    "validation/main/accuracy",
-    "lr",
-    "elapsed_time",
-    "images/s",
-    "main/accuracy_top5",
-    "validation/main/accuracy_top5",
-)
-
 
 NOTHING = Sums(loss=0.0, correct=0, correct_top5=0, samples=0, seconds=0.0)
 
@@ -93,24 +92,30 @@ class Log:
         loss, samples = self._ranks.sum(self._loss), self._ranks.sum(self._samples)
         top1, top5 = (self._ranks.sum(count) for count in self._correct)
         row: Row = {
-            "epoch": epoch,
-            "iteration": iteration,
-            "main/loss": loss / samples,
-            "validation/main/loss": validation["loss"],
-            "main/accuracy": top1 / samples,
-            "validation/main/accuracy": validation["accuracy"],
-            "lr": lr,
-            "elapsed_time": self.elapsed,
-            "images/s": samples / self._training if self._training else 0.0,
-            "main/accuracy_top5": top5 / samples,
-            "validation/main/accuracy_top5": validation["accuracy_top5"],
+            EPOCH: epoch,
+            ITERATION: iteration,
+            LOSS: loss / samples,
+            VALIDATION_LOSS: validation["loss"],
+            ACCURACY: top1 / samples,
+            VALIDATION_ACCURACY: validation["accuracy"],
+            RATE: lr,
+            ELAPSED: self.elapsed,
+            SPEED: samples / self._training if self._training else 0.0,
+            ACCURACY_TOP5: top5 / samples,
+            VALIDATION_ACCURACY_TOP5: validation["accuracy_top5"],
         }
         self._begin(NOTHING)
         if self._lines is not None:
             self._lines.append(row)
         if self._out is not None:
-            print(table_line(row), file=self._out, flush=True)
+            print("\n".join([table_line(row), *odd_lines(row)]), file=self._out, flush=True)
         return row
+
+
+def odd_lines(row: Row) -> List[str]:
+    """What is said below a row that has numbers that are not finite."""
+    odd = not_finite_text(row)
+    return [f"warning: after step {row['iteration']}: {odd}"] if odd else []
 
 
 def head_lines() -> List[str]:

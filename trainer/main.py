@@ -5,14 +5,17 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import sys
+import threading
 import time
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Sequence
+from typing import NoReturn, Sequence
 
 from manifests.record.schema import RUN_MOUNT, Manifest, RunFiles
 from trainer import contract, failure, machine
-from trainer.files import write_whole
+from trainer.files import sweep, write_whole
+from trainer.guard import FAULT, leave, limit_last_words
 from trainer.inputs import Places, check_inputs, read_manifest, sample_sets
 from trainer.iterators import ITERATORS
 from trainer.iterators.pool import Pool
@@ -40,15 +43,28 @@ def parse(argv: Sequence[str]) -> Arguments:
 
 def main(argv: Sequence[str]) -> int:
     """Return 0, or end all ranks with 2 (something outside is wrong) or 1 (a fault in here)."""
-    arguments = parse(argv)
+    try:
+        arguments = parse(argv)
+    except SystemExit as said:  # --help, or words that are not known
+        return said.code if isinstance(said.code, int) else FAULT
     files = RunFiles(arguments.run)
+    threading.excepthook = lambda died: fail_in_thread(died, files)
     try:
         run(arguments, files)
-    except Exception as error:
+    # An exit or an interrupt too, whoever raised it: the other ranks wait for this one.
+    except BaseException as error:
+        limit_last_words()
         code = failure.report(error, rank_now(os.environ), files)
         abort(code)
         return code
     return 0
+
+
+def fail_in_thread(died: threading.ExceptHookArgs, files: RunFiles) -> NoReturn:
+    """End the rank, and by its status the others: MPI is the main thread's."""
+    limit_last_words()
+    error = died.exc_value or RuntimeError(died.exc_type.__name__)
+    leave(failure.report(error, rank_now(os.environ), files))
 
 
 def run(arguments: Arguments, files: RunFiles) -> None:
@@ -63,11 +79,15 @@ def run(arguments: Arguments, files: RunFiles) -> None:
     ranks = join(manifest.identity.world.ranks)
     ranks.gather(None)  # no rank gets so far without its handler of the warning signal
     if ranks.rank == 0:
+        sweep(*files.of_first_rank)
         write_whole(files.ready, b"")
     # Chainer takes half a second to import: only when all is well so far.
     from trainer.session import train_and_save
 
+    contract.check_imported(manifest.identity.code, contract.CODE_ROOT, sys.modules)
     train_and_save(ranks, pool, files, manifest, started, warned)
+    if ranks.rank == 0:
+        sweep(files.failure)  # any rank may write it, up to here
     # After a failure nobody waits for loaders: they end with this process.
     pool.close()
     no_more_warnings()
@@ -75,7 +95,7 @@ def run(arguments: Arguments, files: RunFiles) -> None:
 
 def check_contract(manifest: Manifest) -> None:
     determinism = manifest.identity.determinism
-    contract.check_code(manifest.identity.code, Path(__file__).resolve().parents[1])
+    contract.check_code(manifest.identity.code, contract.CODE_ROOT)
     contract.check_environment(determinism, os.environ)
     contract.check_cpu(manifest.promises, platform.machine(), machine.this_cpu().features)
     contract.check_effect(

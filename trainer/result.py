@@ -7,6 +7,7 @@ import os
 from datetime import datetime, timezone
 from typing import List, Mapping, Optional
 
+from manifests.record.json_numbers import not_finite
 from manifests.record.outcome import Observed, RankPlace, Result, ResultDigests, SeenGpus
 from manifests.record.schema import Manifest, RunFiles, digest_of
 from trainer import machine
@@ -83,6 +84,7 @@ def make_result(
             model=hashlib.sha256(model).hexdigest(),
         ),
         metrics=dict(metrics),
+        not_finite=not_finite(metrics),
         log=hashlib.sha256(log).hexdigest(),
         observed=seen,
     )

@@ -18,6 +18,7 @@ from trainer.communicators.nccl_report import (
     read_report,
     site_variables,
 )
+from trainer.contract import CODE_ROOT, check_imported
 from trainer.data import Data
 from trainer.device import Device, open_device
 from trainer.digest import tensor_digests
@@ -69,6 +70,7 @@ def train_and_save(
             every_step=manifest.circumstance.observing.test,
         )
         records.trail.close()
+        check_imported(manifest.identity.code, CODE_ROOT, sys.modules)
         if ending.stopped is not None:
             say_stopped(ranks, files, ending.stopped, ending.step, data.order.steps)
         else:

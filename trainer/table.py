@@ -1,21 +1,16 @@
-"""The sample tables ``inputs/*.tsv``: ``<sha256>\\t<label>\\t<path>`` per line, read in place."""
+"""The sample tables ``inputs/*.tsv``, read in place."""
 
 from __future__ import annotations
 
 import mmap
 from pathlib import Path
-from typing import Iterable, NamedTuple
+from typing import Iterable
 
 import numpy as np
 import numpy.typing as npt
 
+from manifests.record.sample_table import Sample, TableFault, read_sample
 from trainer.trouble import TrainerError
-
-
-class Entry(NamedTuple):
-    sha256: str
-    label: int
-    path: str
 
 
 class SampleTable:
@@ -32,16 +27,16 @@ class SampleTable:
     def __len__(self) -> int:
         return len(self._ends)
 
-    def entry(self, index: int) -> Entry:
-        """Raises TrainerError when the line does not have the three fields."""
+    def entry(self, index: int) -> Sample:
+        """Raises TrainerError when the line is none of a table."""
         line = self._text[int(self._starts[index]) : int(self._ends[index])]
-        fields = line.decode("utf-8", "surrogateescape").split("\t", 2)
-        if len(fields) != 3 or not fields[1].isdecimal():
+        try:
+            return read_sample(line)
+        except TableFault as fault:
             raise TrainerError(
-                f"{self.where(index)}: is not a sha256, a label and a path separated by tabs",
+                f"{self.where(index)}: {fault}",
                 "submit the run again; tables are written by `bundle.py submit`",
-            )
-        return Entry(fields[0], int(fields[1]), fields[2])
+            ) from fault
 
     def labels(self, indices: Iterable[int], nclasses: int) -> npt.NDArray[np.int32]:
         """Raises TrainerError for a label that the network has no class for."""

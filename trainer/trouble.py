@@ -33,7 +33,7 @@ def at_step(step: int) -> Iterator[None]:
     """Mark what is raised inside with the step it happened at, for ``failure.json``."""
     try:
         yield
-    except Exception as error:
+    except BaseException as error:
         if step_of(error) is None:
             error.step = step  # type: ignore[attr-defined]
         raise
@@ -41,3 +41,9 @@ def at_step(step: int) -> Iterator[None]:
 
 def step_of(error: BaseException) -> int | None:
     return getattr(error, "step", None)
+
+
+def named(error: BaseException) -> str:
+    """An error by its class, and what it says if it says anything."""
+    text = str(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

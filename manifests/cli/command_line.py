@@ -5,7 +5,6 @@ Imported by every call, `bundle.py --help` too: nothing slow belongs here.
 
 from __future__ import annotations
 
-import json
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import click
 from container.stack import DEFAULT_STACK
 from manifests.cli.terminal import Drawn
 from manifests.host.context import HostContext, read_host_context
+from manifests.record.json_numbers import json_text
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -68,4 +68,5 @@ def warn(text: str) -> None:
 
 
 def as_json(value: Any) -> None:
-    say(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False))
+    """Valid JSON for every reader: see manifests.record.json_numbers."""
+    say(json_text(value))

@@ -15,9 +15,10 @@ from manifests.flows.cancel import cancel_run
 from manifests.flows.explain import explain_failure
 from manifests.flows.follow import exit_code_of, follow
 from manifests.host.context import HostContext
+from manifests.record.json_numbers import not_finite_text
 from manifests.record.schema import RunFiles
 from manifests.rundir.job import Job
-from manifests.rundir.records import read_manifest
+from manifests.rundir.records import read_manifest, read_result
 
 if TYPE_CHECKING:
     from manifests.verdict.comparison import Comparison
@@ -68,7 +69,7 @@ def wait_for(files: RunFiles, host: HostContext, to_stderr: bool = False, after:
     Ctrl-C ends the job too, as in a foreground command.
     """
     try:
-        for line in follow(files, "stdout", host, after):
+        for line in follow(files, "stdout", host, after, note):
             say(line, err=to_stderr)
     except KeyboardInterrupt:
         cancel_run(files, host)
@@ -77,6 +78,10 @@ def wait_for(files: RunFiles, host: HostContext, to_stderr: bool = False, after:
     code = exit_code_of(files, host)
     if code != 0:
         note(explain_failure(files))
+    elif files.result.exists():
+        odd = not_finite_text(read_result(files, warn).metrics)
+        if odd:
+            warn(f"results/log.jsonl, last row: {odd}")
     return code
 
 

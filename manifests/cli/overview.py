@@ -9,6 +9,15 @@ from typing import Any, Dict, List
 
 from container.trouble import Trouble
 from manifests.host.context import HostContext
+from manifests.record.json_numbers import WORDS, not_finite_text, number
+from manifests.record.log_columns import (
+    EPOCH,
+    ITERATION,
+    LOSS,
+    VALIDATION_ACCURACY,
+    VALIDATION_ACCURACY_TOP5,
+    VALIDATION_LOSS,
+)
 from manifests.record.outcome import SeenGpus
 from manifests.record.schema import GpuPromise, Manifest, Resumed
 from manifests.rundir.directory import RunSummary, find_run, list_runs, summary_of
@@ -46,7 +55,10 @@ def summary(run: Path, host: HostContext, warn: Warn = ignore) -> RunSummary:
 
 
 def last_row(log: Path) -> Dict[str, Any]:
-    """The last whole row of a run's log; empty before the first. Damaged lines are passed over."""
+    """The last whole row of a run's log; empty before the first. Damaged lines are passed over.
+
+    Numbers that are not finite are floats, in whichever form they were written.
+    """
     try:
         with log.open("rb") as stream:
             stream.seek(max(0, log.stat().st_size - 4096))
@@ -58,7 +70,7 @@ def last_row(log: Path) -> Dict[str, Any]:
             with suppress(ValueError, RecursionError):
                 row = json.loads(line)
                 if isinstance(row, dict):
-                    return row
+                    return {k: number(v) if v in WORDS else v for k, v in row.items()}
     return {}
 
 
@@ -68,6 +80,7 @@ def row_of(run: RunSummary, warn: Warn = ignore) -> Dict[str, Any]:
     A run whose records cannot be read is ``damaged``; ``warn`` is told why.
     """
     last = last_row(run.files.log)
+    numbers = {k: v for k, v in last.items() if isinstance(v, float)}
     state, job = run.state, None
     if state != "damaged":  # else it was said already
         try:
@@ -79,15 +92,16 @@ def row_of(run: RunSummary, warn: Warn = ignore) -> Dict[str, Any]:
     return {
         "run": str(run.files.root),
         "state": state,
-        "why": run.why or None,
+        "why": run.why or not_finite_text(numbers) or None,
         "job": run.job or (job.id if job else None),
         "identity": run.identity,
         "created": run.created,
-        "epoch": last.get("epoch"),
-        "iteration": last.get("iteration"),
-        "loss": last.get("main/loss"),
-        "accuracy": last.get("validation/main/accuracy"),
-        "accuracy_top5": last.get("validation/main/accuracy_top5"),
+        "epoch": last.get(EPOCH),
+        "iteration": last.get(ITERATION),
+        "loss": last.get(LOSS),
+        "validation_loss": last.get(VALIDATION_LOSS),
+        "accuracy": last.get(VALIDATION_ACCURACY),
+        "accuracy_top5": last.get(VALIDATION_ACCURACY_TOP5),
     }
 
 
@@ -112,7 +126,9 @@ def show_values(run: Path, host: HostContext, warn: Warn = ignore) -> Dict[str, 
     files = found.files
     manifest = read_manifest(files, warn)
     values = manifest.model_dump(mode="json")
-    values["identity"]["code"]["files"] = len(manifest.identity.code.files)
+    for code in (values["identity"]["code"], values["circumstance"].get("other_code")):
+        if code is not None:
+            code["files"] = len(code["files"])
     values["recipe"]["files"] = sorted(manifest.recipe.files)
     result = read_result(files, warn) if files.result.exists() else None
     return {
@@ -144,6 +160,7 @@ def show_lines(run: Path, host: HostContext, warn: Warn = ignore) -> List[str]:
             f"trail      {result.digests.trail}",
             f"model      {result.digests.model}",
             f"metrics    {metrics}",
+            *([f"warning    {odd}"] if (odd := not_finite_text(result.metrics)) else []),
             *(gpu_lines(result.observed.gpus) if result.observed.gpus else []),
         ]
     return lines
@@ -179,12 +196,19 @@ def identity_lines(manifest: Manifest) -> List[str]:
         f"{training.communicator}",
         f"image      {identity.image.stack} {identity.image.sha256}",
         f"code       {identity.code.digest}",
-        f"           {len(identity.code.files)} files, {git_text(manifest)}",
+        f"           {files_text(manifest)}, {git_text(manifest)}",
         f"data       train {identity.data.train.samples}, val {identity.data.val.samples} samples",
         *([promise_line(manifest.promises.gpu)] if manifest.promises.gpu else []),
         *([f"rerun of   {circumstance.rerun_of}"] if circumstance.rerun_of else []),
         *([resumed_text(circumstance.resumed)] if circumstance.resumed else []),
     ]
+
+
+def files_text(manifest: Manifest) -> str:
+    executed, other = len(manifest.identity.code.files), manifest.circumstance.other_code
+    if other is None:
+        return f"{executed} files"
+    return f"{executed} files that ranks execute, {len(other.files)} others"
 
 
 def resumed_text(resumed: Resumed) -> str:

@@ -20,7 +20,9 @@ from typing import Any, Dict, Optional, Tuple
 import numpy as np
 from PIL import Image, features
 
-from manifests.datasets.image_file import Problem
+from manifests.datasets.image_folder import Problem
+from manifests.datasets.jpeg_damage import jpeg_damage
+from manifests.datasets.pillow import kind_of, load_problem, open_image
 from manifests.record.schema import IMAGE_SIDE
 
 #: To be raised when other bytes would come out for the same original and Pillow.
@@ -31,9 +33,8 @@ QUALITY = 90
 #: with a JPEG's name. Of several frames the first is taken.
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP")
 
-#: 400 MB of RGB pixels, for each worker. Pillow would warn earlier, or refuse without the size.
+#: 400 MB of RGB pixels, for each worker.
 MOST_PIXELS = 2**27
-Image.MAX_IMAGE_PIXELS = None
 
 _NOTE = re.compile(rb"bundle crop (\d+) of ([0-9a-f]{64}) (\d+) bytes")
 
@@ -76,19 +77,22 @@ def settings() -> Dict[str, Any]:
 
 
 def centre_crop(data: bytes, origin: Origin) -> Tuple[bytes, Problem]:
-    """Return the stored image, or what is wrong with the original."""
-    try:
-        opened = Image.open(io.BytesIO(data), formats=FORMATS)
-    except Exception:
-        return b"", f"is not an image ({', '.join(FORMATS)})"
+    """Return the stored image, or what is wrong with the original. Raises MemoryError."""
+    opened, problem = open_image(data, FORMATS)
+    if opened is None:
+        return b"", problem
     width, height = opened.size
     if width * height > MOST_PIXELS:
         return b"", f"has {width}x{height} pixels, more than {MOST_PIXELS // 10**6} million"
+    problem = load_problem(opened) or (kind_of(data) == "JPEG" and jpeg_damage(data)) or ""
+    if problem:
+        return b"", problem
+    if opened.mode in ("I", "F"):
+        return b"", f"has pixels of kind {opened.mode}, which have no defined white"
     try:
         image = _rgb(opened)
-    # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error and others.
-    except Exception as error:
-        return b"", f"is truncated or damaged: {error}"
+    except ValueError:
+        return b"", f"has pixels of kind {opened.mode}, which cannot be made RGB"
     short = min(width, height)
     left, top = (width - short) / 2, (height - short) / 2
     square = image.resize(
@@ -108,11 +112,8 @@ def _rgb(image: Image.Image) -> Image.Image:
 
     An EXIF orientation is not applied, as in the trainer and in Chainer's own dataset classes.
     """
-    image.load()
     image.info.pop("transparency", None)
     if image.mode.startswith("I;16"):
         # Pillow's conversion makes 255 of everything above it.
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    elif image.mode in ("I", "F"):
-        raise ValueError(f"pixels of kind {image.mode} have no defined white")
     return image if image.mode == "RGB" else image.convert("RGB")

@@ -12,9 +12,12 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from container.progress import Progress
 from container.trouble import Trouble
+from manifests.datasets.classes import number_warnings
 from manifests.datasets.fingerprint import Fingerprint, scan_images
+from manifests.datasets.image_folder import link_advice
 from manifests.datasets.list_file import SampleList, scan_list
 from manifests.datasets.mean import scan_mean
+from manifests.datasets.names import printable
 from manifests.datasets.shown import capped
 from manifests.datasets.table import parse_table
 
@@ -53,6 +56,7 @@ class Checked:
 
     def lines(self) -> List[str]:
         count = sum(map(len, self.problems))
+        advice = link_advice([text for kind in self.problems for text in kind])
         return [
             f"{self.list}: {self.samples} samples of {self.nclasses} classes, "
             f"{self.fewest} to {self.most} each",
@@ -60,6 +64,7 @@ class Checked:
             f"problems: {count}"
             if count
             else f"good: nothing that submit would refuse; sha256 {self.sha256}",
+            *([f"-> {advice}"] if advice else []),
         ]
 
 
@@ -83,7 +88,8 @@ def check(
     if not list_file.is_file():
         raise Trouble(f"{list_file}: is no file", "name a list file of `<path> <label>` lines")
     samples, list_problems = scan_list(list_file, root=root, nclasses=nclasses)
-    mean_problems = [] if mean is None else scan_mean(mean)[1]
+    mean_image, mean_problems = (None, []) if mean is None else scan_mean(mean)
+    mean_warnings = [] if mean_image is None else mean_image.warnings
     found: Optional[Fingerprint] = None
     image_problems: List[str] = []
     if samples.paths:
@@ -106,6 +112,8 @@ def check(
         problems=problems,
         warnings=[
             empty_classes if validation else [],
+            mean_warnings,
+            _other_numbers(samples),
             _same_paths(samples),
             [] if found is None else _same_images(samples, found),
             [] if found is None else found.warnings,
@@ -127,10 +135,20 @@ def _labels(samples: SampleList, first: int, second: int) -> str:
     return "" if one == other else f", with the labels {one} and {other}"
 
 
+def _other_numbers(samples: SampleList) -> List[str]:
+    """Classes in folders whose names are numbers, but not those of the labels."""
+    classes = {
+        (label, path.partition("/")[0])
+        for path, label in zip(samples.paths, samples.labels)
+        if "/" in path
+    }
+    return number_warnings(samples.where, sorted(classes))
+
+
 def _same_paths(samples: SampleList) -> List[str]:
     return [
-        f"{samples.where}: {samples.paths[first]} stands in lines {samples.lines[first]} and "
-        f"{samples.lines[second]}{_labels(samples, first, second)}"
+        f"{samples.where}: {printable(samples.paths[first])} stands in lines "
+        f"{samples.lines[first]} and {samples.lines[second]}{_labels(samples, first, second)}"
         for first, second in _repeated(samples.paths)
     ]
 
@@ -138,7 +156,8 @@ def _same_paths(samples: SampleList) -> List[str]:
 def _same_images(samples: SampleList, found: Fingerprint) -> List[str]:
     digests, paths, _ = parse_table(found.table, samples.where)
     return [
-        f"{samples.where}: {paths[first]} (line {samples.lines[first]}) and {paths[second]} "
+        f"{samples.where}: {printable(paths[first])} (line {samples.lines[first]}) and "
+        f"{printable(paths[second])} "
         f"(line {samples.lines[second]}) are the same image{_labels(samples, first, second)}"
         for first, second in _repeated(digests)
         if paths[first] != paths[second]

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Dict, List, Optional, Tuple
 
 from container.trouble import Trouble
+from manifests.datasets.names import printable, twin_note
 from manifests.datasets.shown import capped
-from manifests.datasets.tree import Folder, below, walk
+from manifests.datasets.tree import Folder, below, is_passed_over, walk
 
 #: Names of files that the trainer can read.
 SUFFIXES = (".jpeg", ".jpg", ".png")
@@ -31,7 +32,7 @@ def class_folders(root: Path) -> List[str]:
     if not root.is_dir():
         return []
     return sorted(
-        path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")
+        path.name for path in root.iterdir() if path.is_dir() and not is_passed_over(path.name)
     )
 
 
@@ -50,20 +51,22 @@ def samples_of_tree(
     labels: Dict[str, int] = {name: label for label, name in enumerate(names)}
     samples: List[Sample] = []
     problems += [
-        f"{root}/{name}: is no class of {classes_file}" for name in present if name not in labels
+        f"{root}/{printable(name)}: is no class of {classes_file}{twin_note(name, labels)}"
+        for name in present
+        if name not in labels
     ]
     filled = set()
     for folder in folders:
         images = [name for name in folder.names if is_image(name)]
         if not folder.path:
-            problems += [f"{root}/{name}: lies in no class folder" for name in images]
+            problems += [f"{root}/{printable(name)}: lies in no class folder" for name in images]
             continue
         label = labels.get(folder.path.partition("/")[0])
         if label is not None and images:
             filled.add(label)
             samples += [(below(folder.path, name), label) for name in images]
     problems += [
-        f"{root}/{name}: class {label} has no image"
+        f"{root}/{printable(name)}: class {label} has no image{twin_note(name, present)}"
         for name, label in labels.items()
         if label not in filled
     ]

@@ -15,7 +15,9 @@ from typing import Optional, Tuple
 
 from container.atomic import place
 from manifests.datasets.centre_crop import Origin, centre_crop, origin_of, read_note
-from manifests.datasets.image_file import Problem, read_file
+from manifests.datasets.image_file import read_file
+from manifests.datasets.image_folder import Problem
+from manifests.datasets.pillow import decoding
 
 #: The note lies at the beginning of the file, after 20 bytes of JFIF header.
 _HEAD = 256
@@ -67,7 +69,8 @@ def bring_up_to_date(original: str, stored: str, scratch: Optional[str]) -> Tupl
         origin = origin_of(data)
         if scratch is None or origin == before:
             return (Outcome.KEPT if origin == before else Outcome.MADE), ""
-        jpeg, problem = centre_crop(data, origin)
+        with decoding(original):
+            jpeg, problem = centre_crop(data, origin)
         if not problem:
             place(jpeg, stored, scratch=scratch, modified_ns=read.st_mtime_ns)
             return Outcome.MADE, ""

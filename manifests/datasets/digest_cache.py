@@ -34,7 +34,7 @@ class DigestCache:
         if folder is None:
             return
         # The number grows when an image that was good enough is no longer.
-        path = folder / "images-2.sqlite3"
+        path = folder / "images-3.sqlite3"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._database = sqlite3.connect(path, timeout=10)

@@ -10,7 +10,8 @@ from typing import Callable, Dict, Iterator, List, Optional, Sequence, Tuple, Ty
 
 from container.progress import Advance
 from manifests.datasets.digest_cache import DigestCache, Stamp
-from manifests.datasets.image_file import ImageFolder, Problem, read_digest
+from manifests.datasets.image_file import read_digest
+from manifests.datasets.image_folder import ImageFolder, Problem
 
 #: Files held at once: their stamps take some 300 bytes each.
 SLAB = 32768
@@ -67,6 +68,7 @@ def file_digests(
             good = {} if trusted is None else dict(zip(slab, trusted[start : start + SLAB]))
             now = clock_ns()
             stamps: Dict[str, Stamp] = {}
+            names_of: Dict[str, str] = {}
             problems: Dict[str, Problem] = {}
             found = (item for chunk in _mapped(executor, folder.stamp, slab) for item in chunk)
             for name, stamp in zip(slab, found):
@@ -74,6 +76,7 @@ def file_digests(
                     problems[name] = stamp
                 else:
                     stamps[folder.path(name)] = stamp
+                    names_of[folder.path(name)] = name
             digests = cache.known(stamps)
             advance(len(slab) - (len(stamps) - len(digests)))
             fresh = [path for path in stamps if path not in digests]
@@ -84,10 +87,10 @@ def file_digests(
                 rows = []
                 for path, (sha256, problem) in zip(paths, chunk):
                     if problem:
-                        problems[path[len(folder.root) + 1 :]] = problem
+                        problems[names_of[path]] = problem
                         continue
                     digests[path] = sha256
-                    if decode or good.get(path[len(folder.root) + 1 :]) == sha256:
+                    if decode or good.get(names_of[path]) == sha256:
                         rows.append((path, stamps[path], sha256))
                 cache.remember(rows, now_ns=now)
                 advance(len(chunk))

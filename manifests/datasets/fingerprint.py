@@ -10,8 +10,9 @@ from typing import List, Optional, Tuple
 from container.progress import Progress
 from manifests.datasets.digest_cache import DigestCache
 from manifests.datasets.file_digests import file_digests
-from manifests.datasets.image_file import ImageFolder
+from manifests.datasets.image_folder import ImageFolder
 from manifests.datasets.list_file import SampleList
+from manifests.record.sample_table import Sample, write_sample
 from manifests.record.schema import SampleSetIdentity
 
 
@@ -58,9 +59,9 @@ def scan_images(
                 samples.paths, samples.labels, samples.lines, found
             ):
                 if problem:
-                    problems.append(f"{samples.where}, line {line}: {folder.path(path)} {problem}")
+                    problems.append(f"{samples.where}, line {line}: {folder.show(path)} {problem}")
                 else:
-                    rows.append(f"{sha256}\t{label}\t{path}\n".encode())
+                    rows.append(write_sample(Sample(sha256, label, path)))
     finally:
         cache.close()
     if problems:

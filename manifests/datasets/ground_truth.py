@@ -8,7 +8,9 @@ from typing import Dict, List, Tuple
 
 from container.trouble import Trouble
 from manifests.datasets.class_tree import Sample, image_tree, is_image
+from manifests.datasets.names import printable, twin_note
 from manifests.datasets.shown import capped
+from manifests.datasets.text_file import scan_lines
 from manifests.datasets.tree import below
 
 NEXT_STEP = "give ground truth, images and classes of one data set; docs/data.md has an example"
@@ -31,7 +33,10 @@ def samples_of_ground_truth(
     problems += image_problems
     labels = {name: label for label, name in enumerate(classes)}
     used = {synsets[number] for number in numbers if number in synsets}
-    problems += [f"{name}: is no class of {classes_file}" for name in sorted(used - set(labels))]
+    problems += [
+        f"{printable(name)}: is no class of {classes_file}{twin_note(name, labels)}"
+        for name in sorted(used - set(labels))
+    ]
     if problems:
         raise Trouble(problems, NEXT_STEP)
     return [(images[at], labels[synsets[number]]) for at, number in enumerate(numbers, start=1)]
@@ -39,17 +44,15 @@ def samples_of_ground_truth(
 
 def _lines(ground_truth: Path, count: int) -> Tuple[List[int], List[str]]:
     where = str(ground_truth)
-    try:
-        lines = ground_truth.read_bytes().decode("utf-8", errors="replace").splitlines()
-    except OSError as error:
-        return [], [f"{where}: cannot be read: {error.strerror}"]
+    lines, problems = scan_lines(ground_truth)
     numbers: List[int] = []
-    problems: List[str] = [] if lines else [f"{where}: is empty"]
+    if not lines and not problems:
+        problems = [f"{where}: is empty"]
     for at, line in enumerate(lines, start=1):
         word = line.strip()
         if not (word.isascii() and word.isdigit() and 1 <= int(word[:9]) <= count):
             problems.append(
-                f"{where}, line {at}: '{word[:40]}' is no class number from 1 to {count}"
+                f"{where}, line {at}: '{printable(word)[:40]}' is no class number from 1 to {count}"
             )
             numbers.append(0)
         else:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, List, Optional
 from container.progress import Progress
 from container.trouble import Trouble
 from manifests.datasets.fingerprint import Fingerprint, scan_images
+from manifests.datasets.image_folder import link_advice
 from manifests.datasets.list_file import SampleList, scan_list
 from manifests.datasets.mean import MeanImage, scan_mean
 from manifests.datasets.shown import capped
@@ -28,7 +29,7 @@ class Lists:
 
     @property
     def warnings(self) -> List[str]:
-        return list(self.val.warnings)
+        return [*self.mean.warnings, *self.val.warnings]
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,11 @@ def read_lists(
     return Lists(train_list, val_list, mean_image)
 
 
+def next_step(problems: List[str]) -> str:
+    """How to go on where images cannot be used."""
+    return link_advice(problems) or "repair these images or take them out of the list"
+
+
 def read_images(
     lists: Lists,
     *,
@@ -87,7 +93,7 @@ def read_images(
     if train is None or val is None:
         raise Trouble(
             [*capped(problems, lists.train.where), *capped(val_problems, lists.val.where)],
-            "repair these images or take them out of the list",
+            next_step([*problems, *val_problems]),
         )
     return Fingerprints(train, val)
 

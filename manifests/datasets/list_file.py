@@ -1,23 +1,24 @@
 """List files: one ``<path> <label>`` per line, paths relative to a root folder.
 
 The last run of white space separates the label, so that a path may hold spaces and quotes. Blank
-lines are passed over. An absolute path is accepted below the root and made relative to it; what
-leads out of the root is refused, because the container sees nothing else.
+lines are passed over. An absolute path is accepted where its file lies below the root, whatever
+links lead there, and made relative to it; what leads out of the root is refused, because the
+container sees nothing else.
 """
 
 from __future__ import annotations
 
 import os
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Iterable, List, Optional, Tuple
+from typing import Dict, Iterable, List, Optional, Tuple
 
 from container.trouble import Trouble
+from manifests.datasets.image_folder import absolute
+from manifests.datasets.names import CONTROL, printable
 from manifests.datasets.shown import capped
-
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+from manifests.datasets.text_file import lines_of, scan_lines
 
 NEXT_STEP = "correct the list file; its lines are `<path> <label>`, labels count from 0"
 
@@ -36,6 +37,49 @@ class SampleList:
     warnings: List[str]
 
 
+@dataclass
+class _Root:
+    """The root folder under its two names: the one it was given by, and where links lead.
+
+    ``led`` is where the links on the way to a folder lead.
+    """
+
+    shown: str
+    given: str
+    real: str
+    led: Dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, root: Path) -> _Root:
+        given = absolute(root)
+        return cls(os.path.normpath(root), given, os.path.realpath(given))
+
+    def inside(self, path: str) -> Tuple[str, str]:
+        """Return the path relative to the root, or the problem that it is not below it."""
+        whole = path if path.startswith("/") else f"{self.given}/{path}"
+        steps = whole.split("/")
+        if ".." not in steps:
+            below = _below(absolute(Path(whole)), self.given)
+            if below:
+                return below, ""
+        # Where links lead elsewhere, neither ".." nor the text of a path says where a file lies.
+        folder, name = os.path.split(whole.rstrip("/"))
+        if name == "..":
+            folder, name = whole, ""
+        if folder not in self.led:
+            self.led[folder] = os.path.realpath(folder)
+        below = _below(str(Path(self.led[folder], name)), self.real)
+        if below:
+            return below, ""
+        return path, f"path '{printable(path)}' is outside of the root folder {self.shown}"
+
+
+def _below(path: str, folder: str) -> str:
+    """The part of ``path`` below ``folder``; "" where it is not there."""
+    prefix = folder if folder.endswith("/") else f"{folder}/"
+    return path[len(prefix) :] if path.startswith(prefix) else ""
+
+
 def parse_list(
     text: str, where: str, *, root: Path, nclasses: Optional[int]
 ) -> Tuple[SampleList, List[str]]:
@@ -43,33 +87,26 @@ def parse_list(
 
     ``nclasses`` None lets the highest label say how many classes there are.
     """
-    limit = 10**9 if nclasses is None else nclasses
-    prefix = f"{os.path.normpath(root)}/"
+    return _parse(*lines_of(text.encode("utf-8"), where), where, root, nclasses)
+
+
+def _parse(
+    lines: List[str], problems: List[str], where: str, root: Path, nclasses: Optional[int]
+) -> Tuple[SampleList, List[str]]:
     samples = SampleList(where, [], [], [], [])
-    problems: List[str] = []
-    for number, line in enumerate(text.split("\n"), start=1):
+    if problems:
+        return samples, problems
+    folder = _Root.of(root)
+    for number, line in enumerate(lines, start=1):
         words = line.rsplit(None, 1)
         if not words:
             continue
-        problem = ""
-        if len(words) == 1:
-            problem = f"found '{line.strip()}', expected `<path> <label>`"
-        else:
-            path, label = words
-            if not (label.isascii() and label.isdigit() and len(label) < 10):
-                end = "on" if nclasses is None else f"to {nclasses - 1}"
-                problem = f"label '{label}' is no whole number from 0 {end}"
-            elif int(label) >= limit:
-                problem = f"label {int(label)} is outside of 0 to {limit - 1} (nclasses)"
-            elif _CONTROL.search(path):
-                problem = f"path {path!r} has control characters"
-            elif path.startswith("/") or ".." in path:
-                path, problem = _inside(path, prefix)
+        path, problem = _sample(words, line, folder, nclasses)
         if problem:
             problems.append(f"{where}, line {number}: {problem}")
         else:
             samples.paths.append(path)
-            samples.labels.append(int(label))
+            samples.labels.append(int(words[1]))
             samples.lines.append(number)
     if not samples.paths and not problems:
         problems.append(f"{where}: holds no samples")
@@ -80,12 +117,20 @@ def parse_list(
     return samples, problems
 
 
-def _inside(path: str, prefix: str) -> Tuple[str, str]:
-    """Return the path relative to the root, or the problem that it is not below it."""
-    whole = os.path.normpath(path if path.startswith("/") else prefix + path)
-    if whole.startswith(prefix):
-        return whole[len(prefix) :], ""
-    return path, f"path '{path}' is outside of the root folder {prefix.rstrip('/')}"
+def _sample(words: List[str], line: str, root: _Root, nclasses: Optional[int]) -> Tuple[str, str]:
+    """Return (path below the root, ""), or ("", what is wrong with a line)."""
+    if len(words) == 1:
+        return "", f"found '{printable(line.strip())}', expected `<path> <label>`"
+    path, label = words
+    limit = 10**9 if nclasses is None else nclasses
+    if not (label.isascii() and label.isdigit() and len(label) < 10):
+        end = "on" if nclasses is None else f"to {nclasses - 1}"
+        return "", f"label '{printable(label)}' is no whole number from 0 {end}"
+    if int(label) >= limit:
+        return "", f"label {int(label)} is outside of 0 to {limit - 1} (nclasses)"
+    if CONTROL.search(path):
+        return "", f"path '{printable(path)}' has control characters"
+    return root.inside(path) if path.startswith("/") or ".." in path else (path, "")
 
 
 def _empty_classes(samples: SampleList, nclasses: int) -> List[str]:
@@ -101,18 +146,7 @@ def _empty_classes(samples: SampleList, nclasses: int) -> List[str]:
 
 def scan_list(path: Path, *, root: Path, nclasses: Optional[int]) -> Tuple[SampleList, List[str]]:
     """Read a list file and return its samples and all its problems."""
-    nothing = SampleList(str(path), [], [], [], [])
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        return nothing, [f"{path}: cannot be read: {error.strerror}"]
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        return nothing, [f"{path}, line {line}: is not UTF-8 text"]
-    samples, problems = parse_list(text, str(path), root=root, nclasses=nclasses)
-    return samples, problems
+    return _parse(*scan_lines(path), str(path), root, nclasses)
 
 
 def read_list(path: Path, *, root: Path, nclasses: Optional[int] = None) -> SampleList:

@@ -12,10 +12,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
-from container.atomic import write_bytes
+from container.atomic import prepared, write_bytes
 from container.trouble import Trouble
 from manifests.datasets.class_tree import Sample, samples_of_tree
-from manifests.datasets.classes import DEFAULT_NAME, read_classes, write_classes
+from manifests.datasets.classes import (
+    DEFAULT_NAME,
+    number_warnings,
+    read_classes,
+    write_classes,
+)
 from manifests.datasets.ground_truth import samples_of_ground_truth
 from manifests.datasets.list_file import render_list
 from manifests.datasets.synsets import read_synsets
@@ -33,6 +38,7 @@ class Listed:
     most: int
     classes_file: str
     sha256: str
+    warnings: List[str]
 
     def values(self) -> Dict[str, Any]:
         return asdict(self)
@@ -53,10 +59,12 @@ def list_tree(root: Path, output: Path, classes_file: Optional[Path]) -> Listed:
     Raises Trouble and writes nothing when tree and classes do not fit each other.
     """
     path, classes = _classes_for(output, classes_file)
-    samples, names = samples_of_tree(root, classes, path)
-    if classes is None:
-        write_classes(path, names)
-    return _write(output, root, samples, len(names), path)
+    with prepared(output, *([path] if classes is None else [])):
+        samples, names = samples_of_tree(root, classes, path)
+        if classes is None:
+            write_classes(path, names)
+        warnings = number_warnings(str(root), enumerate(names))
+        return _write(output, root, samples, len(names), path, warnings)
 
 
 def list_ground_truth(
@@ -71,8 +79,10 @@ def list_ground_truth(
             "make the training list first, in the same folder, or name its classes file by "
             "--classes",
         )
-    samples = samples_of_ground_truth(root, ground_truth, read_synsets(synsets), classes, path)
-    return _write(output, root, samples, len(classes), path)
+    numbers = read_synsets(synsets)
+    with prepared(output):
+        samples = samples_of_ground_truth(root, ground_truth, numbers, classes, path)
+        return _write(output, root, samples, len(classes), path, [])
 
 
 def _classes_for(output: Path, given: Optional[Path]) -> Tuple[Path, Optional[List[str]]]:
@@ -85,7 +95,12 @@ def _classes_for(output: Path, given: Optional[Path]) -> Tuple[Path, Optional[Li
 
 
 def _write(
-    output: Path, root: Path, samples: List[Sample], classes: int, classes_file: Path
+    output: Path,
+    root: Path,
+    samples: List[Sample],
+    classes: int,
+    classes_file: Path,
+    warnings: List[str],
 ) -> Listed:
     data = render_list(samples)
     write_bytes(output, data)
@@ -100,4 +115,5 @@ def _write(
         most=max(each),
         classes_file=str(classes_file),
         sha256=hashlib.sha256(data).hexdigest(),
+        warnings=warnings,
     )

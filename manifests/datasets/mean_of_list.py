@@ -11,12 +11,14 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 import numpy as np
 
-from container.atomic import write_bytes
+from container.atomic import prepared, write_bytes
 from container.progress import Progress
 from container.trouble import Trouble
-from manifests.datasets.image_file import ImageFolder, decode_pixels, read_file
+from manifests.datasets.image_file import decode_pixels, read_file
+from manifests.datasets.image_folder import ImageFolder, link_advice
 from manifests.datasets.list_file import SampleList, read_list
 from manifests.datasets.mean import mean_bytes
+from manifests.datasets.pillow import decoding
 from manifests.datasets.shown import capped
 from manifests.datasets.workers import spread
 from manifests.record.schema import IMAGE_SIDE
@@ -60,13 +62,17 @@ def _sum(folder: ImageFolder, chunk: _Chunk) -> _Sums:
     sums = np.zeros(_SHAPE, np.uint16)
     problems: List[Tuple[int, str]] = []
     for place, name in enumerate(names, start):
-        data, _, problem = read_file(folder.path(name))
+        stamp = folder.stamp(name)
+        data, problem = b"", stamp if isinstance(stamp, str) else ""
         if not problem:
-            pixels, problem = decode_pixels(data)
+            data, _, problem = read_file(folder.path(name))
+        if not problem:
+            with decoding(folder.path(name)):
+                pixels, problem = decode_pixels(data)
             if pixels is not None:
                 sums += pixels
         if problem:
-            problems.append((place, f"{folder.path(name)} {problem}"))
+            problems.append((place, f"{folder.show(name)} {problem}"))
     return sums, len(names), problems
 
 
@@ -86,10 +92,26 @@ def write_mean(
     if output.resolve() == list_file.resolve():
         raise Trouble(f"{output}: is the list itself", "name another output")
     samples = read_list(list_file, root=root)
+    with prepared(output):
+        total = _total(samples, root, progress, workers)
+        data = mean_bytes(total, len(samples.paths))
+        write_bytes(output, data)
+    return Mean(
+        mean=str(output),
+        sha256=hashlib.sha256(data).hexdigest(),
+        samples=len(samples.paths),
+        channels=[float(value) for value in total.mean(axis=(0, 1)) / len(samples.paths)],
+    )
+
+
+def _total(
+    samples: SampleList, root: Path, progress: Progress, workers: Optional[int]
+) -> np.ndarray:
+    """The sum of all images, int64, (row, column, channel). Raises Trouble with all bad ones."""
     total = np.zeros(_SHAPE, np.int64)
     problems: List[str] = []
     sums = spread(partial(_sum, ImageFolder.of(root)), _chunks(samples), workers=workers)
-    title = f"mean of {list_file.name}"
+    title = f"mean of {Path(samples.where).name}"
     with progress.track(title, len(samples.paths), "images") as advance, closing(sums):
         for part, count, bad in sums:
             total += part
@@ -99,13 +121,7 @@ def write_mean(
             advance(count)
     if problems:
         raise Trouble(
-            capped(problems, samples.where), "repair these images or take them out of the list"
+            capped(problems, samples.where),
+            link_advice(problems) or "repair these images or take them out of the list",
         )
-    data = mean_bytes(total, len(samples.paths))
-    write_bytes(output, data)
-    return Mean(
-        mean=str(output),
-        sha256=hashlib.sha256(data).hexdigest(),
-        samples=len(samples.paths),
-        channels=[float(value) for value in total.mean(axis=(0, 1)) / len(samples.paths)],
-    )
+    return total

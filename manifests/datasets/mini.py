@@ -13,7 +13,7 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from container.atomic import write_bytes, write_json
+from container.atomic import prepared, write_bytes, write_json
 from container.faults import faults_of
 from container.trouble import Trouble
 from manifests.datasets.choice import FORMULA, chosen_classes, chosen_samples
@@ -144,8 +144,9 @@ def _write(
         classes=classes,
     )
     record = _record_of(output)
-    write_json(record, choice.model_dump(mode="json"))
-    write_bytes(output, data)
+    with prepared(record, output):
+        write_json(record, choice.model_dump(mode="json"))
+        write_bytes(output, data)
     return Mini(str(output), str(record), len(kept), choice)
 
 

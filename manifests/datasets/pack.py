@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,8 +17,10 @@ from container import atomic
 from container.progress import Advance, Progress
 from container.trouble import Trouble
 from manifests.datasets.file_digests import default_workers
-from manifests.datasets.image_file import ImageFolder, Problem, decode_pixels, read_file
+from manifests.datasets.image_file import decode_pixels, read_file
+from manifests.datasets.image_folder import ImageFolder, Problem, link_advice
 from manifests.datasets.list_file import SampleList, read_list
+from manifests.datasets.pillow import decoding
 from manifests.datasets.shown import capped
 from manifests.record.packed_file import (
     MAGIC,
@@ -86,7 +87,7 @@ def pack(
     header = Header(decoder=own_decoder(), paths=len(paths), samples=len(samples.paths))
     layout = layout_of(header, len(header.text()))
     try:
-        with atomic.replacing(target) as stream:
+        with atomic.prepared(target), atomic.replacing(target) as stream:
             _refuse_without_room(target, layout.end)
             digests = _write_records(stream, samples, root, layout, progress, workers)
             _write_head(stream, header, layout, digests + paths)
@@ -154,19 +155,17 @@ def _write_records(
     images, records = bytearray(), bytearray()
     problems: List[str] = []
     title = f"pack the images of {Path(samples.where).name}"
-    with warnings.catch_warnings(), progress.track(title, len(samples.paths), "images") as advance:
-        # What is wrong with an image is returned; Pillow's warnings would tear the progress line.
-        warnings.simplefilter("ignore")
-        with _threads(workers or default_workers()) as executor:
-            chunks = executor.map(pack_chunk, range(0, len(samples.paths), _CHUNK))
-            for place, found in enumerate(_synced(descriptor, chunks, advance)):
-                images += found.image
-                records += found.record
-                if found.problem:
-                    where = f"{samples.where}, line {samples.lines[place]}"
-                    problems.append(f"{where}: {folder.path(samples.paths[place])} {found.problem}")
+    track = progress.track(title, len(samples.paths), "images")
+    with track as advance, _threads(workers or default_workers()) as executor:
+        chunks = executor.map(pack_chunk, range(0, len(samples.paths), _CHUNK))
+        for place, found in enumerate(_synced(descriptor, chunks, advance)):
+            images += found.image
+            records += found.record
+            if found.problem:
+                where = f"{samples.where}, line {samples.lines[place]}"
+                problems.append(f"{where}: {folder.show(samples.paths[place])} {found.problem}")
     if problems:
-        raise Trouble(capped(problems, samples.where), NEXT_STEP)
+        raise Trouble(capped(problems, samples.where), link_advice(problems) or NEXT_STEP)
     return bytes(images + records)
 
 
@@ -190,7 +189,8 @@ def _pack_one(folder: ImageFolder, name: str, descriptor: int, at: int) -> Diges
     data, _, problem = read_file(folder.path(name))
     if problem:
         return Digests(b"", b"", problem)
-    pixels, problem = decode_pixels(data)
+    with decoding(folder.path(name)):
+        pixels, problem = decode_pixels(data)
     if pixels is None:
         return Digests(b"", b"", problem)
     record = np.ascontiguousarray(pixels.transpose(2, 0, 1)).tobytes()

@@ -16,7 +16,9 @@ from manifests.datasets.fingerprint import Fingerprint
 from manifests.datasets.list_file import SampleList
 from manifests.datasets.shown import capped
 from manifests.datasets.table import parse_table
+from manifests.record.alteration import was_altered
 from manifests.record.packed_file import RECORD, Decoder, PackedFile, PackFault
+from manifests.record.sample_table import Sample, write_sample
 from manifests.record.schema import SampleSetIdentity
 
 NEXT_STEP = "pack the images of the list again: python bundle.py data pack LIST --root ROOT"
@@ -77,10 +79,10 @@ def scan_pack(
         problems = _other_images(samples, pack.paths(), path)
         if problems:
             return None, problems
-        table = "".join(
-            f"{pack.image_digest(place).hex()}\t{label}\t{name}\n"
+        table = b"".join(
+            write_sample(Sample(pack.image_digest(place).hex(), label, name))
             for place, (name, label) in enumerate(zip(samples.paths, samples.labels))
-        ).encode("utf-8")
+        )
     identity = SampleSetIdentity(
         sha256=hashlib.sha256(table).hexdigest(), samples=len(samples.paths)
     )
@@ -211,4 +213,4 @@ def _record_problem(pack: PackedFile, place: int) -> str:
     except OSError as error:
         return f"cannot be read: {error.strerror}"
     found, expected = hashlib.sha256(record).hexdigest(), pack.record_digest(place).hex()
-    return "" if found == expected else f"were altered: sha256 {found}, expected {expected}"
+    return "" if found == expected else was_altered(found, expected, "were")

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
 from container.trouble import Trouble
+from manifests.datasets.names import printable
 from manifests.datasets.shown import capped
+from manifests.datasets.text_file import lines_of
 
 NEXT_STEP = (
     "give the development kit's data/meta.mat, or a text file with lines `<number> <class>`, or "
@@ -29,17 +31,18 @@ def read_synsets(path: Path) -> Dict[int, str]:
     if data.startswith(b"MATLAB"):
         rows, problems = _rows_of_mat(path)
     else:
-        try:
-            rows, problems = _rows_of_text(data.decode("utf-8"), str(path))
-        except UnicodeDecodeError as error:
-            raise Trouble(f"{path}: is not UTF-8 text", NEXT_STEP) from error
+        lines, problems = lines_of(data, str(path))
+        rows, faults = _rows_of_text(lines, str(path))
+        problems += faults
     found: Dict[int, str] = {}
     numbers: Dict[str, int] = {}
     for number, name in rows:
         if number in found:
-            problems.append(f"{path}: number {number} stands for {found[number]} and {name}")
+            both = f"{printable(found[number])} and {printable(name)}"
+            problems.append(f"{path}: number {number} stands for {both}")
         elif numbers.setdefault(name, number) != number:
-            problems.append(f"{path}: {name} has the numbers {numbers[name]} and {number}")
+            both = f"{numbers[name]} and {number}"
+            problems.append(f"{path}: {printable(name)} has the numbers {both}")
         found[number] = name
     if not rows and not problems:
         problems.append(f"{path}: holds no classes")
@@ -51,12 +54,12 @@ def read_synsets(path: Path) -> Dict[int, str]:
     return found
 
 
-def _rows_of_text(text: str, where: str) -> Tuple[List[Tuple[int, str]], List[str]]:
+def _rows_of_text(lines: List[str], where: str) -> Tuple[List[Tuple[int, str]], List[str]]:
     """``1 n02119789 …``, ``n02119789 1 …`` or ``n02119789 …``: one form throughout."""
     rows: List[Tuple[int, str]] = []
     problems: List[str] = []
     forms = set()
-    for at, line in enumerate(text.splitlines(), start=1):
+    for at, line in enumerate(lines, start=1):
         words = line.split()
         if not words:
             problems.append(f"{where}, line {at}: is empty")

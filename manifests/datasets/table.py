@@ -1,4 +1,4 @@
-"""``inputs/train.tsv`` and ``val.tsv``: lines ``<image sha256>\\t<label>\\t<path>``."""
+"""A run's sample tables held against the images of today."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import List, Optional, Tuple
 from container.progress import Progress
 from manifests.datasets.digest_cache import DigestCache
 from manifests.datasets.file_digests import file_digests
-from manifests.datasets.image_file import ImageFolder
+from manifests.datasets.image_folder import ImageFolder
 from manifests.datasets.shown import capped
+from manifests.record.alteration import was_altered
+from manifests.record.sample_table import TableFault, read_sample
 
 
 def parse_table(data: bytes, where: str) -> Tuple[List[str], List[str], List[str]]:
@@ -17,15 +19,15 @@ def parse_table(data: bytes, where: str) -> Tuple[List[str], List[str], List[str
     digests: List[str] = []
     paths: List[str] = []
     problems: List[str] = []
-    text = data.decode("utf-8", errors="replace")
-    for number, line in enumerate(text.split("\n")[:-1], start=1):
-        parts = line.split("\t")
-        if len(parts) != 3 or len(parts[0]) != 64 or not parts[1].isdigit() or not parts[2]:
-            problems.append(f"{where}, line {number}: is not `<sha256>\\t<label>\\t<path>`")
+    for number, line in enumerate(data.split(b"\n")[:-1], start=1):
+        try:
+            sample = read_sample(line)
+        except TableFault as fault:
+            problems.append(f"{where}, line {number}: {fault}")
         else:
-            digests.append(parts[0])
-            paths.append(parts[2])
-    if not text.endswith("\n"):
+            digests.append(sample.sha256)
+            paths.append(sample.path)
+    if not data.endswith(b"\n"):
         problems.append(f"{where}: does not end with a whole line")
     return digests, paths, problems
 
@@ -70,9 +72,9 @@ def table_problems(
                 zip(names, digests, found), start=1
             ):
                 if not problem and sha256 != expected:
-                    problem = f"was altered: sha256 {sha256}, expected {expected}"
+                    problem = was_altered(sha256, expected)
                 if problem:
-                    problems.append(f"{where}, line {number}: {folder.path(name)} {problem}")
+                    problems.append(f"{where}, line {number}: {folder.show(name)} {problem}")
     finally:
         cache.close()
     return capped(problems, where)

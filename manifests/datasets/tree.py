@@ -1,19 +1,19 @@
 """The files below a folder, folder by folder, each by sorted name.
 
-Sorted means by code point, whatever the locale. Names that begin with a dot are passed over. Links
-are followed, save one to a folder that it lies in.
+Sorted means by code point, whatever the locale. Names that begin with a dot are passed over, and
+so is what systems put beside people's files (see SYSTEM_NAMES). Links are followed, save one to a
+folder that it lies in.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import FrozenSet, List, Optional, Tuple
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+from manifests.datasets.names import is_system_name, name_problem, printable
 
 Place = Tuple[int, int]  # device and inode of a folder
 
@@ -37,6 +37,10 @@ class Folder:
 def below(path: str, name: str) -> str:
     """The path of ``name`` in the folder ``path``, where "" is the root."""
     return f"{path}/{name}" if path else name
+
+
+def is_passed_over(name: str) -> bool:
+    return name.startswith(".") or is_system_name(name)
 
 
 def walk(root: Path) -> Tuple[List[Folder], List[str]]:
@@ -71,10 +75,10 @@ class _Walker:
         names: List[str] = []
         deeper: List[Tuple[str, FrozenSet[Place]]] = []
         for entry in found:
-            if entry.name.startswith("."):
+            if is_passed_over(entry.name):
                 continue
             place: Optional[Place] = None
-            problem = _name_problem(entry.name)
+            problem = name_problem(entry.name)
             if not problem:
                 try:
                     place = _folder_place(entry)
@@ -94,14 +98,6 @@ class _Walker:
         self.ahead.extend(reversed(deeper))
 
 
-def _name_problem(name: str) -> str:
-    try:
-        name.encode("utf-8")
-    except UnicodeEncodeError:
-        return "its name is not UTF-8"
-    return "its name has control characters" if _CONTROL.search(name) else ""
-
-
 def _folder_place(entry: os.DirEntry[str]) -> Optional[Place]:
     """Where a folder lies; None for what is no folder. Raises OSError for a link in a circle."""
     if not entry.is_symlink() and not entry.is_dir():
@@ -111,8 +107,3 @@ def _folder_place(entry: os.DirEntry[str]) -> Optional[Place]:
     except FileNotFoundError:  # a link to nothing: whoever opens it says so
         return None
     return (status.st_dev, status.st_ino) if stat.S_ISDIR(status.st_mode) else None
-
-
-def printable(path: str) -> str:
-    """A path that any terminal can show: what is not printable as escapes."""
-    return path if path.isprintable() else repr(path)[1:-1]

@@ -41,7 +41,7 @@ def _end_with_parent() -> None:
 
 def _begin() -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    # What a worker finds it returns; Pillow's warnings would only tear the progress line.
+    # What a worker finds it returns; a library's warnings would only tear the progress line.
     warnings.simplefilter("ignore")
 
 

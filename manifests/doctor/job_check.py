@@ -20,13 +20,13 @@ from container.recipe import load_recipe
 from container.stack import Stack
 from container.trouble import Trouble
 from jobtemplates.schedulers import backend_named
-from jobtemplates.script import Work, log_name, needs_gpus, render_work
+from jobtemplates.script import Work, log_name, render_work
 from jobtemplates.sites import Site
-from manifests.config.determinism import determinism_for, promises_for
+from manifests.config.determinism import determinism_for, has_gpus, promises_for
 from manifests.doctor.allocation import Allocation, allocation_findings
 from manifests.flows.cancel import cancel_run
 from manifests.flows.explain import explain_failure
-from manifests.flows.follow import has_ended
+from manifests.flows.follow import job_now, words_of
 from manifests.flows.plan import new_run
 from manifests.flows.preflight import built_image, launch_context_of
 from manifests.flows.start import start_run
@@ -35,9 +35,9 @@ from manifests.host.finding import Finding, fail, of_trouble, ok
 from manifests.host.placing import limit_problems, nodetype_for, place
 from manifests.record import schema
 from manifests.rundir.directory import create_run
-from manifests.rundir.queue import refuse_too_many_nodes
 from manifests.rundir.run_state import left_exit_code
 from manifests.rundir.snapshot import copy_snapshot, take_snapshot
+from manifests.rundir.submission import refuse_too_many_nodes
 
 #: Seconds from handing the job over to its end; a queue that is longer is no place to wait.
 PATIENCE = 600.0
@@ -85,7 +85,7 @@ def placement_of_job(site: Site, stack: str, asked: Asked) -> schema.Placement:
     placement = schema.Placement(
         site=site.name, jobname="doctor", nodetype=nodetype, group=asked.group
     )
-    return place(placement, site, world, stack)
+    return place(placement, site, world, with_gpus=has_gpus(stack))
 
 
 def examine_job(site: Site, stack: Stack, host: HostContext, asked: Asked) -> Dict[str, Finding]:
@@ -104,13 +104,15 @@ def work_of_job(site: Site, stack: Stack, host: HostContext, asked: Asked) -> Wo
     # Bound by its folder: a link in the cache would lead nowhere in the container.
     image = replace(image, path=image.path.resolve())
     placement = placement_of_job(site, image.stack, asked)
-    refuse_too_many_nodes(placement, asked.nodes, host)
-    gpus = ["--gpus"] if needs_gpus(stack.stack) else []
+    refuse_too_many_nodes(placement, asked.nodes, host, site)
+    with_gpus = has_gpus(stack.stack)
+    gpus = ["--gpus"] if with_gpus else []
     return Work(
         ranks=world_of_job(site, asked),
         placement=placement,
         determinism=determinism_for(stack.stack),
         stack=stack.stack,
+        with_gpus=with_gpus,
         image=str(image.path),
         image_sha256=image.sha256,
         data={schema.TRAIN_MOUNT: image.path.parent},
@@ -151,10 +153,11 @@ def look(files: schema.RunFiles, work: Work, host: HostContext) -> Dict[str, Fin
     begin = time.monotonic()
     job = start_run(files, host, placement=work.placement)
     try:
-        while not has_ended(files, host):
+        while (entry := job_now(files, host)) is not None:
             if time.monotonic() - begin > PATIENCE:
                 cancel_run(files, host)
-                return {"job": fail(f"job {job.id} did not end within {PATIENCE:g} s", see(files))}
+                late = f"did not end within {PATIENCE:g} s"
+                return {"job": fail(f"{words_of(entry)}; it {late}", see(files))}
             time.sleep(max(0.1, backend_named(job.backend).ask_seconds))
     except BaseException:
         cancel_run(files, host)

@@ -11,7 +11,6 @@ from container.digest import sha256_of_file
 from container.trouble import Trouble
 from manifests.flows.explain import go_on
 from manifests.record.checkpoint import (
-    RUN_BY_RANKS,
     Damaged,
     Head,
     Prefix,
@@ -23,6 +22,7 @@ from manifests.record.checkpoint import (
     steps_digest,
 )
 from manifests.record.schema import Identity, Manifest, Resumed, RunFiles
+from manifests.rundir.rank_code import counted_code
 from manifests.rundir.records import Warn, ignore, read_manifest
 from manifests.verdict.comparison import FieldDifference
 from manifests.verdict.field_differences import field_differences
@@ -51,7 +51,8 @@ class Continuation:
     def refuse_another(self, identity: Identity) -> None:
         """Raise Trouble unless the new run's steps up to the checkpoint have the same bits."""
         differences = field_differences(self.manifest.identity, identity)
-        texts = [text for text in map(_deciding, differences) if text]
+        counted = counted_code(self.run, self.manifest)
+        texts = [text for text in (_deciding(item, counted) for item in differences) if text]
         problems = [f"resume: {self.checkpoint}: was made by another run: {text}" for text in texts]
         if not problems and not fits(self.head, identity):
             problems = [f"resume: {self.checkpoint}: does not belong to the run that it lies in"]
@@ -132,19 +133,23 @@ def look_at(checkpoint: Path, files: RunFiles) -> Tuple[Optional[Head], str]:
     return (None, problem) if problem else (head, "")
 
 
-def fits(head: Head, identity: Identity) -> bool:
-    """Whether the steps of a checkpoint are steps of a run with this identity."""
-    return head.steps_digest == steps_digest(identity) and head.ranks == identity.world.ranks
+def fits(head: Head, identity: Identity, counted: Optional[Tuple[str, ...]] = None) -> bool:
+    """Whether the steps of a checkpoint are steps of a run with this identity.
+
+    ``counted`` as for :func:`manifests.record.checkpoint.steps_digest`.
+    """
+    same = head.steps_digest == steps_digest(identity, counted)
+    return same and head.ranks == identity.world.ranks
 
 
-def _deciding(difference: FieldDifference) -> str:
+def _deciding(difference: FieldDifference, counted: Optional[Tuple[str, ...]]) -> str:
     """What a difference means for the steps so far; "" if nothing (steps_digest)."""
     path = difference.path
     if path in ("training.epochs", "code.digest"):
         return ""
     if path.startswith("code.files"):
         name = path[len("code.files.") :]
-        return f"{name} differs" if name.startswith(RUN_BY_RANKS) else ""
+        return f"{name} differs" if counted is None or name.startswith(counted) else ""
     return f"{path} is {difference.a} there, {difference.b} here"
 
 

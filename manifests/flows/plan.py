@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Callable, List
@@ -28,6 +28,7 @@ class Plan:
     render: Callable[[RunFiles], str]
     fill: Callable[[RunFiles], None]
     warnings: List[str]
+    notes: List[str] = field(default_factory=list)
 
     @property
     def placement(self) -> Placement:
@@ -56,7 +57,7 @@ def _write(plan: Plan) -> RunFiles:
         files.job_script.chmod(0o755)
         companions = {path.name: sha256_of_file(path) for path in (files.config, files.job_script)}
         manifest = plan.manifest.model_copy(update={"companions": companions})
-        atomic.write_json(files.manifest, manifest.model_dump(mode="json"))
+        atomic.write_json(files.manifest, manifest.as_written())
 
     return create_run(plan.files.root.parent, plan.files.root.name, fill)
 

@@ -12,7 +12,7 @@ from typing import Iterator, List, Optional
 from container.trouble import Trouble
 from jobtemplates.backend import QueueEntry
 from jobtemplates.schedulers import backend_named
-from jobtemplates.script import run_of_script
+from jobtemplates.script import quoted, run_of_script
 from jobtemplates.sites import load_site, profile_folders
 from manifests.flows.continuation import fits, look_at
 from manifests.flows.preflight import driver_warnings
@@ -22,8 +22,11 @@ from manifests.record.checkpoint import checkpoints_in
 from manifests.record.schema import Circumstance, Placement, RunFiles
 from manifests.rundir.directory import find_run, state_of
 from manifests.rundir.job import read_job
-from manifests.rundir.queue import Queues, refuse_lost
+from manifests.rundir.queue import Queues
+from manifests.rundir.rank_code import counted_code
 from manifests.rundir.records import Warn, ignore, read_manifest
+from manifests.rundir.run_state import left_exit_code
+from manifests.rundir.submission import refuse_lost
 from manifests.rundir.verify import companion_problems, identity_files_problems
 
 
@@ -75,10 +78,11 @@ def plan_resume(
     checkpoints = checkpoints_in(files.checkpoints)
     if not checkpoints:
         return Resumption(files, None, 0, steps, placement)
+    counted = counted_code(files, manifest)
     useless: List[str] = []
     for checkpoint in checkpoints:
         head, problem = look_at(checkpoint, files)
-        if head is not None and not fits(head, manifest.identity):
+        if head is not None and not fits(head, manifest.identity, counted):
             problem = "was made by another run"
         elif head is not None:
             for text in useless:
@@ -114,10 +118,11 @@ def refuse_busy(files: RunFiles, host: HostContext, warn: Warn = ignore) -> None
         raise Trouble(
             f"{root}: its job still {still}", f"to end it first: python bundle.py cancel {root}"
         )
-    if job == "unknown" and state not in ("prepared", "damaged") and of_scheduler(files):
+    if job == "unknown" and state not in ("prepared", "damaged") and may_live(files):
         raise Trouble(
             f"{root}: {entry.why}: whether its job still runs is not known",
-            "resume it when the scheduler answers, on a host of the cluster",
+            "resume it where the scheduler answers and shows the job; if you know that none of its "
+            f"jobs is left: rm {quoted(str(files.job))}",
         )
     if state == "damaged" or (state == "unknown" and job != "vanished"):
         raise Trouble(
@@ -126,9 +131,15 @@ def refuse_busy(files: RunFiles, host: HostContext, warn: Warn = ignore) -> None
         )
 
 
-def of_scheduler(files: RunFiles) -> bool:
+def may_live(files: RunFiles) -> bool:
+    """Whether a scheduler may have a job of the run, as far as the run's files tell.
+
+    The code is the last thing that a job script leaves, and it is removed when another one starts.
+    """
     job = read_job(files)
-    return job is not None and not backend_named(job.backend).runs_here
+    if job is None or backend_named(job.backend).runs_here:
+        return False
+    return bool(job.chain) or left_exit_code(files) is None
 
 
 def refuse_moved(files: RunFiles) -> None:

@@ -33,21 +33,17 @@ _NAME = re.compile(r"step-([0-9]{9,})\.npz")
 _BLOCK = 1 << 20
 
 
-#: Files below ``code/`` that the ranks of a run may import; ``tests/test_architecture.py`` holds
-#: them against what the trainer imports.
-RUN_BY_RANKS = ("trainer/", "manifests/__init__.py", "manifests/record/")
-
-
-def steps_digest(identity: Identity) -> str:
+def steps_digest(identity: Identity, counted: Optional[Tuple[str, ...]] = None) -> str:
     """Digest of what decides the bits of each step that two runs both have.
 
     The number of epochs does not: it says where the steps end, no schedule is stretched by it.
-    Of the code only what a rank may import counts.
+    Identities up to version 1.2 have files that no rank executes: there ``counted`` holds the
+    beginnings of the names of those that count.
     """
     values = identity.model_dump(mode="json")
     del values["training"]["epochs"]
     files = values["code"]["files"].items()
-    values["code"] = {name: file for name, file in files if name.startswith(RUN_BY_RANKS)}
+    values["code"] = {n: file for n, file in files if counted is None or n.startswith(counted)}
     return digest_of(values)
 
 

@@ -80,6 +80,7 @@ class Result(Record):
     steps: int
     digests: ResultDigests
     metrics: Dict[str, float]  # last row of the log
+    not_finite: List[str] = Field(default_factory=list)  # names of metrics that are not
     log: Optional[str] = None
     observed: Observed
 

@@ -9,17 +9,28 @@ fields kept (:func:`check_version`).
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from pathlib import PurePosixPath
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Tuple, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
-from typing_extensions import Literal
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    model_serializer,
+    model_validator,
+)
+from typing_extensions import Literal, Self
 
 from manifests.record.run_files import RunFiles as RunFiles
 
-SCHEMA_VERSION = "1.2"
+SCHEMA_VERSION = "1.3"
 
 # --- where things lie inside the container --------------------------------------------------
 
@@ -44,23 +55,11 @@ Iterator = Literal["serial", "thread", "process"]
 OptimizerName = Literal["momentum_sgd", "adam", "rmsprop_warmup", "rmsprop"]
 Precision = Literal["float32", "mixed"]
 
-#: What this version of the trainer can do; the rest is refused before launch, by name.
-#: ``tests/trainer`` holds it against the trainer's own registries.
-AVAILABLE: Dict[str, Tuple[str, ...]] = {
-    "arch": ("alex", "googlenet", "googlenetbn", "nin", "resnet50"),
-    "communicator": (
-        "pure_nccl",
-        "hierarchical",
-        "two_dimensional",
-        "single_node",
-        "flat",
-        "naive",
-    ),
-    "loadtype": ("original", "custom"),
-    "iterator": ("serial", "thread", "process"),
-    "optimizer": ("momentum_sgd", "adam", "rmsprop_warmup", "rmsprop"),
-    "precision": ("float32", "mixed"),
-}
+
+def values_of(key_type: Any) -> Tuple[str, ...]:
+    """The legal values of one of the types above, in their order."""
+    return get_args(key_type)
+
 
 #: (smallest, paper's own) side of the square input in pixels, per network.
 INPUT_SIDE: Dict[str, Tuple[int, int]] = {
@@ -74,6 +73,9 @@ INPUT_SIDE: Dict[str, Tuple[int, int]] = {
 #: Side in pixels of the stored images and of the mean image (ImageNet practice: short side
 #: scaled to 256, centre 256x256 kept; Krizhevsky et al. 2012, section 2).
 IMAGE_SIDE = 256
+
+#: Bytes of one unpacked colour profile or note in a PNG file, on both sides of the container.
+PNG_TEXT_LIMIT = 2**26
 
 
 class Record(BaseModel):
@@ -159,7 +161,11 @@ class FileDigest(Record):
 
 
 class CodeIdentity(Record):
-    """``digest`` is :func:`digest_of` over ``files`` (path relative to ``code/`` -> FileDigest)."""
+    """``digest`` is :func:`digest_of` over ``files`` (path relative to ``code/`` -> FileDigest).
+
+    Of an identity, ``files`` are those that the ranks import and everything below ``trainer/``; up
+    to version 1.2 they were all files of the snapshot.
+    """
 
     digest: str
     files: Dict[str, FileDigest]
@@ -207,6 +213,10 @@ class Determinism(Record):
 
 
 class Identity(Record):
+    """What decides the bits. Read from a file, it is digested, compared and written as it stood
+    there: a field that a later version adds is absent from the identities of older runs.
+    """
+
     training: Training
     code: CodeIdentity
     image: ImageIdentity
@@ -214,7 +224,38 @@ class Identity(Record):
     world: World
     determinism: Determinism
 
+    _as_read: Optional[Dict[str, Any]] = PrivateAttr(default=None)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _keep(
+        cls, value: Any, handler: ModelWrapValidatorHandler[Identity], info: ValidationInfo
+    ) -> Identity:
+        identity = handler(value)
+        if info.mode == "json":
+            identity._as_read = value
+        return identity
+
+    @model_serializer(mode="wrap")
+    def _written(self, handler: SerializerFunctionWrapHandler) -> Dict[str, Any]:
+        written: Dict[str, Any] = handler(self) if self._as_read is None else self._as_read
+        return copy.deepcopy(written)
+
+    def model_copy(self, *, update: Optional[Mapping[str, Any]] = None, deep: bool = False) -> Self:
+        """With ``update`` it is no longer what was read."""
+        copied = super().model_copy(update=update, deep=deep)
+        if update:
+            copied._as_read = None
+        return copied
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both are written alike, wherever they come from."""
+        if not isinstance(other, Identity):
+            return NotImplemented
+        return self.model_dump(mode="json") == other.model_dump(mode="json")
+
     def digest(self) -> str:
+        """sha256, hexadecimal: :func:`digest_of` over the identity as it is written."""
         return digest_of(self.model_dump(mode="json"))
 
     @property
@@ -307,6 +348,9 @@ class Circumstance(Record):
     checkpointing: Checkpointing = Field(default_factory=Checkpointing)
     resumed: Optional[Resumed] = None
     git: Optional[GitState] = None
+    #: The files of the snapshot that are not in ``identity.code``: documentation, tests, host code.
+    #: None up to version 1.2, where the identity has all files.
+    other_code: Optional[CodeIdentity] = None
     rerun_of: Optional[str] = None  # path of the run directory that is being repeated
 
 
@@ -363,10 +407,22 @@ class Manifest(Record):
     their sha256; they decide no bit, but nobody is to take an edited one for the original."""
 
     version: str = SCHEMA_VERSION
-    kind: Literal["run", "rerun", "replicate"] = "run"
+    kind: Literal["run", "rerun"] = "run"
     identity_digest: str
     identity: Identity
     circumstance: Circumstance
     promises: Promises
     recipe: Recipe
     companions: Dict[str, str] = Field(default_factory=dict)
+
+    def as_written(self) -> Dict[str, Any]:
+        """The JSON value of the file.
+
+        A manifest of an older version is read by the trainer in its own snapshot: what is None is
+        left out, for that trainer may know the field with a default and without None.
+        """
+        values = self.model_dump(mode="json")
+        if self.version != SCHEMA_VERSION:
+            values["circumstance"] = self.circumstance.model_dump(mode="json", exclude_none=True)
+            values["promises"] = self.promises.model_dump(mode="json", exclude_none=True)
+        return values

@@ -66,7 +66,7 @@ def parse_record(raw: Dict[str, Any], where: str, model: Type[Record], warn: War
     if warning:
         warn(f"{where}: {warning}")
     try:
-        return model.model_validate_json(json.dumps(raw))
+        return model.model_validate_json(json.dumps(raw, allow_nan=True))  # as old runs have it
     except ValidationError as error:
         raise Trouble(
             [

@@ -18,12 +18,21 @@ import stat
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import BinaryIO, Dict, Iterable, Iterator, List, Optional, Sequence
+from typing import BinaryIO, Dict, FrozenSet, Iterable, Iterator, List, Optional, Sequence
 
 from container.trouble import Trouble
 from manifests.host.git_checkout import git_files, git_state, is_checkout
-from manifests.record.schema import CodeIdentity, FileDigest, GitState, RunFiles, digest_of
+from manifests.record.alteration import was_altered
+from manifests.record.schema import (
+    CodeIdentity,
+    FileDigest,
+    GitState,
+    Manifest,
+    RunFiles,
+    digest_of,
+)
 from manifests.rundir.directory import PARTIAL
+from manifests.rundir.rank_code import Imports, rank_code
 
 #: Names that are never code, for folders that no ``.gitignore`` speaks for.
 LEFT_OUT = (
@@ -37,19 +46,34 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 @dataclass(frozen=True)
 class Snapshot:
-    """``files`` maps paths relative to ``root``, ``/`` between the parts, to their digests."""
+    """``files`` maps paths relative to ``root``, ``/`` between the parts, to their digests;
+    ``executed`` are those that the ranks execute (manifests.rundir.rank_code)."""
 
     root: Path
     files: Dict[str, FileDigest]
     git: Optional[GitState]
+    executed: FrozenSet[str] = frozenset()
 
     @property
     def identity(self) -> CodeIdentity:
-        return CodeIdentity(digest=code_digest(self.files), files=self.files)
+        """The files that decide bits."""
+        return code_identity({n: self.files[n] for n in self.files if n in self.executed})
+
+    @property
+    def other(self) -> CodeIdentity:
+        """The files that decide none."""
+        return code_identity({n: self.files[n] for n in self.files if n not in self.executed})
 
 
-def code_digest(files: Dict[str, FileDigest]) -> str:
-    return digest_of({path: digest.model_dump(mode="json") for path, digest in files.items()})
+def code_identity(files: Dict[str, FileDigest]) -> CodeIdentity:
+    values = {path: digest.model_dump(mode="json") for path, digest in files.items()}
+    return CodeIdentity(digest=digest_of(values), files=files)
+
+
+def recorded_files(manifest: Manifest) -> Dict[str, FileDigest]:
+    """All files of a run's snapshot, whether they decide bits or not."""
+    other = manifest.circumstance.other_code
+    return {**(other.files if other else {}), **manifest.identity.code.files}
 
 
 def _blocks(stream: BinaryIO) -> Iterator[bytes]:
@@ -142,8 +166,11 @@ class _RunFolders:
         return known
 
 
-def take_snapshot(project: Path, *, exclude: Sequence[Path] = ()) -> Snapshot:
+def take_snapshot(
+    project: Path, *, exclude: Sequence[Path] = (), known: Optional[Imports] = None
+) -> Snapshot:
     """List and digest the code of ``project``, without what lies below the folders ``exclude``.
+    ``known`` is for :func:`manifests.rundir.rank_code.rank_code`.
 
     Folders that are not below the project, or are the project, exclude nothing, and what git
     tracks is never excluded: it is code wherever it lies. Run directories, half-made ones too,
@@ -173,10 +200,11 @@ def take_snapshot(project: Path, *, exclude: Sequence[Path] = ()) -> Snapshot:
                 problems.append(f"{root}: {name}: cannot be read: {error.strerror}")
     if problems:
         raise Trouble(problems, "rename, remove or git-ignore these files")
+    executed = frozenset(rank_code(files, lambda name: (root / name).read_bytes(), known))
     state = None
     if in_git:
         state = git_state(root, lambda path: runs.hold(path) or _below(path, excluded))
-    return Snapshot(root, files, state)
+    return Snapshot(root, files, state, executed)
 
 
 def copy_snapshot(snapshot: Snapshot, target: Path) -> None:
@@ -205,12 +233,21 @@ def copy_snapshot(snapshot: Snapshot, target: Path) -> None:
         copied.chmod(0o555 if expected.executable else 0o444)
 
 
-def snapshot_problems(code_dir: Path, identity: CodeIdentity) -> List[str]:
+def copy_recorded(code: Path, target: Path, manifest: Manifest) -> None:
+    """Copy what a run's manifest records of its ``code/``, and nothing else that lies there.
+
+    Raises Trouble as :func:`copy_snapshot` does.
+    """
+    copy_snapshot(Snapshot(code, recorded_files(manifest), None), target)
+
+
+def snapshot_problems(code_dir: Path, manifest: Manifest) -> List[str]:
     """Every missing, altered and extra file of a run's ``code/``, each ``code/path: what``."""
     if code_dir.is_symlink():
         return [f"code: is a link to {code_dir.readlink()}, expected the folder itself"]
     problems = []
-    for name, expected in sorted(identity.files.items()):
+    recorded = recorded_files(manifest)
+    for name, expected in sorted(recorded.items()):
         path = code_dir / name
         if ".." in Path(name).parts or Path(name).is_absolute():
             problems.append(f"code/{name}: is a path outside of the snapshot")
@@ -223,10 +260,15 @@ def snapshot_problems(code_dir: Path, identity: CodeIdentity) -> List[str]:
         for folder, folders, names in os.walk(code_dir)
         for name in [*names, *(item for item in folders if Path(folder, item).is_symlink())]
     )
-    extra = sorted(name for name in present if name not in identity.files)
+    extra = sorted(name for name in present if name not in recorded)
     problems += [f"code/{name}: is not part of the snapshot" for name in extra]
-    if code_digest(identity.files) != identity.digest:
-        problems.append("identity.code.digest: does not fit identity.code.files")
+    values = manifest.model_dump(mode="json", include={"identity": True, "circumstance": True})
+    for field, code in (
+        ("identity.code", values["identity"]["code"]),
+        ("circumstance.other_code", values["circumstance"].get("other_code")),
+    ):
+        if code is not None and digest_of(code["files"]) != code["digest"]:
+            problems.append(f"{field}.digest: does not fit {field}.files")
     return problems
 
 
@@ -236,7 +278,7 @@ def _difference(name: str, path: Path, expected: FileDigest) -> List[str]:
     except OSError as error:
         return [f"code/{name}: cannot be read: {error.strerror}"]
     if found.sha256 != expected.sha256:
-        return [f"code/{name}: was altered: sha256 {found.sha256}, expected {expected.sha256}"]
+        return [f"code/{name}: {was_altered(found.sha256, expected.sha256)}"]
     if found.executable != expected.executable:
         wanted = "executable" if expected.executable else "not executable"
         return [f"code/{name}: was altered: expected to be {wanted}"]

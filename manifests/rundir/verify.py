@@ -12,6 +12,7 @@ from container.recipe import Recipe, lock_path
 from container.trouble import Trouble
 from manifests.datasets.packed_images import decoder_of, pack_problems
 from manifests.datasets.table import table_problems
+from manifests.record.alteration import was_altered
 from manifests.record.checkpoint import checkpoints_in, damage
 from manifests.record.outcome import Result
 from manifests.record.packed_file import Decoder
@@ -39,7 +40,7 @@ from manifests.rundir.snapshot import snapshot_problems
 ImageLookup = Callable[[ImageIdentity], Optional[Path]]
 
 
-def _file_problems(path: Path, name: str, expected: str) -> List[str]:
+def file_problems(path: Path, name: str, expected: str) -> List[str]:
     try:
         found = sha256_of_file(path)
     except FileNotFoundError:
@@ -47,7 +48,7 @@ def _file_problems(path: Path, name: str, expected: str) -> List[str]:
     except OSError as error:
         return [f"{name}: cannot be read: {error.strerror}"]
     if found != expected:
-        return [f"{name}: was altered: sha256 {found}, expected {expected}"]
+        return [f"{name}: {was_altered(found, expected)}"]
     return []
 
 
@@ -93,7 +94,7 @@ def companion_problems(files: RunFiles, manifest: Manifest) -> List[str]:
     return [
         problem
         for name, expected in sorted(manifest.companions.items())
-        for problem in _file_problems(files.root / name, name, expected)
+        for problem in file_problems(files.root / name, name, expected)
     ]
 
 
@@ -113,11 +114,11 @@ def input_problems(files: RunFiles, manifest: Manifest) -> List[str]:
     if data.initmodel:
         expected.append(files.initmodel)
     return [
-        *_file_problems(files.train_table, "inputs/train.tsv", data.train.sha256),
-        *_file_problems(files.val_table, "inputs/val.tsv", data.val.sha256),
-        *_file_problems(files.mean, "inputs/mean.npy", data.mean.sha256),
+        *file_problems(files.train_table, "inputs/train.tsv", data.train.sha256),
+        *file_problems(files.val_table, "inputs/val.tsv", data.val.sha256),
+        *file_problems(files.mean, "inputs/mean.npy", data.mean.sha256),
         *(
-            _file_problems(files.initmodel, "inputs/initmodel.npz", data.initmodel)
+            file_problems(files.initmodel, "inputs/initmodel.npz", data.initmodel)
             if data.initmodel
             else []
         ),
@@ -169,7 +170,7 @@ def _decoder(manifest: Manifest) -> Optional[Decoder]:
 
 
 def _table_is(table: Path, identity: SampleSetIdentity) -> bool:
-    return not _file_problems(table, table.name, identity.sha256)
+    return not file_problems(table, table.name, identity.sha256)
 
 
 def identity_files_problems(files: RunFiles, manifest: Manifest) -> List[str]:
@@ -177,7 +178,7 @@ def identity_files_problems(files: RunFiles, manifest: Manifest) -> List[str]:
     return [
         *identity_problems(files),
         *recipe_problems(manifest),
-        *snapshot_problems(files.code, manifest.identity.code),
+        *snapshot_problems(files.code, manifest),
         *input_problems(files, manifest),
     ]
 
@@ -214,7 +215,7 @@ def image_problems(image: ImageIdentity, path: Optional[Path], progress: Progres
         found = sha256_of_file(path, advance)
     if found == image.sha256:
         return []
-    return [f"image: {path} was altered: sha256 {found}, expected {image.sha256}"]
+    return [f"image: {path} {was_altered(found, image.sha256)}"]
 
 
 def result_problems(files: RunFiles, manifest: Manifest, warn: Warn = ignore) -> List[str]:
@@ -263,7 +264,7 @@ def _numbers(row: Mapping[str, Any]) -> Dict[str, str]:
 def log_problems(files: RunFiles, result: Result) -> List[str]:
     """Whether the log is the one that was written, and the metrics are its last row."""
     if result.log is not None:
-        altered = _file_problems(files.log, "results/log.jsonl", result.log)
+        altered = file_problems(files.log, "results/log.jsonl", result.log)
         if altered:
             return altered
     try:
@@ -283,6 +284,14 @@ def log_problems(files: RunFiles, result: Result) -> List[str]:
 
 def outcome_problems(files: RunFiles, manifest: Manifest, result: Result) -> List[str]:
     """What does not fit together of result, manifest and model; trail and log aside."""
+    return [
+        *result_record_problems(manifest, result),
+        *file_problems(files.model, "results/model.npz", result.digests.model),
+    ]
+
+
+def result_record_problems(manifest: Manifest, result: Result) -> List[str]:
+    """What does not fit together of result and manifest."""
     problems = []
     digests = result.digests
     if result.identity_digest != manifest.identity_digest:
@@ -296,11 +305,11 @@ def outcome_problems(files: RunFiles, manifest: Manifest, result: Result) -> Lis
             f"result.json: digests.tensors have the digest {tensors}, "
             f"digests.parameters says {digests.parameters}"
         )
-    return problems + _file_problems(files.model, "results/model.npz", digests.model)
+    return problems
 
 
 def altered_trail(found: str, result: Result) -> str:
-    return f"results/trail: was altered: sha256 {found}, expected {result.digests.trail}"
+    return f"results/trail: {was_altered(found, result.digests.trail)}"
 
 
 def _trail_problems(files: RunFiles, ranks: int, result: Result) -> List[str]:

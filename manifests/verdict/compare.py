@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Dict, List, Optional, Tuple
 
+from manifests.record.log_columns import SINCE_LAST_ROW, TIMINGS
 from manifests.record.outcome import Result, SeenGpus
 from manifests.record.schema import GpuPromise
 from manifests.verdict.comparison import (
@@ -30,9 +31,6 @@ __all__ = [
     "load_record",
 ]
 
-#: Metrics that tell how fast a run was.
-TIMINGS = ("elapsed_time", "images/s")
-
 _NAMED = 8
 
 
@@ -47,7 +45,7 @@ def compare(a: RunRecord, b: RunRecord) -> Comparison:
     """
     finding = trail_difference(a.trail, b.trail) if a.trail and b.trail else None
     differences = _trail_evidence(a, b, finding) + _result_evidence(a, b)
-    gaps = _gaps(a) + _gaps(b)
+    gaps = _gaps(a) + _gaps(b) + _lost_models(a, b)
     gpus = _gpus(a), _gpus(b)
     outside = _outside_promises(a) + _outside_promises(b) + other_conditions(*gpus)
     if a.altered or b.altered:
@@ -117,7 +115,7 @@ def _metrics(a: RunRecord, b: RunRecord) -> Tuple[Dict[str, float], Dict[str, fl
     """The last rows without timings; sums since the row before only where rows fall together."""
     skipped: Tuple[str, ...] = ()
     if a.manifest.circumstance.observing.test != b.manifest.circumstance.observing.test:
-        skipped = ("main/",)
+        skipped = SINCE_LAST_ROW
     sides = []
     for record in (a, b):
         values = record.result.metrics if record.result else {}
@@ -125,7 +123,7 @@ def _metrics(a: RunRecord, b: RunRecord) -> Tuple[Dict[str, float], Dict[str, fl
             {
                 name: value
                 for name, value in values.items()
-                if name not in TIMINGS and not (skipped and name.startswith(skipped))
+                if name not in TIMINGS and name not in skipped
             }
         )
     return sides[0], sides[1]
@@ -178,12 +176,30 @@ def _agreement(
     if not differences and a.result and b.result:
         sentences.append(f"final parameters of both: {a.result.digests.parameters}")
         sentences.append(f"results/model.npz of both: {a.result.digests.model}")
+        sentences += _restored(a, b)
     return sentences
+
+
+def _restored(a: RunRecord, b: RunRecord) -> List[str]:
+    """A lost model is a reason to run again: where its bytes are now."""
+    lost, other = (a, b) if a.model is None else (b, a)
+    if lost.model is not None or other.model is None:
+        return []
+    return [
+        f"{lost.path}: results/model.npz is gone; the recorded model is there again: {other.model}"
+    ]
 
 
 def _gaps(record: RunRecord) -> List[str]:
     gaps = [f"{record.path}: {text}" for text in _missing(record)]
     return [*gaps, *record.faults, *record.altered]
+
+
+def _lost_models(a: RunRecord, b: RunRecord) -> List[str]:
+    """Digests of files that nobody can look at any more prove nothing of each other."""
+    if a.model is not None or b.model is not None or not (a.result and b.result):
+        return []
+    return [f"{record.path}: results/model.npz is gone" for record in (a, b)]
 
 
 def _missing(record: RunRecord) -> List[str]:

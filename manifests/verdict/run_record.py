@@ -16,7 +16,12 @@ from manifests.rundir.records import (
     read_trail,
     trail_digest,
 )
-from manifests.rundir.verify import altered_trail, identity_problems, outcome_problems
+from manifests.rundir.verify import (
+    altered_trail,
+    file_problems,
+    identity_problems,
+    result_record_problems,
+)
 
 
 @dataclass(frozen=True)
@@ -24,7 +29,8 @@ class RunRecord:
     """``trail`` holds the records of each rank; None where it is missing or damaged.
 
     ``faults`` are sentences on what is missing or cannot be read; ``altered`` on files that are
-    not those which the run left, so that nothing can be concluded from them.
+    not those which the run left, so that nothing can be concluded from them. ``model`` is where the
+    model file lies, None where it is gone.
     """
 
     path: str
@@ -34,6 +40,7 @@ class RunRecord:
     done: bool = False
     faults: List[str] = field(default_factory=list)
     altered: List[str] = field(default_factory=list)
+    model: Optional[str] = None
 
 
 def load_record(files: RunFiles, warn: Warn = ignore) -> RunRecord:
@@ -53,7 +60,9 @@ def load_record(files: RunFiles, warn: Warn = ignore) -> RunRecord:
     except Trouble as trouble:
         faults += trouble.problems[:5]
     if result is not None:
-        altered += outcome_problems(files, manifest, result)
+        altered += result_record_problems(manifest, result)
+        if files.model.exists():
+            altered += file_problems(files.model, "results/model.npz", result.digests.model)
         if trail is not None:
             found = trail_digest(files, ranks)
             if found != result.digests.trail:
@@ -67,4 +76,5 @@ def load_record(files: RunFiles, warn: Warn = ignore) -> RunRecord:
         done=files.done.exists(),
         faults=faults,
         altered=[f"{files.root}/{problem}" for problem in altered],
+        model=str(files.model) if files.model.exists() else None,
     )

@@ -102,6 +102,7 @@ def trail() -> Callable[..., List[List[outcome.TrailRecord]]]:
 
 def make_manifest(
     code: Optional[schema.CodeIdentity] = None,
+    other_code: Optional[schema.CodeIdentity] = None,
     data: Optional[schema.DataIdentity] = None,
     root: str = "/data",
     **settings: Any,
@@ -139,6 +140,7 @@ def make_manifest(
             placement=schema.Placement(site="local", jobname="digits"),
             loading=schema.Loading(),
             observing=schema.Observing(trail_interval=5),
+            other_code=other_code,
         ),
         promises=schema.Promises(cpu_features=["avx2"]),
         recipe=schema.Recipe(stack=RECIPE.stack, files=RECIPE.files),
@@ -194,7 +196,8 @@ def finished_run(tmp_path: Path, data_set: Path) -> schema.RunFiles:
     """A whole run directory on real files, as if it had been trained."""
     project = tmp_path / "project"
     project.mkdir()
-    (project / "train.py").write_text("print('hello')\n")
+    (project / "trainer").mkdir()
+    (project / "trainer" / "train.py").write_text("print('hello')\n")
     (project / "go.sh").write_text("#!/bin/sh\n")
     (project / "go.sh").chmod(0o755)
     files = schema.RunFiles(tmp_path / "out" / "digits-20260131T235958Z-01234567")
@@ -215,7 +218,7 @@ def finished_run(tmp_path: Path, data_set: Path) -> schema.RunFiles:
         sha256=sha(mean), shape=[3, 256, 256], dtype="float32"
     )
     made = make_manifest(
-        code=snapshot.identity, data=schema.DataIdentity(**identities), root=str(data_set)
+        snapshot.identity, snapshot.other, schema.DataIdentity(**identities), str(data_set)
     )
     companions = {}
     for path, text in ((files.config, b"arch: nin\n"), (files.job_script, b"#!/bin/bash\n")):

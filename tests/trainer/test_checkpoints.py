@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 import chainer
 import numpy as np
@@ -329,15 +329,19 @@ def test_whose_checkpoint_it_is(
     )
 
 
-def test_of_the_code_only_what_ranks_import_counts(run: Run) -> None:
-    def digest(name: str) -> str:
+def test_which_code_counts(run: Run) -> None:
+    """All of the identity's; of an old one, which has the whole snapshot, what counted then."""
+    old = ("trainer/", "manifests/schema.py")
+
+    def digest(name: str, counted: Optional[Tuple[str, ...]] = None) -> str:
         values = run.manifest.identity.model_dump(mode="json")
         values["code"]["files"] = {name: {"sha256": "1" * 64, "size": 1}}
-        return steps_digest(schema.Identity.model_validate(values))
+        return steps_digest(schema.Identity.model_validate(values), counted)
 
-    plain = steps_digest(run.manifest.identity)
-    assert digest("README.md") == digest("config.yaml") == plain
-    assert digest("trainer/loop.py") != plain != digest("manifests/record/schema.py")
+    names = ("README.md", "config.yaml", "trainer/loop.py", "manifests/schema.py")
+    assert len({digest(name) for name in names}) == 4
+    assert len({digest(name, old) for name in names}) == 3
+    assert digest("README.md", old) == digest("config.yaml", old)
 
 
 def test_another_network_does_not_fit(run: Run) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
-from manifests.record.schema import AVAILABLE, CodeIdentity, Determinism, Promises
+from manifests.record import schema
+from manifests.record.communicators import COMMUNICATOR_KINDS
+from manifests.record.schema import CodeIdentity, Determinism, Promises
 from trainer import contract
 from trainer.communicators import COMMUNICATORS
 from trainer.device import PRECISIONS
@@ -24,17 +27,17 @@ from trainer.trouble import TrainerError
 
 
 def test_registries_are_what_the_host_believes() -> None:
-    registries: dict[str, Any] = {
-        "arch": MODELS,
-        "communicator": COMMUNICATORS,
-        "iterator": ITERATORS,
-        "loadtype": LOADTYPES,
-        "optimizer": OPTIMIZERS,
-        "precision": PRECISIONS,
+    registries: dict[Any, Any] = {
+        schema.Arch: MODELS,
+        schema.Communicator: COMMUNICATORS,
+        schema.Iterator: ITERATORS,
+        schema.LoadType: LOADTYPES,
+        schema.OptimizerName: OPTIMIZERS,
+        schema.Precision: PRECISIONS,
     }
-    assert {key: set(names) for key, names in AVAILABLE.items()} == {
-        key: set(names) for key, names in registries.items()
-    }
+    for key_type, registry in registries.items():
+        assert set(registry) == set(schema.values_of(key_type))
+    assert set(COMMUNICATOR_KINDS) == set(COMMUNICATORS)
 
 
 def test_environment_names_every_wrong_setting() -> None:
@@ -191,9 +194,7 @@ def test_altered_table(make_case: Any) -> None:
     old = sha256(table.read_bytes()).hexdigest()
     table.write_text(table.read_text().replace("\t1\t", "\t2\t"))
     new = sha256(table.read_bytes()).hexdigest()
-    assert refusal(case) == (
-        f"{table}: was changed after the run was submitted: expected sha256 {old}, found {new}"
-    )
+    assert refusal(case) == (f"{table}: was altered: sha256 {new}, expected {old}")
 
 
 def test_missing_mean(make_case: Any) -> None:
@@ -238,3 +239,19 @@ def test_foreign_code_is_named(tmp_path: Path) -> None:
     )
     only = CodeIdentity.model_validate({"digest": "0" * 64, "files": {"a.py": files["a.py"]}})
     contract.check_code(only, tmp_path)
+
+
+def test_code_imported_by_name_is_refused(tmp_path: Path) -> None:
+    files = {"trainer/a.py": {"sha256": "0" * 64, "size": 3}}
+    code = CodeIdentity.model_validate({"digest": "0" * 64, "files": files})
+    modules = {name: ModuleType(name) for name in ("a", "b", "c", "sys")}
+    modules["a"].__file__ = str(tmp_path / "trainer" / "a.py")
+    modules["c"].__file__ = "/usr/lib/python3/c.py"
+    contract.check_imported(code, tmp_path, modules)
+    modules["b"].__file__ = str(tmp_path / "mine" / "b.py")
+    with pytest.raises(TrainerError) as caught:
+        contract.check_imported(code, tmp_path, modules)
+    assert str(caught.value) == (
+        "the ranks import code that is not in the run's identity: mine/b.py\n"
+        "-> write an import statement for it, or put it below trainer/; then submit again"
+    )

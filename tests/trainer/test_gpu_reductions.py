@@ -15,7 +15,7 @@ from typing import Any, List
 import numpy as np
 import pytest
 
-from manifests.record.schema import AVAILABLE
+from manifests.record.schema import Communicator, values_of
 from tests.trainer.conftest import gpus
 from tests.trainer.test_mpi_runs import doubling
 
@@ -101,7 +101,7 @@ def test_topology_on_a_fake_of_nccl(
     memory only; some buffers hold fewer gradients than ranks."""
     cases = [
         (name, nodes, size)
-        for name in AVAILABLE["communicator"]
+        for name in values_of(Communicator)
         for nodes in (1, 2, 3)
         for size in (0, 1, 2003)
         if ranks % nodes == 0 and (nodes == 1 or name in ("hierarchical", "two_dimensional"))

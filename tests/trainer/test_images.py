@@ -221,10 +221,65 @@ def test_changed_image_is_refused_when_first_seen_only(make_case: Any) -> None:
 
     old, new = (hashlib.sha256(text).hexdigest() for text in (data, data + b"\0"))
     assert str(caught.value) == (
-        "image 'a b/\"c\".jpg' (line 2 of inputs/train.tsv): was changed after the run was "
-        f"submitted: expected sha256 {old}, found {new}\n"
+        "image 'a b/\"c\".jpg' (line 2 of inputs/train.tsv): was altered: "
+        f"sha256 {new}, expected {old}\n"
         "-> restore the image, or submit a new run with the images as they are now"
     )
+
+
+def large_profile() -> bytes:
+    """A PNG file with a colour profile that unpacks to more than Pillow takes by itself."""
+    import zlib
+
+    data = encoded("RGB")
+    at = data.index(b"IDAT") - 4
+    body = b"iCCPx\0\0" + zlib.compress(bytes(2 << 20))
+    chunk = (len(body) - 4).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
+    return data[:at] + chunk + data[at:]
+
+
+def test_a_large_colour_profile_is_nothing_to_the_pixels() -> None:
+    found = np.asarray(image.decode(large_profile(), "x"))
+    assert np.array_equal(found, np.asarray(image.decode(encoded("RGB"), "x")))
+
+
+def test_whose_fault_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = encoded("RGB")
+
+    def refusal(error: Exception) -> str:
+        def load(_self: Any) -> None:
+            raise error
+
+        with monkeypatch.context() as patch, pytest.raises(TrainerError) as caught:
+            patch.setattr(Image.Image, "load", load)
+            patch.setattr("PIL.ImageFile.ImageFile.load", load)
+            image.decode(data, "image 'x'")
+        return str(caught.value)
+
+    machine = (
+        "image 'x': there is not enough memory to decode it\n"
+        "-> this is no fault of the image: ask for more memory per node, or for fewer loaders "
+        "(loaderjob), then submit a new run"
+    )
+    assert refusal(MemoryError()) == machine
+    assert refusal(OSError("out of memory error when reading image file")) == machine
+    again = "-> replace the image or take it off the list, then submit a new run"
+    assert refusal(SyntaxError()) == f"image 'x': cannot be decoded (SyntaxError)\n{again}"
+
+
+def test_pillow_does_not_speak(make_case: Any) -> None:
+    """Its warnings name files of its own, and not the image."""
+    import subprocess
+    import sys
+
+    code = (
+        "import io; from PIL import Image; from trainer import image\n"
+        "palette = Image.new('P', (256, 256), 1); palette.putpalette([9, 9, 9, 200, 120, 40])\n"
+        "stream = io.BytesIO(); palette.save(stream, 'PNG', transparency=bytes([10, 100]))\n"
+        "print(image.decode(stream.getvalue(), 'x').getpixel((0, 0)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("(200, 120, 40)\n", "")
 
 
 def test_missing_image(make_case: Any) -> None:
@@ -258,13 +313,14 @@ def test_broken_table_line(tmp_path: Path) -> None:
 
     folder = tmp_path / "inputs"
     folder.mkdir()
-    (folder / "train.tsv").write_text("ab\t0\tgood\nab 0 bad\n")
+    sha256 = "ab" * 32
+    (folder / "train.tsv").write_text(f"{sha256}\t0\tgood\n{sha256} 0 bad\n")
     table = SampleTable(folder / "train.tsv")
-    assert (len(table), table.entry(0)) == (2, ("ab", 0, "good"))
+    assert (len(table), table.entry(0)) == (2, (sha256, 0, "good"))
     with pytest.raises(TrainerError) as caught:
         table.entry(1)
     assert str(caught.value) == (
-        "line 2 of inputs/train.tsv: is not a sha256, a label and a path separated by tabs\n"
+        "line 2 of inputs/train.tsv: is not `<sha256>\\t<label>\\t<path>`\n"
         "-> submit the run again; tables are written by `bundle.py submit`"
     )
 

@@ -125,6 +125,9 @@ def list_(
             "give either --tree, or --ground-truth, --synsets and --folder",
             "python bundle.py data list --help",
         )
+    if not json_wanted:
+        for warning in done.warnings:
+            warn(warning)
     tell(done, json_wanted)
 
 

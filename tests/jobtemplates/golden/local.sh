@@ -194,7 +194,7 @@ rank=$(trap '' USR2 && declare -f scratch_problem use_scratch)$'\n'$rank
 tried=1
 start() { # mpirun takes the place of the shell that calls this
     exec "${mpirun[@]}" \
-    bash -c "$rank" rank "$tried" /usr/bin/apptainer '' "$image" "$run" 1.2 \
+    bash -c "$rank" rank "$tried" /usr/bin/apptainer '' "$image" "$run" 1.3 \
     --no-home \
     --pwd /bundle/code \
     --mount 'type=bind,"source=/out/digits-20260102T030405Z-abcdef01/code",destination=/bundle/code,ro' \

@@ -206,7 +206,7 @@ rank=$(trap '' USR2 && declare -f scratch_problem use_scratch)$'\n'$rank
 tried=1
 start() { # mpirun takes the place of the shell that calls this
     exec "${mpirun[@]}" \
-    bash -c "$rank" rank "$tried" /usr/bin/apptainer '' "$image" "$run" 1.2 \
+    bash -c "$rank" rank "$tried" /usr/bin/apptainer '' "$image" "$run" 1.3 \
     --nv \
     --no-home \
     --pwd /bundle/code \

@@ -84,7 +84,7 @@ def edit(path: Path, changes: Dict[str, Any]) -> None:
 def test_newer_records_are_shown_with_a_warning(finished_run: RunFiles, host: HostContext) -> None:
     for path in (finished_run.manifest, finished_run.result, finished_run.job):
         edit(path, {"version": "1.7", "new": 1})
-    newer = "version 1.7 is newer than 1.2: fields it added are kept, not used"
+    newer = "version 1.7 is newer than 1.3: fields it added are kept, not used"
     warnings: List[str] = []
     assert show_lines(finished_run.root, host, warnings.append)[1] == "state      done"
     assert warnings == [f"{finished_run.manifest}: {newer}", f"{finished_run.result}: {newer}"]

@@ -150,15 +150,17 @@ def test_tiny_and_narrow_originals(size: Tuple[int, int]) -> None:
 
 def test_what_is_no_usable_image() -> None:
     good = KINDS["jpeg"]
-    expected = "is not an image (JPEG, PNG, GIF, BMP, TIFF, WEBP)"
-    for data in (b"", b"text", encoded(plain(), "PPM"), good[:100]):
+    expected = "is not an image (JPEG, PNG, GIF, BMP, TIFF or WEBP)"
+    for data in (b"text", encoded(plain(), "PPM")):
         assert problem_of(data) == expected
+    assert problem_of(b"") == "is empty"
+    assert problem_of(good[:100]) == "is a damaged JPEG file: Truncated File Read"
     assert problem_of(good[:-200]).startswith("is truncated or damaged: image file is truncated")
     png = bytearray(KINDS["png"])
     png[png.index(b"IDAT") + 20] ^= 255
     assert problem_of(bytes(png)).startswith("is truncated or damaged: ")
     floats = encoded(Image.new("F", (300, 260), 0.5), "TIFF")
-    assert problem_of(floats) == ("is truncated or damaged: pixels of kind F have no defined white")
+    assert problem_of(floats) == ("has pixels of kind F, which have no defined white")
     huge = encoded(Image.new("1", (2**14, 2**13 + 1)), "PNG")
     assert problem_of(huge) == "has 16384x8193 pixels, more than 134 million"
 

@@ -91,10 +91,10 @@ def test_every_bad_image_is_named_with_its_line(
     cache = tmp_path / "cache"
     expected = [
         f"{listing}, line 1: {bad}/missing does not exist",
-        f"{listing}, line 2: {bad}/truncated is truncated or damaged: ",
+        f"{listing}, line 2: {bad}/truncated is truncated or damaged: Premature end of JPEG file",
         f"{listing}, line 3: {bad}/text is not an image (JPEG or PNG)",
-        f"{listing}, line 4: {bad}/empty is not an image (JPEG or PNG)",
-        f"{listing}, line 5: {bad}/gif is not an image (JPEG or PNG)",
+        f"{listing}, line 4: {bad}/empty is empty",
+        f"{listing}, line 5: {bad}/gif is a GIF file, expected JPEG or PNG",
         f"{listing}, line 6: {bad}/small has 300x200 pixels, expected 256x256",
         f"{listing}, line 7: {bad}/folder is no regular file",
         f"{listing}, line 8: {bad}/link is a link that has the absolute target "
@@ -105,9 +105,7 @@ def test_every_bad_image_is_named_with_its_line(
         f"absolute target {tmp_path}/other, which the container does not have",
     ]
     for _ in range(2):  # bad images are not remembered as good ones
-        problems = refused(data_set, cache)
-        assert problems[1].startswith(expected[1] + "image file is truncated")
-        assert [*problems[:1], expected[1], *problems[2:]] == expected
+        assert refused(data_set, cache) == expected
 
 
 def test_missing_root(data_set: Path) -> None:
@@ -154,11 +152,11 @@ def test_fresh_files_are_not_remembered(data_set: Path, tmp_path: Path) -> None:
 def test_broken_cache_is_a_warning(data_set: Path, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     cache.mkdir()
-    (cache / "images-2.sqlite3").write_text("this is no database, but long enough to be one" * 50)
+    (cache / "images-3.sqlite3").write_text("this is no database, but long enough to be one" * 50)
     found = take(data_set, cache)
     assert found.table == take(data_set).table
     assert found.warnings == [
-        f"image digests are not cached: {cache}/images-2.sqlite3: file is not a database"
+        f"image digests are not cached: {cache}/images-3.sqlite3: file is not a database"
     ]
     (tmp_path / "file").write_text("")
     found = take(data_set, tmp_path / "file" / "cache")

@@ -74,7 +74,7 @@ def test_missing_and_not_utf8(tmp_path: Path) -> None:
     path.write_bytes(b"a 1\n\xff 1\n")
     with pytest.raises(Trouble) as caught:
         read_list(path, root=ROOT, nclasses=2)
-    assert str(caught.value) == f"{path}, line 2: is not UTF-8 text\n-> {NEXT_STEP}"
+    assert str(caught.value) == f"{path}, line 2: is not UTF-8 text: '\\xff 1'\n-> {NEXT_STEP}"
 
 
 def test_without_a_number_of_classes_the_labels_say_it() -> None:

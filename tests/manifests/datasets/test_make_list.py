@@ -57,6 +57,7 @@ def test_a_tree_by_sorted_names(tree: Path, tmp_path: Path) -> None:
         "list": str(output), "root": str(tree), "samples": 4, "classes": 3, "fewest": 1, "most": 2,
         "classes_file": str(tmp_path / "classes.txt"),
         "sha256": hashlib.sha256(output.read_bytes()).hexdigest(),
+        "warnings": [],
     }  # fmt: skip
     assert done.lines() == [
         f"{output}: 4 samples of 3 classes, 1 to 2 each",
@@ -228,7 +229,9 @@ def test_class_numbers_that_cannot_be_read(tmp_path: Path) -> None:
     path.write_bytes(b"n02119789\n\n\xff")
     with pytest.raises(Trouble) as caught:
         read_synsets(path)
-    assert str(caught.value) == f"{path}: is not UTF-8 text\n-> {SYNSETS_NEXT_STEP}"
+    assert (
+        str(caught.value) == f"{path}, line 3: is not UTF-8 text: '\\xff'\n-> {SYNSETS_NEXT_STEP}"
+    )
     path.write_bytes(b"n02119789\n\nn02100735")
     with pytest.raises(Trouble) as caught:
         read_synsets(path)
@@ -239,12 +242,12 @@ def test_images_that_do_not_fit_the_ground_truth(ilsvrc: Path) -> None:
     val, truth = ilsvrc / "val", ilsvrc / "truth.txt"
     (val / "ILSVRC2012_val_00000003.JPEG").rename(val / "ILSVRC2012_val_00000009.JPEG")
     fill(val, "2.jpg", "image.png", "notes.txt")
-    truth.write_text("3\n1\n0\nx\n\n")
+    truth.write_text("3\n1\n0\nx\n\u200b\n")
     (ilsvrc / "classes.txt").write_text("n01440764\n")
     assert refused(ilsvrc, lambda: list_val(ilsvrc)) == (
         f"{truth}, line 3: '0' is no class number from 1 to 3\n"
         f"{truth}, line 4: 'x' is no class number from 1 to 3\n"
-        f"{truth}, line 5: '' is no class number from 1 to 3\n"
+        f"{truth}, line 5: '\\u200b' is no class number from 1 to 3\n"
         f"{val}: 2.jpg and ILSVRC2012_val_00000002.JPEG both have number 2\n"
         f"{val}/ILSVRC2012_val_00000009.JPEG: has number 9, {truth} has 5 lines\n"
         f"{val}/image.png: has no number in its name\n"

@@ -46,6 +46,13 @@ def test_good_mean(tmp_path: Path, mean_bytes: bytes) -> None:
         (saved(np.full(SHAPE, np.nan, "<f4")), "holds values that are not finite"),
         (saved(np.append(np.full(3 * 2**16 - 1, 3e38, "<f4"), -np.float32("inf")).reshape(SHAPE)),
          "holds values that are not finite"),
+        # Their sum in single precision is infinite.
+        (saved(np.full(SHAPE, 3.4e38, "<f4")),
+         "holds values from 3.4e+38 to 3.4e+38, expected 0 to 255, as pixels have"),
+        (saved(np.full(SHAPE, -0.5, "<f4")),
+         "holds values from -0.5 to -0.5, expected 0 to 255, as pixels have"),
+        (saved(np.asfortranarray(np.full(SHAPE, 256, "<f4"))),
+         "holds values from 256 to 256, expected 0 to 255, as pixels have"),
         (b"PK\x03\x04", "is no .npy file"),
         (b"", "is no .npy file"),
     ],
@@ -76,7 +83,6 @@ def test_damaged_mean(tmp_path: Path, data: bytes) -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        saved(np.full(SHAPE, 3.4e38, "<f4")),  # their sum in single precision is infinite
         saved(np.asfortranarray(np.ones(SHAPE, "<f4"))),
         saved(np.ones(SHAPE, "<f4")) + b"more",  # NumPy reads what the header announces
     ],

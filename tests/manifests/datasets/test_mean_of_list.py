@@ -86,7 +86,7 @@ def test_unusable_images_are_all_named_and_nothing_is_written(images: Path, tmp_
     cut = caught.value.problems[3]
     assert cut.startswith(f"{where}, line 303: {images}/302.img is truncated or damaged: ")
     assert str(caught.value) == (
-        f"{where}, line 4: {images}/003.img cannot be read: No such file or directory\n"
+        f"{where}, line 4: {images}/003.img does not exist\n"
         f"{where}, line 301: {images}/300.img is not an image (JPEG or PNG)\n"
         f"{where}, line 302: {images}/301.img has 300x200 pixels, expected 256x256\n"
         f"{cut}\n"

@@ -57,7 +57,7 @@ def test_names_that_no_list_can_hold(tmp_path: Path) -> None:
     folders, problems = walk(tmp_path)
     assert [folder.names for folder in folders] == [["good"]]
     assert problems == [
-        f"{tmp_path}/caf\\udce9.jpg: its name is not UTF-8",
+        f"{tmp_path}/caf\\xe9.jpg: its name is not UTF-8",
         f"{tmp_path}/two\\nlines: its name has control characters",
     ]
 

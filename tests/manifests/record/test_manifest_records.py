@@ -41,7 +41,7 @@ def test_newer_minor_version_keeps_its_fields(tmp_path: Path, manifest: Any) -> 
     warnings: List[str] = []
     found = read_manifest(files, warnings.append)
     assert warnings == [
-        f"{tmp_path}/manifest.json: version 1.7 is newer than 1.2: fields it added are kept, "
+        f"{tmp_path}/manifest.json: version 1.7 is newer than 1.3: fields it added are kept, "
         "not used"
     ]
     assert found.model_dump(mode="json") == json.loads(files.manifest.read_text())

@@ -12,6 +12,7 @@ from container.trouble import Trouble
 from manifests.record.schema import GitState, RunFiles
 from manifests.rundir.directory import create_run
 from manifests.rundir.snapshot import Snapshot, copy_snapshot, snapshot_problems, take_snapshot
+from tests.manifests.conftest import make_manifest
 
 NEXT_STEP = "rename, remove or git-ignore these files"
 
@@ -206,7 +207,7 @@ def test_copy_is_read_only_and_verifies(copied: Snapshot, tmp_path: Path) -> Non
     code = tmp_path / "code"
     assert (code / "staged.sh").stat().st_mode & 0o777 == 0o555
     assert (code / "same.py").stat().st_mode & 0o777 == 0o444
-    assert snapshot_problems(code, copied.identity) == []
+    assert snapshot_problems(code, make_manifest(copied.identity, copied.other)) == []
 
 
 def test_copy_of_a_changing_file(checkout: Path, tmp_path: Path) -> None:
@@ -233,7 +234,7 @@ def test_every_change_of_a_copy_is_named(copied: Snapshot, tmp_path: Path) -> No
     (code / "same.py").write_text("Same\n")
     (code / "modified.py").unlink()
     (code / "sub" / "extra").symlink_to("/etc")
-    problems = snapshot_problems(code, copied.identity)
+    problems = snapshot_problems(code, make_manifest(copied.identity, copied.other))
     assert [problem.split(": sha256")[0] for problem in problems] == [
         "code/modified.py: is missing",
         "code/same.py: was altered",
@@ -244,9 +245,12 @@ def test_every_change_of_a_copy_is_named(copied: Snapshot, tmp_path: Path) -> No
 
 
 def test_identity_that_contradicts_itself(copied: Snapshot, tmp_path: Path) -> None:
-    identity = copied.identity.model_copy(update={"digest": "0" * 64})
-    assert snapshot_problems(tmp_path / "code", identity) == [
-        "identity.code.digest: does not fit identity.code.files"
+    code, other = (
+        code.model_copy(update={"digest": "0" * 64}) for code in (copied.identity, copied.other)
+    )
+    assert snapshot_problems(tmp_path / "code", make_manifest(code, other)) == [
+        "identity.code.digest: does not fit identity.code.files",
+        "circumstance.other_code.digest: does not fit circumstance.other_code.files",
     ]
 
 

@@ -69,8 +69,8 @@ def test_everything_altered_at_once(finished_run: RunFiles, image: Path, tmp_pat
     raw = json.loads(files.manifest.read_text())
     raw["identity"]["training"]["seed"] = 99
     files.manifest.write_text(json.dumps(raw))
-    (files.code / "train.py").chmod(0o644)
-    (files.code / "train.py").write_text("print('hullo')\n")
+    (files.code / "trainer" / "train.py").chmod(0o644)
+    (files.code / "trainer" / "train.py").write_text("print('hullo')\n")
     files.mean.write_bytes(b"mean")
     files.val_table.unlink()
     image.write_bytes(b"Image")
@@ -86,7 +86,7 @@ def test_everything_altered_at_once(finished_run: RunFiles, image: Path, tmp_pat
     assert problems[0].startswith("manifest.json: identity has the digest ")
     assert problems[0].endswith(f", identity_digest says {raw['identity_digest']}")
     assert problems[1].startswith(
-        f"code/train.py: was altered: sha256 {sha(files.code / 'train.py')}"
+        f"code/trainer/train.py: was altered: sha256 {sha(files.code / 'trainer' / 'train.py')}"
     )
     assert problems[2:] == [
         "inputs/val.tsv: is missing",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any, Callable, Dict, List
 
@@ -56,6 +57,7 @@ def run(manifest: Any, result: Any, trail: Any) -> Callable[..., RunRecord]:
             "result": type(outcome).model_validate(raw_result),
             "trail": [[record_type(**item) for item in rank] for rank in raw_trail],
             "done": True,
+            "model": f"{path}/results/model.npz",
             **changes,
         }
         return RunRecord(**values)
@@ -371,8 +373,40 @@ def test_an_altered_model_is_inconclusive(finished_run: RunFiles) -> None:
 
     found = compared_with_itself(finished_run, alter)
     assert evidence(found)[-1] == (f"{path}: was altered: sha256 {sha(path)}, expected {expected}")
-    path.unlink()
-    assert load_record(finished_run).altered == [f"{path}: is missing"]
+
+
+def test_a_lost_model_is_restored_by_its_rerun(finished_run: RunFiles, tmp_path: Path) -> None:
+    again = RunFiles(tmp_path / "again")
+    shutil.copytree(finished_run.root, again.root)
+    finished_run.model.unlink()
+    found = compare(load_record(finished_run), load_record(again))
+    assert found.verdict == "identical"
+    assert evidence(found)[-1] == (
+        f"{finished_run.root}: results/model.npz is gone; "
+        f"the recorded model is there again: {again.model}"
+    )
+
+
+def test_a_rerun_with_another_model_than_the_lost_one_diverged(
+    finished_run: RunFiles, tmp_path: Path
+) -> None:
+    again = RunFiles(tmp_path / "again")
+    shutil.copytree(finished_run.root, again.root)
+    expected = sha(finished_run.model)
+    finished_run.model.unlink()
+    again.model.write_bytes(b"another model")
+    edit_json(again.result, lambda raw: raw["digests"].update(model=sha(again.model)))
+    found = compare(load_record(finished_run), load_record(again))
+    assert found.verdict == "diverged"
+    assert evidence(found)[0] == f"results/model.npz {expected} | {sha(again.model)}"
+
+
+def test_two_lost_models_prove_nothing(finished_run: RunFiles) -> None:
+    finished_run.model.unlink()
+    record = load_record(finished_run)
+    found = compare(record, record)
+    assert found.verdict == "inconclusive"
+    assert evidence(found)[-2:] == [f"{finished_run.root}: results/model.npz is gone"] * 2
 
 
 def test_an_altered_result_is_inconclusive(finished_run: RunFiles) -> None:

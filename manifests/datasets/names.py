@@ -1,0 +1,63 @@
+"""Names of files and classes: which ones a list can hold, how they are shown, how they differ."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Iterable
+
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+#: Folders and files that systems put beside what people store: thumbnails, waste baskets, found
+#: pieces, snapshots. Names that begin with a dot are another matter: all of them are passed over.
+SYSTEM_NAMES = frozenset(
+    {
+        "@eadir", "@tmp", "@recycle", "@recently-snapshot", "@__thumb", "#recycle", "#snapshot",
+        "__macosx", "lost+found", "$recycle.bin", "recycler", "system volume information",
+        "~snapshot", "thumbs.db", "ehthumbs.db", "desktop.ini",
+    }
+)  # fmt: skip
+
+
+def is_system_name(name: str) -> bool:
+    return name.lower() in SYSTEM_NAMES
+
+
+def name_problem(name: str) -> str:
+    """Why no list file can hold a name; "" when one can."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return "its name is not UTF-8"
+    return "its name has control characters" if CONTROL.search(name) else ""
+
+
+def printable(text: str) -> str:
+    """A text that any terminal can show: what is invisible, or no character at all, as escapes.
+
+    Bytes that are not UTF-8 are shown as ``\\xe9``.
+    """
+    return text if text.isprintable() else "".join(map(_shown, text))
+
+
+def _shown(character: str) -> str:
+    if character.isprintable():
+        return character
+    if "\udc80" <= character <= "\udcff":  # a byte, as Python keeps those that are not UTF-8
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def same_form(name: str) -> str:
+    """Equal for names that look the same: some systems write é as one character, some as two."""
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
+def twin_note(name: str, others: Iterable[str]) -> str:
+    """A remark on the one of ``others`` that looks the same as ``name``; "" where none does."""
+    if name.isascii():
+        return ""
+    form = same_form(name)
+    if any(other != name and same_form(other) == form for other in others):
+        return "; one there differs in Unicode form only (NFC, NFD)"
+    return ""

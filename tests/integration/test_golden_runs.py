@@ -1,0 +1,169 @@
+"""Runs of every landed version: verified, rerun and resumed by today's code."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Dict, Tuple
+
+import pytest
+
+from tests.integration.conftest import PROJECT, Bench, clone_project
+from tests.integration.golden import VERSIONS, kill_session, moved, unpack, wait_until
+
+pytestmark = pytest.mark.image
+
+#: The commit whose stopped runs are resumed, and what it needs of an environment is today's.
+OLD_COMMIT = "3fa2164"
+BY_ITS_CODE = "import sys, bundle; bundle.main(sys.argv[1:])"
+
+
+@pytest.fixture
+def golden(tmp_path: Path, image: str) -> Tuple[Bench, Path]:
+    """A bench, and the folder of the golden runs' images."""
+    del image
+    return Bench(tmp_path), unpack("images", tmp_path)
+
+
+def parameters_of(run: Path) -> str:
+    return str(json.loads((run / "result.json").read_text())["digests"]["parameters"])
+
+
+def identity_as_text(run: Path) -> Dict[str, object]:
+    raw: Dict[str, object] = json.loads((run / "manifest.json").read_text())["identity"]
+    return raw
+
+
+def test_there_is_a_golden_run_of_every_landed_version() -> None:
+    """1.1 never landed."""
+    assert VERSIONS == ["1.0", "1.2"]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_golden_run_verifies_and_reruns(golden: Tuple[Bench, Path], version: str) -> None:
+    bench, images = golden
+    run = unpack(version, bench.root / "old")
+    done = bench.bundle("verify", run, *moved(images), code=1)
+    assert done.stdout == "results/model.npz: is missing\n1 mismatches\n"
+    done = bench.bundle("rerun", run, *moved(images), "--out", bench.out)
+    again = next(bench.out.iterdir())
+    assert done.stdout.splitlines()[-1] != ""
+    assert "verdict: identical\n" in done.stdout
+    assert (
+        f"  - {run}: results/model.npz is gone; the recorded model is there again: "
+        f"{again}/results/model.npz\n"
+    ) in done.stdout
+    assert identity_as_text(again) == identity_as_text(run)
+    assert bench.bundle("verify", again).stdout == "verified: nothing differs\n"
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert old in text, f"{path}: {old}"
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def of_next_year(target: Path) -> Path:
+    """A copy of the project as it may look later: the identity has more fields, with defaults, in
+    three of its records, and a file that ranks import has another name."""
+    project = clone_project(target)
+    record = project / "manifests" / "record"
+    for before, after in (
+        ("    determinism: Determinism\n\n    _as", "    flavour: str = 'plain'\n"),
+        ("    precision: Precision\n    seed", "    tint: int = 3\n"),
+        ("    executable: bool = False\n", "    owner: str = 'nobody'\n"),
+    ):
+        line, newline, rest = before.partition("\n")
+        edit(record / "schema.py", before, line + newline + after + rest)
+    (record / "driver_version.py").rename(record / "nvidia_versions.py")
+    for path in (*project.rglob("manifests/**/*.py"), *project.rglob("trainer/**/*.py")):
+        text = path.read_text(encoding="utf-8")
+        if "driver_version" in text:
+            path.write_text(
+                text.replace("record.driver_version", "record.nvidia_versions"), encoding="utf-8"
+            )
+    return project
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_next_field_and_the_next_move_break_no_old_run(
+    golden: Tuple[Bench, Path], version: str
+) -> None:
+    bench, images = golden
+    later = Bench(bench.root, of_next_year(bench.root / "later"))
+    run = unpack(version, bench.root / "old")
+    raw = json.loads((run / "manifest.json").read_text())
+    # Not of the identity: so that the rerun below leaves checkpoints before it is killed.
+    raw["circumstance"]["checkpointing"] = {"minutes": 10.0, "interval": 2, "kept": 2}
+    (run / "manifest.json").write_text(json.dumps(raw))
+    done = later.bundle("verify", run, *moved(images), code=1)
+    assert done.stdout == "results/model.npz: is missing\n1 mismatches\n"
+
+    argv = [sys.executable, str(later.project / "bundle.py"), "rerun", str(run), *moved(images)]
+    with subprocess.Popen(
+        [*argv, "--out", str(bench.out)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as rerun:
+        if version != "1.0":  # its trainer knows no checkpoints
+            wait_until(lambda: bool(list(bench.out.glob("*/results/checkpoints/step-*.npz"))))
+            job = json.loads(next(bench.out.glob("*/job.json")).read_text())
+            kill_session(int(job["id"].partition(".")[0]))
+        printed, said = rerun.communicate(timeout=120)
+    again = next(bench.out.iterdir())
+    assert identity_as_text(again) == raw["identity"]
+    if version == "1.0":
+        assert "verdict: identical\n" in printed, said
+        return
+    assert not (again / "DONE").exists(), "it was killed too late"
+    resumed = later.bundle("resume", "--wait", again)
+    assert "verdict: identical\n" in resumed.stdout
+    assert json.loads((again / "result.json").read_text())["observed"]["resumed_at"] != []
+    assert later.bundle("verify", again).stdout == "verified: nothing differs\n"
+
+
+@pytest.mark.long
+def test_a_run_that_an_old_commit_left_stopped_is_resumed(golden: Tuple[Bench, Path]) -> None:
+    """The old commit submits it by its own code; a walltime of a second stops it after a step."""
+    bench, images = golden
+    old = bench.root / "old commit"
+    old.mkdir()
+    found = subprocess.run(
+        ["git", "archive", "--format=tar", "-o", str(bench.root / "old.tar"), OLD_COMMIT],
+        cwd=PROJECT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if found.returncode != 0:
+        pytest.skip(f"this clone has no commit {OLD_COMMIT}: {found.stderr.strip()}")
+    subprocess.run(["tar", "-xf", str(bench.root / "old.tar"), "-C", str(old)], check=True)
+    if (PROJECT / ".tools").exists():
+        (old / ".tools").symlink_to(PROJECT / ".tools")
+    golden_run = unpack("1.2", bench.root / "golden")
+    for name in ("train", "val"):
+        rows = (golden_run / "inputs" / f"{name}.tsv").read_text().splitlines()
+        fields = (row.split("\t") for row in rows)
+        lines = (f"{path} {label}\n" for _, label, path in fields)
+        (bench.root / f"{name}.txt").write_text("".join(lines))
+    shutil.copy(golden_run / "inputs" / "mean.npy", bench.root / "mean.npy")
+    text = (golden_run / "config.yaml").read_text()
+    config = bench.root / "config.yaml"
+    text = text.replace("_root: data\n", "_root: images\n").replace("data/mean.npy", "mean.npy")
+    config.write_text(text + 'walltime: "00:00:01"\n')
+    del images
+    done = subprocess.run(
+        [sys.executable, "-c", BY_ITS_CODE, "submit", "--wait", str(config)],
+        cwd=old, env={**os.environ, "PYTHONPATH": str(old)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 75, done.stderr
+    run = Path(done.stdout.splitlines()[0].partition("run  ")[2])
+    assert json.loads((run / "manifest.json").read_text())["version"] == "1.2"
+    for _ in range(12):  # each job ends by its walltime too
+        resumed = bench.bundle("resume", "--wait", run, code=None)
+        if resumed.returncode != 75:
+            break
+    assert resumed.returncode == 0, resumed.stderr
+    assert parameters_of(run) == parameters_of(golden_run)
+    assert bench.bundle("verify", run).stdout == "verified: nothing differs\n"
+    assert "verdict: identical\n" in bench.bundle("rerun", run).stdout
