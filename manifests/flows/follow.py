@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +18,7 @@ from manifests.rundir.job import read_job
 from manifests.rundir.job_logs import logs_of
 from manifests.rundir.queue import Queues
 from manifests.rundir.records import Warn, ignore
-from manifests.rundir.run_state import left_exit_code, left_interruption
+from manifests.rundir.run_state import interruption, left_exit_code
 
 #: Between two looks at a job's log.
 POLL_SECONDS = 0.2
@@ -121,21 +120,10 @@ def exit_code_of(files: RunFiles, host: HostContext) -> int:
         code = left_exit_code(files)
     if code is None:
         ending = Queues(host).ending(job) if job else None
+        why = interruption(files) or "the job ended without leaving its exit code: it was killed"
         said = f" ({job.backend}: {ending.words})" if job and ending and ending.words else ""
         raise Trouble(
-            f"{files.root}: {interruption(files)}{said}",
+            f"{files.root}: {why}{said}",
             f"look into {files.logs}, then: {go_on(files)}",
         )
     return code
-
-
-def interruption(files: RunFiles) -> str:
-    """What is known of a job that left no exit code: it did not fail, it was ended."""
-    status = left_interruption(files)
-    if status is None:
-        return "the job ended without leaving its exit code: it was killed"
-    if status - 128 in {number.value for number in signal.Signals}:
-        name = signal.Signals(status - 128).name
-        why = " (often: no memory was left)" if name == "SIGKILL" else ""
-        return f"the job was ended from outside: a rank was ended by {name}{why}"
-    return f"the job was ended from outside: its launcher lost ranks or a node (status {status})"

@@ -10,6 +10,7 @@ from typing import Dict, List, Optional
 from container import atomic
 from container.trouble import Trouble
 from manifests.host.context import HostContext
+from manifests.record.run_files import temporaries
 from manifests.record.schema import Placement, RunFiles
 from manifests.rundir import submission
 from manifests.rundir.job import Job, read_job
@@ -45,6 +46,7 @@ def start_run(
     aside: Dict[Path, Path] = {}
     try:
         try:
+            sweep(files)
             aside = set_aside(files)
             submission.note_submitting(files, placement, host)
         except OSError as error:
@@ -86,11 +88,30 @@ def unwritable(error: OSError, files: RunFiles, more: str = "") -> Refused:
 def set_aside(files: RunFiles) -> Dict[Path, Path]:
     """Marks of an earlier job, where each is kept until the new one is started: nobody is to take
     them for the new one's, and it would end at once. Renaming needs no room on a full disk."""
-    marks: List[Path] = [files.exit_code, files.failure, files.interrupted, files.stopped]
     aside: Dict[Path, Path] = {}
-    for mark in marks:
-        kept = mark.with_name(f".{mark.name}.earlier")
+    for mark in marks_of(files):
+        kept = kept_as(mark)
         with suppress(FileNotFoundError):
             mark.replace(kept)
             aside[mark] = kept
     return aside
+
+
+def sweep(files: RunFiles) -> None:
+    """Remove what an earlier job or start of the run left when it was killed; none lives now.
+
+    The trainer does so too, but that of an old snapshot removes checkpoints only.
+    """
+    for target in files.of_any_job:
+        for left in temporaries(target):
+            left.unlink(missing_ok=True)
+    for mark in marks_of(files):
+        kept_as(mark).unlink(missing_ok=True)
+
+
+def marks_of(files: RunFiles) -> List[Path]:
+    return [files.exit_code, files.failure, files.interrupted, files.stopped]
+
+
+def kept_as(mark: Path) -> Path:
+    return mark.with_name(f".{mark.name}.earlier")

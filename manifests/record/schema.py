@@ -48,7 +48,7 @@ DEADLINE_VARIABLE = "BUNDLE_DEADLINE"
 
 Arch = Literal["alex", "googlenet", "googlenetbn", "nin", "resnet50"]
 Communicator = Literal[
-    "pure_nccl", "hierarchical", "two_dimensional", "single_node", "flat", "naive"
+    "pure_nccl", "hierarchical", "two_dimensional", "single_node", "flat", "naive", "ordered"
 ]
 LoadType = Literal["original", "custom"]
 Iterator = Literal["serial", "thread", "process"]
@@ -316,6 +316,7 @@ class Placement(Record):
     scheduler: str = "local"
     submit_options: List[str] = Field(default_factory=list)  # words of its command line
     nodes: Optional[int] = None  # that the ranks lie on; None: the identity's
+    processes: Optional[int] = Field(default=None, ge=1)  # that compute the ranks; None: one each
 
 
 class GitState(Record):

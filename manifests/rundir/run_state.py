@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import AbstractSet, Optional
 
@@ -55,9 +56,19 @@ def left_exit_code(files: RunFiles) -> Optional[int]:
     return _number_in(files.exit_code)
 
 
-def left_interruption(files: RunFiles) -> Optional[int]:
-    """With which status the ranks were ended from outside; None where they were not."""
-    return _number_in(files.interrupted)
+def interruption(files: RunFiles) -> str:
+    """How the ranks of a job were ended from outside, which is no failure of the run; "" where
+    they were not."""
+    status = _number_in(files.interrupted)
+    if status is None:
+        return ""
+    if status - 128 in {number.value for number in signal.Signals}:
+        name = signal.Signals(status - 128).name
+        why = " (often: no memory was left)" if name == "SIGKILL" else ""
+        return f"the job was ended from outside: a rank was ended by {name}{why}"
+    if status == 0:
+        return "the job was ended from outside, before its ranks were done"
+    return f"the job was ended from outside: its launcher lost ranks or a node (status {status})"
 
 
 def _number_in(path: Path) -> Optional[int]:

@@ -11,7 +11,7 @@ from typing import Optional
 import pytest
 
 from jobtemplates.script import render_script
-from manifests.flows.follow import interruption
+from manifests.rundir.run_state import interruption
 from tests.jobtemplates.test_script import ROOT, SITE, Stage
 
 #: Stands for mpirun: it leaves files, and ends with a status or by a signal.

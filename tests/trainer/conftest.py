@@ -33,8 +33,10 @@ FROM_THE_HOST = (
     "test_prefetch.py",
     "test_gpu_kernels.py",
     "test_gpu_reductions.py",
+    "test_hosting.py",
     "test_mpi_runs.py",
     "test_normalization.py",
+    "test_rank_ends.py",
     "test_resume_runs.py",
     "test_update_kernels.py",
 )
@@ -222,11 +224,15 @@ def image_python(folder: Path) -> List[str]:
 
 
 def mpirun(
-    command: List[str], ranks: int, mca: Dict[str, str], environment: Dict[str, str]
+    command: List[str],
+    ranks: int,
+    mca: Dict[str, str],
+    environment: Dict[str, str],
+    seconds: float = 300,
 ) -> subprocess.CompletedProcess[str]:
     argv = [*mpirun_words(ranks, mca), *command]
     return subprocess.run(
-        argv, env=environment, capture_output=True, text=True, timeout=300, check=False
+        argv, env=environment, capture_output=True, text=True, timeout=seconds, check=False
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any, Dict, Optional
 import click
 
 from container import atomic
-from manifests.cli.command_line import CHAIN, DRY, GROUP, JSON, as_json, host_context, warn
+from manifests.cli.command_line import CHAIN, DRY, GROUP, JSON, as_json, host_context, note, warn
 
 
 @click.command()
@@ -42,6 +42,8 @@ def submit(
     plan = plan_submit(config, host, group=group, read_only=dry_run)
     for warning in [*plan.warnings, *chain_warnings(plan.placement, chain)]:
         warn(warning)
+    for text in plan.notes:
+        note(text)
     told: Dict[str, Any] = {"run": str(plan.files.root), "identity": plan.manifest.identity_digest}
     if dry_run:
         if json_wanted:
