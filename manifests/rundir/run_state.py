@@ -68,7 +68,8 @@ def interruption(files: RunFiles) -> str:
         return f"the job was ended from outside: a rank was ended by {name}{why}"
     if status == 0:
         return "the job was ended from outside, before its ranks were done"
-    return f"the job was ended from outside: its launcher lost ranks or a node (status {status})"
+    lost = "its launcher was ended, or lost ranks or a node"
+    return f"the job was ended from outside: {lost} (status {status})"
 
 
 def _number_in(path: Path) -> Optional[int]:

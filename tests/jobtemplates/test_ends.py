@@ -6,7 +6,7 @@ import json
 import signal
 import subprocess
 from pathlib import Path
-from typing import Optional
+from typing import Any, Dict, Optional
 
 import pytest
 
@@ -18,6 +18,9 @@ from tests.jobtemplates.test_script import ROOT, SITE, Stage
 RANKS = """\
 #!/usr/bin/env python3
 import json, os, signal, sys, time
+if "--version" in sys.argv:
+    print("mpirun (Open MPI) 4.1.4")
+    sys.exit()
 turn = json.loads(os.environ["TURN"])
 open("starts", "a").write("x")
 for name in turn["leaves"].split():
@@ -29,12 +32,25 @@ if turn.get("told"):
 if turn.get("signal"):
     signal.signal(signal.SIGUSR2, signal.SIG_DFL)
     os.kill(os.getpid(), turn["signal"])
+sys.stderr.write(turn.get("says", ""))
 sys.exit(turn.get("status", 0))
 """
 
 
+#: What mpirun says of a rank that ended with a code of its own.
+OPEN_MPI_4 = """\
+Primary job  terminated normally, but 1 process returned
+a non-zero exit code. Per user-direction, the job has been aborted.
+"""
+OPEN_MPI_5 = """\
+prterun detected that one or more processes exited with non-zero status,
+thus causing the job to be terminated.
+"""
+ABORT = "MPI_ABORT was invoked on rank 1 in communicator MPI_COMM_WORLD\nwith errorcode 2.\n"
+
+
 class Ends(Stage):
-    def __init__(self, tmp_path: Path, leaves: str = "", **turn: int) -> None:
+    def __init__(self, tmp_path: Path, leaves: str = "", **turn: Any) -> None:
         super().__init__(tmp_path)
         program = tmp_path / "tools" / "mpirun"
         program.write_text(RANKS)
@@ -84,7 +100,7 @@ def test_what_a_launcher_says_of_ranks_that_were_up(tmp_path: Path, status: int)
     assert stage.left() is None
     if status > 200:
         assert interruption(stage.files) == (
-            f"the job was ended from outside: its launcher lost ranks or a node (status {status})"
+            f"the job was ended from outside: its launcher was ended, or lost ranks or a node (status {status})"
         )
 
 
@@ -98,8 +114,9 @@ def test_what_it_says_of_ranks_that_never_were_up_is_a_failure(tmp_path: Path, s
 @pytest.mark.parametrize(
     "turn",
     [
-        {"status": 1},
-        {"status": 2},
+        {"status": 1, "says": OPEN_MPI_4},
+        {"status": 2, "says": OPEN_MPI_5},
+        {"status": 3, "says": ABORT},
         {"signal": signal.SIGSEGV},
         {"signal": signal.SIGABRT},
         {"signal": signal.SIGBUS},
@@ -107,11 +124,20 @@ def test_what_it_says_of_ranks_that_never_were_up_is_a_failure(tmp_path: Path, s
         {"signal": signal.SIGILL},
     ],
 )
-def test_a_ranks_own_word_is_a_failure(tmp_path: Path, turn: dict[str, int]) -> None:
+def test_a_ranks_own_word_is_a_failure(tmp_path: Path, turn: Dict[str, Any]) -> None:
     stage = Ends(tmp_path, "ready", **turn)
-    code = turn.get("status", 128 + turn.get("signal", 0))
+    code = turn.get("status") or 128 + turn["signal"]
     assert stage.run_job() == stage.left() == code
     assert not stage.files.interrupted.exists()
+
+
+def test_mpirun_that_was_ended_says_nothing(tmp_path: Path) -> None:
+    """Open MPI 4.1 ends with 1 on TERM; what an earlier job wrote into the log does not count."""
+    stage = Ends(tmp_path, "ready", status=1)
+    (stage.files.logs / "stderr.log").write_text(OPEN_MPI_4)
+    assert stage.run_job() == 1
+    assert stage.left() is None
+    assert stage.files.interrupted.read_text() == "1\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
@@ -124,7 +150,7 @@ def test_a_failure_that_was_written_down_stays_one(tmp_path: Path, number: int) 
 @pytest.mark.parametrize(("leaves", "code"), [("stopped.json", 75), ("result.json", 0)])
 @pytest.mark.parametrize("turn", [{"signal": signal.SIGKILL}, {"status": 205}])
 def test_what_was_written_whole_before_counts(
-    tmp_path: Path, leaves: str, code: int, turn: dict[str, int]
+    tmp_path: Path, leaves: str, code: int, turn: Dict[str, Any]
 ) -> None:
     stage = Ends(tmp_path, f"ready {leaves}", **turn)
     assert stage.run_job() == stage.left() == code

@@ -39,10 +39,10 @@ refuse() {
     leave 2
 }
 # Whether ranks that ended with STATUS were ended from outside: a node that died, a limit, a preemption,
-# a signal to one of them, no memory left. A rank that fails says so: in failure.json, by an exit code of
-# its own, or by a signal that only its own fault sends (ILL, TRAP, ABRT, BUS, FPE, SEGV, SYS). What else
-# is above 128 is another signal, or a launcher's word for what it lost; before the ranks were ready such
-# words are about their start.
+# a signal to one of them or to mpirun, no memory left. A rank that fails says so: in failure.json, by an
+# exit code of its own, of which mpirun tells, or by a signal that only its own fault sends (ILL, TRAP,
+# ABRT, BUS, FPE, SEGV, SYS). What else is above 128 is another signal, or mpirun's word for what it lost;
+# before the ranks were ready such words are about their start.
 outside() { # STATUS
     if [ -f failure.json ]; then return 1; fi
     if [ -n "$ended" ]; then return 0; fi
@@ -50,7 +50,10 @@ outside() { # STATUS
     132 | 133 | 134 | 135 | 136 | 139 | 159) return 1 ;;
     137 | 138 | 140 | 142 | 143 | 152) return 0 ;; # KILL, USR1, USR2, ALRM, TERM, XCPU
     esac
-    [ -f ready ] && { [ "$1" -eq 0 ] || [ "$1" -gt 128 ]; }
+    if [ ! -f ready ]; then return 1; fi
+    if [ "$1" -eq 0 ] || [ "$1" -gt 128 ]; then return 0; fi
+    ! (trap '' USR2 && tail -c "+$((said + 1))" -- /out/digits-20260102T030405Z-abcdef01/logs/stderr.log |
+        grep -q -i -E 'MPI_ABORT|exit code|non-zero status')
 }
 # A follow-up job has nothing to do where the one before it finished the run, or failed.
 if [ -f DONE ] && [ -f result.json ]; then exit 0; fi
@@ -257,6 +260,7 @@ start() { # mpirun takes the place of the shell that calls this
     python3 -m trainer
 }
 again=
+said=$(unwarned stat -c %s -- /out/digits-20260102T030405Z-abcdef01/logs/stderr.log)
 while :; do
     (trap '' USR2 && start) &
     child=$!
