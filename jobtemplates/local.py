@@ -17,14 +17,15 @@ from jobtemplates.backend import Backend
 from manifests.record.outcome import STOPPED_EXIT_CODE
 from manifests.record.schema import RunFiles
 
-#: What a job inherits: paths, locale, scratch, and the host MPI's and modules' own settings.
+#: What a job inherits: paths, locale, scratch, and the settings of the module command. Those of MPI
+#: come from the site profile and from modules (jobtemplates.transport.VARIABLES).
 #: Of Apptainer's own settings only where it may write: by others it would bind foreign files over
 #: the run's code or strip its environment.
 INHERITED = (
     "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TMPDIR", "TERM", "LD_LIBRARY_PATH",
     "APPTAINER_TMPDIR", "APPTAINER_CACHEDIR", "SINGULARITY_TMPDIR", "SINGULARITY_CACHEDIR",
 )  # fmt: skip
-INHERITED_PREFIXES = ("LC_", "OMPI_MCA_", "PMIX_MCA_", "UCX_", "MODULE", "LMOD_")
+INHERITED_PREFIXES = ("LC_", "MODULE", "LMOD_")
 
 #: Seconds that a cancelled job has to end by itself before it is killed.
 GRACE = 10.0

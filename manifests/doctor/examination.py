@@ -13,10 +13,11 @@ from container.image import Image
 from container.process import CommandFailed
 from container.recipe import Recipe, load_recipe
 from container.room import room_to_come
-from container.runtime import Runtime, find_runtime
+from container.runtime import Runtime
 from container.stack import Stack, find_stack
 from container.trouble import Trouble
 from container.unpacked import left_behind, size_of
+from jobtemplates.local import inherited
 from jobtemplates.mpi import find_host_mpi
 from jobtemplates.sites import Site, load_site, profile_folders
 from manifests.config.determinism import KNOBS, promises_for
@@ -46,7 +47,13 @@ from manifests.doctor.runtime import (
     start_finding,
 )
 from manifests.doctor.scheduler import scheduler_finding
-from manifests.flows.preflight import built_image, image_mpi, processor_warnings
+from manifests.flows.preflight import (
+    built_image,
+    image_mpi,
+    processor_warnings,
+    runtime_of,
+    variables_kept_back,
+)
 from manifests.host import asking
 from manifests.host.context import HostContext
 from manifests.host.finding import (
@@ -117,7 +124,7 @@ class SharedLookups:
 
     @property
     def runtime(self) -> Runtime:
-        return self._once("runtime", lambda: find_runtime(self.host.project, self.host.environ))
+        return self._once("runtime", lambda: runtime_of(self.host))
 
     @property
     def setuid(self) -> bool:
@@ -163,12 +170,13 @@ def checks_of(site: Site, stack: Stack, host: HostContext) -> List[Check]:
         return start_finding(looking.look_at_start(shared.runtime, shared.image.path))
 
     def mpi() -> Finding:
-        found = find_host_mpi(site.mpirun)
-        return mpi_finding(found, shutil.which(site.mpirun[0]), image_mpi(shared.recipe))
+        found = find_host_mpi(site.mpirun, inherited(host.environ))
+        where = shutil.which(site.mpirun[0])
+        return mpi_finding(found, where, image_mpi(shared.recipe), variables_kept_back(host))
 
     def launch() -> Finding:
         try:
-            seconds = looking.look_at_launch(site, RANKS, host.as_root)
+            seconds = looking.look_at_launch(site, RANKS, host.as_root, inherited(host.environ))
         except CommandFailed as error:
             return of_failure(error, f"make `{site.mpirun[0]} -np {RANKS} true` work on this host")
         return launch_finding(RANKS, seconds, host.as_root)

@@ -16,8 +16,10 @@ from container.digest import sha256_of_file
 from container.process import CommandFailed, run
 from container.runtime import Runtime, build_prefix
 from jobtemplates.launcher import mpirun_tokens
+from jobtemplates.mpi import find_host_mpi
 from jobtemplates.schedulers import SCHEDULERS
 from jobtemplates.sites import Site
+from jobtemplates.transport import transport_mca
 from manifests.doctor import control_group
 from manifests.doctor.folder import Folder
 from manifests.doctor.machine import LIMITS, LOCKED, Cores, Memory, Processor
@@ -144,20 +146,23 @@ def look_at_limits() -> Mapping[str, Tuple[Optional[int], Optional[int]]]:
 # --- programs -------------------------------------------------------------------------------
 
 
-def look_at_launch(site: Site, ranks: int, as_root: bool) -> float:
-    """Seconds in which the site's mpirun starts ``ranks`` processes that do nothing.
+def look_at_launch(site: Site, ranks: int, as_root: bool, environ: Mapping[str, str]) -> float:
+    """Seconds in which the site's mpirun, in a job's environment, starts ``ranks`` processes that
+    do nothing.
 
-    Raises CommandFailed.
+    Raises CommandFailed, and Trouble for an mpirun that cannot serve the image.
     """
+    mpi = find_host_mpi(site.mpirun, environ)
     tokens = mpirun_tokens(
         site.mpirun,
         World(ranks=ranks, nodes=1),
-        dict(site.mca),
+        transport_mca(site.transport, site.mca, site.environment),
         as_root=as_root,
         in_user_namespace=True,
+        series=mpi.series,
     )
     begin = time.monotonic()
-    run([*tokens, "true"], timeout=60)
+    run([*tokens, "true"], env={**environ, **site.launch_environment}, timeout=60)
     return time.monotonic() - begin
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 from container import atomic
-from container.runtime import find_runtime
 from container.trouble import Trouble
 from jobtemplates.script import render_script, script_warnings
 from jobtemplates.sites import Site, load_site, profile_folders
@@ -91,8 +90,7 @@ def plan_rerun(
         nodes = placed.nodes or manifest.identity.world.nodes
         refuse_too_many_nodes(placed, nodes, host, site)
     recipe = recipe_of_run(manifest, str(old.manifest))
-    warnings += [*left_behind, *host_mpi_warnings(site, placed, image_mpi(recipe))]
-    runtime = find_runtime(host.project, host.environ)
+    warnings += [*left_behind, *host_mpi_warnings(site, placed, image_mpi(recipe), host)]
     try:
         image = image_of_run(
             manifest, host, mirror=mirror, may_build=not read_only, where=str(old.manifest)
@@ -114,7 +112,7 @@ def plan_rerun(
         copy_recorded(old.code, target.code, manifest)
         shutil.copytree(old.inputs, target.inputs)
 
-    launch_context = launch_context_of(runtime, image, host)
+    launch_context, launch_warnings = launch_context_of(site, image, host)
 
     def render(files: schema.RunFiles) -> str:
         return render_script(again, files, site, launch_context)
@@ -128,6 +126,7 @@ def plan_rerun(
         warnings=[
             *instead,
             *warnings,
+            *launch_warnings,
             *unseen_warnings(site, again.circumstance.paths),
             *output_warnings(site, files.root),
             *script_warnings(again, site),

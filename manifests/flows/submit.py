@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, List, Optional
 from container import atomic
 from container.image import Image
 from container.recipe import Recipe, load_recipe
-from container.runtime import find_runtime
 from container.trouble import Trouble
 from jobtemplates.script import render_script, script_warnings
 from jobtemplates.sites import Site, load_site, profile_folders
@@ -81,9 +80,8 @@ def plan_submit(
     if not read_only:
         refuse_too_many_nodes(placed, config.nnodes, host, site)
     before = beginning(config, warnings)
-    runtime = find_runtime(host.project, host.environ)
     recipe = load_recipe(host.project, config.stack)
-    warnings += host_mpi_warnings(site, placed, image_mpi(recipe))
+    warnings += host_mpi_warnings(site, placed, image_mpi(recipe), host)
     memory = ImageMemory(host.cache.root, read_only=read_only)
     image = built_image(recipe, host, memory.digest)
     data = [config.train_root, config.val_root, config.train_pack, config.val_pack]
@@ -120,12 +118,13 @@ def plan_submit(
         if before is not None:
             before.copy_to(target)
 
-    launch_context = launch_context_of(runtime, image.path, host, memory)
+    launch_context, launch_warnings = launch_context_of(site, image.path, host, memory)
 
     def render(files: schema.RunFiles) -> str:
         return render_script(manifest, files, site, launch_context)
 
     warnings += [
+        *launch_warnings,
         *([initmodel.note] if initmodel and initmodel.few else []),
         *lists.warnings,
         *images.warnings,

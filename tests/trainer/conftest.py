@@ -33,6 +33,7 @@ FROM_THE_HOST = (
     "test_prefetch.py",
     "test_gpu_kernels.py",
     "test_gpu_reductions.py",
+    "test_hosting.py",
     "test_mpi_runs.py",
     "test_normalization.py",
     "test_rank_ends.py",

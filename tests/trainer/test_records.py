@@ -14,13 +14,14 @@ import chainer
 import numpy as np
 import pytest
 
+from manifests.record.log_columns import COLUMNS
 from manifests.record.outcome import Failure, TrailRecord
 from manifests.record.schema import RunFiles
 from trainer import failure, files
 from trainer.digest import samples_digest, tensor_digest
 from trainer.evaluation import Correct
 from trainer.initial import set_initial
-from trainer.log import COLUMNS, Log, head_lines, table_line
+from trainer.log import Log, head_lines, table_line
 from trainer.model_file import load_initial, model_bytes
 from trainer.models.nin import MlpConv
 from trainer.order import StreamPosition
@@ -32,10 +33,11 @@ from trainer.trouble import TrainerError, at_step
 class Alone:
     """A world of one rank."""
 
-    rank, size = 0, 1
+    rank, size, processes = 0, 1, 1
+    hosted = (0,)
 
-    def sum(self, value: float) -> float:
-        return 0.0 + value
+    def sum(self, own: List[float]) -> float:
+        return sum(own, 0.0)
 
 
 TABLE = """\
