@@ -31,13 +31,13 @@ demo: dev
 	@$(VENV)/bin/python bundle.py demo
 
 test: dev lint
-	@bash tests/schedulers/install.sh
+	@bash tests/install.sh
 	@$(VENV)/bin/python -m pytest -m 'not long'
 
 # Jobs on real schedulers that are killed, chained, or left alone by their scheduler, and the image for
 # GPUs, which is built twice: minutes each.
 test-long: dev
-	@bash tests/schedulers/install.sh
+	@bash tests/install.sh
 	@$(VENV)/bin/python -m pytest -m long
 
 # Every network x optimizer x communicator, run and run again: about 40 minutes on two free cores.

@@ -7,13 +7,22 @@ from __future__ import annotations
 
 import ast
 import json
-import re
 import sys
 import urllib.parse
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Dict, List, Mapping, Optional, Tuple
+
+from packaging.tags import Tag, compatible_tags, cpython_tags
+from packaging.utils import (
+    InvalidSdistFilename,
+    InvalidWheelFilename,
+    canonicalize_name,
+    parse_sdist_filename,
+    parse_wheel_filename,
+)
+from packaging.version import Version
 
 from container.download import Downloader, NotFetched
 from container.process import CommandFailed, run
@@ -40,11 +49,6 @@ class Candidate:
     filename: str
     url: str
     sha256: Optional[str] = None
-
-
-def normalised(name: str) -> str:
-    """PEP 503."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def pip_settings() -> PipSettings:
@@ -99,7 +103,7 @@ class WheelIndex:
 
         Raises Trouble when no place answers at all.
         """
-        name = normalised(project)
+        name = canonicalize_name(project)
         found: List[Candidate] = []
         failures: List[str] = []
         for base, page in self._places(name):
@@ -181,44 +185,37 @@ def _without_secret(url: str) -> str:
 
 
 def choose(
-    candidates: List[Candidate], name: str, version: str, kind: str, tags: Mapping[str, int]
+    candidates: List[Candidate], name: str, version: str, kind: str, tags: Mapping[Tag, int]
 ) -> Optional[Candidate]:
     """The file to lock for a pin: the sdist, or the wheel whose tag ranks lowest in ``tags``."""
-    if kind == "sdist":
-        wanted = {f"{normalised(name)}-{version}{end}" for end in (".tar.gz", ".zip")}
-        fitting = [one for one in candidates if _sdist_key(one.filename) in wanted]
-        return fitting[0] if fitting else None
+    wanted = canonicalize_name(name), Version(version)
     ranked = []
     for candidate in candidates:
-        rank = _wheel_rank(candidate.filename, name, version, tags)
+        rank = _rank(candidate.filename, wanted, kind, tags)
         if rank is not None:
-            ranked.append((rank, candidate.filename, candidate))
+            # Of equals the sdist that an index names first, and the wheel that sorts first.
+            ranked.append((rank, candidate.filename if kind == "wheel" else "", candidate))
     return min(ranked, key=lambda entry: entry[:2])[2] if ranked else None
 
 
-def _sdist_key(filename: str) -> str:
-    name, separator, rest = filename.rpartition("-")
-    return f"{normalised(name)}-{rest}" if separator else filename
-
-
-def _wheel_rank(filename: str, name: str, version: str, tags: Mapping[str, int]) -> Optional[int]:
-    parts = filename[: -len(".whl")].split("-") if filename.endswith(".whl") else []
-    if len(parts) not in (5, 6) or normalised(parts[0]) != normalised(name) or parts[1] != version:
+def _rank(
+    filename: str, wanted: Tuple[str, Version], kind: str, tags: Mapping[Tag, int]
+) -> Optional[int]:
+    """None for a file of another project, version or kind, or one that does not fit."""
+    try:
+        if kind == "sdist":
+            return 0 if parse_sdist_filename(filename) == wanted else None
+        name, version, _, fitting = parse_wheel_filename(filename)
+    except (InvalidSdistFilename, InvalidWheelFilename):
         return None
-    pythons, abis, platforms = (part.split(".") for part in parts[-3:])
-    ranks = [
-        tags[tag]
-        for python in pythons
-        for abi in abis
-        for platform in platforms
-        if (tag := f"{python}-{abi}-{platform}") in tags
-    ]
-    return min(ranks) if ranks else None
+    if (name, version) != wanted:
+        return None
+    return min((tags[tag] for tag in fitting if tag in tags), default=None)
 
 
-def supported_tags(python: str, glibc: str) -> Dict[str, int]:
+def supported_tags(python: str, glibc: str) -> Dict[Tag, int]:
     """Wheel tags that CPython ``python`` with ``glibc`` on x86_64 can use, best first (rank 0)."""
-    minor = int(python.split(".")[1])
+    major, minor = (int(part) for part in python.split("."))
     newest = int(glibc.split(".")[1])
     legacy = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}  # PEP 600
     platforms: List[str] = []
@@ -227,10 +224,9 @@ def supported_tags(python: str, glibc: str) -> Dict[str, int]:
         if version in legacy:
             platforms.append(f"{legacy[version]}_x86_64")
     platforms.append("linux_x86_64")
-    ordered = [f"cp3{minor}-cp3{minor}-{platform}" for platform in platforms]
-    for older in range(minor, 1, -1):
-        ordered += [f"cp3{older}-abi3-{platform}" for platform in platforms]
-    for generic in (f"py3{minor}", "py3"):
-        ordered += [f"{generic}-none-{platform}" for platform in platforms]
-    ordered += [f"{generic}-none-any" for generic in (f"cp3{minor}", f"py3{minor}", "py3")]
-    return {tag: rank for rank, tag in enumerate(ordered)}
+    interpreter = f"cp{major}{minor}"
+    ordered = [
+        *cpython_tags((major, minor), abis=[interpreter], platforms=platforms),
+        *compatible_tags((major, minor), interpreter=interpreter, platforms=platforms),
+    ]
+    return {tag: rank for rank, tag in enumerate(dict.fromkeys(ordered))}

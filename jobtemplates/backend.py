@@ -5,6 +5,7 @@ Nothing here starts a process, nor does a scheduler's backend: :mod:`manifests.r
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +13,18 @@ from typing import Dict, FrozenSet, List, Optional, Pattern, Sequence, Tuple
 
 from typing_extensions import Literal
 
-#: ``vanished``: the scheduler answers and does not know the job (any more). ``unknown``: it does
-#: not answer, or cannot be asked from here. Neither says how the job ended.
+#: What the scheduler itself has to say of a job: in its run directory, where it works.
+SCHEDULER_LOG = "logs/scheduler.log"
+
+#: ``vanished``: the scheduler answers, would show the job, and does not know it (any more).
+#: ``unknown``: it does not answer, cannot be asked from here, or gives a state that is not known.
+#: Neither says how the job ended.
 JobState = Literal["queued", "running", "ended", "vanished", "unknown"]
 
 
 @dataclass(frozen=True)
 class QueueEntry:
-    """One job in its queue; ``why`` is the scheduler's reason for a job that waits, or ``""``.
+    """One job in its queue; ``why`` is the scheduler's reason for its state, or ``""``.
 
     ``job`` is its id where the entry stands for several of one run: that of the one that lives.
     """
@@ -35,6 +40,14 @@ class JobEnd:
 
     exit_code: Optional[int]
     words: str
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """``cluster``: where the scheduler says that the job lies; "" where it does not say."""
+
+    job: str
+    cluster: str = ""
 
 
 class Unreadable(ValueError):
@@ -54,6 +67,10 @@ class Backend(ABC):
     ask_seconds: float = 3.0
     #: A shared file system may show a node's last files so many seconds late (nfs(5), acregmin).
     slow_files: float = 4.0
+    #: The variable that names the file of a job's hosts, a line each (host, slots), where the
+    #: scheduler's settings decide how slots fall on hosts; and what to do where they fall wrongly.
+    host_file: str = ""
+    slots_next_step: str = ""
 
     @property
     @abstractmethod
@@ -133,16 +150,50 @@ class Scheduler(Backend):
 
     @abstractmethod
     def submit(
-        self, script: Path, *, options: Sequence[str] = (), after: Optional[str] = None
+        self,
+        script: Path,
+        *,
+        options: Sequence[str] = (),
+        after: Optional[str] = None,
+        cluster: str = "",
     ) -> List[str]:
-        """Submit ``script``; it may start when the job ``after`` has ended, however it did."""
+        """Submit ``script``, which lies in its run directory; it may start when the job ``after``,
+        on ``cluster``, has ended, however it did."""
 
     @abstractmethod
-    def parse_submitted(self, stdout: str) -> str:
-        """The id of the new job. Raises Unreadable."""
+    def output(self, run: Path) -> List[str]:
+        """Words that make the scheduler write into :data:`SCHEDULER_LOG` of this very folder, where
+        the directive alone would not: names of output files are patterns."""
+
+    def output_warning(self, run: Path) -> Optional[str]:
+        """Where no words do it, and what the scheduler has to say is lost."""
+        return None
 
     @abstractmethod
-    def states(self, user: str) -> List[List[str]]:
+    def parse_submitted(self, stdout: str) -> Submitted:
+        """The new job: a line that holds only its id, in the form that the manual gives.
+
+        Raises Unreadable where there is no such line, or more than one.
+        """
+
+    @abstractmethod
+    def cluster_asked(self, lines: Sequence[str]) -> str:
+        """The cluster (or server) that directives and options send a job to; "" the default one."""
+
+    @abstractmethod
+    def home(self) -> List[str]:
+        """Ask what the scheduler calls itself that its commands speak to."""
+
+    @abstractmethod
+    def parse_home(self, stdout: str) -> str:
+        """ "" where it does not say."""
+
+    @abstractmethod
+    def elsewhere(self, cluster: str, home: str) -> str:
+        """``cluster`` of a new job as its questions must name it; "" where that is ``home``."""
+
+    @abstractmethod
+    def states(self, user: str, cluster: str = "") -> List[List[str]]:
         """Ways to list the jobs of a user, to be tried in turn until one succeeds.
 
         All are listed, because a question by id fails as a whole for one id that is gone.
@@ -150,10 +201,11 @@ class Scheduler(Backend):
 
     @abstractmethod
     def parse_states(self, stdout: str) -> Dict[str, QueueEntry]:
-        """Id -> entry, of every job listed. Raises Unreadable."""
+        """Id -> entry, of every job listed; ``unknown`` with the scheduler's word for a state that
+        is in no manual. Raises Unreadable."""
 
     @abstractmethod
-    def working(self, user: str) -> List[List[str]]:
+    def working(self, user: str, cluster: str = "") -> List[List[str]]:
         """Ways to list a user's living jobs with what :meth:`parse_working` goes by."""
 
     @abstractmethod
@@ -164,21 +216,39 @@ class Scheduler(Backend):
         """
 
     @abstractmethod
-    def cancel(self, ids: Sequence[str]) -> List[str]: ...
+    def cancel(self, ids: Sequence[str], cluster: str = "") -> List[str]: ...
 
     @abstractmethod
-    def ending(self, job_id: str) -> List[str]:
+    def ending(self, job_id: str, cluster: str = "") -> List[str]:
         """Ask how a job ended; it may be too long ago, or not recorded at all."""
 
     @abstractmethod
     def parse_ending(self, stdout: str) -> Optional[JobEnd]: ...
 
     @abstractmethod
-    def nodes_there_are(self, others: Dict[str, str]) -> Optional[List[str]]:
-        """Ask how many nodes a job may get; None where the scheduler refuses too many itself."""
+    def nodes_there_are(self, others: Dict[str, str], cluster: str = "") -> Optional[List[str]]:
+        """Ask how many nodes a job may get; None where the scheduler refuses too many itself, and
+        where it chooses among clusters."""
 
     @abstractmethod
     def parse_nodes(self, stdout: str) -> Optional[int]: ...
+
+
+def only_line(pattern: str, stdout: str) -> Tuple[str, ...]:
+    """The groups of the one line that matches as a whole. Raises Unreadable."""
+    matches = {
+        match.groups("")
+        for line in stdout.splitlines()
+        if (match := re.fullmatch(pattern, line.strip()))
+    }
+    if len(matches) != 1:
+        raise Unreadable(stdout)
+    return matches.pop()
+
+
+def account(user: str) -> str:
+    """A user as commands take it: ``uid 1000`` (an account without a name) by its number."""
+    return user[len("uid ") :] if user.startswith("uid ") else user
 
 
 def job_number(job_id: str) -> str:

@@ -7,7 +7,19 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Dict, FrozenSet, List, Optional, Sequence
 
-from jobtemplates.backend import JobEnd, QueueEntry, Scheduler, Unreadable
+from jobtemplates.backend import (
+    SCHEDULER_LOG,
+    JobEnd,
+    QueueEntry,
+    Scheduler,
+    Submitted,
+    Unreadable,
+    account,
+    only_line,
+)
+
+#: What Grid Engine may take for a variable of its own in a path.
+_VARIABLE = re.compile(r"\$(?:[A-Za-z_]\w*|\{)")
 
 
 class GridEngine(Scheduler):
@@ -15,6 +27,11 @@ class GridEngine(Scheduler):
     title = "Grid Engine"
     prefix = "#$"
     job_id = (re.compile(r"[1-9][0-9]{0,11}"), "a number above 0")
+    host_file = "PE_HOSTFILE"
+    slots_next_step = (
+        "use a parallel environment whose allocation_rule is the number of ranks on a node "
+        "(qconf -sp NAME shows it, qconf -spl lists them; site profile: parallel_environment)"
+    )
     commands = ("qsub", "qstat", "qdel", "qacct")
     #: Debian's says SGE 8.1.9; UGE (Univa) and AGE (Altair) were not tried.
     version_question = ("qstat", "-help")
@@ -60,7 +77,7 @@ class GridEngine(Scheduler):
             "-cwd",
             "-V",
             f"-N {letter_first(jobname)}",
-            "-o logs/scheduler.log",
+            f"-o {SCHEDULER_LOG}",
             "-j y",
             "-r n",
             "-notify",
@@ -85,25 +102,56 @@ class GridEngine(Scheduler):
         return frozenset(f"-l {name}" for name in names if name)
 
     def submit(
-        self, script: Path, *, options: Sequence[str] = (), after: Optional[str] = None
+        self,
+        script: Path,
+        *,
+        options: Sequence[str] = (),
+        after: Optional[str] = None,
+        cluster: str = "",
     ) -> List[str]:
         held = ["-hold_jid", after] if after else []
-        return ["qsub", "-terse", *options, *held, str(script)]
+        return ["qsub", "-terse", *options, *held, *self.output(script.parent), str(script)]
 
-    def parse_submitted(self, stdout: str) -> str:
-        """A site's own words may stand before the number."""
-        for line in reversed(stdout.split()):
-            if line.isdecimal() and int(line):
-                return line
-        match = re.search(r"\bYour job ([1-9]\d*) ", stdout)
-        if match is None:
-            raise Unreadable(stdout)
-        return match[1]
+    def output(self, run: Path) -> List[str]:
+        """In ``-o`` and in the working folder a few names after a ``$`` are replaced (qsub(1), -o),
+        and nothing quotes them: there the job begins elsewhere, and the scheduler's words go."""
+        return ["-wd", "/", "-o", "/dev/null"] if _VARIABLE.search(str(run)) else []
 
-    def states(self, user: str) -> List[List[str]]:
-        return [["qstat", "-xml", "-u", user]]
+    def output_warning(self, run: Path) -> Optional[str]:
+        found = _VARIABLE.search(str(run))
+        if found is None:
+            return None
+        return (
+            f"out: {run}: Grid Engine puts a value in the place of {found[0]}: "
+            f"there will be no {SCHEDULER_LOG}"
+        )
 
-    def working(self, user: str) -> List[List[str]]:
+    def parse_submitted(self, stdout: str) -> Submitted:
+        """``-terse``: the number alone; a qsub that does not know it says a sentence."""
+        try:
+            sentence = r'Your job ([1-9][0-9]*) \(".*"\) has been submitted\.?'
+            return Submitted(*only_line(sentence, stdout))
+        except Unreadable:
+            return Submitted(*only_line(r"([1-9][0-9]*)", stdout))
+
+    def cluster_asked(self, lines: Sequence[str]) -> str:
+        return ""
+
+    def home(self) -> List[str]:
+        """Which host the scheduler of this cell is active on (qconf(1))."""
+        return ["qconf", "-sss"]
+
+    def parse_home(self, stdout: str) -> str:
+        lines = stdout.split()
+        return lines[-1] if lines else ""
+
+    def elsewhere(self, cluster: str, home: str) -> str:
+        return ""
+
+    def states(self, user: str, cluster: str = "") -> List[List[str]]:
+        return [["qstat", "-xml", "-u", account(user)]]
+
+    def working(self, user: str, cluster: str = "") -> List[List[str]]:
         return self.states(user)
 
     def parse_working(self, stdout: str, jobname: str, roots: Sequence[Path]) -> List[str]:
@@ -127,20 +175,13 @@ class GridEngine(Scheduler):
             number, state = job.findtext("JB_job_number"), job.findtext("state") or ""
             if not number:
                 raise Unreadable(stdout)
-            if "E" in state:
-                entries[number] = QueueEntry("queued", f"{state}: see qstat -j {number}")
-            elif "q" in state:
-                held = "h" in state
-                entries[number] = QueueEntry("queued", "held" if held else "")
-            else:
-                stopped = "suspended" if set(state) & {*"sST"} else ""
-                entries[number] = QueueEntry("running", stopped)
+            entries[number] = _entry(number, state)
         return entries
 
-    def cancel(self, ids: Sequence[str]) -> List[str]:
+    def cancel(self, ids: Sequence[str], cluster: str = "") -> List[str]:
         return ["qdel", ",".join(ids)]
 
-    def ending(self, job_id: str) -> List[str]:
+    def ending(self, job_id: str, cluster: str = "") -> List[str]:
         return ["qacct", "-j", job_id]
 
     def parse_ending(self, stdout: str) -> Optional[JobEnd]:
@@ -152,11 +193,30 @@ class GridEngine(Scheduler):
         words = failed[-1][1].strip(" :") if failed and failed[-1][0] != "0" else ""
         return JobEnd(int(codes[-1]), words)
 
-    def nodes_there_are(self, others: Dict[str, str]) -> Optional[List[str]]:
+    def nodes_there_are(self, others: Dict[str, str], cluster: str = "") -> Optional[List[str]]:
         return None
 
     def parse_nodes(self, stdout: str) -> Optional[int]:
         return None
+
+
+#: sge_status(5); ``P`` (preempted) is Univa's, ``x`` and ``z`` stand for a job that has ended.
+_LETTERS = {*"dEhNPqrRsStTwxz"}
+
+
+def _entry(number: str, state: str) -> QueueEntry:
+    letters = set(state)
+    if not letters or letters - _LETTERS:
+        return QueueEntry("unknown", f"its state is {state!r}, which is not known")
+    if "E" in letters:
+        return QueueEntry("queued", f"{state}: see qstat -j {number}")
+    if letters & {*"xz"}:
+        return QueueEntry("ended")
+    if "q" in letters or letters == {"w"}:
+        return QueueEntry("queued", "held" if "h" in letters else "")
+    if letters & {*"sSTNP"}:
+        return QueueEntry("running", "preempted" if "P" in letters else "suspended")
+    return QueueEntry("running")
 
 
 def letter_first(jobname: str) -> str:

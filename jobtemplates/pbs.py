@@ -6,12 +6,24 @@ import re
 from pathlib import Path
 from typing import Dict, FrozenSet, List, Optional, Sequence
 
-from jobtemplates.backend import JobEnd, QueueEntry, Scheduler, Unreadable
+from jobtemplates.backend import (
+    SCHEDULER_LOG,
+    JobEnd,
+    QueueEntry,
+    Scheduler,
+    Submitted,
+    account,
+    only_line,
+)
 from jobtemplates.gridengine import letter_first
 
-_QUEUED = {"Q": "", "W": "", "T": "", "H": "held", "M": "moved"}
+#: qstat(1B), job states; ``C`` (completed) is TORQUE's.
+_QUEUED = {"Q": "", "W": "", "T": "", "H": "held"}
 _RUNNING = {"R": "", "B": "", "E": "", "S": "suspended", "U": "suspended"}
 _ENDED = {"F", "X", "C"}
+
+#: Folders whose names mean themselves in ``-o``.
+_PLAIN = re.compile(r"[A-Za-z0-9_./@+=-]*")
 
 
 class Pbs(Scheduler):
@@ -19,6 +31,8 @@ class Pbs(Scheduler):
     title = "PBS"
     prefix = "#PBS"
     job_id = (re.compile(r"[1-9][0-9]{0,11}(\.[A-Za-z0-9_.-]{1,200})?"), "NUMBER.SERVER")
+    host_file = "PBS_NODEFILE"
+    slots_next_step = "ask for chunks on hosts of their own (site profile: -l place=scatter)"
     commands = ("qsub", "qstat", "qdel")
     version_question = ("qstat", "--version")
     version_pattern = r"[Vv]ersion[ =:]+(\S+)"
@@ -51,7 +65,7 @@ class Pbs(Scheduler):
             "-S /bin/bash",
             "-V",
             f"-N {letter_first(jobname)}",
-            "-o logs/scheduler.log",
+            f"-o {SCHEDULER_LOG}",
             "-j oe",
             "-r n",
         ]
@@ -74,27 +88,59 @@ class Pbs(Scheduler):
         return frozenset(f"-l {name}" for name in names if name)
 
     def submit(
-        self, script: Path, *, options: Sequence[str] = (), after: Optional[str] = None
+        self,
+        script: Path,
+        *,
+        options: Sequence[str] = (),
+        after: Optional[str] = None,
+        cluster: str = "",
     ) -> List[str]:
         held = ["-W", f"depend=afterany:{after}"] if after else []
-        return ["qsub", *options, *held, str(script)]
+        return ["qsub", *options, *held, *self.output(script.parent), str(script)]
 
-    def parse_submitted(self, stdout: str) -> str:
-        match = re.search(r"^([1-9][0-9]*(?:\.[A-Za-z0-9_.-]+)?)$", stdout.strip(), re.M)
-        if match is None:
-            raise Unreadable(stdout)
-        return match[1]
+    def output(self, run: Path) -> List[str]:
+        """qsub reads ``host:path`` there, and commas and brackets have meanings of their own."""
+        return [] if _PLAIN.fullmatch(str(run)) else ["-o", "/dev/null"]
 
-    def states(self, user: str) -> List[List[str]]:
+    def output_warning(self, run: Path) -> Optional[str]:
+        if _PLAIN.fullmatch(str(run)):
+            return None
+        return f"out: {run}: PBS may take it for another path: there will be no {SCHEDULER_LOG}"
+
+    def parse_submitted(self, stdout: str) -> Submitted:
+        """The id alone; what stands after its first dot is the server that has the job."""
+        job, server = only_line(r"([1-9][0-9]*(?:\.([A-Za-z0-9_.-]+))?)", stdout)
+        return Submitted(job, server)
+
+    def cluster_asked(self, lines: Sequence[str]) -> str:
+        """``-q queue@server`` sends a job to another server."""
+        found = ""
+        for line in lines:
+            match = re.match(r"-q\s*[A-Za-z0-9_.-]*@([A-Za-z0-9_.:-]+)", line.strip())
+            found = match[1] if match else found
+        return found
+
+    def home(self) -> List[str]:
+        return ["qstat", "-B", "-f"]
+
+    def parse_home(self, stdout: str) -> str:
+        match = re.search(r"^Server: (\S+)", stdout, re.M)
+        return match[1] if match else ""
+
+    def elsewhere(self, cluster: str, home: str) -> str:
+        """A server's name may be a host's, with its domain or without."""
+        same = not home or cluster.partition(".")[0] == home.partition(".")[0]
+        return "" if same else cluster
+
+    def states(self, user: str, cluster: str = "") -> List[List[str]]:
         """``-x`` tells of ended jobs too, where the server keeps their history."""
+        server = [f"@{cluster}"] if cluster else []
         return [
-            ["qstat", "-x", "-w", "-u", user],
-            ["qstat", "-w", "-u", user],
-            ["qstat", "-u", user],
+            ["qstat", *words, "-u", account(user), *server] for words in (["-x", "-w"], ["-w"], [])
         ]
 
-    def working(self, user: str) -> List[List[str]]:
-        return self.states(user)[1:]
+    def working(self, user: str, cluster: str = "") -> List[List[str]]:
+        return self.states(user, cluster)[1:]
 
     def parse_working(self, stdout: str, jobname: str, roots: Sequence[Path]) -> List[str]:
         """By the name: a listing does not tell the folder. A long name ends with a ``*`` there."""
@@ -115,20 +161,14 @@ class Pbs(Scheduler):
             if len(fields) < 10 or not fields[0][:1].isdigit():
                 continue
             number, state = re.split(r"[.*\[]", fields[0])[0], fields[-2]
-            if state in _QUEUED:
-                entries[number] = QueueEntry("queued", _QUEUED[state])
-            elif state in _RUNNING:
-                entries[number] = QueueEntry("running", _RUNNING[state])
-            elif state in _ENDED:
-                entries[number] = QueueEntry("ended")
-            else:
-                raise Unreadable(line)
+            entries[number] = _entry(state)
         return entries
 
-    def cancel(self, ids: Sequence[str]) -> List[str]:
+    def cancel(self, ids: Sequence[str], cluster: str = "") -> List[str]:
+        """An id names its server."""
         return ["qdel", *ids]
 
-    def ending(self, job_id: str) -> List[str]:
+    def ending(self, job_id: str, cluster: str = "") -> List[str]:
         return ["qstat", "-x", "-f", job_id]
 
     def parse_ending(self, stdout: str) -> Optional[JobEnd]:
@@ -141,8 +181,20 @@ class Pbs(Scheduler):
         said = words[1].strip() if words else ""
         return JobEnd(status - 128 if status > 256 else status, said)
 
-    def nodes_there_are(self, others: Dict[str, str]) -> Optional[List[str]]:
+    def nodes_there_are(self, others: Dict[str, str], cluster: str = "") -> Optional[List[str]]:
         return None
 
     def parse_nodes(self, stdout: str) -> Optional[int]:
         return None
+
+
+def _entry(state: str) -> QueueEntry:
+    if state in _QUEUED:
+        return QueueEntry("queued", _QUEUED[state])
+    if state in _RUNNING:
+        return QueueEntry("running", _RUNNING[state])
+    if state in _ENDED:
+        return QueueEntry("ended")
+    if state == "M":
+        return QueueEntry("unknown", "it was moved to another server")
+    return QueueEntry("unknown", f"its state is {state!r}, which is not known")

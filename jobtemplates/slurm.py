@@ -6,7 +6,16 @@ import re
 from pathlib import Path
 from typing import Dict, FrozenSet, List, Optional, Sequence
 
-from jobtemplates.backend import JobEnd, QueueEntry, Scheduler, Unreadable
+from jobtemplates.backend import (
+    SCHEDULER_LOG,
+    JobEnd,
+    QueueEntry,
+    Scheduler,
+    Submitted,
+    Unreadable,
+    account,
+    only_line,
+)
 
 #: sbatch's one-letter options, for what a user may have written.
 _LONG = {
@@ -14,23 +23,28 @@ _LONG = {
     "d": "dependency", "D": "chdir", "e": "error", "G": "gpus", "H": "hold", "i": "input",
     "J": "job-name", "L": "licenses", "N": "nodes", "n": "ntasks", "o": "output",
     "p": "partition", "q": "qos", "t": "time", "V": "version", "w": "nodelist", "W": "wait",
-    "h": "help", "x": "exclude",
+    "h": "help", "M": "clusters", "x": "exclude",
 }  # fmt: skip
 
 #: The original's ``m: abe`` is Grid Engine's: begin, end, abort, suspend.
 _MAIL = {"b": "BEGIN", "e": "END", "a": "FAIL", "s": "REQUEUE", "n": "NONE"}
 
-_QUEUED = {
-    "PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESV_DEL_HOLD",
-    "SPECIAL_EXIT",
+#: squeue(1), job state codes, of versions 20.02 to 25.11. Beside the base states stand flags, which
+#: squeue shows in their place.
+_WAITING = {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "EXPEDITING", "POWER_UP_NODE"}
+#: In the queue again, or held there, after something went wrong: a person must look.
+_HELD = {"REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT", "LAUNCH_FAILED", "RECONFIG_FAIL"}
+_RUNNING = {
+    "RUNNING": "", "COMPLETING": "", "RESIZING": "", "SIGNALING": "", "STAGE_OUT": "",
+    "UPDATE_DB": "", "STOPPED": "stopped", "SUSPENDED": "suspended",
 }  # fmt: skip
 _ENDED = {
     "BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY",
-    "PREEMPTED", "REVOKED", "TIMEOUT",
+    "PREEMPTED", "TIMEOUT",
 }  # fmt: skip
 
 #: Reasons that every waiting job has at times; the others may never go away.
-_ORDINARY = {"None", "Priority", "Resources", "Dependency", "BeginTime"}
+_ORDINARY = {"None", "Priority", "Resources", "Dependency", "BeginTime", ""}
 
 #: Seconds before the end of a job whose walltime is the partition's: the trainer knows no deadline.
 WARNING = 300
@@ -77,7 +91,7 @@ class Slurm(Scheduler):
     def header(self, jobname: str, walltime_seconds: Optional[int]) -> List[str]:
         return [
             f"--job-name={jobname}",
-            "--output=logs/scheduler.log",
+            f"--output={SCHEDULER_LOG}",
             "--open-mode=append",
             "--no-requeue",
             f"--signal=B:USR2@{warning_seconds(walltime_seconds)}",
@@ -101,50 +115,93 @@ class Slurm(Scheduler):
         return frozenset({"requeue" if name == "no-requeue" else name})
 
     def submit(
-        self, script: Path, *, options: Sequence[str] = (), after: Optional[str] = None
+        self,
+        script: Path,
+        *,
+        options: Sequence[str] = (),
+        after: Optional[str] = None,
+        cluster: str = "",
     ) -> List[str]:
         held = [f"--dependency=afterany:{after}", "--kill-on-invalid-dep=yes"] if after else []
-        return ["sbatch", "--parsable", *held, *options, str(script)]
+        output = self.output(script.parent)
+        return ["sbatch", "--parsable", *held, *options, *_at(cluster), *output, str(script)]
 
-    def parse_submitted(self, stdout: str) -> str:
-        match = re.search(r"^([1-9][0-9]*)(?:;.*)?$", stdout.strip(), re.M)
-        if match is None:
-            raise Unreadable(stdout)
-        return match[1]
+    def output(self, run: Path) -> List[str]:
+        """sbatch(1), filename pattern: ``%`` begins a symbol, ``%%`` stands for one; where there is
+        a backslash no symbol is replaced, and two stand for one (tried with 22.05)."""
+        path = str(run / SCHEDULER_LOG)
+        if "\\" in path:
+            pattern = path.replace("\\", "\\\\")
+        elif "%" in path:
+            pattern = path.replace("%", "%%")
+        else:
+            return []
+        return [f"--output={pattern}"]
 
-    def states(self, user: str) -> List[List[str]]:
-        return [["squeue", "--noheader", "--states=all", f"--user={user}", "--format=%i|%T|%r"]]
+    def parse_submitted(self, stdout: str) -> Submitted:
+        """``--parsable``: the number, and after a ``;`` the cluster that an option named."""
+        return Submitted(*only_line(r"([1-9][0-9]*)(?:;([A-Za-z0-9_.-]+))?", stdout))
 
-    def working(self, user: str) -> List[List[str]]:
-        return [["squeue", "--noheader", f"--user={user}", "--format=%i|%Z"]]
+    def cluster_asked(self, lines: Sequence[str]) -> str:
+        found = ""
+        for line in lines:
+            match = re.match(r"(?:--clusters?(?:=|\s+)|-M\s*)([A-Za-z0-9_.,-]+)", line.strip(' "'))
+            found = match[1] if match else found
+        return found
+
+    def home(self) -> List[str]:
+        return ["scontrol", "show", "config"]
+
+    def parse_home(self, stdout: str) -> str:
+        match = re.search(r"^ClusterName\s*=\s*(\S+)", stdout, re.M)
+        return match[1] if match else ""
+
+    def elsewhere(self, cluster: str, home: str) -> str:
+        return "" if cluster == home else cluster
+
+    def states(self, user: str, cluster: str = "") -> List[List[str]]:
+        """``--all``: in partitions too that are hidden from the user."""
+        return [
+            [
+                "squeue", *_at(cluster), "--all", "--noheader", "--states=all",
+                f"--user={account(user)}", "--format=%i|%T|%r",
+            ]
+        ]  # fmt: skip
+
+    def working(self, user: str, cluster: str = "") -> List[List[str]]:
+        return [
+            [
+                "squeue", *_at(cluster), "--all", "--noheader", f"--user={account(user)}",
+                "--format=%i|%Z",
+            ]
+        ]  # fmt: skip
 
     def parse_working(self, stdout: str, jobname: str, roots: Sequence[Path]) -> List[str]:
         """By the working folder."""
-        lines = [line.partition("|") for line in stdout.splitlines() if line.strip()]
+        lines = [line.partition("|") for line in _rows(stdout)]
         if not all(bar for _, bar, _ in lines):
             raise Unreadable(stdout)
         return [job for job, _, folder in lines if Path(folder) in roots]
 
     def parse_states(self, stdout: str) -> Dict[str, QueueEntry]:
-        entries = {}
-        for line in filter(None, stdout.splitlines()):
+        """Where a federation lists a number twice, the job that lives counts."""
+        entries: Dict[str, QueueEntry] = {}
+        for line in _rows(stdout):
             job, bar, rest = line.partition("|")
             state, _, reason = rest.partition("|")
             if not bar:
                 raise Unreadable(line)
-            if state in _QUEUED:
-                entries[job] = QueueEntry("queued", "" if reason in _ORDINARY else reason)
-            elif state in _ENDED:
-                entries[job] = QueueEntry("ended")
-            else:
-                entries[job] = QueueEntry("running")
+            entry = _entry(state, "" if reason in _ORDINARY else reason)
+            known = entries.get(job)
+            if known is None or known.state not in ("queued", "running"):
+                entries[job] = entry
         return entries
 
-    def cancel(self, ids: Sequence[str]) -> List[str]:
-        return ["scancel", *ids]
+    def cancel(self, ids: Sequence[str], cluster: str = "") -> List[str]:
+        return ["scancel", *_at(cluster), *ids]
 
-    def ending(self, job_id: str) -> List[str]:
-        return ["scontrol", "--oneliner", "show", "job", job_id]
+    def ending(self, job_id: str, cluster: str = "") -> List[str]:
+        return ["scontrol", *_at(cluster), "--oneliner", "show", "job", job_id]
 
     def parse_ending(self, stdout: str) -> Optional[JobEnd]:
         state = re.search(r"\bJobState=(\w+)", stdout)
@@ -156,15 +213,41 @@ class Slurm(Scheduler):
         status, number = int(code[1]), int(code[2])
         return JobEnd(128 + number if number else status, state[1])
 
-    def nodes_there_are(self, others: Dict[str, str]) -> Optional[List[str]]:
+    def nodes_there_are(self, others: Dict[str, str], cluster: str = "") -> Optional[List[str]]:
         """Slurm takes a job that asks for too many nodes, and lets it wait for ever."""
+        if "," in cluster or cluster == "all":
+            return None  # which one the job will get is not known
         wanted = others.get("partition", others.get("p"))
         partition = [f"--partition={wanted}"] if wanted else []
-        return ["sinfo", "--noheader", "--format=%N", "--Node", *partition]
+        return ["sinfo", *_at(cluster), "--noheader", "--format=%N", "--Node", *partition]
 
     def parse_nodes(self, stdout: str) -> Optional[int]:
         """A node is listed once for each of its partitions."""
-        return len(set(stdout.split())) or None
+        return len(set(_rows(stdout))) or None
+
+
+def _at(cluster: str) -> List[str]:
+    return [f"--clusters={cluster}"] if cluster else []
+
+
+def _rows(stdout: str) -> List[str]:
+    """With ``--clusters`` each cluster's rows may have a heading."""
+    lines = (line.strip() for line in stdout.splitlines())
+    return [line for line in lines if line and not line.startswith("CLUSTER: ")]
+
+
+def _entry(state: str, reason: str) -> QueueEntry:
+    if state in _WAITING:
+        return QueueEntry("queued", reason)
+    if state in _HELD:
+        return QueueEntry("queued", f"{state}: {reason}" if reason else state)
+    if state in _RUNNING:
+        return QueueEntry("running", _RUNNING[state])
+    if state in _ENDED:
+        return QueueEntry("ended")
+    if state == "REVOKED":  # of a federation: the job was started by a sibling
+        return QueueEntry("unknown", "REVOKED: another cluster of the federation has the job")
+    return QueueEntry("unknown", f"its state is {state!r}, which is not known")
 
 
 def warning_seconds(walltime_seconds: Optional[int]) -> int:

@@ -1,10 +1,14 @@
-"""The house as docs/architecture.md draws it: who may import whom, and one door per effect."""
+"""The architecture as its page says: who may import whom, and one entry point per effect."""
 
 from __future__ import annotations
 
 import ast
 from pathlib import Path
 from typing import Dict, Iterator, List, Set
+
+import pytest
+
+from tests import architecture_page
 
 PROJECT = Path(__file__).resolve().parents[1]
 VERBS = PROJECT / "manifests" / "cli" / "verbs"
@@ -135,16 +139,26 @@ def test_no_shell_is_started_past_the_door() -> None:
     assert wrong == []
 
 
-def test_every_file_is_named_in_the_plan_or_lies_in_a_named_folder() -> None:
-    plan = (PROJECT / "docs" / "architecture.md").read_text(encoding="utf-8")
+def test_every_file_stands_in_the_tables_of_the_architecture_page() -> None:
+    page = architecture_page.PAGE.read_text(encoding="utf-8")
+    assert page == architecture_page.up_to_date(page), "run: python -m tests.architecture_page"
+    tabled = tuple(f"{folder}/" for folder in architecture_page.folders_of(page))
     missing = [
         relative(path)
         for path in sources()
-        if path.name not in ("__init__.py", "__main__.py")
-        and path.name not in plan
-        and f"{path.parent.name}/" not in plan.replace("trainer/        image", "")
+        if path.name not in ("__init__.py", "bundle.py") and not relative(path).startswith(tabled)
     ]
     assert missing == []
+
+
+def test_a_new_file_is_missed_by_that_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "trainer").mkdir()
+    (tmp_path / "trainer" / "old.py").write_text('"""Old"""')
+    monkeypatch.setattr(architecture_page, "PROJECT", tmp_path)
+    page = architecture_page.up_to_date("<!-- files of trainer -->\n<!-- end -->\n")
+    assert "| `old.py` | Old |" in page
+    (tmp_path / "trainer" / "new.py").write_text('"""New"""')
+    assert architecture_page.up_to_date(page) != page
 
 
 def test_names_say_something() -> None:

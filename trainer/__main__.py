@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 if __name__ == "__main__":
-    import sys
+    from trainer.guard import guarded
 
-    from trainer.main import main
+    def body() -> int:
+        """Here and not above: all imports that take long are guarded."""
+        import sys
 
-    sys.exit(main(sys.argv[1:]))
+        from trainer.main import main
+
+        return main(sys.argv[1:])
+
+    guarded(body)

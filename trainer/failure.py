@@ -10,12 +10,12 @@ from manifests.record.outcome import Failure
 from manifests.record.schema import RunFiles
 from trainer.files import json_bytes, write_first
 from trainer.gpu.failure import GpuFailed
-from trainer.trouble import CannotPromise, TrainerError, step_of
+from trainer.trouble import CannotPromise, TrainerError, named, rank_of, step_of
 
 BUG_EXIT_CODE = 1
 
 
-def describe(error: Exception, rank: int) -> Failure:
+def describe(error: BaseException, rank: int) -> Failure:
     if isinstance(error, TrainerError):
         return Failure(
             rank=rank,
@@ -28,23 +28,23 @@ def describe(error: Exception, rank: int) -> Failure:
     return Failure(
         rank=rank,
         step=step_of(error),
-        message=f"the trainer has a fault: {type(error).__name__}: {error}",
+        message=f"the trainer has a fault: {named(error)}",
         next_step="report it with the traceback in the run's logs",
         exit_code=BUG_EXIT_CODE,
     )
 
 
-def report(error: Exception, rank: int, files: RunFiles) -> int:
+def report(error: BaseException, rank: int, files: RunFiles) -> int:
     """Record and print the failure; return the exit code.
 
     The first rank to fail writes ``failure.json``; ranks that fail of the same say nothing more.
     That mpirun was killed is no failure of the run: the next job goes on from its checkpoint.
     """
-    failure = describe(error, rank)
+    failure = describe(error, rank_of(error, rank))
     if _nobody_listens(error):
         return failure.exit_code
     if not _told_already(failure, files):
-        where = f"rank {rank}" + (f", step {failure.step}" if failure.step else "")
+        where = f"rank {failure.rank}" + (f", step {failure.step}" if failure.step else "")
         text = f"{where}: {failure.message}\n-> {failure.next_step}\n"
         if not isinstance(error, TrainerError) or isinstance(error, GpuFailed):
             text = "".join(traceback.format_exception(error)) + text
@@ -52,7 +52,7 @@ def report(error: Exception, rank: int, files: RunFiles) -> int:
     return failure.exit_code
 
 
-def _nobody_listens(error: Exception) -> bool:
+def _nobody_listens(error: BaseException) -> bool:
     """Whether a rank fails because what it prints has no reader any more: mpirun is gone."""
     if not isinstance(error, OSError) or error.errno not in (errno.EIO, errno.EPIPE):
         return False

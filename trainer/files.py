@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, Iterator
 
 from manifests.record.checkpoint import Prefix
 from manifests.record.json_numbers import json_line, json_text
+from manifests.record.run_files import temporaries, temporary_prefix
 from trainer.trouble import TrainerError
 
 
@@ -75,9 +76,15 @@ def _beside(target: Path) -> Iterator[tuple[BinaryIO, Path]]:
         temporary.unlink(missing_ok=True)
 
 
-def temporary_prefix(target: Path) -> str:
-    """How the names begin under which ``target`` is written first."""
-    return f".{target.name}."
+def sweep(*targets: Path) -> None:
+    """Remove what a writer of ``targets`` left that was killed; nobody may be writing one now.
+
+    Raises TrainerError when the file system refuses.
+    """
+    for target in targets:
+        with saving(target):
+            for path in temporaries(target):
+                path.unlink(missing_ok=True)
 
 
 def _settle(stream: BinaryIO, temporary: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
 from pathlib import Path
 from typing import Any, List
 
@@ -11,27 +9,18 @@ import chainer
 import numpy as np
 import numpy.typing as npt
 
+from manifests.record.npz_file import npz_bytes
 from trainer.initial import named_arrays
 from trainer.statistics import named_statistics
 from trainer.trouble import TrainerError
 
+#: Sentences of a message about what does not fit.
+SHOWN = 5
+
 
 def model_bytes(model: chainer.Link) -> bytes:
-    """What ``chainer.serializers.load_npz`` reads, stored uncompressed, names sorted.
-
-    The zip headers carry a fixed time stamp and mode instead of those of the moment.
-    """
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for name, array in sorted(_entries(model).items()):
-            entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
-            entry.create_system = 3
-            entry.external_attr = 0o644 << 16
-            stream = io.BytesIO()
-            np.lib.format.write_array(stream, np.asarray(array), allow_pickle=False)
-            # Whole entries: headers of streamed ones differ between patch releases of Python.
-            archive.writestr(entry, stream.getvalue())
-    return buffer.getvalue()
+    """What ``chainer.serializers.load_npz`` reads; the bytes depend on the arrays alone."""
+    return npz_bytes(_entries(model))
 
 
 def _entries(model: chainer.Link) -> dict[str, Any]:
@@ -71,7 +60,8 @@ def load_initial(model: chainer.Link, path: Path) -> List[str]:
     report.extend(f"{name} of the file is not in the network" for name in unknown)
     if not fitted:
         raise TrainerError(
-            f"{path}: no parameter fits the network: {'; '.join(report)}",
+            f"{path}: no parameter fits the network: {'; '.join(report[:SHOWN])}"
+            + (f"; and {len(report) - SHOWN} more" if len(report) > SHOWN else ""),
             "give a model file of the same arch, or leave initmodel out",
         )
     return report

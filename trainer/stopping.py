@@ -11,10 +11,8 @@ from types import FrameType
 from typing import Callable, Iterator, Mapping, Optional
 
 from manifests.record.schema import DEADLINE_VARIABLE, Checkpointing
+from trainer.guard import WARNING_SIGNAL
 from trainer.ranks import Ranks
-
-#: What schedulers send as a warning. Not USR1: NCCL catches it.
-WARNING_SIGNAL = signal.SIGUSR2
 
 #: Kept free before the deadline besides a step and two checkpoints: at most so many seconds, and
 #: at most this part of the job's whole time. A busy file system, clocks that differ, mpirun's end.

@@ -33,11 +33,35 @@ def at_step(step: int) -> Iterator[None]:
     """Mark what is raised inside with the step it happened at, for ``failure.json``."""
     try:
         yield
-    except Exception as error:
+    except BaseException as error:
         if step_of(error) is None:
             error.step = step  # type: ignore[attr-defined]
         raise
 
 
+@contextmanager
+def at_rank(rank: int) -> Iterator[None]:
+    """Mark what is raised inside with the rank that was at work, for ``failure.json``: a process
+    may compute several."""
+    try:
+        yield
+    except BaseException as error:
+        if not hasattr(error, "rank"):
+            error.rank = rank  # type: ignore[attr-defined]
+        raise
+
+
+def rank_of(error: BaseException, otherwise: int) -> int:
+    """The rank that an error was marked with."""
+    rank: int = getattr(error, "rank", otherwise)
+    return rank
+
+
 def step_of(error: BaseException) -> int | None:
     return getattr(error, "step", None)
+
+
+def named(error: BaseException) -> str:
+    """An error by its class, and what it says if it says anything."""
+    text = str(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -9,18 +9,28 @@ from typing import Any, Dict, List
 
 from container.trouble import Trouble
 from manifests.record.json_numbers import number
+from manifests.record.log_columns import (
+    ACCURACY,
+    ACCURACY_TOP5,
+    COLUMNS,
+    ITERATION,
+    LOSS,
+    VALIDATION_ACCURACY,
+    VALIDATION_ACCURACY_TOP5,
+    VALIDATION_LOSS,
+)
 from manifests.record.schema import RunFiles
 from manifests.rundir.records import RESTORE, Warn, ignore, read_manifest
 
 #: Title of a panel -> the columns of training and validation in it. Logs of versions before top-5
 #: accuracy lack its columns.
 PANELS = {
-    "loss": ("main/loss", "validation/main/loss"),
-    "top-1 accuracy": ("main/accuracy", "validation/main/accuracy"),
-    "top-5 accuracy": ("main/accuracy_top5", "validation/main/accuracy_top5"),
+    "loss": (LOSS, VALIDATION_LOSS),
+    "top-1 accuracy": (ACCURACY, VALIDATION_ACCURACY),
+    "top-5 accuracy": (ACCURACY_TOP5, VALIDATION_ACCURACY_TOP5),
 }
 
-COLUMNS = [name for pair in PANELS.values() for name in pair]
+DRAWN = [name for pair in PANELS.values() for name in pair]
 
 
 @dataclass(frozen=True)
@@ -44,10 +54,10 @@ def parse_log(data: bytes, where: str) -> List[Dict[str, Any]]:
     for place, line in enumerate(data.split(b"\n")[:-1], start=1):
         try:
             row = json.loads(line)
-            steps = row["iteration"]
+            steps = row[ITERATION]
             if type(steps) is not int or steps < 1:
-                raise ValueError("iteration")
-            rows.append({"iteration": steps, **_numbers(row)})
+                raise ValueError(ITERATION)
+            rows.append({ITERATION: steps, **_numbers(row)})
         except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             raise Trouble(f"{where}, line {place}: is no row of a log", RESTORE) from error
     return rows
@@ -56,7 +66,7 @@ def parse_log(data: bytes, where: str) -> List[Dict[str, Any]]:
 def _numbers(row: Dict[str, Any]) -> Dict[str, float]:
     """Raises ValueError, TypeError or OverflowError where a column holds no number."""
     found = {}
-    for name in COLUMNS:
+    for name in DRAWN:
         if name in row:
             value = number(row[name])
             found[name] = value if math.isfinite(value) else math.nan
@@ -80,7 +90,7 @@ def read_curves(files: RunFiles, warn: Warn = ignore) -> Curves:
     per_step = identity.training.batchsize * identity.world.ranks
     return Curves(
         files,
-        [row["iteration"] * per_step / identity.data.train.samples for row in rows],
+        [row[ITERATION] * per_step / identity.data.train.samples for row in rows],
         {
             name: [row.get(name, math.nan) for row in rows]
             for name in COLUMNS

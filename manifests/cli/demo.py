@@ -13,7 +13,7 @@ from manifests.cli.plot import plot_at_the_end
 from manifests.datasets.digits import make_digits
 from manifests.flows.plan import Plan, write_run
 from manifests.flows.rerun import judge, plan_rerun
-from manifests.flows.start import start_run
+from manifests.flows.start import start_new
 from manifests.flows.submit import plan_submit
 from manifests.host.context import HostContext
 from manifests.host.image_source import build_stack
@@ -137,8 +137,8 @@ def launch(plan: Plan, host: HostContext, say: Say) -> RunFiles:
     for warning in plan.warnings:
         warner(say)(warning)
     files = write_run(plan)
-    remember_out(host.cache, files.root.parent)
-    job = start_run(files, host)
+    job = start_new(files, host)
+    remember_out(host.cache, files.root.parent, warner(say))
     say(f"run {files.root} (job {job.id})")
     return files
 

@@ -69,7 +69,7 @@ def wait_for(files: RunFiles, host: HostContext, to_stderr: bool = False, after:
     Ctrl-C ends the job too, as in a foreground command.
     """
     try:
-        for line in follow(files, "stdout", host, after):
+        for line in follow(files, "stdout", host, after, note):
             say(line, err=to_stderr)
     except KeyboardInterrupt:
         cancel_run(files, host)

@@ -4,38 +4,35 @@ from __future__ import annotations
 
 from typing import List, Optional
 
-from manifests.config.determinism import KNOBS
+from manifests.config.determinism import KNOBS, has_gpus
 from manifests.config.run_config import RunConfig
-from manifests.record.schema import AVAILABLE, IMAGE_SIDE, INPUT_SIDE, Loading
-
-
-def _not_available(config: RunConfig) -> List[str]:
-    return [
-        f"{key}: {getattr(config, key)} is not available in this version; "
-        f"available: {', '.join(values)}"
-        for key, values in AVAILABLE.items()
-        if getattr(config, key) not in values
-    ]
+from manifests.record.communicators import COMMUNICATOR_KINDS
+from manifests.record.schema import IMAGE_SIDE, INPUT_SIDE, Loading
 
 
 def _stack_problems(config: RunConfig) -> List[str]:
     problems = []
     if config.stack not in KNOBS:
         problems.append(f"stack: no stack {config.stack!r}; available: {', '.join(KNOBS)}")
-    if config.stack == "cpu" and config.communicator == "pure_nccl":
+    if has_gpus(config.stack):
+        return problems
+    if COMMUNICATOR_KINDS[config.communicator].needs_gpus:
         problems.append(
-            "communicator: pure_nccl reduces between GPUs and the stack cpu has none; use naive"
+            f"communicator: {config.communicator} reduces between GPUs and the stack "
+            f"{config.stack} has none; use naive"
         )
-    if config.stack == "cpu" and config.precision == "mixed":
-        problems.append("precision: mixed needs GPUs and the stack cpu has none; use float32")
+    if config.precision == "mixed":
+        problems.append(
+            f"precision: mixed needs GPUs and the stack {config.stack} has none; use float32"
+        )
     return problems
 
 
 def _node_problems(config: RunConfig) -> List[str]:
     problems = []
-    if config.communicator == "single_node" and config.nnodes > 1:
+    if COMMUNICATOR_KINDS[config.communicator].one_node and config.nnodes > 1:
         problems.append(
-            f"communicator: single_node works on one node, nnodes is {config.nnodes}; "
+            f"communicator: {config.communicator} works on one node, nnodes is {config.nnodes}; "
             "use nnodes 1 or another communicator"
         )
     return problems
@@ -130,7 +127,6 @@ def check_combinations(
         *_loading_problems(config),
         *_input_problems(config),
         *_sample_problems(config, ranks, train_samples, val_samples),
-        *_not_available(config),
     ]
     # The communicator's default follows the stack: of a wrong stack it says nothing.
     return (

@@ -205,5 +205,10 @@ def promises_for(stack: str) -> Promises:
     return _PROMISES[stack]
 
 
+def has_gpus(stack: str) -> bool:
+    """Whether runs on ``stack`` have a GPU per rank; False for an unknown stack."""
+    return stack in _PROMISES and _PROMISES[stack].gpu is not None
+
+
 def _of_kind(stack: str, kind: str) -> Dict[str, str]:
     return {knob.name: knob.value for knob in KNOBS[stack] if knob.kind == kind}

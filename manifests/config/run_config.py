@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from typing_extensions import Annotated
 
 from container.stack import DEFAULT_STACK
+from manifests.config.determinism import has_gpus
 from manifests.record.packed_file import beside
 from manifests.record.schema import (
     INPUT_SIDE,
@@ -30,6 +31,7 @@ from manifests.record.schema import (
     Placement,
     Precision,
     Training,
+    values_of,
 )
 
 #: Values of ``lr`` where the config gives none: a common choice for momentum SGD at a global
@@ -105,6 +107,10 @@ Walltime = Annotated[
 _LOG_NAME = "a file name without a folder (it lies in the run's logs/), or null"
 
 
+def _one_of(key_type: Any) -> str:
+    return f"one of {', '.join(values_of(key_type))}"
+
+
 def _from_optimizer(name: str) -> Any:
     return Optimizer.model_fields[name].default
 
@@ -117,7 +123,7 @@ class RunConfig(BaseModel):
     )
 
     # what is trained
-    arch: Arch = Field(description="one of alex, googlenet, googlenetbn, nin, resnet50")
+    arch: Arch = Field(description=_one_of(Arch))
     nclasses: int = Field(ge=1, description="a whole number >= 1")
     insize: int = Field(
         ge=1,
@@ -132,12 +138,10 @@ class RunConfig(BaseModel):
         description="a whole number >= 1 (samples per rank)",
     )
     seed: int = Field(0, ge=0, lt=2**63, description="a whole number from 0 to 2^63 - 1")
-    precision: Precision = Field("float32", description="one of float32, mixed")
+    precision: Precision = Field("float32", description=_one_of(Precision))
 
     # how it learns
-    optimizer: OptimizerName = Field(
-        "momentum_sgd", description="one of momentum_sgd, adam, rmsprop_warmup, rmsprop"
-    )
+    optimizer: OptimizerName = Field("momentum_sgd", description=_one_of(OptimizerName))
     lr: float = Field(
         gt=0,
         default_factory=lambda known: DEFAULT_LR[known["optimizer"]],
@@ -203,11 +207,11 @@ class RunConfig(BaseModel):
         description="the name of a stack: cuda12, or cpu",
     )
     communicator: Communicator = Field(
-        default_factory=lambda known: "naive" if known["stack"] == "cpu" else "pure_nccl",
-        description="one of pure_nccl, hierarchical, two_dimensional, single_node, flat, naive",
+        default_factory=lambda known: "pure_nccl" if has_gpus(known["stack"]) else "naive",
+        description=_one_of(Communicator),
     )
-    loadtype: LoadType = Field("original", description="one of original, custom")
-    iterator: Iterator = Field("process", description="one of serial, thread, process")
+    loadtype: LoadType = Field("original", description=_one_of(LoadType))
+    iterator: Iterator = Field("process", description=_one_of(Iterator))
     loaderjob: int = Field(1, ge=1, description="a whole number >= 1")
 
     # where

@@ -7,16 +7,17 @@ from jobtemplates.schedulers import backend_named
 from manifests.host.context import HostContext
 from manifests.record.schema import RunFiles
 from manifests.rundir import queue
-from manifests.rundir.job import read_job
+from manifests.rundir.job import read_job, read_submitting
 
 
 def cancel_run(files: RunFiles, host: HostContext) -> bool:
     """End the run's job; False when it had ended before. Raises Trouble when it is not ours."""
     job = read_job(files)
-    if job is None and files.submitting.exists():
+    noted = read_submitting(files)
+    if job is None and noted is not None:
         raise Trouble(
             f"{files.root}: the scheduler never said what its job is called",
-            f"look for job {files.submitting.read_text().strip()} in its queue, and end it there",
+            f"look for job {noted.jobname} in its queue, and end it there",
         )
     if job is None:
         raise Trouble(f"{files.root}: was never started", "nothing is to be cancelled")

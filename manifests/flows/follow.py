@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
-from typing import Iterator, Tuple
+from typing import Callable, Iterator, Optional, Tuple
 
 from container.trouble import Trouble
+from jobtemplates.backend import QueueEntry
 from jobtemplates.schedulers import backend_named
 from manifests.flows.explain import go_on
 from manifests.host.context import HostContext
@@ -15,31 +17,62 @@ from manifests.record.schema import RunFiles
 from manifests.rundir.job import read_job
 from manifests.rundir.job_logs import logs_of
 from manifests.rundir.queue import Queues
+from manifests.rundir.records import Warn, ignore
 from manifests.rundir.run_state import left_exit_code
 
 #: Between two looks at a job's log.
 POLL_SECONDS = 0.2
 
 
-def has_ended(files: RunFiles, host: HostContext) -> bool:
-    """Whether the run's job, with its follow-ups, is over; False where a scheduler is silent."""
+def job_now(files: RunFiles, host: HostContext) -> Optional[QueueEntry]:
+    """The run's job with its follow-ups, as long as it waits or runs, or nothing is known of it;
+    None when it is over."""
     job = read_job(files)
     if job is None:
-        return True
+        return None
     here = backend_named(job.backend).runs_here
     if not here:
         code = left_exit_code(files)
         if code is not None and not (code == STOPPED_EXIT_CODE and job.chain):
-            return True
-    state = Queues(host).entry(job).state
-    return state in ("ended", "vanished") or (state == "unknown" and here)
+            return None
+    entry = Queues(host).entry(job)
+    over = entry.state in ("ended", "vanished") or (entry.state == "unknown" and here)
+    return None if over else replace(entry, job=entry.job or job.id)
 
 
-def follow(files: RunFiles, stream: str, host: HostContext, position: int = 0) -> Iterator[str]:
+def words_of(entry: QueueEntry) -> str:
+    """What `status` shows of a job, in a line."""
+    return f"job {entry.job}: {entry.state}{f': {entry.why}' if entry.why else ''}"
+
+
+class Waiting:
+    """Says what becomes of a job that is waited for, each time that it changes.
+
+    A job that runs at once needs no words.
+    """
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._said = ""
+        self._quiet = True
+
+    def __call__(self, entry: QueueEntry) -> None:
+        words = words_of(entry)
+        if words == self._said or (self._quiet and (entry.state, entry.why) == ("running", "")):
+            return
+        self._said, self._quiet = words, False
+        self._say(words)
+
+
+def follow(
+    files: RunFiles, stream: str, host: HostContext, position: int = 0, say: Warn = ignore
+) -> Iterator[str]:
     """Yield what the job writes to ``stdout`` or ``stderr`` to its end, line by line.
 
     Begins after ``position`` bytes of its first file; follow-up jobs may have files of their own.
+    ``say`` gets what the scheduler says of the job, when that changes.
     """
+    waiting = Waiting(say)
     logs = logs_of(files, stream)
     job = read_job(files)
     pause = 0.0 if job is None else backend_named(job.backend).ask_seconds
@@ -47,7 +80,10 @@ def follow(files: RunFiles, stream: str, host: HostContext, position: int = 0) -
     while True:
         now = time.monotonic()
         if now - asked >= pause:
-            asked, ended = now, has_ended(files, host)
+            entry = job_now(files, host)
+            asked, ended = now, entry is None
+            if entry is not None:
+                waiting(entry)
         later = any(log.exists() for log in logs[1:])
         for line, end in _lines(logs[0], position, whole=not (ended or later)):
             position = end

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Callable, List
@@ -28,6 +28,7 @@ class Plan:
     render: Callable[[RunFiles], str]
     fill: Callable[[RunFiles], None]
     warnings: List[str]
+    notes: List[str] = field(default_factory=list)
 
     @property
     def placement(self) -> Placement:

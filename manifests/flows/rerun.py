@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 from container import atomic
-from container.runtime import find_runtime
 from container.trouble import Trouble
 from jobtemplates.script import render_script, script_warnings
 from jobtemplates.sites import Site, load_site, profile_folders
@@ -22,12 +21,13 @@ from manifests.flows.preflight import (
 from manifests.host import asking
 from manifests.host.context import TOOL_VERSION, HostContext
 from manifests.host.image_source import find_image_of_run, image_of_run, recipe_of_run
-from manifests.host.placing import place_again, unseen_warnings
+from manifests.host.placing import output_warnings, place_again, unseen_warnings
 from manifests.record import schema
 from manifests.rundir.directory import find_run, refuse_unwritable
-from manifests.rundir.queue import Queues, refuse_too_many_nodes
+from manifests.rundir.queue import Queues
 from manifests.rundir.records import Warn, ignore, read_failure, read_manifest, read_result
 from manifests.rundir.snapshot import copy_recorded
+from manifests.rundir.submission import refuse_too_many_nodes
 from manifests.rundir.verify import before_problems, verify_run
 from manifests.verdict import comparison
 from manifests.verdict.compare import compare
@@ -88,10 +88,9 @@ def plan_rerun(
     placed, left_behind = place_again(manifest, site, group)
     if not read_only:
         nodes = placed.nodes or manifest.identity.world.nodes
-        refuse_too_many_nodes(placed, nodes, host)
+        refuse_too_many_nodes(placed, nodes, host, site)
     recipe = recipe_of_run(manifest, str(old.manifest))
-    warnings += [*left_behind, *host_mpi_warnings(site, placed, image_mpi(recipe))]
-    runtime = find_runtime(host.project, host.environ)
+    warnings += [*left_behind, *host_mpi_warnings(site, placed, image_mpi(recipe), host)]
     try:
         image = image_of_run(
             manifest, host, mirror=mirror, may_build=not read_only, where=str(old.manifest)
@@ -113,7 +112,7 @@ def plan_rerun(
         copy_recorded(old.code, target.code, manifest)
         shutil.copytree(old.inputs, target.inputs)
 
-    launch_context = launch_context_of(runtime, image, host)
+    launch_context, launch_warnings = launch_context_of(site, image, host)
 
     def render(files: schema.RunFiles) -> str:
         return render_script(again, files, site, launch_context)
@@ -127,7 +126,9 @@ def plan_rerun(
         warnings=[
             *instead,
             *warnings,
+            *launch_warnings,
             *unseen_warnings(site, again.circumstance.paths),
+            *output_warnings(site, files.root),
             *script_warnings(again, site),
         ],
     )

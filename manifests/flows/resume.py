@@ -12,7 +12,7 @@ from typing import Iterator, List, Optional
 from container.trouble import Trouble
 from jobtemplates.backend import QueueEntry
 from jobtemplates.schedulers import backend_named
-from jobtemplates.script import run_of_script
+from jobtemplates.script import quoted, run_of_script
 from jobtemplates.sites import load_site, profile_folders
 from manifests.flows.continuation import fits, look_at
 from manifests.flows.preflight import driver_warnings
@@ -22,9 +22,11 @@ from manifests.record.checkpoint import checkpoints_in
 from manifests.record.schema import Circumstance, Placement, RunFiles
 from manifests.rundir.directory import find_run, state_of
 from manifests.rundir.job import read_job
-from manifests.rundir.queue import Queues, refuse_lost
+from manifests.rundir.queue import Queues, settle
 from manifests.rundir.rank_code import counted_code
 from manifests.rundir.records import Warn, ignore, read_manifest
+from manifests.rundir.run_state import left_exit_code
+from manifests.rundir.submission import refuse_lost
 from manifests.rundir.verify import companion_problems, identity_files_problems
 
 
@@ -104,22 +106,26 @@ def refuse_busy(files: RunFiles, host: HostContext, warn: Warn = ignore) -> None
     root = files.root
     if state == "done":
         raise Trouble(f"{root}: is complete", f"to run it again: python bundle.py rerun {root}")
+    # A job that fails leaves its mark before its last process has ended.
+    earlier = None if state == "damaged" else read_job(files)
+    if state in ("failed", "stopped") and earlier is not None:
+        settle(earlier, host)
     entry = QueueEntry("unknown") if state in ("prepared", "damaged") else queues(files)
     job = entry.state
     if state != "damaged" and files.submitting.exists():
         refuse_lost(files, read_manifest(files).circumstance.placement, host)
         if read_job(files) is None:
             return
-    # A job that fails leaves its mark before its last process has ended.
     if "running" in (state, job) or "queued" in (state, job):
         still = "runs" if "running" in (state, job) else "waits in its queue"
         raise Trouble(
             f"{root}: its job still {still}", f"to end it first: python bundle.py cancel {root}"
         )
-    if job == "unknown" and state not in ("prepared", "damaged") and of_scheduler(files):
+    if job == "unknown" and state not in ("prepared", "damaged") and may_live(files):
         raise Trouble(
             f"{root}: {entry.why}: whether its job still runs is not known",
-            "resume it when the scheduler answers, on a host of the cluster",
+            "resume it where the scheduler answers and shows the job; if you know that none of its "
+            f"jobs is left: rm {quoted(str(files.job))}",
         )
     if state == "damaged" or (state == "unknown" and job != "vanished"):
         raise Trouble(
@@ -128,9 +134,15 @@ def refuse_busy(files: RunFiles, host: HostContext, warn: Warn = ignore) -> None
         )
 
 
-def of_scheduler(files: RunFiles) -> bool:
+def may_live(files: RunFiles) -> bool:
+    """Whether a scheduler may have a job of the run, as far as the run's files tell.
+
+    The code is the last thing that a job script leaves, and it is removed when another one starts.
+    """
     job = read_job(files)
-    return job is not None and not backend_named(job.backend).runs_here
+    if job is None or backend_named(job.backend).runs_here:
+        return False
+    return bool(job.chain) or left_exit_code(files) is None
 
 
 def refuse_moved(files: RunFiles) -> None:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
-from typing import List, Optional
+from typing import Dict, List, Optional
 
 from container import atomic
-from jobtemplates.schedulers import backend_named
+from container.trouble import Trouble
+from container.unpacked import remove_left_behind
 from manifests.host.context import HostContext
+from manifests.record.run_files import temporaries
 from manifests.record.schema import Placement, RunFiles
-from manifests.rundir import queue
+from manifests.rundir import submission
 from manifests.rundir.job import Job, read_job
-from manifests.rundir.queue import Refused
 from manifests.rundir.records import read_manifest
+from manifests.rundir.submission import Refused
 
 
 def start_new(files: RunFiles, host: HostContext, follow_ups: int = 0) -> Job:
-    """Start a run that was just written; where the scheduler refuses its job, it is gone again."""
+    """Start a run that was just written; where no job of it was started, it is gone again."""
     try:
         return start_run(files, host, follow_ups)
     except Refused:
@@ -36,29 +39,81 @@ def start_run(
     ``placement`` goes before the manifest's, as far as a written job script lets it: its words for
     the command line.
 
-    Raises Refused, with everything as it was, when the backend does not take it.
+    Raises Refused, with everything as it was, when no job was started, or it was ended again
+    because it could not be recorded; Trouble when that is not known.
     """
+    remove_left_behind(host.environ)
     before = read_job(files)
     placement = placement or read_manifest(files).circumstance.placement
-    # Of an earlier job: nobody is to take them for this one's, and this one would end at once.
-    marks = {path: path.read_bytes() for path in _marks(files) if path.exists()}
-    for mark in marks:
-        mark.unlink()
-    if not backend_named(placement.scheduler).runs_here:
-        # Until job.json is there: a job may be in the queue of which no file tells.
-        atomic.write_bytes(files.submitting, f"{placement.jobname}\n".encode())
+    aside: Dict[Path, Path] = {}
     try:
-        job = queue.start(files, placement, host, follow_ups)
+        try:
+            sweep(files)
+            aside = set_aside(files)
+            submission.note_submitting(files, placement, host)
+        except OSError as error:
+            raise unwritable(error, files) from error
+        job = submission.start(files, placement, host, follow_ups)
+        job = job.model_copy(update={"earlier": [*before.earlier, *before.ids] if before else []})
+        record(files, job, host)
     except Refused:
-        for mark, data in marks.items():
-            atomic.write_bytes(mark, data)
+        for mark, kept in aside.items():
+            kept.replace(mark)
         files.submitting.unlink(missing_ok=True)
         raise
-    job = job.model_copy(update={"earlier": [*before.earlier, *before.ids] if before else []})
-    atomic.write_json(files.job, job.model_dump(mode="json"))
+    for kept in aside.values():
+        kept.unlink()
     files.submitting.unlink(missing_ok=True)
     return job
 
 
-def _marks(files: RunFiles) -> List[Path]:
+def record(files: RunFiles, job: Job, host: HostContext) -> None:
+    """Write job.json. Raises Refused where it cannot be written and the job was ended again."""
+    try:
+        atomic.write_json(files.job, job.model_dump(mode="json"))
+    except OSError as error:
+        if submission.take_back(job, host):
+            raise unwritable(error, files, f"; its job {job.id} was cancelled") from error
+        raise Trouble(
+            f"{files.job}: cannot be written: {error.strerror}; job {job.id} was started",
+            f"end job {job.id}, free some space, then: python bundle.py resume {files.root}",
+        ) from error
+
+
+def unwritable(error: OSError, files: RunFiles, more: str = "") -> Refused:
+    return Refused(
+        f"{error.filename or files.root}: cannot be written: {error.strerror}{more}",
+        "free some space or get the right to write there, then try again",
+    )
+
+
+def set_aside(files: RunFiles) -> Dict[Path, Path]:
+    """Marks of an earlier job, where each is kept until the new one is started: nobody is to take
+    them for the new one's, and it would end at once. Renaming needs no room on a full disk."""
+    aside: Dict[Path, Path] = {}
+    for mark in marks_of(files):
+        kept = kept_as(mark)
+        with suppress(FileNotFoundError):
+            mark.replace(kept)
+            aside[mark] = kept
+    return aside
+
+
+def sweep(files: RunFiles) -> None:
+    """Remove what an earlier job or start of the run left when it was killed; none lives now.
+
+    The trainer does so too, but that of an old snapshot removes checkpoints only.
+    """
+    for target in files.of_any_job:
+        for left in temporaries(target):
+            left.unlink(missing_ok=True)
+    for mark in marks_of(files):
+        kept_as(mark).unlink(missing_ok=True)
+
+
+def marks_of(files: RunFiles) -> List[Path]:
     return [files.exit_code, files.failure, files.stopped]
+
+
+def kept_as(mark: Path) -> Path:
+    return mark.with_name(f".{mark.name}.earlier")

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, List, Optional, Tuple
+from typing import TYPE_CHECKING, List, Optional
 
 from container import atomic
 from container.image import Image
 from container.recipe import Recipe, load_recipe
-from container.runtime import find_runtime
 from container.trouble import Trouble
 from jobtemplates.script import render_script, script_warnings
 from jobtemplates.sites import Site, load_site, profile_folders
 from manifests.config.combinations import check_combinations, loader_warnings
 from manifests.config.config_file import read_config
-from manifests.config.determinism import determinism_for, promises_for
+from manifests.config.determinism import determinism_for, has_gpus, promises_for
 from manifests.config.run_config import (
     RunConfig,
     checkpointing,
@@ -44,14 +42,15 @@ from manifests.flows.preflight import (
 )
 from manifests.host.context import TOOL_VERSION, HostContext
 from manifests.host.image_memory import ImageMemory
-from manifests.host.placing import limit_problems, place, unseen_warnings
+from manifests.host.placing import limit_problems, output_warnings, place, unseen_warnings
 from manifests.record import schema
 from manifests.rundir.directory import refuse_unwritable
-from manifests.rundir.queue import refuse_too_many_nodes
 from manifests.rundir.rank_code import load_imports, save_imports
 from manifests.rundir.snapshot import Snapshot, copy_snapshot, take_snapshot
+from manifests.rundir.submission import refuse_too_many_nodes
 
 if TYPE_CHECKING:
+    from manifests.datasets.initmodel import InitModel
     from manifests.flows.continuation import Continuation
 
 
@@ -68,27 +67,26 @@ def plan_submit(
     world = world_of(config, site)
     asked = placement(config)
     asked = asked.model_copy(update={"group": group}) if group else asked
-    placed = place(asked, site, world, config.stack)
+    placed = place(asked, site, world, with_gpus=has_gpus(config.stack))
     refuse_unwritable(config.out)
     lists = read_inputs(config)
     refuse_combinations(config, site, world, lists)
+    initmodel = initmodel_of(config)
     warnings += processor_warnings(promises_for(config.stack), site, host)
     warnings += driver_warnings(
         config.stack, promises_for(config.stack), site.scheduler, host,
         instead="or write `stack: cpu` into the config",
     )  # fmt: skip
     if not read_only:
-        refuse_too_many_nodes(placed, config.nnodes, host)
+        refuse_too_many_nodes(placed, config.nnodes, host, site)
     before = beginning(config, warnings)
-    runtime = find_runtime(host.project, host.environ)
     recipe = load_recipe(host.project, config.stack)
-    warnings += host_mpi_warnings(site, placed, image_mpi(recipe))
+    warnings += host_mpi_warnings(site, placed, image_mpi(recipe), host)
     memory = ImageMemory(host.cache.root, read_only=read_only)
     image = built_image(recipe, host, memory.digest)
     data = [config.train_root, config.val_root, config.train_pack, config.val_pack]
     snapshot = code_snapshot(host, [config.out, *data], read_only=read_only)
     images = fingerprints(config, lists, recipe, host, read_only=read_only)
-    initmodel = read_initmodel(config)
     identity = schema.Identity(
         training=training(config),
         code=snapshot.identity,
@@ -116,16 +114,18 @@ def plan_submit(
         atomic.write_bytes(target.val_table, images.val.table)
         atomic.write_bytes(target.mean, lists.mean.data)
         if initmodel is not None:
-            atomic.write_bytes(target.initmodel, initmodel[1])
+            atomic.write_bytes(target.initmodel, initmodel.data)
         if before is not None:
             before.copy_to(target)
 
-    launch_context = launch_context_of(runtime, image.path, host, memory)
+    launch_context, launch_warnings = launch_context_of(site, image.path, host, memory)
 
     def render(files: schema.RunFiles) -> str:
         return render_script(manifest, files, site, launch_context)
 
     warnings += [
+        *launch_warnings,
+        *([initmodel.note] if initmodel and initmodel.few else []),
         *lists.warnings,
         *images.warnings,
         *loader_warnings(
@@ -134,6 +134,7 @@ def plan_submit(
             site.cores_of_a_node(config.nnodetype, host.cores),
         ),
         *unseen_warnings(site, manifest.circumstance.paths),
+        *output_warnings(site, files.root),
     ]
     return Plan(
         files=files,
@@ -142,6 +143,7 @@ def plan_submit(
         render=render,
         fill=fill,
         warnings=[*warnings, *script_warnings(manifest, site)],
+        notes=[initmodel.note] if initmodel and not initmodel.few else [],
     )
 
 
@@ -181,6 +183,14 @@ def read_inputs(config: RunConfig) -> Lists:
     )
 
 
+def initmodel_of(config: RunConfig) -> Optional[InitModel]:
+    if config.initmodel is None:
+        return None
+    from manifests.datasets.initmodel import read_initmodel
+
+    return read_initmodel(config.initmodel, config.arch, config.nclasses)
+
+
 def fingerprints(
     config: RunConfig, lists: Lists, recipe: Recipe, host: HostContext, *, read_only: bool
 ) -> Fingerprints:
@@ -211,28 +221,14 @@ def refuse_combinations(config: RunConfig, site: Site, world: schema.World, list
         raise Trouble(problems, "change these keys; docs/configuration.md lists every key")
 
 
-def read_initmodel(config: RunConfig) -> Optional[Tuple[str, bytes]]:
-    """(sha256, bytes) of the model file to start from. Raises Trouble when it cannot be read."""
-    if config.initmodel is None:
-        return None
-    try:
-        data = config.initmodel.read_bytes()
-    except OSError as error:
-        raise Trouble(
-            f"initmodel: {config.initmodel}: cannot be read: {error.strerror}",
-            "give the path of a model file (.npz), or leave the key out",
-        ) from error
-    return hashlib.sha256(data).hexdigest(), data
-
-
 def data_identity(
-    lists: Lists, images: Fingerprints, initmodel: Optional[Tuple[str, bytes]]
+    lists: Lists, images: Fingerprints, initmodel: Optional[InitModel]
 ) -> schema.DataIdentity:
     return schema.DataIdentity(
         train=images.train.identity,
         val=images.val.identity,
         mean=lists.mean.identity,
-        initmodel=initmodel[0] if initmodel else None,
+        initmodel=initmodel.sha256 if initmodel else None,
     )
 
 

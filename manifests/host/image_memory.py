@@ -17,7 +17,7 @@ from typing import Any, Dict, List, Tuple
 from container import atomic
 from container.digest import canonical_json, sha256_of_bytes
 from container.image import image_digest
-from container.runtime import EXEC_OPTIONS, Runtime
+from container.runtime import EXEC_OPTIONS, PLACES, Runtime
 from container.trouble import Trouble
 from manifests.datasets.digest_cache import SETTLED_NS, stamp_of
 
@@ -34,6 +34,10 @@ NAMESPACE_SETTINGS = (
     "/proc/sys/kernel/unprivileged_userns_clone",
     "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
 )
+
+#: Variables that decide how a container starts: the helpers that mount it are looked for on PATH,
+#: an image that is unpacked needs room in the scratch folder.
+DECIDING = ("PATH", "LD_LIBRARY_PATH", "TMPDIR", "HOME", *PLACES)
 
 #: Lines of /proc/self/status on what this process may do (proc(5)).
 RIGHTS = re.compile(r"^(?:Uid|Gid|Groups|NoNewPrivs|Seccomp|Cap\w+):.*$", re.MULTILINE)
@@ -101,10 +105,11 @@ class ImageMemory:
 
 def start_conditions(runtime: Runtime, image: Path) -> str:
     """A digest of all that decides how the image starts: program and its settings, the image,
-    kernel and boot of this host, and what this process may do."""
+    kernel and boot of this host, what this process may do, and the environment of the trial."""
     program = runtime.program
     tops = [program.resolve().parent.parent, program.parent.parent, Path("/")]
     files = [program, program.resolve(), image]
+    environ = runtime.trial_environ
     files += [top / name for top in tops for name in SETTINGS]
     facts: List[Any] = [
         str(program),
@@ -117,6 +122,7 @@ def start_conditions(runtime: Runtime, image: Path) -> str:
         _text("/proc/self/uid_map"),
         _text("/proc/self/attr/current"),
         os.access("/dev/fuse", os.R_OK | os.W_OK),
+        {name: environ[name] for name in DECIDING if name in environ},
     ]
     return sha256_of_bytes(canonical_json(facts))
 

@@ -6,17 +6,15 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
 from container.trouble import Trouble
+from jobtemplates.backend import Scheduler
 from jobtemplates.directives import directives, seconds_of
 from jobtemplates.schedulers import backend_named
-from jobtemplates.script import needs_gpus
 from jobtemplates.sites import Site
+from manifests.record.communicators import COMMUNICATOR_KINDS
 from manifests.record.schema import Manifest, Paths, Placement, World
 
 #: Folders that each machine has for itself.
 OWN_FOLDERS = tuple(map(Path, ("/tmp", "/var/tmp", "/dev/shm", "/run")))
-
-#: Communicators whose order of summation does not follow the nodes.
-ANYWHERE = ("naive", "flat", "pure_nccl")
 
 
 def limit_problems(
@@ -37,7 +35,7 @@ def limit_problems(
     return problems
 
 
-def place(asked: Placement, site: Site, world: World, stack: str) -> Placement:
+def place(asked: Placement, site: Site, world: World, *, with_gpus: bool) -> Placement:
     """What the scheduler of ``site`` is asked for; the site's defaults are filled in.
 
     Raises Trouble for values that it cannot be given, and for directives that collide.
@@ -52,7 +50,7 @@ def place(asked: Placement, site: Site, world: World, stack: str) -> Placement:
     )
     if site.backend.runs_here:
         return placement
-    _, options = directives(site, placement, world, with_gpus=needs_gpus(stack))
+    _, options = directives(site, placement, world, with_gpus=with_gpus)
     return placement.model_copy(update={"submit_options": options})
 
 
@@ -86,7 +84,7 @@ def place_again(
     nodetype = update.get("nodetype", before.nodetype)
     there_are = site.nodes_there_are(nodetype)
     if there_are is not None and world.nodes > there_are:
-        if communicator not in ANYWHERE or world.ranks % there_are:
+        if COMMUNICATOR_KINDS[communicator].sums_by_node or world.ranks % there_are:
             raise Trouble(
                 f"the run has {world.nodes} nodes and its communicator {communicator} sums by "
                 f"them, site {site.name} has {there_are}",
@@ -100,7 +98,8 @@ def place_again(
         warnings.append(f"walltime: {before.walltime} becomes {limit}, what {site.name} allows")
         update["walltime"] = limit
     moved = before.model_copy(update=update)
-    return place(moved, site, world_of(moved, world), identity.image.stack), warnings
+    with_gpus = manifest.promises.gpu is not None
+    return place(moved, site, world_of(moved, world), with_gpus=with_gpus), warnings
 
 
 def charged(manifest: Manifest, site: Site, group: str) -> Placement:
@@ -114,7 +113,7 @@ def charged(manifest: Manifest, site: Site, group: str) -> Placement:
     if site.backend.runs_here:
         return after
     world = world_of(before, manifest.identity.world)
-    with_gpus = needs_gpus(manifest.identity.image.stack)
+    with_gpus = manifest.promises.gpu is not None
     written, _ = directives(site, before, world, with_gpus=with_gpus)
     wanted, options = directives(site, after, world, with_gpus=with_gpus)
     words = [word for line in wanted if line not in written for word in line.split()]
@@ -159,6 +158,13 @@ def nodetype_for(site: Site, world: World) -> Optional[str]:
             f"ranks of its node types: {known}",
         )
     return min(fitting)[1]
+
+
+def output_warnings(site: Site, run: Path) -> List[str]:
+    """Where the scheduler cannot write its own words into a folder of this name."""
+    backend = site.backend
+    text = backend.output_warning(run) if isinstance(backend, Scheduler) else None
+    return [] if text is None else [text]
 
 
 def unseen_warnings(site: Site, paths: Paths) -> List[str]:

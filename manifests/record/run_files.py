@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import glob
+import re
 from pathlib import Path
+from typing import List, Tuple
 
 
 class RunFiles:
@@ -35,8 +38,35 @@ class RunFiles:
         )  # all ranks take the warning signal; the job script waits for it
         self.exit_code = root / "exit_code"
         self.done = root / "DONE"
+        self.allocation = root / "allocation.json"  # of a job that only looks at its nodes
         self.verdict = root / "verdict.json"
         self.plot = root / "plot.png"  # drawn from the log, by whom and when it is wanted
 
+    @property
+    def of_first_rank(self) -> Tuple[Path, ...]:
+        """What rank 0 alone writes, whole or not at all, checkpoints apart."""
+        return (self.ready, self.model, self.result, self.stopped)
+
+    @property
+    def of_any_job(self) -> Tuple[Path, ...]:
+        """What a job and its start write, whole or not at all, checkpoints apart."""
+        return (*self.of_first_rank, self.failure, self.exit_code, self.job, self.submitting)
+
     def trail_of(self, rank: int) -> Path:
         return self.trail / f"rank-{rank:05d}.jsonl"
+
+
+#: What mkstemp adds to a prefix.
+_RANDOM = re.compile(r"[a-z0-9_]{8}")
+
+
+def temporary_prefix(target: Path) -> str:
+    """How the names begin under which ``target`` is written first, on both sides."""
+    return f".{target.name}."
+
+
+def temporaries(target: Path) -> List[Path]:
+    """The files that writers of ``target`` have under way, or left when they were killed."""
+    prefix = temporary_prefix(target)
+    found = target.parent.glob(f"{glob.escape(prefix)}*")
+    return sorted(path for path in found if _RANDOM.fullmatch(path.name[len(prefix) :]))

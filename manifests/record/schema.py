@@ -13,7 +13,7 @@ import copy
 import hashlib
 import json
 from pathlib import PurePosixPath
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Tuple, get_args
 
 from pydantic import (
     BaseModel,
@@ -48,30 +48,18 @@ DEADLINE_VARIABLE = "BUNDLE_DEADLINE"
 
 Arch = Literal["alex", "googlenet", "googlenetbn", "nin", "resnet50"]
 Communicator = Literal[
-    "pure_nccl", "hierarchical", "two_dimensional", "single_node", "flat", "naive"
+    "pure_nccl", "hierarchical", "two_dimensional", "single_node", "flat", "naive", "ordered"
 ]
 LoadType = Literal["original", "custom"]
 Iterator = Literal["serial", "thread", "process"]
 OptimizerName = Literal["momentum_sgd", "adam", "rmsprop_warmup", "rmsprop"]
 Precision = Literal["float32", "mixed"]
 
-#: What this version of the trainer can do; the rest is refused before launch, by name.
-#: ``tests/trainer`` holds it against the trainer's own registries.
-AVAILABLE: Dict[str, Tuple[str, ...]] = {
-    "arch": ("alex", "googlenet", "googlenetbn", "nin", "resnet50"),
-    "communicator": (
-        "pure_nccl",
-        "hierarchical",
-        "two_dimensional",
-        "single_node",
-        "flat",
-        "naive",
-    ),
-    "loadtype": ("original", "custom"),
-    "iterator": ("serial", "thread", "process"),
-    "optimizer": ("momentum_sgd", "adam", "rmsprop_warmup", "rmsprop"),
-    "precision": ("float32", "mixed"),
-}
+
+def values_of(key_type: Any) -> Tuple[str, ...]:
+    """The legal values of one of the types above, in their order."""
+    return get_args(key_type)
+
 
 #: (smallest, paper's own) side of the square input in pixels, per network.
 INPUT_SIDE: Dict[str, Tuple[int, int]] = {
@@ -224,6 +212,12 @@ class Determinism(Record):
     mca: Dict[str, str]  # Open MPI parameters, given as ``mpirun --mca KEY VALUE``
 
 
+def steps_of(epochs: int, samples: int, per_step: int) -> int:
+    """Steps of ``per_step`` samples that ``epochs`` take; the last may reach into one epoch more
+    (docs/determinism.md)."""
+    return -(-epochs * samples // per_step)
+
+
 class Identity(Record):
     """What decides the bits. Read from a file, it is digested, compared and written as it stood
     there: a field that a later version adds is absent from the identities of older runs.
@@ -272,10 +266,10 @@ class Identity(Record):
 
     @property
     def steps(self) -> int:
-        """Steps of the whole run; the last may reach into one epoch more (docs/determinism.md)."""
+        """Steps of the whole run."""
         training = self.training
         per_step = training.batchsize * self.world.ranks
-        return -(-training.epochs * self.data.train.samples // per_step)
+        return steps_of(training.epochs, self.data.train.samples, per_step)
 
 
 # --- circumstance: what only describes ------------------------------------------------------
@@ -328,6 +322,7 @@ class Placement(Record):
     scheduler: str = "local"
     submit_options: List[str] = Field(default_factory=list)  # words of its command line
     nodes: Optional[int] = None  # that the ranks lie on; None: the identity's
+    processes: Optional[int] = Field(default=None, ge=1)  # that compute the ranks; None: one each
 
 
 class GitState(Record):
@@ -419,7 +414,7 @@ class Manifest(Record):
     their sha256; they decide no bit, but nobody is to take an edited one for the original."""
 
     version: str = SCHEMA_VERSION
-    kind: Literal["run", "rerun", "replicate"] = "run"
+    kind: Literal["run", "rerun"] = "run"
     identity_digest: str
     identity: Identity
     circumstance: Circumstance

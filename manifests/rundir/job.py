@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import List, Optional, Union
+import json
+from typing import Dict, List, Optional, Union
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from typing_extensions import Literal
@@ -11,9 +12,16 @@ from jobtemplates.schedulers import BACKENDS
 from manifests.record.schema import SCHEMA_VERSION, RunFiles
 from manifests.rundir.records import Warn, ignore, read_record
 
+#: Cluster names stand on command lines.
+_CLUSTER = r"^([A-Za-z0-9_][A-Za-z0-9_.,-]{0,200})?$"
+
 
 class Job(BaseModel):
     """``id`` is the backend's own text; ``host`` is where it was submitted; times are UTC.
+
+    Where it lies is for questions: ``cluster`` is one of the scheduler by name ("": the default
+    one), ``home`` what the scheduler called itself, ``environment`` the variables by which its
+    commands found it and ``program`` the one that submitted. They are absent from older files.
 
     ``chain`` holds the ids of its ``follow_ups``, each held until the one before has ended; a local
     job runs them itself.
@@ -28,6 +36,10 @@ class Job(BaseModel):
     host: str
     submitted: str
     user: str = ""
+    cluster: str = Field(default="", pattern=_CLUSTER)
+    home: str = ""
+    environment: Optional[Dict[str, str]] = None
+    program: str = ""
     follow_ups: int = 0
     chain: List[str] = Field(default_factory=list)
     earlier: List[str] = Field(default_factory=list)  # ids of the jobs that this one goes on from
@@ -55,3 +67,27 @@ class Job(BaseModel):
 def read_job(files: RunFiles, warn: Warn = ignore) -> Optional[Job]:
     """None where nothing was submitted. Raises Trouble for a damaged or newer file."""
     return read_record(files.job, Job, warn) if files.job.exists() else None
+
+
+class Submitting(BaseModel):
+    """``submitting``: a scheduler was given a job, and its answer is not recorded yet."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    jobname: str
+    user: str = ""
+    host: str = ""
+    environment: Optional[Dict[str, str]] = None
+    cluster: str = Field(default="", pattern=_CLUSTER)
+
+
+def read_submitting(files: RunFiles) -> Optional[Submitting]:
+    """None where there is none. An older one, or a damaged one, holds the job's name alone."""
+    try:
+        text = files.submitting.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    try:
+        return Submitting.model_validate(json.loads(text))
+    except ValueError:
+        return Submitting(jobname=text.strip())

@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import List
 
 from container import atomic
 from container.cache import Cache
 from container.digest import sha256_of_bytes
+from container.trouble import Trouble
+from manifests.rundir.records import Warn, ignore
 
 
-def remember_out(cache: Cache, out: Path) -> None:
-    """Note that runs lie below ``out``, one small file each: no file that two submits share."""
+def remember_out(cache: Cache, out: Path, warn: Warn = ignore) -> None:
+    """Note that runs lie below ``out``, one small file each: no file that two submits share.
+
+    It only remembers: whatever goes wrong is a warning.
+    """
     folder = cache.root / "outs"
-    folder.mkdir(parents=True, exist_ok=True)
     note = folder / sha256_of_bytes(str(out).encode("utf-8", "surrogateescape"))[:16]
-    if not note.exists():
-        atomic.write_bytes(note, f"{out}\n".encode("utf-8", "surrogateescape"))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not note.exists():
+            atomic.write_bytes(note, f"{out}\n".encode("utf-8", "surrogateescape"))
+    except (OSError, Trouble) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        warn(f"{note}: cannot be written: {why}; `list` shows these runs by: list {out}")
 
 
 def known_outs(cache: Cache) -> List[Path]:
-    notes = sorted((cache.root / "outs").glob("[0-9a-f]*"))
-    texts = (note.read_text(errors="surrogateescape").rstrip("\n") for note in notes)
-    return sorted(path for path in map(Path, texts) if path.is_dir())
+    """Those that are there now; a note that cannot be read counts as none."""
+    texts: List[str] = []
+    with suppress(OSError):
+        for note in sorted((cache.root / "outs").glob("[0-9a-f]*")):
+            with suppress(OSError):
+                texts.append(note.read_text(errors="surrogateescape").rstrip("\n"))
+    return sorted({path for path in map(Path, filter(None, texts)) if path.is_dir()})

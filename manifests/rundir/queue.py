@@ -1,133 +1,35 @@
-"""The door to schedulers: jobs are started, looked for and cancelled here, whatever their backend.
-
-Every command has a time limit, and its environment is the allow-listed one of a job.
-"""
+"""Jobs in their queues: looked for and cancelled, whatever their backend."""
 
 from __future__ import annotations
 
-import re
-from contextlib import suppress
 from dataclasses import replace
-from typing import Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple
 
-from container.process import CommandFailed, run
+from container.process import CommandFailed
 from container.trouble import Trouble
 from jobtemplates import local
 from jobtemplates.backend import JobEnd, QueueEntry, Scheduler, Unreadable, job_number
 from jobtemplates.schedulers import backend_named
-from jobtemplates.script import quoted
 from manifests.host.context import HostContext
-from manifests.record.schema import Placement, RunFiles
+from manifests.record.schema import RunFiles
+from manifests.rundir import questions
 from manifests.rundir.job import Job, read_job
+from manifests.rundir.questions import Place, Questions, places_of, program_of, why_silent
 from manifests.rundir.records import Warn, ignore
-
-#: Seconds in which a scheduler must answer: the commands of a dead one wait for minutes.
-PATIENCE = 15.0
 
 #: So many questions after single jobs that left the queue; further ones stay unanswered.
 _MOST_QUESTIONS = 20
 
+#: Seconds that a job on this host has to end when it has left its exit code.
+SETTLE_SECONDS = 30.0
 
-class Refused(Trouble):
-    """The scheduler did not take a job: nothing was started."""
-
-
-def ask(
-    backend: Scheduler, argv: Sequence[str], environ: Mapping[str, str], **where: object
-) -> str:
-    """What a command of the scheduler prints. Raises CommandFailed."""
-    env = local.inherited(environ)
-    env.update({name: environ[name] for name in backend.variables if name in environ})
-    return run(argv, env={**env, "LC_ALL": "C"}, timeout=PATIENCE, **where).stdout  # type: ignore[arg-type]
-
-
-# --- starting and ending --------------------------------------------------------------------
-
-
-def start(files: RunFiles, placement: Placement, host: HostContext, follow_ups: int) -> Job:
-    """Hand the job script to its backend, with so many follow-up jobs, each held on the one before.
-
-    Raises Refused when nothing was started, Trouble when that is not known.
-    """
-    backend = backend_named(placement.scheduler)
-    if isinstance(backend, Scheduler):
-        ids = _submit_chain(backend, files, placement, host, follow_ups)
-    else:
-        ids = [local.start(files, host.environ, follow_ups)]
-    return Job(
-        backend=placement.scheduler,
-        id=ids[0],
-        host=host.hostname,
-        user=host.user,
-        submitted=host.timestamp(),
-        follow_ups=follow_ups,
-        chain=ids[1:],
-    )
-
-
-def _submit_chain(
-    backend: Scheduler, files: RunFiles, placement: Placement, host: HostContext, follow_ups: int
-) -> List[str]:
-    ids: List[str] = []
-    try:
-        for _ in range(1 + follow_ups):
-            ids.append(_submit(backend, files, placement, ids[-1:], host))
-    except Trouble:
-        if ids:
-            with suppress(CommandFailed):
-                ask(backend, backend.cancel(ids[::-1]), host.environ)
-        raise
-    return ids
-
-
-def _submit(
-    backend: Scheduler,
-    files: RunFiles,
-    placement: Placement,
-    before: List[str],
-    host: HostContext,
-) -> str:
-    argv = backend.submit(
-        files.job_script, options=placement.submit_options, after=before[0] if before else None
-    )
-    try:
-        printed = ask(backend, argv, host.environ, cwd=files.root)
-        return backend.parse_submitted(printed)
-    except CommandFailed as error:
-        said = error.stderr_tail.strip()
-        if re.search(backend.away, said):
-            raise Refused(
-                f"{backend.title} does not answer: {said}",
-                "nothing was submitted; try again when it answers (doctor --site asks it)",
-            ) from error
-        if error.timed_out or re.search(backend.cut_off, said):
-            late = f" within {PATIENCE:g} s" if error.timed_out else ""
-            raise Trouble(
-                f"{backend.title} did not answer{late}: "
-                f"whether it took the job is not known{f' ({said})' if said else ''}",
-                "when it answers again, this looks into its queue and goes on: "
-                f"python bundle.py resume {quoted(str(files.root))}",
-            ) from error
-        if error.returncode is None:
-            raise Refused(
-                f"{argv[0]} {error.reason}: this host cannot submit to {backend.title}",
-                "submit on a login node of the cluster, or with site: local",
-            ) from error
-        raise Refused(
-            f"{backend.title} refuses the job: {said or error.reason}",
-            "change what it names in the config (or the site profile), then submit again",
-        ) from error
-    except Unreadable as error:
-        raise Trouble(
-            f"{argv[0]} printed no job number that is known: {str(error).strip()[:200]!r}",
-            f"look for job {placement.jobname} in the queue; please report this text",
-        ) from error
+Listing = Dict[str, QueueEntry]
 
 
 def cancel(files: RunFiles, job: Job, host: HostContext) -> bool:
     """End a job, its follow-ups and what lives of earlier ones; False when all had ended before.
 
-    Raises Trouble.
+    Raises Trouble, and ends nothing of which it is not known that it is the run's.
     """
     backend = backend_named(job.backend)
     if not isinstance(backend, Scheduler):
@@ -141,76 +43,42 @@ def cancel(files: RunFiles, job: Job, host: HostContext) -> bool:
         )
     entries = [*(queues.entries(job, job.earlier) or []), *entries]
     alive = [name for name, entry in entries if entry.state in ("queued", "running")]
-    if not alive:
-        return False
-    try:
-        # The last first: a follow-up may start as soon as the job before it has ended.
-        ask(backend, backend.cancel(alive[::-1]), host.environ)
-    except CommandFailed as error:
-        raise Trouble(
-            f"{files.root}: {backend.title} did not cancel: {error.stderr_tail or error.reason}",
-            "see: status",
-        ) from error
-    return True
-
-
-def refuse_lost(files: RunFiles, placement: Placement, host: HostContext) -> None:
-    """Where a scheduler was given the run's job and its answer never came: raise Trouble unless it
-    says now that no such job is in its queue."""
-    backend = backend_named(placement.scheduler)
-    if not files.submitting.exists() or not isinstance(backend, Scheduler):
-        return
-    why, roots = "", [files.root, files.root.resolve()]
-    for argv in backend.working(host.user):
+    unseen = [(name, entry.why) for name, entry in entries if entry.state == "unknown"]
+    if alive:
+        place = queues.place(job, backend)
         try:
-            printed = ask(backend, argv, host.environ)
-            found = backend.parse_working(printed, placement.jobname, roots)
-            break
+            # The last first: a follow-up may start as soon as the job before it has ended.
+            argv = backend.cancel(alive[::-1], job.cluster)
+            questions.ask(place, argv, host, questions.PATIENCE)
         except CommandFailed as error:
-            why = error.stderr_tail or error.reason
-        except Unreadable:
-            why = f"{argv[0]} printed what is not known"
-    else:
+            said = error.stderr_tail or error.reason
+            raise Trouble(
+                f"{files.root}: {backend.title} did not cancel: {said}", "see: status"
+            ) from error
+    if unseen:
         raise Trouble(
-            f"{files.root}: whether {backend.title} took its job is not known, and {backend.title} "
-            f"does not answer: {why}",
-            "resume it when the scheduler answers, on a host of the cluster",
+            [f"{files.root}: job {name}: {why}: it was not cancelled" for name, why in unseen],
+            f"cancel it where it is seen: as {job.user or 'its account'} on host {job.host}",
         )
-    if found:
-        end = quoted(backend.cancel(found[::-1]))
-        raise Trouble(
-            f"{files.root}: {backend.title} has job {', '.join(found)} of the name "
-            f"{placement.jobname}, and never said whether it is this run's",
-            f"where it is, wait for its end or end it first: {end}; "
-            f"where it is another run's: rm {quoted(str(files.submitting))}",
-        )
+    return bool(alive)
 
 
-def refuse_too_many_nodes(placement: Placement, nodes: int, host: HostContext) -> None:
-    """Raise Trouble where the scheduler would let a job of so many nodes wait for ever."""
-    backend = backend_named(placement.scheduler)
-    if not isinstance(backend, Scheduler):
-        return
-    question = backend.nodes_there_are(placement.others)
-    if question is None:
-        return
-    try:
-        there_are = backend.parse_nodes(ask(backend, question, host.environ))
-    except CommandFailed:
-        return  # submitting will say more
-    if there_are is not None and nodes > there_are:
-        raise Trouble(
-            f"nnodes: {nodes} asked for, {backend.title} has {there_are} here: "
-            "the job would wait for ever",
-            f"use at most {there_are}, or name another partition in others",
-        )
+def settle(job: Job, host: HostContext) -> None:
+    """Wait a little for the last processes of a job whose end its files tell already, and end what
+    it left. Only of a job on this host: a scheduler sees to that for its own."""
+    if is_here(job, host):
+        local.wait_until_gone(job.id, SETTLE_SECONDS)
+        local.end_helpers(job.id)
 
 
-# --- looking --------------------------------------------------------------------------------
+def is_here(job: Job, host: HostContext) -> bool:
+    """Whether the job is one of processes on this very host."""
+    return not isinstance(backend_named(job.backend), Scheduler) and job.host == host.hostname
 
 
 class Queues:
-    """What the schedulers say of jobs at one moment: each is asked once for all of a user's jobs.
+    """What the schedulers say of jobs at one moment: each is asked once for all of a user's jobs,
+    and all questions to one have one time limit.
 
     ``warn`` is told of a scheduler that does not answer; the jobs of others are not concerned.
     """
@@ -218,9 +86,10 @@ class Queues:
     def __init__(self, host: HostContext, warn: Warn = ignore) -> None:
         self._host = host
         self._warn = warn
-        self._listings: Dict[Tuple[str, str], Optional[Dict[str, QueueEntry]]] = {}
-        self._troubles: Dict[Tuple[str, str], str] = {}
-        self._questions = 0
+        self._questions = Questions(host)
+        self._listings: Dict[Tuple[Place, str], Tuple[Optional[Listing], str]] = {}
+        self._endings = 0
+        self._silent: set[Place] = set()
 
     def __call__(self, files: RunFiles) -> QueueEntry:
         """The job of a run with its follow-ups, as one entry."""
@@ -236,7 +105,7 @@ class Queues:
         entries = self.entries(job)
         if entries is None:
             return QueueEntry("unknown", self.trouble(job))
-        for state in ("running", "queued"):
+        for state in ("running", "queued", "unknown"):
             for name, entry in (*entries, *(self.entries(job, job.earlier) or [])):
                 if entry.state == state:
                     return replace(entry, job=name)
@@ -248,17 +117,43 @@ class Queues:
         self, job: Job, ids: Optional[Sequence[str]] = None
     ) -> Optional[List[Tuple[str, QueueEntry]]]:
         """Each job of the chain, or each of ``ids``, with its entry; None when the scheduler does
-        not answer."""
+        not answer, or another one does.
+
+        A job that is not listed has vanished only where the list would show it.
+        """
         backend = backend_named(job.backend)
-        listing = self._listing(backend, job) if isinstance(backend, Scheduler) else None
+        if not isinstance(backend, Scheduler):
+            return None
+        listing, _ = self._look(job, backend)
         if listing is None:
             return None
-        vanished = QueueEntry("vanished")
+        absent = QueueEntry("vanished")
+        if job.user and job.user != self._host.user:
+            shown = f"{backend.title} may not show it to {self._host.user}"
+            absent = QueueEntry("unknown", f"its job is one of account {job.user}: {shown}")
         names = job.ids if ids is None else ids
-        return [(name, listing.get(job_number(name), vanished)) for name in names]
+        found = [(name, listing.get(job_number(name), absent)) for name in names]
+        return [(name, self._ended(job, backend, name, entry)) for name, entry in found]
+
+    def _ended(self, job: Job, backend: Scheduler, name: str, entry: QueueEntry) -> QueueEntry:
+        """Of a job that may be hidden, its end may be known all the same."""
+        if entry.state != "unknown" or job.user == self._host.user:
+            return entry
+        end = self._ask_ending(job, backend, name)
+        return entry if end is None else QueueEntry("ended")
 
     def trouble(self, job: Job) -> str:
-        return self._troubles.get((job.backend, job.user), "")
+        """Why :meth:`entries` is None."""
+        backend = backend_named(job.backend)
+        return self._look(job, backend)[1] if isinstance(backend, Scheduler) else ""
+
+    def place(self, job: Job, backend: Scheduler) -> Place:
+        """Where the job was found, or else looked for first."""
+        places = places_of(job, backend, self._host)
+        for place in places:
+            if self._listings.get((place, job.user), (None, ""))[0] is not None:
+                return place
+        return places[0]
 
     def ending(self, job: Job) -> Optional[JobEnd]:
         """How the last job of a chain that has one ended; None where the scheduler does not say."""
@@ -266,37 +161,78 @@ class Queues:
         if not isinstance(backend, Scheduler):
             return None
         for name in (*job.chain[::-1], job.id):
-            self._questions += 1
-            if self._questions > _MOST_QUESTIONS:
-                return None
-            with suppress(CommandFailed):
-                ending = backend.parse_ending(
-                    ask(backend, backend.ending(name), self._host.environ)
-                )
-                if ending is not None:
-                    return ending
+            end = self._ask_ending(job, backend, name)
+            if end is not None:
+                return end
         return None
 
-    def _listing(self, backend: Scheduler, job: Job) -> Optional[Dict[str, QueueEntry]]:
-        key = (job.backend, job.user)
-        if key not in self._listings:
-            self._listings[key] = self._ask(backend, job.user, key)
-        return self._listings[key]
+    def _ask_ending(self, job: Job, backend: Scheduler, name: str) -> Optional[JobEnd]:
+        self._endings += 1
+        place = self.place(job, backend)
+        if self._endings > _MOST_QUESTIONS or place in self._silent:
+            return None
+        argv = backend.ending(name, job.cluster)
+        try:
+            return backend.parse_ending(self._questions.ask(place, argv))
+        except CommandFailed as error:
+            if error.timed_out:
+                self._silent.add(place)
+                self._warn(
+                    f"{backend.title} does not answer: {why_silent(argv, error)}; "
+                    "how jobs that left its queue ended is not known"
+                )
+            return None
 
-    def _ask(
-        self, backend: Scheduler, user: str, key: Tuple[str, str]
-    ) -> Optional[Dict[str, QueueEntry]]:
-        why = ""
-        for argv in backend.states(user):
+    def _look(self, job: Job, backend: Scheduler) -> Tuple[Optional[Listing], str]:
+        """The listing in which the job would stand, or None and why."""
+        listing, why = None, ""
+        for place in places_of(job, backend, self._host):
+            other = self._another(job, place)
+            if other:
+                why = why or other
+                continue
+            key = (place, job.user)
+            if key not in self._listings:
+                self._listings[key] = self._list(place, job.user)
+            listing, silence = self._listings[key]
+            if listing is not None:
+                return listing, ""
+            why = why or silence
+        return None, why
+
+    def _another(self, job: Job, place: Place) -> str:
+        """Why the scheduler that answers may be another one than the job's; "" where it is not."""
+        backend, host = place.backend, self._host
+        if job.cluster or not job.program:
+            return ""  # asked by its name; or a job of before this was recorded
+        program = program_of(backend, host)
+        recorded = tuple(sorted((job.environment or {}).items()))
+        if job.host == host.hostname and job.program == program and recorded == place.variables:
+            return ""
+        if job.home:
+            home = self._questions.home(place)
+            if home == job.home:
+                return ""
+            answers = "does not say its name" if home is None else f"is {home}"
+            return f"its job is one of {backend.title} {job.home}, {backend.title} here {answers}"
+        if job.program == program or not program:
+            return ""
+        return (
+            f"its job was submitted by {job.program}, here is {program}: "
+            "whether they are of one cluster is not known"
+        )
+
+    def _list(self, place: Place, user: str) -> Tuple[Optional[Listing], str]:
+        backend, why = place.backend, ""
+        for argv in backend.states(user, place.cluster):
             try:
-                return backend.parse_states(ask(backend, argv, self._host.environ))
+                return backend.parse_states(self._questions.ask(place, argv)), ""
             except CommandFailed as error:
-                last = error.stderr_tail.splitlines()[-1:] or [error.reason]
-                why = f"{argv[0]} {error.reason}" if error.returncode is None else last[0]
+                why = why_silent(argv, error)
                 if error.returncode is None:
                     break
             except Unreadable as error:
                 why = f"{argv[0]} printed what is not known: {str(error).strip()[:80]!r}"
-        self._troubles[key] = f"{backend.title} does not answer: {why}"
-        self._warn(f"{self._troubles[key]}; the state of its jobs is not known")
-        return None
+        trouble = f"{backend.title} does not answer: {why}"
+        self._warn(f"{trouble}; the state of its jobs is not known")
+        return None, trouble

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Dict, List, Optional, Tuple
 
+from manifests.record.log_columns import SINCE_LAST_ROW, TIMINGS
 from manifests.record.outcome import Result, SeenGpus
 from manifests.record.schema import GpuPromise
 from manifests.verdict.comparison import (
@@ -29,9 +30,6 @@ __all__ = [
     "lines",
     "load_record",
 ]
-
-#: Metrics that tell how fast a run was.
-TIMINGS = ("elapsed_time", "images/s")
 
 _NAMED = 8
 
@@ -117,7 +115,7 @@ def _metrics(a: RunRecord, b: RunRecord) -> Tuple[Dict[str, float], Dict[str, fl
     """The last rows without timings; sums since the row before only where rows fall together."""
     skipped: Tuple[str, ...] = ()
     if a.manifest.circumstance.observing.test != b.manifest.circumstance.observing.test:
-        skipped = ("main/",)
+        skipped = SINCE_LAST_ROW
     sides = []
     for record in (a, b):
         values = record.result.metrics if record.result else {}
@@ -125,7 +123,7 @@ def _metrics(a: RunRecord, b: RunRecord) -> Tuple[Dict[str, float], Dict[str, fl
             {
                 name: value
                 for name, value in values.items()
-                if name not in TIMINGS and not (skipped and name.startswith(skipped))
+                if name not in TIMINGS and name not in skipped
             }
         )
     return sides[0], sides[1]

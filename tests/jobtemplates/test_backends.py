@@ -7,10 +7,19 @@ examples of the PBS Professional user's guide, chapter 10.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import List
 
 import pytest
 
-from jobtemplates.backend import Backend, JobEnd, QueueEntry, Scheduler, Unreadable, job_number
+from jobtemplates.backend import (
+    Backend,
+    JobEnd,
+    QueueEntry,
+    Scheduler,
+    Submitted,
+    Unreadable,
+    job_number,
+)
 from jobtemplates.schedulers import BACKENDS, SCHEDULERS
 from jobtemplates.sites import TEMPLATES
 from jobtemplates.slurm import warning_seconds
@@ -25,7 +34,7 @@ def test_a_scheduler_that_lacks_a_part_cannot_be_made() -> None:
         title = "Half"
         warns = False
 
-    with pytest.raises(TypeError, match=r"abstract.* away, cancel, commands, cut_off, directive"):
+    with pytest.raises(TypeError, match=r"abstract.* away, cancel, cluster_asked, commands"):
         Half()  # type: ignore[abstract]
 
 
@@ -49,28 +58,46 @@ def test_submitting() -> None:
         "qsub", "-terse", "-g", "tga", "-hold_jid", "7", "/out/a b/job.sh",
     ]  # fmt: skip
     assert PBS.submit(SCRIPT, after="7.pbs1") == [
-        "qsub", "-W", "depend=afterany:7.pbs1", "/out/a b/job.sh",
+        "qsub", "-W", "depend=afterany:7.pbs1", "-o", "/dev/null", "/out/a b/job.sh",
     ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("backend", "printed", "expected"),
     [
-        (SLURM, "12\n", "12"),
-        (SLURM, "12;kite\n", "12"),
-        (GRID_ENGINE, "12\n", "12"),
-        (GRID_ENGINE, "Points left: many\n12\n", "12"),
-        (GRID_ENGINE, 'Your job 12 ("digits") has been submitted\n', "12"),
-        (PBS, "12.pbs1\n", "12.pbs1"),
-        (PBS, "12\n", "12"),
+        (SLURM, "12\n", Submitted("12")),
+        (SLURM, "12;kite\n", Submitted("12", "kite")),
+        (SLURM, "Welcome to kite\n\n 12 \n", Submitted("12")),
+        (GRID_ENGINE, "12\n", Submitted("12")),
+        (GRID_ENGINE, "Points left: many\n12\n", Submitted("12")),
+        (GRID_ENGINE, 'Your job 12 ("digits") has been submitted\n', Submitted("12")),
+        (GRID_ENGINE, '500\nYour job 12 ("a 7 b") has been submitted\n', Submitted("12")),
+        (PBS, "12.pbs1\n", Submitted("12.pbs1", "pbs1")),
+        (PBS, "12\n", Submitted("12")),
     ],
 )
-def test_the_id_of_a_new_job(backend: Scheduler, printed: str, expected: str) -> None:
+def test_the_id_of_a_new_job(backend: Scheduler, printed: str, expected: Submitted) -> None:
     assert backend.parse_submitted(printed) == expected
 
 
 @pytest.mark.parametrize("backend", SCHEDULERS.values(), ids=SCHEDULERS)
-@pytest.mark.parametrize("printed", ["", "job\n", "-1\n"])
+@pytest.mark.parametrize(
+    "printed",
+    [
+        "",
+        "job\n",
+        "-1\n",
+        "0\n",
+        "12 500\n",
+        "12 (500 points left)\n",
+        "Job 12\n",
+        "12\n500\n",
+        "job 12 was submitted, 500 points left\n",
+        "12; 500\n",
+        "1e3\n",
+        "\u0661\u0662\n",
+    ],
+)
 def test_no_id(backend: Scheduler, printed: str) -> None:
     with pytest.raises(Unreadable):
         backend.parse_submitted(printed)
@@ -78,8 +105,16 @@ def test_no_id(backend: Scheduler, printed: str) -> None:
 
 def test_states_of_slurm() -> None:
     assert SLURM.states("ada") == [
-        ["squeue", "--noheader", "--states=all", "--user=ada", "--format=%i|%T|%r"]
-    ]
+        [
+            "squeue", "--all", "--noheader", "--states=all", "--user=ada", "--format=%i|%T|%r",
+        ]
+    ]  # fmt: skip
+    assert SLURM.states("uid 1000", "gpu") == [
+        [
+            "squeue", "--clusters=gpu", "--all", "--noheader", "--states=all", "--user=1000",
+            "--format=%i|%T|%r",
+        ]
+    ]  # fmt: skip
     printed = (
         "12|PENDING|BeginTime\n13|PENDING|PartitionNodeLimit\n14|RUNNING|None\n"
         "15|COMPLETING|None\n16|TIMEOUT|TimeLimit\n17|CANCELLED|None\n18|SUSPENDED|None\n"
@@ -91,9 +126,35 @@ def test_states_of_slurm() -> None:
         "15": QueueEntry("running"),
         "16": QueueEntry("ended"),
         "17": QueueEntry("ended"),
-        "18": QueueEntry("running"),
+        "18": QueueEntry("running", "suspended"),
     }
     assert SLURM.parse_states("") == {}
+    assert SLURM.parse_states("CLUSTER: gpu\n7|PENDING|None\n") == {"7": QueueEntry("queued")}
+    # A federation shows a job and what it left on the cluster that did not start it.
+    twice = ["7|REVOKED|None", "7|RUNNING|None"]
+    for lines in (twice, twice[::-1]):
+        assert SLURM.parse_states("\n".join(lines)) == {"7": QueueEntry("running")}
+
+
+@pytest.mark.parametrize(
+    ("states", "expected"),
+    [
+        ("PENDING CONFIGURING REQUEUED REQUEUE_FED EXPEDITING POWER_UP_NODE", "queued"),
+        ("REQUEUE_HOLD RESV_DEL_HOLD SPECIAL_EXIT LAUNCH_FAILED RECONFIG_FAIL", "queued"),
+        ("RUNNING COMPLETING RESIZING SIGNALING STAGE_OUT STOPPED SUSPENDED UPDATE_DB", "running"),
+        ("BOOT_FAIL CANCELLED COMPLETED DEADLINE FAILED NODE_FAIL OUT_OF_MEMORY", "ended"),
+        ("PREEMPTED TIMEOUT", "ended"),
+        ("REVOKED HIBERNATING RUNNINGX", "unknown"),
+    ],
+)
+def test_every_state_of_slurms_manual(states: str, expected: str) -> None:
+    for state in states.split():
+        entry = SLURM.parse_states(f"7|{state}|None\n")["7"]
+        assert entry.state == expected, state
+    held = SLURM.parse_states("7|LAUNCH_FAILED|None\n8|REQUEUE_HOLD|launch failed\n9|NEW|None\n")
+    assert [entry.why for entry in held.values()] == [
+        "LAUNCH_FAILED", "REQUEUE_HOLD: launch failed", "its state is 'NEW', which is not known",
+    ]  # fmt: skip
 
 
 QSTAT = """<?xml version='1.0'?>
@@ -167,8 +228,107 @@ def test_states_of_pbs() -> None:
         "104": QueueEntry("ended"),
         "105": QueueEntry("running", "suspended"),
     }
-    with pytest.raises(Unreadable):
-        PBS.parse_states(PBS_QSTAT.replace(" Q  ", " ?  "))
+    odd = PBS.parse_states(PBS_QSTAT.replace(" Q  ", " ?  ").replace(" H  ", " M  "))
+    assert odd["102"] == QueueEntry("unknown", "its state is '?', which is not known")
+    assert odd["103"] == QueueEntry("unknown", "it was moved to another server")
+
+
+@pytest.mark.parametrize(
+    ("states", "expected"),
+    [("QWTH", "queued"), ("RBESU", "running"), ("FXC", "ended"), ("MZ?", "unknown")],
+)
+def test_every_state_of_pbss_manual(states: str, expected: str) -> None:
+    for state in states:
+        line = f"101.pbs1 ada rt_HF digits 12345 2 16 -- 01:00 {state} 00:10\n"
+        assert PBS.parse_states(line)["101"].state == expected, state
+
+
+@pytest.mark.parametrize(
+    ("states", "expected"),
+    [
+        ("qw hqw Rq hRwq Eqw Ehqw EhRqw", "queued"),
+        ("r hr t Rr Rt s ts S tS T tT Rs Rts RS RtS RT RtT dr dt dRr ds dS dT P N", "running"),
+        ("z x", "ended"),
+        ("? u rv Q", "unknown"),
+    ],
+)
+def test_every_state_of_grid_engines_manual(states: str, expected: str) -> None:
+    for state in states.split():
+        xml = f"<j><job_list><JB_job_number>7</JB_job_number><state>{state}</state></job_list></j>"
+        assert GRID_ENGINE.parse_states(xml)["7"].state == expected, state
+
+
+def test_another_cluster_is_named_in_every_question() -> None:
+    at = "--clusters=gpu"
+    assert SLURM.working("ada", "gpu")[0][:2] == ["squeue", at]
+    assert SLURM.cancel(["2", "1"], "gpu") == ["scancel", at, "2", "1"]
+    assert SLURM.ending("2", "gpu")[:2] == ["scontrol", at]
+    there_are = SLURM.nodes_there_are({}, "gpu")
+    assert there_are is not None and there_are[:2] == ["sinfo", at]
+    assert SLURM.nodes_there_are({}, "gpu,cpu") is None
+    assert SLURM.submit(SCRIPT, after="7", cluster="gpu")[-2:] == [at, str(SCRIPT)]
+    assert PBS.states("ada", "pbs2")[0] == ["qstat", "-x", "-w", "-u", "ada", "@pbs2"]
+
+
+@pytest.mark.parametrize(
+    ("backend", "lines", "cluster"),
+    [
+        (SLURM, ["--clusters=gpu", "--nodes=1"], "gpu"),
+        (SLURM, ["-M a", '"--clusters b"'], "b"),
+        (SLURM, ["-Mgpu"], "gpu"),
+        (SLURM, ["--nodes=1"], ""),
+        (PBS, ["-q workq@pbs2"], "pbs2"),
+        (PBS, ["-q @pbs2"], "pbs2"),
+        (PBS, ["-q workq"], ""),
+    ],
+)
+def test_the_cluster_that_options_name(backend: Scheduler, lines: List[str], cluster: str) -> None:
+    assert backend.cluster_asked(lines) == cluster
+
+
+@pytest.mark.parametrize(
+    ("backend", "printed", "home"),
+    [
+        (SLURM, "CgroupAutomount = yes\nClusterName             = kite\n", "kite"),
+        (SLURM, "", ""),
+        (GRID_ENGINE, "login1\n", "login1"),
+        (PBS, "Server: pbs1.site\n    server_state = Active\n", "pbs1.site"),
+    ],
+)
+def test_what_a_scheduler_calls_itself(backend: Scheduler, printed: str, home: str) -> None:
+    assert backend.parse_home(printed) == home
+
+
+def test_where_a_new_job_lies() -> None:
+    assert SLURM.elsewhere("gpu", "login") == SLURM.elsewhere("gpu", "") == "gpu"
+    assert SLURM.elsewhere("login", "login") == ""
+    assert PBS.elsewhere("pbs1", "pbs1.site") == PBS.elsewhere("pbs1", "") == ""
+    assert PBS.elsewhere("pbs2", "pbs1.site") == "pbs2"
+
+
+@pytest.mark.parametrize(
+    ("backend", "folder", "words"),
+    [
+        (SLURM, "/out/a b$c", []),
+        (SLURM, "/out/50%j", ["--output=/out/50%%j/logs/scheduler.log"]),
+        (SLURM, r"/out/a\b%j", [r"--output=/out/a\\b%j/logs/scheduler.log"]),
+        (GRID_ENGINE, "/out/a:b,%j~", []),
+        (GRID_ENGINE, "/out/$(x)", []),
+        (GRID_ENGINE, "/out/a$JOB_ID", ["-wd", "/", "-o", "/dev/null"]),
+        (GRID_ENGINE, "/out/${HOME}", ["-wd", "/", "-o", "/dev/null"]),
+        (PBS, "/out/a+b=c@d", []),
+        (PBS, "/out/a:b", ["-o", "/dev/null"]),
+        (PBS, "/out/a^array_index^", ["-o", "/dev/null"]),
+    ],
+)
+def test_folders_in_which_a_scheduler_sees_patterns(
+    backend: Scheduler, folder: str, words: List[str]
+) -> None:
+    run = Path(folder)
+    assert backend.output(run) == words
+    assert backend.submit(run / "job.sh")[-1 - len(words) :] == [*words, str(run / "job.sh")]
+    lost = "/dev/null" in words
+    assert (backend.output_warning(run) is not None) == lost
 
 
 def test_cancelling() -> None:

@@ -17,6 +17,7 @@ from container.trouble import Trouble
 from jobtemplates.launcher import ContainerUse, bind
 from jobtemplates.script import LaunchContext, render_script, script_warnings, with_job_id
 from jobtemplates.sites import PROFILES, load_site
+from manifests.config.determinism import promises_for
 from manifests.record.schema import Manifest, RunFiles
 from tests.records import manifest_values
 
@@ -49,6 +50,7 @@ def rendered(name: str) -> str:
         values["identity"]["world"] = {"ranks": 2 * ranks, "nodes": 2}
         # A stack with GPUs: so every line of a profile is seen.
         values["identity"]["image"]["stack"] = "cuda12"
+        values["promises"] = promises_for("cuda12").model_dump(mode="json")
     walltime = None if name == "local" else "01:00:00"
     values["circumstance"]["placement"].update(site=name, walltime=walltime, **PLACES[name])
     made = Manifest.model_validate(values)
@@ -69,10 +71,10 @@ def test_the_script_of_a_site_is_the_golden_one(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(PLACES))
 def test_shellcheck_finds_nothing(name: str) -> None:
     if not shutil.which("shellcheck"):
-        pytest.skip("shellcheck is not installed")
+        pytest.skip("shellcheck is not installed; as root on Debian: bash tests/install.sh")
     script = str(GOLDEN / f"{name}.sh")
     done = subprocess.run(["shellcheck", script], capture_output=True, text=True, check=False)
-    assert done.stdout == ""
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_a_mount_value_is_one_csv_record() -> None:
@@ -109,6 +111,8 @@ class Stage:
         recorder.write_text(
             "#!/usr/bin/env python3\n"
             "import json, os, sys\n"
+            "if sys.argv[1:] == ['--version']:\n"
+            "    sys.exit(print(os.environ.get('VERSION', 'mpirun (Open MPI) 4.1.4')))\n"
             "seen = {'argv': sys.argv[1:], 'environ': dict(os.environ)}\n"
             "json.dump(seen, open('seen.json', 'w'))\n"
             "if os.environ.get('WITH_RESULT'): open('result.json', 'w').write('{}')\n"
@@ -177,14 +181,6 @@ def test_variables_that_choose_algorithms_do_not_reach_the_ranks(tmp_path: Path)
     assert [name for name in gone if name in environ] == []
     assert environ["APPTAINER_TMPDIR"] == "/scratch"
     assert environ["LC_ALL"] == "C.UTF-8"
-
-
-def test_a_scratch_folder_elsewhere_is_bound(tmp_path: Path) -> None:
-    stage = Stage(tmp_path)
-    stage.run(WITH_RESULT="1", TMPDIR='/scr "1",x')
-    argv = stage.seen()["argv"]
-    assert isinstance(argv, list)
-    assert 'type=bind,"source=/scr ""1"",x","destination=/scr ""1"",x"' in argv
 
 
 def test_an_altered_image_stops_the_job_before_the_ranks(tmp_path: Path) -> None:

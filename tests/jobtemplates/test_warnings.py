@@ -18,6 +18,8 @@ from tests.jobtemplates.test_script import ROOT, SITE, Stage
 RANKS = """\
 #!/usr/bin/env python3
 import json, os, signal, sys, time
+if "--version" in sys.argv:
+    sys.exit(print("mpirun (Open MPI) 4.1.4"))
 turns = json.loads(os.environ["TURNS"])
 number = len(open("starts").read()) if os.path.exists("starts") else 0
 ignored = signal.getsignal(signal.SIGUSR2) is signal.SIG_IGN

@@ -13,7 +13,7 @@ from typing import Callable, Dict, Iterable, List, Optional
 
 #: Where Debian puts daemons; an ordinary user's PATH may lack it.
 PATH = f"{os.environ.get('PATH', '/usr/bin:/bin')}:/usr/sbin:/sbin"
-INSTALL = "not installed; as root on Debian: bash tests/schedulers/install.sh"
+INSTALL = "not installed; as root on Debian: bash tests/install.sh"
 
 
 class NotUp(RuntimeError):

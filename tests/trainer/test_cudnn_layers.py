@@ -13,7 +13,7 @@ import chainer.links as L
 import numpy as np
 import pytest
 
-from manifests.record.schema import AVAILABLE, INPUT_SIDE
+from manifests.record.schema import INPUT_SIDE, Arch, values_of
 from trainer.data import TrainingBatch
 from trainer.device import Device
 from trainer.initial import named_gradients, set_initial
@@ -152,7 +152,7 @@ def step(name: str, parameters: Any, images: Any) -> Dict[str, Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", AVAILABLE["arch"])
+@pytest.mark.parametrize("name", values_of(Arch))
 def test_a_step_of_each_network_is_that_of_the_cpu(name: str, request: Any) -> None:
     expected = step(name, np.float64, np.float64)
     request.getfixturevalue("as_on_gpu")

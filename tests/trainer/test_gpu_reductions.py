@@ -15,7 +15,7 @@ from typing import Any, List
 import numpy as np
 import pytest
 
-from manifests.record.schema import AVAILABLE
+from manifests.record.schema import Communicator, values_of
 from tests.trainer.conftest import gpus
 from tests.trainer.test_mpi_runs import doubling
 
@@ -64,7 +64,7 @@ def in_reverse(values: List[Any]) -> Any:
 
 
 def summed(name: str, nodes: int, values: List[Any]) -> Any:
-    if name in ("naive", "flat"):
+    if name in ("naive", "flat", "ordered"):
         return doubling(values)
     if name == "pure_nccl":
         return in_reverse(values)
@@ -80,6 +80,7 @@ def steps(name: str, nodes: int, ranks: int, rank: int) -> List[str]:
     return {
         "naive": 2 * staged if ranks > 1 else [],
         "flat": staged if ranks > 1 else [],
+        "ordered": 2 * (["group"] if ranks > 1 else []),
         "pure_nccl": ["allReduce"],
         "hierarchical": ["reduce", *(across if first else []), "broadcast"],
         "two_dimensional": ["reduceScatter", *across, "allGather"],
@@ -101,7 +102,7 @@ def test_topology_on_a_fake_of_nccl(
     memory only; some buffers hold fewer gradients than ranks."""
     cases = [
         (name, nodes, size)
-        for name in AVAILABLE["communicator"]
+        for name in values_of(Communicator)
         for nodes in (1, 2, 3)
         for size in (0, 1, 2003)
         if ranks % nodes == 0 and (nodes == 1 or name in ("hierarchical", "two_dimensional"))

@@ -17,6 +17,7 @@ import pytest
 from manifests.record.packed_file import RECORD
 from trainer.augment import choose_views
 from trainer.iterators import ITERATORS
+from trainer.iterators.process import WHY_LOADERS_DIE
 from trainer.loadtypes import LOADTYPES
 from trainer.loadtypes.custom import PACK_AGAIN
 from trainer.loadtypes.views import mean_of, side_of
@@ -126,7 +127,7 @@ def test_a_rank_checks_an_image_once(make_case: Any, kind: str) -> None:
 def test_memory_that_loaders_will_write_is_not_used_again(make_case: Any) -> None:
     case = make_case()
     with closing(ITERATORS["process"]("original", sets_of(case), 2)) as pool:
-        loaders = list(pool._executor._processes)  # type: ignore[attr-defined]
+        loaders = pool.pids  # type: ignore[attr-defined]
         for pid in loaders:
             os.kill(pid, signal.SIGSTOP)
         dropped = pool.begin(BATCHES[0])._out.ctypes.data  # type: ignore[attr-defined]
@@ -200,7 +201,7 @@ def test_killed_loader_is_an_error_that_names_images(make_case: Any, loadtype: s
     case = make_case(loading={"loadtype": loadtype})
     begun = time.monotonic()
     with closing(ITERATORS["process"](loadtype, sets_of(case), 2)) as pool:
-        for pid in pool._executor._processes:  # type: ignore[attr-defined]
+        for pid in pool.pids:  # type: ignore[attr-defined]
             os.kill(pid, signal.SIGKILL)
         with pytest.raises(TrainerError) as caught:
             list(pool.batches(BATCHES))
@@ -224,10 +225,75 @@ def test_a_loader_killed_at_work_is_an_error_within_seconds(
         loaded = pool.batches(BATCHES * 200)
         next(loaded)
         time.sleep(delay)
-        os.kill(next(iter(pool._executor._processes)), signal.SIGKILL)  # type: ignore[attr-defined]
+        os.kill(pool.pids[0], signal.SIGKILL)  # type: ignore[attr-defined]
         with pytest.raises(TrainerError, match="a loader process died before it delivered"):
             list(loaded)
     assert time.monotonic() - begun < 30
+
+
+def test_a_dead_loader_is_noticed_by_the_next_batch(make_case: Any) -> None:
+    """It has done all that it was asked for, and the batch has no part for it."""
+    with closing(ITERATORS["process"]("original", sets_of(make_case()), 2)) as pool:
+        first = Part("train", (1, 2), (0, 0))
+        pool.begin(first).result()
+        os.kill(pool.pids[1], signal.SIGKILL)  # type: ignore[attr-defined]
+        begun = time.monotonic()
+        with pytest.raises(TrainerError) as caught:
+            while True:
+                pool.begin(Part("train", (1,), (0,))).result()
+        assert time.monotonic() - begun < 5
+    assert str(caught.value) == f"a loader process died\n-> {WHY_LOADERS_DIE}"
+
+
+FAULTY = """
+import os, signal, sys
+from contextlib import closing
+from pathlib import Path
+from trainer.iterators import ITERATORS, process
+from trainer.sampleset import Part, SampleSet
+table, root, mean = map(Path, sys.argv[1:4])
+load = getattr(process, sys.argv[5])
+def faulty(*arguments):
+    exec(sys.argv[4])
+    return load(*arguments)
+setattr(process, sys.argv[5], faulty)
+if __name__ == "__main__":
+    try:
+        make = ITERATORS["process"]
+        with closing(make("original", {"train": SampleSet(table, root, mean, 7, 67, 227)}, 2)) as p:
+            list(p.batches([Part("train", (3, 1), (0, 0))]))
+    except BaseException as error:
+        print(f"{type(error).__name__}: {error}")
+"""
+DIED_AT_WORK = (
+    "TrainerError: a loader process died before it delivered image '003.jpg' (line 4 of "
+    f"inputs/train.tsv) to image '003.jpg' (line 4 of inputs/train.tsv)\n-> {WHY_LOADERS_DIE}\n"
+)
+DIED_AT_START = f"TrainerError: a loader process died as it started\n-> {WHY_LOADERS_DIE}\n"
+
+
+@pytest.mark.parametrize("when", ["load_part", "open_sets"])
+@pytest.mark.parametrize(("what", "said"), [
+    ("raise KeyboardInterrupt", "LoaderFault: KeyboardInterrupt\n"),
+    ("sys.exit(0)", "LoaderFault: SystemExit: 0\n"),
+    ("class Odd(BaseException): pass\nraise Odd(lambda: 1)", "LoaderFault: Odd: <function "),
+    ("os._exit(0)", None),
+    ("os.kill(os.getpid(), signal.SIGTERM)", None),
+])  # fmt: skip
+def test_whatever_ends_a_loader_is_raised_in_the_trainer(
+    make_case: Any, tmp_path: Path, what: str, said: str, when: str
+) -> None:
+    case = make_case()
+    script = tmp_path / "parent.py"
+    script.write_text(FAULTY)
+    arguments = [case.files.train_table, case.train_root, case.files.mean, what, when]
+    done = subprocess.run(
+        [sys.executable, script, *arguments],
+        env=case.environment(), capture_output=True, text=True, timeout=30, check=True,
+    )  # fmt: skip
+    died = DIED_AT_WORK if when == "load_part" else DIED_AT_START
+    assert done.stdout.startswith(said or died)
+    assert done.stderr == ""
 
 
 PARENT = """
@@ -239,7 +305,7 @@ from trainer.sampleset import SampleSet
 table, root, mean = map(Path, sys.argv[1:])
 if __name__ == "__main__":
     pool = ITERATORS["process"]("original", {"train": SampleSet(table, root, mean, 7, 67, 227)}, 2)
-    print(*pool._executor._processes, flush=True)
+    print(*pool.pids, flush=True)
     time.sleep(60)
 """
 
@@ -269,11 +335,10 @@ def test_nothing_stays_in_shared_memory_whoever_is_killed(make_case: Any) -> Non
     """What has no name goes with the last process that has it mapped (proc(5), maps)."""
     with closing(ITERATORS["process"]("original", sets_of(make_case()), 2)) as pool:
         next(pool.batches(BATCHES))
-        for pid in ("self", *pool._executor._processes):  # type: ignore[attr-defined]
+        for pid in ("self", *pool.pids):  # type: ignore[attr-defined]
             lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
             shared = [line for line in lines if "/dev/shm/" in line or "/memfd:" in line]
             assert any("/memfd:" in line for line in shared)
-            assert any("/sem." in line for line in shared)
             assert [line for line in shared if not line.endswith(" (deleted)")] == []
 
 

@@ -18,7 +18,14 @@ import pytest
 
 from manifests.record.outcome import Failure, Result, TrailRecord
 from manifests.record.packed_file import RECORD
-from manifests.record.schema import AVAILABLE, INPUT_SIDE, digest_of
+from manifests.record.schema import (
+    INPUT_SIDE,
+    Communicator,
+    Iterator,
+    LoadType,
+    digest_of,
+    values_of,
+)
 from trainer.loadtypes.custom import PACK_AGAIN
 
 pytestmark = pytest.mark.mpi
@@ -55,8 +62,8 @@ def test_two_runs_are_identical_and_loading_does_not_matter(make_case: Any) -> N
     check_records(first)
     again = run(make_case, "again")
     assert outcome(again) == expected
-    for loadtype in AVAILABLE["loadtype"]:
-        for iterator in AVAILABLE["iterator"]:
+    for loadtype in values_of(LoadType):
+        for iterator in values_of(Iterator):
             loading = {"loadtype": loadtype, "iterator": iterator, "loaderjob": 3}
             assert outcome(run(make_case, f"{loadtype} {iterator}", loading=loading)) == expected
     other = run(make_case, "other", seed=8)
@@ -321,7 +328,7 @@ def doubling(values: list[Any]) -> Any:
 
 def summed(name: str, nodes: int, values: list[Any]) -> Any:
     """The order of summation that docs/determinism.md promises."""
-    if name in ("naive", "flat"):
+    if name in ("naive", "flat", "ordered"):
         return doubling(values)
     block = len(values) // nodes
     inside = []
@@ -346,7 +353,7 @@ def test_order_of_summation(
     ranks; the same bits twice, on all ranks, and those of the promised order."""
     cases = [
         (name, nodes, size)
-        for name in sorted({*AVAILABLE["communicator"]} - {"pure_nccl"})
+        for name in sorted({*values_of(Communicator)} - {"pure_nccl"})
         for nodes in (1, 2, 3)
         for size in (0, 200003)
         if ranks % nodes == 0 and (nodes == 1 or name in ("hierarchical", "two_dimensional"))

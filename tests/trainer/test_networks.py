@@ -10,7 +10,7 @@ import chainer.functions as F
 import numpy as np
 import pytest
 
-from manifests.record.schema import AVAILABLE, INPUT_SIDE
+from manifests.record.schema import INPUT_SIDE, Arch, values_of
 from trainer.data import TrainingBatch
 from trainer.digest import tensor_digests
 from trainer.initial import named_arrays, named_gradients, set_initial
@@ -23,7 +23,7 @@ from trainer.models.googlenetbn import GoogLeNetBN
 from trainer.order import StreamPosition
 from trainer.statistics import named_statistics
 
-NETWORKS = [name for name in AVAILABLE["arch"] if name != "nin"]
+NETWORKS = [name for name in values_of(Arch) if name != "nin"]
 
 
 @cache
@@ -62,7 +62,7 @@ PUBLISHED = {
 }
 
 
-@pytest.mark.parametrize("name", AVAILABLE["arch"])
+@pytest.mark.parametrize("name", values_of(Arch))
 def test_parameters_are_those_published(name: str) -> None:
     published, ends = PUBLISHED[name]
     assert count(name, 1000) == published

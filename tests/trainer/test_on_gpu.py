@@ -8,7 +8,7 @@ from typing import Any, Dict, Iterator, List
 import numpy as np
 import pytest
 
-from manifests.record.schema import AVAILABLE, INPUT_SIDE, Optimizer
+from manifests.record.schema import INPUT_SIDE, Arch, Optimizer, values_of
 
 pytestmark = pytest.mark.gpu
 chainer = pytest.importorskip("chainer", reason="no Chainer here")
@@ -76,7 +76,7 @@ def on_host(arrays: Dict[str, Any]) -> Dict[str, Any]:
 
 
 @pytest.mark.parametrize("mixed", [False, True])
-@pytest.mark.parametrize("name", AVAILABLE["arch"])
+@pytest.mark.parametrize("name", values_of(Arch))
 def test_steps_repeat_bit_for_bit_on_every_gpu(name: str, mixed: bool) -> None:
     found = []
     for number in [*numbers(), *numbers()]:
@@ -93,7 +93,7 @@ def test_steps_repeat_bit_for_bit_on_every_gpu(name: str, mixed: bool) -> None:
     assert all(each == found[0] for each in found)
 
 
-@pytest.mark.parametrize("name", AVAILABLE["arch"])
+@pytest.mark.parametrize("name", values_of(Arch))
 def test_a_step_is_about_that_of_the_cpu(name: str) -> None:
     expected, got = model_on(CPU, name), model_on(open_gpu(0), name)
     assert {k: v.tobytes() for k, v in on_host(named_arrays(got)).items()} == {

@@ -14,13 +14,14 @@ import chainer
 import numpy as np
 import pytest
 
+from manifests.record.log_columns import COLUMNS
 from manifests.record.outcome import Failure, TrailRecord
 from manifests.record.schema import RunFiles
 from trainer import failure, files
 from trainer.digest import samples_digest, tensor_digest
 from trainer.evaluation import Correct
 from trainer.initial import set_initial
-from trainer.log import COLUMNS, Log, head_lines, table_line
+from trainer.log import Log, head_lines, table_line
 from trainer.model_file import load_initial, model_bytes
 from trainer.models.nin import MlpConv
 from trainer.order import StreamPosition
@@ -32,10 +33,11 @@ from trainer.trouble import TrainerError, at_step
 class Alone:
     """A world of one rank."""
 
-    rank, size = 0, 1
+    rank, size, processes = 0, 1, 1
+    hosted = (0,)
 
-    def sum(self, value: float) -> float:
-        return 0.0 + value
+    def sum(self, own: List[float]) -> float:
+        return sum(own, 0.0)
 
 
 TABLE = """\
@@ -248,6 +250,17 @@ def test_full_disk_while_a_line_is_added() -> None:
         "-> make room or give permission below /dev, then start the run again"
     )
     lines.close()
+
+
+def test_what_a_killed_writer_left_is_swept_and_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "a[1].npz"
+    stay = ["a[1].npz", ".a[1].npz", ".a[1].npz.mine.bak", ".a[1].npz.SHOUTING", ".a1.npz.abcdefg_",
+            ".b.npz.abcdefg_"]  # fmt: skip
+    for name in [".a[1].npz.abcdefg_", ".a[1].npz.01234567", *stay]:
+        (tmp_path / name).write_bytes(b"x")
+    files.sweep(target, tmp_path / "never")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(stay)
+    files.sweep(tmp_path / "no folder" / "here")
 
 
 def test_write_whole_replaces(tmp_path: Path) -> None:

@@ -9,201 +9,257 @@ process: to send a sample through a pipe costs several times what it costs to ma
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
-import sys
-import threading
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures import TimeoutError as NotYet
-from concurrent.futures.process import BrokenProcessPool
-from functools import partial
-from multiprocessing import resource_tracker, util
-from multiprocessing.process import BaseProcess
-from multiprocessing.synchronize import Barrier, SemLock
-from typing import Dict, List, Optional, Tuple
+import time
+import traceback
+from collections import deque
+from contextlib import suppress
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerContext
+from typing import Deque, Dict, List, NamedTuple, Optional
 
 from trainer.iterators.pool import Images, Pool, load_part, open_sets, unchecked
 from trainer.iterators.shared_memory import Form, Leases, Region, SharedMemory, array_in
 from trainer.loadtypes import Samples
 from trainer.sampleset import Part, SampleSet
 from trainer.table import SampleTable
-from trainer.trouble import TrainerError
+from trainer.trouble import TrainerError, named
 
-#: How long loaders may take to start, and how long the executor may take to notice a dead one.
+#: How long loaders may take to start, and to end when they are asked to.
 START_SECONDS = 120.0
-NOTICE_SECONDS = 5.0
+END_SECONDS = 10.0
+
+WHY_LOADERS_DIE = (
+    "most often memory ran out: use a smaller loaderjob; or find the cause with `iterator: serial`"
+)
 
 
-class _Loader:
-    """What a loader process holds; ``problem`` is why it has no sets."""
+class LoaderFault(Exception):
+    """What a loader raised that is no TrainerError; its traceback is the cause."""
 
-    sets: Dict[str, Samples]
-    memory: SharedMemory
+
+class _Traceback(Exception):
+    """The text of a traceback in another process."""
+
+    def __str__(self) -> str:
+        return f"\n{self.args[0]}"
+
+
+class _Work(NamedTuple):
+    """Write ``part`` into the batch of this form in ``slot``, from its sample ``first`` on."""
+
+    part: Part
+    slot: Region
+    form: Form
+    first: int
+
+
+class _Answer(NamedTuple):
+    """``problem`` is for the user; ``fault`` and ``trace`` are the trainer's own."""
+
     problem: Optional[TrainerError] = None
+    fault: str = ""
+    trace: str = ""
+
+    def check(self) -> None:
+        """Raise what the loader raised."""
+        if self.problem is not None:
+            raise self.problem
+        if self.fault:
+            raise LoaderFault(self.fault) from _Traceback(self.trace)
 
 
-def _begin(
+def _answer_of(error: BaseException) -> _Answer:
+    if isinstance(error, TrainerError):
+        return _Answer(error)
+    return _Answer(fault=named(error), trace="".join(traceback.format_exception(error)))
+
+
+# --- in the loader --------------------------------------------------------------------------
+
+
+def _serve(
+    asked: Connection,
     loadtype: str,
     sets: Dict[str, SampleSet],
     memory: SharedMemory,
     slots: Dict[str, Region],
-    all_there: Barrier,
 ) -> None:
-    # The terminal's Ctrl-C is for the training process, which then closes the pool.
+    """Load what is asked for until nobody asks any more: the pool was closed, or its process is
+    gone, whatever ended it."""
+    # The terminal's Ctrl-C is for the training process, which then ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    _Loader.memory = memory
+    with suppress(EOFError, OSError):
+        try:
+            # What one loader has checked need not be checked by the others.
+            checked = {name: memory.bytes_of(slot) for name, slot in slots.items()}
+            samples = open_sets(loadtype, sets, checked)
+        except BaseException as error:
+            asked.send(_answer_of(error))
+            return
+        asked.send(_Answer())
+        while True:
+            work = asked.recv()
+            asked.send(_load(samples, memory, work))
+
+
+def _load(samples: Dict[str, Samples], memory: SharedMemory, work: _Work) -> _Answer:
     try:
-        # What one loader has checked need not be checked by the others.
-        checked = {name: memory.bytes_of(slot) for name, slot in slots.items()}
-        _Loader.sets = open_sets(loadtype, sets, checked)
-    except TrainerError as error:
-        _Loader.problem = error  # what is raised in here ends the process without a word
-    all_there.wait(START_SECONDS)
+        batch = array_in(memory.bytes_of(work.slot), work.form)
+        load_part(samples, work.part, batch[work.first :])
+    # Also an exit: the training process is told of it, and decides.
+    except BaseException as error:
+        return _answer_of(error)
+    return _Answer()
 
 
-def _end_with_parent() -> None:
-    # A loader also holds the writing end of its own queue, so it never sees the queue close when
-    # the training process is killed.
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+# --- in the training process ----------------------------------------------------------------
 
 
-def _start_tracker() -> None:
-    """Start multiprocessing's resource tracker so that it does its work without a warning.
+class _Task:
+    """A part in work. It holds the batch: nobody else may get the slot while a loader writes into
+    it, waited for or not."""
 
-    When a failure ends all ranks at once, it removes the semaphores that they leave behind; its
-    warning about that would stand below the message that matters.
-    """
-    option = "ignore:resource_tracker:UserWarning"
-    sys.warnoptions.append(option)
-    try:
-        resource_tracker.ensure_running()
-    finally:
-        sys.warnoptions.remove(option)
+    def __init__(self, part: Part, out: Images) -> None:
+        self.part = part
+        self.out = out
+        self.answer: Optional[_Answer] = None
 
 
-def _forget_semaphores() -> None:
-    """Take the names of all semaphores away, which every loader has opened by now: they would stay
-    in ``/dev/shm`` when all processes of a run are killed at once."""
-    # Private, and there in the image's pinned Python: each runs once, at the latest at the end.
-    for finalizer in list(util._finalizer_registry.values()):  # type: ignore[attr-defined]
-        if finalizer._callback is SemLock._cleanup:  # type: ignore[attr-defined]
-            finalizer()
+class _Loader:
+    """One loader process; it answers in the order in which it is asked."""
 
+    def __init__(self, context: ForkServerContext, *arguments: object) -> None:
+        self.asking, asked = context.Pipe()
+        self.process = context.Process(target=_serve, args=(asked, *arguments), daemon=True)
+        self.process.start()
+        asked.close()  # now the loader alone has it: its death can be read from our end
+        self._in_work: Deque[_Task] = deque()
+        self.is_dead = False
 
-def _ready() -> None:
-    if _Loader.problem is not None:
-        raise _Loader.problem
+    @property
+    def oldest(self) -> Optional[_Task]:
+        return self._in_work[0] if self._in_work else None
 
+    def ask(self, task: _Task, work: _Work) -> None:
+        self._in_work.append(task)
+        try:
+            self.asking.send(work)
+        except OSError:
+            self.is_dead = True
 
-def _load(part: Part, slot: Region, form: Form, first: int) -> None:
-    """Write ``part`` into the batch of this form in ``slot``, from its sample ``first`` on."""
-    _ready()
-    batch = array_in(_Loader.memory.bytes_of(slot), form)
-    load_part(_Loader.sets, part, batch[first:])
+    def hear(self) -> None:
+        """Take the answers that have come, and notice the loader's end."""
+        try:
+            while self._in_work and self.asking.poll():
+                self._in_work[0].answer = self.asking.recv()
+                self._in_work.popleft()
+        except (EOFError, OSError):
+            self.is_dead = True
 
+    def started(self, limit: float) -> None:
+        """Wait for the loader's first word. Raises what it raised, and TrainerError when it died
+        or has not started at the time ``limit``."""
+        try:
+            if not self.asking.poll(max(0.0, limit - time.monotonic())):
+                raise TrainerError(
+                    f"a loader process did not start within {START_SECONDS:g} s",
+                    "look after the node and the file system of the data, then start the run again",
+                )
+            answer = self.asking.recv()
+        except (EOFError, OSError):
+            raise TrainerError("a loader process died as it started", WHY_LOADERS_DIE) from None
+        answer.check()
 
-def _keep(held: Images, done: Future[None]) -> None:
-    """A future that will call this keeps ``held`` alive until it is done."""
+    def end(self, limit: float) -> None:
+        self.asking.close()
+        self.process.join(max(0.0, limit - time.monotonic()))
+        self.process.kill()
+        self.process.join()
 
 
 class _Loading:
-    """A batch in work; explains the death of a loader by the images that it was to load."""
+    """A batch in work."""
 
-    def __init__(
-        self, parts: List[Tuple[Part, Future[None]]], out: Images, pool: ProcessPool
-    ) -> None:
-        self._parts = parts
+    def __init__(self, tasks: List[_Task], out: Images, pool: ProcessPool) -> None:
+        self._tasks = tasks
         self._out = out
         self._pool = pool
 
     def result(self) -> Images:
-        for part, future in self._parts:
-            try:
-                self._wait(future)
-            except BrokenProcessPool as error:
-                raise self._death(part) from error
+        self._pool.hear(0.0)  # a loader that died is noticed though it owes nothing to this batch
+        for task in self._tasks:
+            while task.answer is None:
+                self._pool.hear(None)
+            task.answer.check()
         return self._out
-
-    def _wait(self, future: Future[None]) -> None:
-        """A loader that dies while it writes its answer leaves the executor reading half of it for
-        ever, so a dead loader is looked for here too."""
-        while True:
-            dead = self._pool.has_dead_loader()
-            try:
-                return future.result(NOTICE_SECONDS)
-            except NotYet:
-                if dead and not future.done():
-                    raise BrokenProcessPool("a loader process died") from None
-
-    def _death(self, part: Part) -> TrainerError:
-        table = SampleTable(self._pool.described[part.set_name].table)
-        first, last = part.indices[0], part.indices[-1]
-        return TrainerError(
-            f"a loader process died before it delivered {table.describe(first)} "
-            f"to {table.describe(last)}",
-            "most often memory ran out: use a smaller loaderjob; "
-            "or find the cause with `iterator: serial`",
-        )
 
 
 class ProcessPool(Pool):
-    """Make it before MPI is initialised."""
+    """Make it before MPI is initialised. For one thread at a time.
+
+    Each part of a batch has its own loader, and each loader a pipe of its own: one that is killed
+    at any moment holds no lock that another waits for.
+    """
 
     def __init__(self, loadtype: str, sets: Dict[str, SampleSet], workers: int) -> None:
         super().__init__(loadtype, sets, workers)
-        _start_tracker()
         memory = SharedMemory.make()
         slots = {name: memory.grow(len(checked)) for name, checked in unchecked(sets).items()}
         self._leases = Leases(memory)
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([__name__])
-        # All loaders start here and wait for each other: one that the executor started later, while
-        # it ends the others because one died, would be waited for in vain (Python 3.11).
-        all_there = context.Barrier(workers)
-        self._executor = ProcessPoolExecutor(
-            workers,
-            mp_context=context,
-            initializer=_begin,
-            initargs=(loadtype, sets, memory, slots, all_there),
-        )
+        self._loaders = [_Loader(context, loadtype, sets, memory, slots) for _ in range(workers)]
+        limit = time.monotonic() + START_SECONDS
         try:
-            for started in [self._executor.submit(_ready) for _ in range(workers)]:
-                started.result()
-        except TrainerError:
+            for loader in self._loaders:
+                loader.started(limit)
+        except BaseException:
             self.close()
             raise
-        _forget_semaphores()
+
+    @property
+    def pids(self) -> List[int]:
+        """Of the loaders."""
+        return [loader.process.pid for loader in self._loaders if loader.process.pid is not None]
 
     def begin(self, batch: Part) -> _Loading:
+        for loader in self._loaders:
+            loader.hear()
         form = Form(self.shape_of(batch), self.dtype_of(batch).str)
         slot, out = self._leases.lend(form)
-        parts = []
-        for first, part in self.pieces(batch):
-            try:
-                future = self._executor.submit(_load, part, slot, form, first)
-            except BrokenProcessPool as error:
-                future = Future()
-                future.set_exception(error)
-            # Nobody else may get the slot while a loader writes into it, waited for or not.
-            future.add_done_callback(partial(_keep, out))
-            parts.append((part, future))
-        return _Loading(parts, out, self)
+        tasks = []
+        for loader, (first, part) in zip(self._loaders, self.pieces(batch)):
+            task = _Task(part, out)
+            loader.ask(task, _Work(part, slot, form, first))
+            tasks.append(task)
+        return _Loading(tasks, out, self)
 
-    def _processes(self) -> List[BaseProcess]:
-        # Private, and there in the image's pinned Python: the executor offers no other way.
-        return list((self._executor._processes or {}).values())
+    def hear(self, timeout: Optional[float]) -> None:
+        """Wait until a loader has answered; None is for ever. Raises TrainerError when one died."""
+        wait([w for x in self._loaders for w in (x.asking, x.process.sentinel)], timeout)
+        for loader in self._loaders:
+            loader.hear()
+        for loader in self._loaders:
+            if loader.is_dead or not loader.process.is_alive():
+                raise self._death(loader)
 
-    def has_dead_loader(self) -> bool:
-        return any(not process.is_alive() for process in self._processes())
+    def _death(self, loader: _Loader) -> TrainerError:
+        loader.hear()
+        task = loader.oldest
+        if task is None:
+            return TrainerError("a loader process died", WHY_LOADERS_DIE)
+        table = SampleTable(self.described[task.part.set_name].table)
+        first, last = task.part.indices[0], task.part.indices[-1]
+        return TrainerError(
+            f"a loader process died before it delivered {table.describe(first)} "
+            f"to {table.describe(last)}",
+            WHY_LOADERS_DIE,
+        )
 
     def close(self) -> None:
-        if self.has_dead_loader():
-            for process in self._processes():
-                process.kill()
-            self._executor.shutdown(wait=False, cancel_futures=True)
-        else:
-            self._executor.shutdown(cancel_futures=True)
+        limit = time.monotonic() + END_SECONDS
+        for loader in self._loaders:
+            loader.asking.close()
+        for loader in self._loaders:
+            loader.end(limit)

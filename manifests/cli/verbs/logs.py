@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from container.trouble import Trouble
-from manifests.cli.command_line import RUN, host_context, say
+from manifests.cli.command_line import RUN, host_context, note, say
 
 
 @click.command()
@@ -24,7 +24,7 @@ def logs(run: Path, following: bool, stderr: bool) -> None:
     stream = "stderr" if stderr else "stdout"
     log = log_of(files, stream)
     if following:
-        for line in follow(files, stream, host_context()):
+        for line in follow(files, stream, host_context(), say=note):
             say(line)
     elif log.exists():
         click.echo(log.read_text(encoding="utf-8", errors="replace"), nl=False)

@@ -75,8 +75,8 @@ def rerun(
         click.echo(plan.script, nl=False)
         return
     files = write_run(plan)
-    remember_out(host.cache, files.root.parent)
     start_new(files, host)
+    remember_out(host.cache, files.root.parent, warn)
     note(f"running again in {files.root}")
     try:
         wait_for(files, host, json_wanted)

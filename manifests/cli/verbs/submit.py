@@ -8,7 +8,17 @@ from typing import Any, Dict, Optional
 import click
 
 from container import atomic
-from manifests.cli.command_line import CHAIN, DRY, GROUP, JSON, PATH, as_json, host_context, warn
+from manifests.cli.command_line import (
+    CHAIN,
+    DRY,
+    GROUP,
+    JSON,
+    PATH,
+    as_json,
+    host_context,
+    note,
+    warn,
+)
 
 
 @click.command()
@@ -40,6 +50,8 @@ def submit(
     plan = plan_submit(config, host, group=group, read_only=dry_run)
     for warning in [*plan.warnings, *chain_warnings(plan.placement, chain)]:
         warn(warning)
+    for text in plan.notes:
+        note(text)
     told: Dict[str, Any] = {"run": str(plan.files.root), "identity": plan.manifest.identity_digest}
     if dry_run:
         if json_wanted:
@@ -58,6 +70,6 @@ def submit(
             stream.seek(0)
             stream.write(files.job_script.read_bytes())  # of the name that it got: as long
     told["run"] = str(files.root)
-    remember_out(host.cache, files.root.parent)
     job = start_new(files, host, chain)
+    remember_out(host.cache, files.root.parent, warn)
     say_started(files, job, told, host, wait, json_wanted)

@@ -59,19 +59,12 @@ if [ "$found" != "$image_sha256" ]; then
     refuse "the image $image was altered: sha256 expected $image_sha256, found $found" \
         'remove it and build it again with: python bundle.py build --stack cpu'
 fi
-command -v mpirun >/dev/null || refuse 'there is no mpirun on PATH' \
-    'load or install Open MPI (an administrator: apt-get install openmpi-bin), then submit again'
-
-# The node's scratch folder must exist inside the container too: MPI keeps its sockets there.
-case ${TMPDIR:-/tmp} in /*) ;; *) unset TMPDIR ;; esac
-scratch=()
-case ${TMPDIR:-/tmp} in
-/tmp | /tmp/* | /var/tmp | /var/tmp/*) ;;
-*) scratch=(--mount "type=bind,\"source=${TMPDIR//\"/\"\"}\",\"destination=${TMPDIR//\"/\"\"}\"") ;;
-esac
-
-start() { # mpirun takes the place of the shell that calls this
-    exec mpirun \
+launcher=mpirun
+node=$(unwarned uname -n)
+command -v "$launcher" >/dev/null || refuse "$node: there is no $launcher on PATH" \
+    'load or install Open MPI 4.0 to 5.0 (for instance: module load openmpi; an administrator: apt-get install openmpi-bin) and see that its mpirun comes first on PATH'
+# shellcheck disable=SC2054
+mpirun=(mpirun \
     --quiet \
     --oversubscribe \
     --bind-to none \
@@ -81,9 +74,127 @@ start() { # mpirun takes the place of the shell that calls this
     --mca coll_tuned_use_dynamic_rules 1 \
     --mca mpi_yield_when_idle 1 \
     --mca plm isolated \
-    --mca pml ob1 \
-    /usr/bin/apptainer \
-    --quiet exec \
+    --mca pml ob1)
+version=$(unwarned "$launcher" --version 2>/dev/null)
+version=${version%%$'\n'*}
+case $version in
+*'(Open MPI) '4.*) ;;
+*'(Open MPI) '5.0.*)
+    # The image's ranks look for the daemon that Open MPI 4 would name; else each is alone.
+    export OMPI_MCA_orte_local_daemon_uri='1.0;tcp://127.0.0.1:1'
+    # shellcheck disable=SC2054
+    mpirun=(mpirun \
+    --oversubscribe \
+    --bind-to none \
+    -np 2 \
+    --mca btl self,vader \
+    --mca btl_vader_single_copy_mechanism none \
+    --mca coll_tuned_use_dynamic_rules 1 \
+    --mca mpi_yield_when_idle 1 \
+    --mca pml ob1)
+    ;;
+*'(Open MPI)'* | *HYDRA* | *'Intel(R) MPI'*)
+    refuse "$node: $launcher is $version, and the image needs Open MPI 4.0 to 5.0" \
+        'load or install Open MPI 4.0 to 5.0 (for instance: module load openmpi; an administrator: apt-get install openmpi-bin) and see that its mpirun comes first on PATH'
+    ;;
+esac
+
+scratch_problem() { # FOLDER: why no file can be made there; nothing where one can
+    case $1 in
+    *[[:cntrl:]]*) printf 'has a line break in its name' && return ;;
+    /*) ;;
+    *) printf 'is not an absolute path' && return ;;
+    esac
+    [ -d "$1" ] || { printf 'is not a folder' && return; }
+    local probe
+    probe=$(umask 077 && mktemp -d "$1/bundle.XXXXXX" 2>/dev/null) && rmdir "$probe" && return
+    printf 'cannot be written'
+}
+use_scratch() { # TMPDIR is a folder of this node that can be written; returns 1 where there is none
+    local problem
+    problem=$(trap '' USR2 && scratch_problem "${TMPDIR:-/tmp}")
+    [ -n "$problem" ] || return 0
+    [ -z "$(trap '' USR2 && scratch_problem /tmp)" ] || return 1
+    export BUNDLE_TMPDIR_WARNING="TMPDIR=${TMPDIR:-/tmp} $problem: /tmp is used"
+    printf 'bundle: warning: %s: %s\n' "$node" "$BUNDLE_TMPDIR_WARNING" >&2
+    unset TMPDIR
+}
+use_scratch || refuse "$node: neither TMPDIR=$TMPDIR nor /tmp can be written" \
+    'set TMPDIR to a folder that the nodes have (in the site profile: environment)'
+
+IFS= read -r -d '' rank <<'END OF RANK'
+# Starts one rank on its node. TRIED PROGRAM FLAG IMAGE RUN VERSION, then what follows `exec FLAG`.
+# TRIED is empty where FLAG is to be tried before, against the other ways to start a container.
+# VERSION is that of failure.json.
+tried=$1 program=$2 flag=$3 image=$4 run=$5 version=$6
+shift 6
+node=$(uname -n)
+json() {
+    local text=${1//\\/\\\\}
+    text=${text//\"/\\\"}
+    printf '"%s"' "${text//[[:cntrl:]]/ }"
+}
+fail() { # MESSAGE NEXT-STEP: failure.json of the first rank that fails, whole or not at all
+    local rank=${OMPI_COMM_WORLD_RANK:-0} part="$run/.failure.$node.$$"
+    printf '{"version": %s, "kind": "failure", "rank": %d, "message": %s, "next_step": %s}\n' \
+        "$(json "$version")" "$rank" "$(json "$1")" "$(json "$2")" 2>/dev/null >"$part"
+    if ln "$part" "$run/failure.json" 2>/dev/null || [ ! -f "$run/failure.json" ]; then
+        printf 'bundle: %s\n-> %s\n' "$1" "$2" >&2
+    fi
+    rm -f "$part"
+    exit 2
+}
+found=
+for name in "$program" apptainer singularity; do
+    if command -v -- "$name" >/dev/null; then
+        found=$name
+        break
+    fi
+done
+[ -n "$found" ] || fail "$node: there is no container program: neither $program nor apptainer or \
+singularity on PATH" "install one on the nodes, or name it in the site profile (container: PATH)"
+[ "$found" = "$program" ] || tried=
+if [ -z "$tried" ]; then
+    words=
+    started=
+    for way in "$flag" "" --userns --unsquash; do
+        if words=$("$found" --quiet exec ${way:+"$way"} "$image" true 2>&1 </dev/null); then
+            started=1
+            break
+        fi
+    done
+    words=${words##*$'\n'}
+    [ -n "$started" ] || fail "$node: $found cannot start the image $image: $words" \
+        "see: python bundle.py doctor; on the nodes: $found exec $image true"
+    if [ "${OMPI_COMM_WORLD_LOCAL_RANK:-0}" = 0 ] && [ "$found$way" != "$program$flag" ]; then
+        printf 'bundle: warning: %s: the image is started by: %s exec %s\n' "$node" "$found" \
+            "$way" >&2
+    fi
+    flag=$way
+fi
+use_scratch || fail "$node: neither TMPDIR=${TMPDIR:-} nor /tmp can be written" \
+    "set TMPDIR to a folder that the nodes have (in the site profile: environment)"
+mounts=()
+if [ -n "${TMPDIR:-}" ]; then
+    # Short inside, however long here: sockets lie in it (unix(7): 108 bytes). At its own place too,
+    # because the host's MPI tells its ranks of files there; /tmp is there anyway.
+    quoted=${TMPDIR//\"/\"\"}
+    mounts=(--mount "type=bind,\"source=$quoted\",destination=/bundle/scratch")
+    case $TMPDIR in
+    /tmp | /tmp/* | /var/tmp | /var/tmp/*) ;;
+    *) mounts+=(--mount "type=bind,\"source=$quoted\",\"destination=$quoted\"") ;;
+    esac
+    mounts+=(--env TMPDIR=/bundle/scratch)
+    export BUNDLE_TMPDIR=$TMPDIR
+fi
+exec "$found" --quiet exec ${flag:+"$flag"} "${mounts[@]}" "$@"
+END OF RANK
+rank=$(trap '' USR2 && declare -f scratch_problem use_scratch)$'\n'$rank
+
+tried=1
+start() { # mpirun takes the place of the shell that calls this
+    exec "${mpirun[@]}" \
+    bash -c "$rank" rank "$tried" /usr/bin/apptainer '' "$image" "$run" 1.3 \
     --no-home \
     --pwd /bundle/code \
     --mount 'type=bind,"source=/out/digits-20260102T030405Z-abcdef01/code",destination=/bundle/code,ro' \
@@ -95,7 +206,7 @@ start() { # mpirun takes the place of the shell that calls this
     --env PMIX_INSTALL_PREFIX= \
     --env PYTHONDONTWRITEBYTECODE=1 \
     --env PYTHONNOUSERSITE=1 \
-    --env PYTHONPATH= "${scratch[@]}" \
+    --env PYTHONPATH= \
     "$image" \
     python3 -m trainer
 }
@@ -125,6 +236,12 @@ while :; do
     if [ "$status" -ne 0 ] && [ -n "$warned" ] && [ -z "$ended$again" ] && [ ! -f ready ] &&
         [ ! -f failure.json ]; then
         again=1
+        continue
+    fi
+    # The container program itself failed: 255 is its code. How it starts here is found out anew.
+    if [ "$status" -eq 255 ] && [ -n "$tried" ] && [ -z "$ended" ] && [ ! -f ready ] &&
+        [ ! -f failure.json ]; then
+        tried=
         continue
     fi
     break

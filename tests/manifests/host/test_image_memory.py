@@ -5,7 +5,7 @@ import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, List, Tuple
+from typing import Any, Dict, List, Tuple
 
 import pytest
 
@@ -129,6 +129,7 @@ class Probed:
 
     program: Path
     version: str = "1.4.5"
+    trial_environ: Dict[str, str] = field(default_factory=dict)
     options: Tuple[str, ...] = ("--userns",)
     tried: int = 0
     problems: List[str] = field(default_factory=list)
@@ -189,7 +190,13 @@ def test_it_is_tried_again_when_anything_changes(
             image_memory, "_text", lambda path: status if path.endswith("status") else real(path)
         )
 
-    changes = [update, configure, build, upgrade, boot, drop_rights]
+    def move_scratch() -> None:
+        runtime.trial_environ = {"TMPDIR": "/scratch/1"}
+
+    def change_path() -> None:
+        runtime.trial_environ = {"TMPDIR": "/scratch/1", "PATH": "/without/squashfuse"}
+
+    changes = [move_scratch, change_path, update, configure, build, upgrade, boot, drop_rights]
     for count, change in enumerate(changes, start=2):
         change()
         runtime.options = ("--unsquash",) if count % 2 else ()

@@ -48,11 +48,14 @@ def test_limits() -> None:
 
 def test_a_site_fills_in_what_its_scheduler_wants() -> None:
     asked = Placement(site="tsubame3", jobname="digits", nodetype="f_node", group="tga")
-    placed = place(asked, site(), World(ranks=4, nodes=1), "cuda12")
+    placed = place(asked, site(), World(ranks=4, nodes=1), with_gpus=True)
     assert (placed.walltime, placed.scheduler) == ("01:00:00", "gridengine")
     assert placed.submit_options == ["-g", "tga"]
     here = place(
-        Placement(site="local", jobname="x"), site("local"), World(ranks=1, nodes=1), "cpu"
+        Placement(site="local", jobname="x"),
+        site("local"),
+        World(ranks=1, nodes=1),
+        with_gpus=False,
     )
     assert (here.walltime, here.scheduler, here.submit_options) == (None, "local", [])
 

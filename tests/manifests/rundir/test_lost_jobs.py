@@ -15,7 +15,7 @@ from manifests.flows.resume import refuse_busy
 from manifests.flows.start import start_new, start_run
 from manifests.host.context import HostContext
 from manifests.record.schema import RunFiles
-from manifests.rundir import queue
+from manifests.rundir import submission
 from tests.manifests.rundir.test_queue import Fakes, fakes, host, job, prepared
 
 __all__ = ["fakes", "host"]
@@ -108,10 +108,11 @@ def test_killed_while_it_submits(
     def killed(*_values: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(queue, "start", killed)
+    monkeypatch.setattr(submission, "start", killed)
     with pytest.raises(KeyboardInterrupt):
         start_run(files, host)
-    assert files.submitting.read_text() == "digits\n"
+    noted = json.loads(files.submitting.read_text())
+    assert (noted["jobname"], noted["user"], noted["host"]) == ("digits", "ada", "login1")
 
 
 def test_cancel_does_not_say_that_a_lost_job_never_was(
@@ -199,7 +200,8 @@ def test_no_job_has_the_number_0(
     with pytest.raises(Trouble) as caught:
         start_run(files, host)
     assert str(caught.value) == (
-        f"{command} printed no job number that is known: {printed.strip()!r}\n"
-        "-> look for job digits in the queue; please report this text"
+        f"no job id found in {command}'s output: {printed.strip()!r}\n"
+        "-> look for job digits in the queue, whether it was taken is not known; "
+        f"where it is not there: python bundle.py resume {files.root}"
     )
     assert not files.job.exists()

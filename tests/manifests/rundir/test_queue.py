@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Dict, List
 
@@ -19,7 +20,7 @@ from manifests.flows.resume import refuse_busy
 from manifests.flows.start import start_new, start_run
 from manifests.host.context import HostContext, read_host_context
 from manifests.record.schema import Manifest, Placement, RunFiles
-from manifests.rundir import queue
+from manifests.rundir import questions
 from manifests.rundir.job import Job
 from manifests.rundir.queue import Queues
 from tests.records import manifest_values
@@ -35,11 +36,16 @@ cat {folder}/"$(basename "$0")".out 2>/dev/null
 """
 
 
+COMMANDS = (
+    "sbatch", "squeue", "scancel", "scontrol", "sinfo", "qsub", "qstat", "qdel", "qacct", "qconf",
+)  # fmt: skip
+
+
 class Fakes:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir()
-        for name in ("sbatch", "squeue", "scancel", "scontrol", "qsub", "qstat", "qdel", "qacct"):
+        for name in COMMANDS:
             (folder / name).write_text(FAKE.format(folder=folder))
             (folder / name).chmod(0o755)
 
@@ -77,7 +83,7 @@ def host(tmp_path: Path, fakes: Fakes, monkeypatch: pytest.MonkeyPatch) -> HostC
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("PATH", f"{fakes.folder}:{os.environ['PATH']}")
     monkeypatch.setenv("SECRET", "no scheduler is to see this")
-    return read_host_context(tmp_path, Silent())
+    return replace(read_host_context(tmp_path, Silent()), user="ada", hostname="login1")
 
 
 def prepared(tmp_path: Path, scheduler: str, **placement: Any) -> RunFiles:
@@ -99,9 +105,14 @@ def job(files: RunFiles, backend: str, **fields: Any) -> None:
 @pytest.mark.parametrize(
     ("scheduler", "command", "server", "held"),
     [
-        ("slurm", "sbatch --parsable", "", "--dependency=afterany:7 --kill-on-invalid-dep=yes"),
-        ("gridengine", "qsub -terse -g tga", "", "-hold_jid 7"),
-        ("pbs", "qsub", ".pbs1", "-W depend=afterany:7.pbs1"),
+        (
+            "slurm",
+            "sbatch --parsable{held}",
+            "",
+            " --dependency=afterany:7 --kill-on-invalid-dep=yes",
+        ),
+        ("gridengine", "qsub -terse -g tga{held}", "", " -hold_jid 7"),
+        ("pbs", "qsub{held}", ".pbs1", " -W depend=afterany:7.pbs1"),
     ],
 )
 def test_a_job_and_its_follow_up(
@@ -109,14 +120,18 @@ def test_a_job_and_its_follow_up(
     held: str,
 ) -> None:  # fmt: skip
     """Each job gets a number of its own, and the second is held on the first."""
-    options = command.split()[2:] if "-g" in command else []
+    options = ["-g", "tga"] if "-g" in command else []
     files = prepared(tmp_path, scheduler, submit_options=options)
     for name in ("sbatch", "qsub"):
         fakes.numbers(name, server)
     found = start_run(files, host, 1)
+    home = {
+        "slurm": "scontrol show config", "gridengine": "qconf -sss", "pbs": "qstat -B -f",
+    }  # fmt: skip
     assert fakes.calls() == [
-        f"{command} {files.job_script}",
-        f"{command} {held} {files.job_script}",
+        f"{command.format(held='')} {files.job_script}",
+        f"{command.format(held=held)} {files.job_script}",
+        home[scheduler],
     ]
     assert (found.id, found.chain, found.follow_ups) == (f"7{server}", [f"8{server}"], 1)
     assert json.loads(files.job.read_text())["backend"] == scheduler
@@ -131,7 +146,7 @@ def test_another_group_is_said_on_the_command_line(
         site="kite", jobname="digits", scheduler="slurm", submit_options=["--account=new"]
     )
     start_run(files, host, 0, placed)
-    assert fakes.calls() == [f"sbatch --parsable --account=new {files.job_script}"]
+    assert fakes.calls()[0] == f"sbatch --parsable --account=new {files.job_script}"
 
 
 def test_a_refusal_shows_the_schedulers_words_and_leaves_nothing(
@@ -192,7 +207,7 @@ def test_a_host_without_the_scheduler(tmp_path: Path, host: HostContext) -> None
 def test_a_scheduler_that_hangs(
     tmp_path: Path, host: HostContext, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(queue, "PATIENCE", 0.3)
+    monkeypatch.setattr(questions, "PATIENCE", 0.3)
     files = prepared(tmp_path, "slurm")
     (fakes.folder / "slow").touch()
     with pytest.raises(Trouble) as caught:
@@ -229,7 +244,7 @@ def test_each_scheduler_is_asked_once_for_all_runs(
     begun = time.monotonic()
     rows = list_rows([out], host)
     spent = time.monotonic() - begun
-    assert fakes.calls() == ["squeue --noheader --states=all --user=ada --format=%i|%T|%r"]
+    assert fakes.calls() == ["squeue --all --noheader --states=all --user=ada --format=%i|%T|%r"]
     assert {(row["job"], row["state"], row["why"]) for row in rows} == {
         ("7", "running", None), ("8", "queued", "Licenses"), ("9", "failed", None),
     }  # fmt: skip
@@ -250,7 +265,8 @@ def test_a_job_that_vanished_is_no_success(tmp_path: Path, host: HostContext, fa
     assert str(caught.value) == (
         f"{files.root}: Slurm does not answer: slurm_load_jobs error: Unable to contact slurm "
         "controller: whether its job still runs is not known\n"
-        "-> resume it when the scheduler answers, on a host of the cluster"
+        "-> resume it where the scheduler answers and shows the job; if you know that none of its "
+        f"jobs is left: rm {files.job}"
     )
 
 
@@ -283,7 +299,8 @@ def test_a_follow_up_may_wait_where_the_scheduler_is_silent(
         refuse_busy(files, host)
     assert str(caught.value) == (
         f"{files.root}: Slurm does not answer: down: whether its job still runs is not known\n"
-        "-> resume it when the scheduler answers, on a host of the cluster"
+        "-> resume it where the scheduler answers and shows the job; if you know that none of its "
+        f"jobs is left: rm {files.job}"
     )
     assert {path: path.read_bytes() for path in files.root.rglob("*") if path.is_file()} == before
     fakes.says("squeue", "")  # neither is known any more
@@ -359,4 +376,4 @@ def test_the_environment_of_its_commands(tmp_path: Path, host: HostContext, fake
     files = prepared(tmp_path, "slurm")
     fakes.says("sbatch", "7\n")
     start_run(files, host)
-    assert fakes.calls() == [f"sbatch --parsable {files.job_script}"]
+    assert fakes.calls() == [f"sbatch --parsable {files.job_script}", "scontrol show config"]

@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# Put Slurm and Grid Engine on this machine for the tests that need real ones; start nothing.
+# Put on this machine what some tests need: Slurm and Grid Engine, shellcheck, a C compiler. Starts nothing.
 #
 #   install.sh
 #
 # Only on Debian as root, and only what is missing. Elsewhere it says why not and ends with 0: those
-# tests then skip with the same reason. Users of bundle never need this.
+# tests then skip with their reason. Users of bundle never need this.
 set -euo pipefail
 PATH=$PATH:/usr/sbin:/sbin
 
 have() { command -v "$1" >/dev/null 2>&1; }
 skip() {
-    printf 'bundle: no real schedulers for the tests: %s\n' "$1" >&2
+    printf 'bundle: some tests will be skipped: %s\n' "$1" >&2
     exit 0
 }
 
@@ -22,9 +22,11 @@ if ! have sge_qmaster || ! have sge_execd || ! have qsub; then
     # Its mail program wants a mail server: the smallest one.
     packages+=(nullmailer gridengine-master gridengine-exec gridengine-client)
 fi
+have shellcheck || packages+=(shellcheck)
+have cc || packages+=(gcc libc6-dev)
 [ "${#packages[@]}" -gt 0 ] || exit 0
-have apt-get || skip 'they come from Debian packages'
-[ "$(id -u)" = 0 ] || skip "root must once run: bash tests/schedulers/install.sh"
+have apt-get || skip "${packages[*]}: they come from Debian packages"
+[ "$(id -u)" = 0 ] || skip "${packages[*]}: root must once run: bash tests/install.sh"
 
 # Debian starts services when it installs them, unless this file forbids it.
 policy=/usr/sbin/policy-rc.d

@@ -1,0 +1,223 @@
+"""A run whose job cannot be started, or not be recorded, leaves nothing behind."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from pathlib import Path
+from typing import Any, List
+
+import pytest
+
+from container import atomic
+from container.cache import Cache
+from container.trouble import Trouble
+from jobtemplates import local
+from jobtemplates.backend import QueueEntry
+from manifests.flows import start
+from manifests.flows.follow import Waiting, follow
+from manifests.flows.start import start_new, start_run
+from manifests.host.context import HostContext
+from manifests.record.schema import RunFiles
+from manifests.rundir.known_outs import known_outs, remember_out
+from tests.manifests.rundir.test_queue import Fakes, fakes, host, job, prepared
+
+__all__ = ["fakes", "host"]
+
+NEXT = "free some space or get the right to write there, then try again"
+
+
+def full(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """The disk is full when a file of this name is written."""
+    real = atomic.write_json
+
+    def write(target: Path, value: Any) -> None:
+        if target.name == name:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
+        real(target, value)
+
+    monkeypatch.setattr(atomic, "write_json", write)
+
+
+def test_a_job_that_cannot_be_recorded_is_cancelled(
+    tmp_path: Path, host: HostContext, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = prepared(tmp_path, "slurm")
+    fakes.says("sbatch", "7\n")
+    full(monkeypatch, "job.json")
+    with pytest.raises(Trouble) as caught:
+        start_new(files, host)
+    assert str(caught.value) == (
+        f"{files.job}: cannot be written: No space left on device; its job 7 was cancelled\n"
+        f"-> {NEXT}"
+    )
+    assert fakes.calls()[-1] == "scancel 7"
+    assert list(files.root.parent.iterdir()) == []
+
+
+def test_a_job_that_can_be_neither_recorded_nor_cancelled(
+    tmp_path: Path, host: HostContext, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = prepared(tmp_path, "slurm")
+    fakes.says("sbatch", "7\n")
+    fakes.fails("scancel", "no\n")
+    full(monkeypatch, "job.json")
+    with pytest.raises(Trouble) as caught:
+        start_new(files, host)
+    assert str(caught.value) == (
+        f"{files.job}: cannot be written: No space left on device; job 7 was started\n"
+        f"-> end job 7, free some space, then: python bundle.py resume {files.root}"
+    )
+    assert files.submitting.exists()
+
+
+def test_a_local_job_that_cannot_be_recorded_is_ended(
+    tmp_path: Path, host: HostContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = prepared(tmp_path, "local")
+    files.job_script.write_text("exec sleep 60\n")
+    begun: List[str] = []
+    real = local.start
+
+    def noted(*values: Any) -> str:
+        begun.append(real(*values))
+        return begun[0]
+
+    monkeypatch.setattr(local, "start", noted)
+    full(monkeypatch, "job.json")
+    with pytest.raises(Trouble, match=r"No space left on device; its job .* was cancelled"):
+        start_new(files, host)
+    deadline = time.monotonic() + 10
+    while local.is_alive(begun[0]) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not local.is_alive(begun[0])
+    assert list(files.root.parent.iterdir()) == []
+
+
+def test_no_room_for_the_note_before_the_job(
+    tmp_path: Path, host: HostContext, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = prepared(tmp_path, "slurm")
+    full(monkeypatch, "submitting")
+    with pytest.raises(Trouble) as caught:
+        start_new(files, host)
+    assert str(caught.value) == (
+        f"{files.submitting}: cannot be written: No space left on device\n-> {NEXT}"
+    )
+    assert fakes.calls() == []
+    assert list(files.root.parent.iterdir()) == []
+
+
+def test_a_local_job_without_a_place_for_its_output(tmp_path: Path, host: HostContext) -> None:
+    files = prepared(tmp_path, "local")
+    files.job_script.write_text("true\n")
+    files.logs.rmdir()
+    with pytest.raises(Trouble) as caught:
+        start_new(files, host)
+    log = files.logs / "start.log"
+    assert str(caught.value) == f"{log}: cannot be written: No such file or directory\n-> {NEXT}"
+    assert list(files.root.parent.iterdir()) == []
+
+
+def test_a_full_disk_leaves_a_resumed_run_as_it_was(
+    tmp_path: Path, host: HostContext, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = prepared(tmp_path, "slurm")
+    job(files, "slurm", id="5")
+    files.exit_code.write_text("75\n")
+    files.stopped.write_text("{}")
+    before = {path: path.read_bytes() for path in files.root.rglob("*") if path.is_file()}
+    fakes.says("sbatch", "7\n")
+    full(monkeypatch, "job.json")
+    with pytest.raises(Trouble):
+        start_run(files, host)
+    assert {path: path.read_bytes() for path in files.root.rglob("*") if path.is_file()} == before
+
+
+def test_marks_of_an_earlier_job_are_gone_when_the_new_one_is_started(
+    tmp_path: Path, host: HostContext, fakes: Fakes
+) -> None:
+    files = prepared(tmp_path, "slurm")
+    for mark in (files.exit_code, files.failure, files.stopped):
+        mark.write_text("{}")
+    fakes.says("sbatch", "7\n")
+    start_run(files, host)
+    assert sorted(path.name for path in files.root.iterdir()) == [
+        "job.json",
+        "logs",
+        "manifest.json",
+    ]
+    assert start.set_aside(files) == {}
+
+
+# --- what only remembers --------------------------------------------------------------------
+
+
+def test_a_folder_that_cannot_be_remembered_is_a_warning(tmp_path: Path) -> None:
+    warnings: List[str] = []
+    (tmp_path / "file").write_text("")
+    remember_out(Cache(tmp_path / "file"), tmp_path, warnings.append)
+    (warning,) = warnings
+    assert warning.startswith(f"{tmp_path}/file/outs/")
+    assert warning.endswith(
+        f": cannot be written: Not a directory; `list` shows these runs by: list {tmp_path}"
+    )
+
+
+def test_notes_that_cannot_be_read_count_as_none(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "cache")
+    remember_out(cache, tmp_path)
+    (cache.root / "outs" / "abad").mkdir()
+    (cache.root / "outs" / "aempty").write_text("")
+    assert known_outs(cache) == [tmp_path]
+
+
+# --- waiting --------------------------------------------------------------------------------
+
+
+def test_what_is_said_while_a_job_is_waited_for() -> None:
+    said: List[str] = []
+    waiting = Waiting(said.append)
+    for state, why in (
+        ("running", ""), ("queued", ""), ("queued", ""), ("queued", "Eqw: see qstat -j 7"),
+        ("unknown", "Slurm does not answer: down"), ("running", ""), ("running", ""),
+        ("running", "suspended"),
+    ):  # fmt: skip
+        waiting(QueueEntry(state, why, "7"))  # type: ignore[arg-type]
+    assert said == [
+        "job 7: queued",
+        "job 7: queued: Eqw: see qstat -j 7",
+        "job 7: unknown: Slurm does not answer: down",
+        "job 7: running",
+        "job 7: running: suspended",
+    ]
+
+
+def test_following_a_job_that_is_held(
+    tmp_path: Path, host: HostContext, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobtemplates.slurm.Slurm.ask_seconds", 0.0)
+    files = prepared(tmp_path, "slurm")
+    job(files, "slurm")
+    answers = tmp_path / "answers"
+    answers.write_text("7|PENDING|JobHeldUser\n7|PENDING|Priority\n7|RUNNING|None\n")
+    (fakes.folder / "squeue").write_text(
+        f"#!/bin/bash\nhead -1 {answers}\nsed -i 1d {answers}\n"
+        f"[ -s {answers} ] || echo 'epoch 1' >{files.logs}/stdout.log\n"
+    )
+    fakes.fails("scontrol", "no\n")
+    said: List[str] = []
+    lines = list(follow(files, "stdout", host, say=said.append))
+    assert lines == ["epoch 1"]
+    assert said == ["job 7: queued: JobHeldUser", "job 7: queued", "job 7: running"]
+
+
+def test_nothing_is_said_of_a_job_of_this_host(tmp_path: Path, host: HostContext) -> None:
+    files = prepared(tmp_path, "local")
+    files.job_script.write_text(f"echo hello >{files.logs}/stdout.log\nsleep 0.5\n")
+    start_run(files, host)
+    said: List[str] = []
+    assert list(follow(files, "stdout", host, say=said.append)) == ["hello"]
+    assert said == []
+    assert isinstance(files, RunFiles)

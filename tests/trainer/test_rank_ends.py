@@ -1,0 +1,142 @@
+"""Whatever ends one rank ends the others within seconds: nobody waits for it."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Tuple
+
+import pytest
+
+from manifests.record.outcome import Failure
+
+pytestmark = pytest.mark.mpi
+
+#: Whatever else the machine does; a rank that nobody ends would stay for ever.
+LIMIT = 30.0
+
+#: A trainer in which ``what`` happens to rank 1, once: before MPI is up, or after its second step.
+DRIVER = """
+import os, runpy, signal, sys, threading, time
+
+when, what = sys.argv.pop(1), sys.argv.pop(1)
+
+def happen():
+    if os.environ["OMPI_COMM_WORLD_RANK"] == "1":
+        exec(what, globals())
+
+def before(function):
+    def replaced(*arguments, **settings):
+        happen()
+        return function(*arguments, **settings)
+    return replaced
+
+if when == "import":
+    class Finder:
+        def find_spec(self, name, path=None, target=None):
+            if name == "trainer.main":
+                happen()
+    sys.meta_path.insert(0, Finder())
+elif when == "start":
+    import trainer.inputs
+    trainer.inputs.check_inputs = before(trainer.inputs.check_inputs)
+else:
+    import trainer.stopping
+    trainer.stopping.Watch.ask = before(trainer.stopping.Watch.ask)
+runpy.run_module("trainer", run_name="__main__", alter_sys=True)
+"""
+
+IN_THREAD = """
+def work():
+    {}
+threading.Thread(target=work).start()
+time.sleep(600)
+"""
+
+
+def ended(
+    make_case: Any, launch_ranks: Any, python_for: Any, when: str, what: str
+) -> Tuple[Any, Any]:
+    """The case, and the run of its ranks, which ended in time."""
+    case = make_case(epochs=200)
+    command = [*python_for(case.root), "-c", DRIVER, when, what, *case.arguments()]
+    mca = case.manifest["identity"]["determinism"]["mca"]
+    begun = time.monotonic()
+    done = launch_ranks(command, 2, mca, case.environment(), seconds=LIMIT)
+    assert time.monotonic() - begun < LIMIT, done.stderr
+    assert not case.files.result.exists()
+    return case, done
+
+
+FAULTS = {
+    "raise KeyboardInterrupt": "KeyboardInterrupt",
+    "sys.exit(0)": "SystemExit: 0",
+    "sys.exit('enough')": "SystemExit: enough",
+    "raise GeneratorExit": "GeneratorExit",
+    "raise MemoryError('no more')": "MemoryError: no more",
+    IN_THREAD.format("raise ValueError('in a thread')"): "ValueError: in a thread",
+    IN_THREAD.format("sys.exit(0)"): "SystemExit: 0",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("when", [pytest.param("start", marks=pytest.mark.long), "step"])
+@pytest.mark.parametrize(("what", "named"), FAULTS.items(), ids=FAULTS.values())
+def test_what_is_raised_in_a_rank_ends_all(
+    make_case: Any, launch_ranks: Any, python_for: Any, when: str, what: str, named: str
+) -> None:
+    case, done = ended(make_case, launch_ranks, python_for, when, what)
+    assert case.files.failure.exists(), done.stderr
+    record = Failure.model_validate_json(case.files.failure.read_bytes())
+    assert (record.rank, record.message, record.next_step, record.exit_code) == (
+        1,
+        f"the trainer has a fault: {named}",
+        "report it with the traceback in the run's logs",
+        1,
+    )
+    assert done.returncode == 1
+    assert done.stderr.count("Traceback") == 1
+    assert f": {record.message}\n-> {record.next_step}\n" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("when", ["import", pytest.param("start", marks=pytest.mark.long), "step"])
+@pytest.mark.parametrize(("what", "status"), [
+    ("os._exit(0)", None),
+    ("os._exit(7)", 7),
+    ("os.kill(os.getpid(), signal.SIGINT)", 130),
+    ("os.kill(os.getpid(), signal.SIGTERM)", 143),
+    ("signal.signal(signal.SIGHUP, signal.SIG_DFL); os.kill(os.getpid(), signal.SIGHUP)", 129),
+    ("os.kill(os.getpid(), signal.SIGKILL)", 137),
+])  # fmt: skip
+def test_a_rank_that_is_gone_ends_all_without_a_word(
+    make_case: Any, launch_ranks: Any, python_for: Any, when: str, what: str, status: int
+) -> None:
+    """From outside, or past the interpreter: that is no failure of the run."""
+    case, done = ended(make_case, launch_ranks, python_for, when, what)
+    assert not case.files.failure.exists()
+    assert done.returncode == status if status else done.returncode != 0, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("what", ["raise KeyboardInterrupt", "sys.exit(0)", "raise ImportError"])
+def test_what_is_raised_while_a_rank_imports_ends_all(
+    make_case: Any, launch_ranks: Any, python_for: Any, what: str
+) -> None:
+    _case, done = ended(make_case, launch_ranks, python_for, "import", what)
+    assert done.returncode == 1
+    assert done.stderr.count("Traceback") == 1
+
+
+def test_a_start_sweeps_what_killed_writers_left(make_case: Any) -> None:
+    case = make_case(epochs=1)
+    files = case.files
+    case.files.results.mkdir()
+    for target in (files.model, files.result, files.stopped, files.ready, files.failure):
+        (target.parent / f".{target.name}.ab_d3f9h").write_bytes(b"half")
+    done = case.launch()
+    assert done.returncode == 0, done.stderr
+    names = sorted(path.name for path in files.root.iterdir())
+    assert names == ["inputs", "manifest.json", "ready", "result.json", "results"]
+    assert sorted(path.name for path in files.results.iterdir()) == [
+        "log.jsonl", "model.npz", "trail",
+    ]  # fmt: skip
