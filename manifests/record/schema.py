@@ -212,6 +212,12 @@ class Determinism(Record):
     mca: Dict[str, str]  # Open MPI parameters, given as ``mpirun --mca KEY VALUE``
 
 
+def steps_of(epochs: int, samples: int, per_step: int) -> int:
+    """Steps of ``per_step`` samples that ``epochs`` take; the last may reach into one epoch more
+    (docs/determinism.md)."""
+    return -(-epochs * samples // per_step)
+
+
 class Identity(Record):
     """What decides the bits. Read from a file, it is digested, compared and written as it stood
     there: a field that a later version adds is absent from the identities of older runs.
@@ -260,10 +266,10 @@ class Identity(Record):
 
     @property
     def steps(self) -> int:
-        """Steps of the whole run; the last may reach into one epoch more (docs/determinism.md)."""
+        """Steps of the whole run."""
         training = self.training
         per_step = training.batchsize * self.world.ranks
-        return -(-training.epochs * self.data.train.samples // per_step)
+        return steps_of(training.epochs, self.data.train.samples, per_step)
 
 
 # --- circumstance: what only describes ------------------------------------------------------
