@@ -100,7 +100,8 @@ def test_what_a_launcher_says_of_ranks_that_were_up(tmp_path: Path, status: int)
     assert stage.left() is None
     if status > 200:
         assert interruption(stage.files) == (
-            f"the job was ended from outside: its launcher was ended, or lost ranks or a node (status {status})"
+            "the job was ended from outside: its launcher was ended, or lost ranks or a node "
+            f"(status {status})"
         )
 
 
