@@ -26,7 +26,7 @@ from manifests.config.determinism import determinism_for, has_gpus, promises_for
 from manifests.doctor.allocation import Allocation, allocation_findings
 from manifests.flows.cancel import cancel_run
 from manifests.flows.explain import explain_failure
-from manifests.flows.follow import job_now, words_of
+from manifests.flows.follow import Waiting, job_now, words_of
 from manifests.flows.plan import new_run
 from manifests.flows.preflight import built_image, launch_context_of
 from manifests.flows.start import start_run
@@ -152,8 +152,11 @@ def job_folder(work: Work, site: Site, host: HostContext) -> Iterator[schema.Run
 def look(files: schema.RunFiles, work: Work, host: HostContext) -> Dict[str, Finding]:
     begin = time.monotonic()
     job = start_run(files, host, placement=work.placement)
+    waiting = Waiting(host.progress.stage)
     try:
         while (entry := job_now(files, host)) is not None:
+            if not backend_named(job.backend).runs_here:
+                waiting(entry)
             if time.monotonic() - begin > PATIENCE:
                 cancel_run(files, host)
                 late = f"did not end within {PATIENCE:g} s"

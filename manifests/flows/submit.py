@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, List, Optional
 
@@ -85,7 +84,7 @@ def plan_submit(
     memory = ImageMemory(host.cache.root, read_only=read_only)
     image = built_image(recipe, host, memory.digest)
     data = [config.train_root, config.val_root, config.train_pack, config.val_pack]
-    snapshot = code_snapshot(host, [config.out, *data], read_only=read_only)
+    snapshot = code_snapshot(host, [config.out, *data], warnings, read_only=read_only)
     images = fingerprints(config, lists, recipe, host, read_only=read_only)
     identity = schema.Identity(
         training=training(config),
@@ -125,6 +124,7 @@ def plan_submit(
 
     warnings += [
         *launch_warnings,
+        *memory.warnings,
         *([initmodel.note] if initmodel and initmodel.few else []),
         *lists.warnings,
         *images.warnings,
@@ -147,14 +147,19 @@ def plan_submit(
     )
 
 
-def code_snapshot(host: HostContext, exclude: List[Path], *, read_only: bool) -> Snapshot:
+def code_snapshot(
+    host: HostContext, exclude: List[Path], warnings: List[str], *, read_only: bool
+) -> Snapshot:
     memory = host.cache.root / "imports.json"
     known = load_imports(memory)
     before = len(known)
     snapshot = take_snapshot(host.project, exclude=exclude, known=known)
     if not read_only and len(known) != before:
-        with suppress(OSError):  # it only saves time
+        try:  # it only saves time
             save_imports(memory, known)
+        except (OSError, Trouble) as error:
+            why = error.strerror if isinstance(error, OSError) else error.problems[0]
+            warnings.append(f"what ranks import is not remembered: {memory}: {why}")
     return snapshot
 
 
