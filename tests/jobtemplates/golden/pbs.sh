@@ -6,6 +6,7 @@
 #PBS -j oe
 #PBS -r n
 #PBS -l select=2:ngpus=2:mpiprocs=2
+#PBS -l place=scatter
 #PBS -l walltime=01:00:00
 #PBS -P physics
 #PBS -M ada@example.org
