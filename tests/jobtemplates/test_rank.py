@@ -215,6 +215,15 @@ def test_a_scratch_folder_that_is_none(tmp_path: Path, folder: str, problem: str
     assert stage.stderr() == f"bundle: warning: {NODE}: {warning}\n"
 
 
+def test_a_folder_to_unpack_images_in_that_is_none(tmp_path: Path) -> None:
+    stage = node(tmp_path)
+    assert stage.run(APPTAINER_TMPDIR="/no/such", SINGULARITY_TMPDIR=str(tmp_path)) == 0
+    assert "APPTAINER_TMPDIR" not in stage.environ()
+    assert stage.environ()["SINGULARITY_TMPDIR"] == str(tmp_path)
+    warning = f"{NODE}: APPTAINER_TMPDIR=/no/such is not a folder: it is not used"
+    assert stage.stderr().splitlines() == [f"bundle: warning: {warning}"] * 2
+
+
 def test_without_tmpdir_nothing_is_bound(tmp_path: Path) -> None:
     stage = node(tmp_path)
     stage.environment.pop("TMPDIR", None)
