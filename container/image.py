@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any, Callable, Dict, Optional
 
 from container.atomic import write_json
 from container.build_folder import name_of
@@ -72,6 +72,19 @@ def fault_of(image: Image) -> Optional[str]:
     The file is read whole.
     """
     return altered(image, image_digest(image.path))
+
+
+def holds_image(
+    path: Path, size: int, sha256: str, digest: Callable[[Path], str] = image_digest
+) -> bool:
+    """Whether ``path`` is a file that can be read and has these bytes; ``digest`` looks at it.
+
+    What another account keeps to itself is as good as gone.
+    """
+    try:
+        return path.is_file() and path.stat().st_size == size and digest(path) == sha256
+    except OSError:
+        return False
 
 
 def altered(image: Image, found: str) -> Optional[str]:

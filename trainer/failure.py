@@ -10,7 +10,7 @@ from manifests.record.outcome import Failure
 from manifests.record.schema import RunFiles
 from trainer.files import json_bytes, write_first
 from trainer.gpu.failure import GpuFailed
-from trainer.trouble import CannotPromise, TrainerError, named, step_of
+from trainer.trouble import CannotPromise, TrainerError, named, rank_of, step_of
 
 BUG_EXIT_CODE = 1
 
@@ -40,11 +40,11 @@ def report(error: BaseException, rank: int, files: RunFiles) -> int:
     The first rank to fail writes ``failure.json``; ranks that fail of the same say nothing more.
     That mpirun was killed is no failure of the run: the next job goes on from its checkpoint.
     """
-    failure = describe(error, rank)
+    failure = describe(error, rank_of(error, rank))
     if _nobody_listens(error):
         return failure.exit_code
     if not _told_already(failure, files):
-        where = f"rank {rank}" + (f", step {failure.step}" if failure.step else "")
+        where = f"rank {failure.rank}" + (f", step {failure.step}" if failure.step else "")
         text = f"{where}: {failure.message}\n-> {failure.next_step}\n"
         if not isinstance(error, TrainerError) or isinstance(error, GpuFailed):
             text = "".join(traceback.format_exception(error)) + text

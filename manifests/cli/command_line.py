@@ -12,12 +12,29 @@ from typing import Any
 import click
 
 from container.stack import DEFAULT_STACK
+from container.trouble import Trouble
 from manifests.cli.terminal import Drawn
+from manifests.datasets.names import NOT_UTF8, is_utf8, printable
 from manifests.host.context import HostContext, read_host_context
 from manifests.record.json_numbers import json_text
 
 PROJECT = Path(__file__).resolve().parents[2]
 
+
+class PathArgument(click.Path):
+    """A path whose name is UTF-8 all the way: records and lists, which are UTF-8, will hold it."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        whole = str(Path(value).absolute())
+        if not is_utf8(whole):
+            raise Trouble(f"{printable(whole)}: {NOT_UTF8}", "rename the file or folder")
+        return super().convert(value, param, ctx)
+
+
+PATH = PathArgument()
 JSON = click.option("--json", "json_wanted", is_flag=True, help="Print JSON.")
 DRY = click.option("--dry-run", is_flag=True, help="Show what would be done; write nothing.")
 
@@ -45,7 +62,7 @@ STACK = click.option(
 MIRROR = click.option(
     "--mirror", metavar="URL", help="Debian mirror to use instead of this machine's own."
 )
-RUN = click.argument("run", type=click.Path(path_type=Path))
+RUN = click.argument("run", type=PATH)
 
 
 def host_context() -> HostContext:

@@ -61,6 +61,7 @@ class Observed(Record):
     ranks: List[RankPlace]
     resumed_at: List[int] = Field(default_factory=list)  # steps after which a job took over
     gpus: Optional[SeenGpus] = None
+    processes: Optional[int] = None  # of the last job; None: one for each rank
 
 
 class ResultDigests(Record):

@@ -48,7 +48,7 @@ DEADLINE_VARIABLE = "BUNDLE_DEADLINE"
 
 Arch = Literal["alex", "googlenet", "googlenetbn", "nin", "resnet50"]
 Communicator = Literal[
-    "pure_nccl", "hierarchical", "two_dimensional", "single_node", "flat", "naive"
+    "pure_nccl", "hierarchical", "two_dimensional", "single_node", "flat", "naive", "ordered"
 ]
 LoadType = Literal["original", "custom"]
 Iterator = Literal["serial", "thread", "process"]
@@ -212,6 +212,12 @@ class Determinism(Record):
     mca: Dict[str, str]  # Open MPI parameters, given as ``mpirun --mca KEY VALUE``
 
 
+def steps_of(epochs: int, samples: int, per_step: int) -> int:
+    """Steps of ``per_step`` samples that ``epochs`` take; the last may reach into one epoch more
+    (docs/determinism.md)."""
+    return -(-epochs * samples // per_step)
+
+
 class Identity(Record):
     """What decides the bits. Read from a file, it is digested, compared and written as it stood
     there: a field that a later version adds is absent from the identities of older runs.
@@ -260,10 +266,10 @@ class Identity(Record):
 
     @property
     def steps(self) -> int:
-        """Steps of the whole run; the last may reach into one epoch more (docs/determinism.md)."""
+        """Steps of the whole run."""
         training = self.training
         per_step = training.batchsize * self.world.ranks
-        return -(-training.epochs * self.data.train.samples // per_step)
+        return steps_of(training.epochs, self.data.train.samples, per_step)
 
 
 # --- circumstance: what only describes ------------------------------------------------------
@@ -316,6 +322,7 @@ class Placement(Record):
     scheduler: str = "local"
     submit_options: List[str] = Field(default_factory=list)  # words of its command line
     nodes: Optional[int] = None  # that the ranks lie on; None: the identity's
+    processes: Optional[int] = Field(default=None, ge=1)  # that compute the ranks; None: one each
 
 
 class GitState(Record):

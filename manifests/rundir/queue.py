@@ -20,6 +20,9 @@ from manifests.rundir.records import Warn, ignore
 #: So many questions after single jobs that left the queue; further ones stay unanswered.
 _MOST_QUESTIONS = 20
 
+#: Seconds that a job on this host has to end when it has left its exit code.
+SETTLE_SECONDS = 30.0
+
 Listing = Dict[str, QueueEntry]
 
 
@@ -58,6 +61,19 @@ def cancel(files: RunFiles, job: Job, host: HostContext) -> bool:
             f"cancel it where it is seen: as {job.user or 'its account'} on host {job.host}",
         )
     return bool(alive)
+
+
+def settle(job: Job, host: HostContext) -> None:
+    """Wait a little for the last processes of a job whose end its files tell already, and end what
+    it left. Only of a job on this host: a scheduler sees to that for its own."""
+    if is_here(job, host):
+        local.wait_until_gone(job.id, SETTLE_SECONDS)
+        local.end_helpers(job.id)
+
+
+def is_here(job: Job, host: HostContext) -> bool:
+    """Whether the job is one of processes on this very host."""
+    return not isinstance(backend_named(job.backend), Scheduler) and job.host == host.hostname
 
 
 class Queues:

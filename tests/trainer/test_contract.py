@@ -22,7 +22,7 @@ from trainer.loadtypes import LOADTYPES
 from trainer.machine import OpenBlas, loaded_openblas, numpy_features, parse_cpuinfo
 from trainer.models import MODELS
 from trainer.optimizers import OPTIMIZERS
-from trainer.ranks import wrong_size
+from trainer.ranks import impossible_processes, wrong_size
 from trainer.trouble import TrainerError
 
 
@@ -105,14 +105,28 @@ def test_cpuinfo_is_that_of_the_first_processor() -> None:
 
 
 def test_wrong_number_of_ranks() -> None:
-    assert wrong_size(3, 2) == (
+    assert wrong_size(3, 2, 2) == (
         "MPI gives 3 ranks, the run was made for 2",
         "start the job script as it is (`mpirun -np 2`)",
     )
-    assert wrong_size(1, 2) == (
+    assert wrong_size(1, 2, 2) == (
         "MPI gives 1 rank, the run was made for 2: this process did not find the launcher",
         "use the Open MPI of the same family as the image's on the host, and do not start the "
         "container with --cleanenv or --containall",
+    )
+    assert wrong_size(4, 2, 8) == (
+        "MPI gives 4 processes, the job was made for 2 (of a run of 8 ranks)",
+        "start the job script as it is (`mpirun -np 2`)",
+    )
+
+
+@pytest.mark.parametrize(
+    ("processes", "shown"), [(0, "0 processes"), (-1, "-1 processes"), (3, "3 processes")]
+)
+def test_impossible_numbers_of_processes(processes: int, shown: str) -> None:
+    assert impossible_processes(processes, 2) == (
+        f"2 ranks cannot be computed by {shown}",
+        "start the job with 1 to 2 processes",
     )
 
 

@@ -13,9 +13,8 @@ from typing import Any, Dict, List, Optional, Protocol
 import click
 
 from container.trouble import Trouble
-from manifests.cli.command_line import DRY, JSON, as_json, host_context, note, say, warn
+from manifests.cli.command_line import DRY, JSON, PATH, as_json, host_context, note, say, warn
 
-PATH = click.Path(path_type=Path)
 WORKERS = click.option(
     "--workers",
     type=click.IntRange(1, 1024),
