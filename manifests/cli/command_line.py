@@ -5,9 +5,10 @@ Imported by every call, `bundle.py --help` too: nothing slow belongs here.
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import click
 
@@ -45,11 +46,49 @@ STACK = click.option(
 MIRROR = click.option(
     "--mirror", metavar="URL", help="Debian mirror to use instead of this machine's own."
 )
-RUN = click.argument("run", type=click.Path(path_type=Path))
+
+
+class HomePath(click.Path):
+    """A path of which ``~/`` is the home folder, also where a shell leaves it: ``--out=~/runs``."""
+
+    def convert(
+        self, value: Any, param: Optional[click.Parameter], context: Optional[click.Context]
+    ) -> Any:
+        return super().convert(at_home(str(value)), param, context)
+
+
+def at_home(text: str) -> str:
+    """``~`` and ``~/…`` with the home folder in their place, other texts as they are."""
+    home = os.environ.get("HOME", "")
+    if (text == "~" or text.startswith("~/")) and home.startswith("/"):
+        return home + text[1:]
+    return text
+
+
+PATH = HomePath(path_type=Path)
+RUN = click.argument("run", type=PATH)
+
+
+#: How hints of the project name the program.
+PROGRAM = "python bundle.py"
+
+
+#: The words by which it was called: ``python3 ../bundle.py``, or a wrapper's own name.
+CALLED = os.environ.get("BUNDLE_CALLED", PROGRAM)
+
+
+def called(text: str) -> str:
+    """``text`` with hints that can be copied: they name the program as it was called."""
+    return text.replace(PROGRAM, CALLED)
 
 
 def host_context() -> HostContext:
     return read_host_context(PROJECT, Drawn())
+
+
+def say_next(text: str) -> None:
+    """What to do next, below what the user asked for."""
+    say(f"-> {called(text)}")
 
 
 def say(text: str, err: bool = False) -> None:
@@ -59,7 +98,7 @@ def say(text: str, err: bool = False) -> None:
 
 def note(text: str) -> None:
     """What goes along with it."""
-    click.echo(f"bundle: {text}", err=True)
+    click.echo(f"bundle: {called(text)}", err=True)
 
 
 @cache  # a record is read more than once, its warning is said once
