@@ -8,17 +8,46 @@ from __future__ import annotations
 import os
 from functools import cache
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import click
 
 from container.stack import DEFAULT_STACK
+from container.trouble import Trouble
 from manifests.cli.terminal import Drawn
+from manifests.datasets.names import NOT_UTF8, is_utf8, printable
 from manifests.host.context import HostContext, read_host_context
 from manifests.record.json_numbers import json_text
 
 PROJECT = Path(__file__).resolve().parents[2]
 
+
+class PathArgument(click.Path):
+    """A path whose name is UTF-8 all the way: records and lists, which are UTF-8, will hold it.
+
+    ``~/`` is the home folder, also where a shell leaves it: ``--out=~/runs``.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        value = at_home(str(value))
+        whole = str(Path(value).absolute())
+        if not is_utf8(whole):
+            raise Trouble(f"{printable(whole)}: {NOT_UTF8}", "rename the file or folder")
+        return super().convert(value, param, ctx)
+
+
+def at_home(text: str) -> str:
+    """``~`` and ``~/…`` with the home folder in their place, other texts as they are."""
+    home = os.environ.get("HOME", "")
+    if (text == "~" or text.startswith("~/")) and home.startswith("/"):
+        return home + text[1:]
+    return text
+
+
+PATH = PathArgument()
 JSON = click.option("--json", "json_wanted", is_flag=True, help="Print JSON.")
 DRY = click.option("--dry-run", is_flag=True, help="Show what would be done; write nothing.")
 
@@ -46,32 +75,10 @@ STACK = click.option(
 MIRROR = click.option(
     "--mirror", metavar="URL", help="Debian mirror to use instead of this machine's own."
 )
-
-
-class HomePath(click.Path):
-    """A path of which ``~/`` is the home folder, also where a shell leaves it: ``--out=~/runs``."""
-
-    def convert(
-        self, value: Any, param: Optional[click.Parameter], context: Optional[click.Context]
-    ) -> Any:
-        return super().convert(at_home(str(value)), param, context)
-
-
-def at_home(text: str) -> str:
-    """``~`` and ``~/…`` with the home folder in their place, other texts as they are."""
-    home = os.environ.get("HOME", "")
-    if (text == "~" or text.startswith("~/")) and home.startswith("/"):
-        return home + text[1:]
-    return text
-
-
-PATH = HomePath(path_type=Path)
 RUN = click.argument("run", type=PATH)
-
 
 #: How hints of the project name the program.
 PROGRAM = "python bundle.py"
-
 
 #: The words by which it was called: ``python3 ../bundle.py``, or a wrapper's own name.
 CALLED = os.environ.get("BUNDLE_CALLED", PROGRAM)

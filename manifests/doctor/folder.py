@@ -91,6 +91,17 @@ def tmp_finding(tmp: Folder) -> Finding:
     return ok(f"{tmp.path}, {gb(tmp.free)} free")
 
 
+def unpacked_finding(left: Sequence[Path], size: int) -> Finding:
+    """On images that killed containers left unpacked; ``size`` in bytes."""
+    if not left:
+        return ok("nothing was left by a container that was killed")
+    names = ", ".join(str(folder) for folder in left)
+    return warn(
+        f"{names}: left by a container that was killed, {gb(size)}",
+        "the next start of a run on this host removes it",
+    )
+
+
 def shared_memory_finding(shm: Folder, cores: int) -> Finding:
     """Ranks of one node speak to each other through files in /dev/shm."""
     needed = SEGMENT * cores

@@ -22,7 +22,7 @@ from manifests.record.checkpoint import checkpoints_in
 from manifests.record.schema import Circumstance, Placement, RunFiles
 from manifests.rundir.directory import find_run, state_of
 from manifests.rundir.job import read_job
-from manifests.rundir.queue import Queues
+from manifests.rundir.queue import Queues, settle
 from manifests.rundir.rank_code import counted_code
 from manifests.rundir.records import Warn, ignore, read_manifest
 from manifests.rundir.run_state import left_exit_code
@@ -106,13 +106,17 @@ def refuse_busy(files: RunFiles, host: HostContext, warn: Warn = ignore) -> None
     root = files.root
     if state == "done":
         raise Trouble(f"{root}: is complete", f"to run it again: python bundle.py rerun {root}")
+    # A job that fails leaves its mark before its last process has ended.
+    earlier = None if state == "damaged" else read_job(files)
+    if state in ("failed", "stopped") and earlier is not None:
+        settle(earlier, host)
     entry = QueueEntry("unknown") if state in ("prepared", "damaged") else queues(files)
     job = entry.state
     if state != "damaged" and files.submitting.exists():
-        refuse_lost(files, read_manifest(files).circumstance.placement, host)
+        placement = read_manifest(files).circumstance.placement
+        refuse_lost(files, placement, host, queues.questions)
         if read_job(files) is None:
             return
-    # A job that fails leaves its mark before its last process has ended.
     if "running" in (state, job) or "queued" in (state, job):
         still = "runs" if "running" in (state, job) else "waits in its queue"
         raise Trouble(

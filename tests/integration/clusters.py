@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Union
+from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 
 from tests.integration.conftest import Bench
 from tests.schedulers.gridengine_server import GridEngineServer
@@ -58,6 +61,7 @@ class Cluster:
     scheduler: str
     server: Server
     bench: Bench
+    never_ended: Optional[Path] = None  # what other runs are compared with
 
     def config(self, name: str, **changes: Any) -> Path:
         """Two nodes with one rank each; the fields of the bench's own configs."""
@@ -87,6 +91,26 @@ class Cluster:
             assert time.monotonic() < deadline, logs(run)
             time.sleep(0.05)
 
+    def lose_a_node(self) -> None:
+        """The launcher's daemon on the second node and all that it started die at once; the job
+        script on the first one lives."""
+        ours = processes_of(self.server)
+        daemons = [pid for pid, (name, words) in ours.items() if name == "orted"]
+        second = [pid for pid in daemons if b"SLURMD_NODENAME=n2" in ours[pid][1]] or daemons
+        dying = descendants(second[0])
+        for pid in dying:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def end_a_rank(self, rank: int, number: signal.Signals) -> None:
+        mark = f"OMPI_COMM_WORLD_RANK={rank}".encode()
+        ranks = [
+            pid
+            for pid, (name, words) in processes_of(self.server).items()
+            if name.startswith("python3") and mark in words
+        ]
+        os.kill(ranks[0], number)
+
     def wait_for_exit_code(self, run: Path, seconds: float = 60.0) -> None:
         """The script leaves it after the ranks have left their own marks."""
         deadline = time.monotonic() + seconds
@@ -104,6 +128,31 @@ class Cluster:
     def jobs(self, run: Path) -> List[str]:
         job = json.loads((run / "job.json").read_text())
         return [job["id"], *job["chain"]]
+
+
+def processes_of(server: Server) -> Dict[int, Tuple[str, List[bytes]]]:
+    """Living processes that were started with the server's settings: name and environment."""
+    name = "SLURM_CONF" if "SLURM_CONF" in server.environment else "SGE_ROOT"
+    mark = f"{name}={server.environment[name]}".encode()
+    found = {}
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            words = (path / "environ").read_bytes().split(b"\0")
+            if mark in words:
+                found[int(path.name)] = ((path / "comm").read_text().strip(), words)
+    return found
+
+
+def descendants(pid: int) -> List[int]:
+    """A process and all that it started, the first one first."""
+    parents = {}
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError, IndexError):
+            parents[int(path.name)] = int((path / "stat").read_text().rpartition(")")[2].split()[1])
+    found = [pid]
+    for parent in found:
+        found += [child for child, its in parents.items() if its == parent]
+    return found
 
 
 def logs(run: Path) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 from pathlib import Path
 from typing import Iterator
 
 import pytest
 
-from tests.integration.clusters import PROFILES, SHORT, Cluster
+from tests.integration.clusters import PROFILES, SHORT, Cluster, logs
 from tests.integration.conftest import Bench
 from tests.schedulers.daemons import INSTALL
 from tests.schedulers.gridengine_server import GridEngineServer
@@ -141,6 +142,62 @@ def test_killed_without_a_word_and_gone_on_with(cluster: Cluster) -> None:
     long = cluster.bench.submit(cluster.bench.config("never-killed", epoch=4))
     compared = cluster.bench.bundle("compare", long, run)
     assert "verdict: identical\n" in compared.stdout
+
+
+#: Epochs of three steps: enough to meet a run in its middle.
+EPOCHS = 12
+
+
+def gone_on_with(cluster: Cluster, run: Path) -> None:
+    """A follow-up job finished the run, from a checkpoint, with the bits of a run never ended."""
+    cluster.wait_for_state(run, "done", "failed", "stopped")
+    assert not (run / "failure.json").exists(), logs(run)
+    assert json.loads((run / "result.json").read_text())["observed"]["resumed_at"], logs(run)
+    if cluster.never_ended is None:
+        cluster.never_ended = cluster.bench.submit(
+            cluster.bench.config("never-ended", epoch=EPOCHS)
+        )
+    compared = cluster.bench.bundle("compare", cluster.never_ended, run)
+    assert "verdict: identical\n" in compared.stdout
+
+
+def under_way(cluster: Cluster, name: str) -> Path:
+    config = cluster.config(name, epoch=EPOCHS, checkpoint_interval=1)
+    run = cluster.start(config, "--chain", "1")
+    cluster.wait_for_steps(run, 3)
+    return run
+
+
+@pytest.mark.long
+def test_a_node_without_the_job_script_dies(cluster: Cluster) -> None:
+    run = under_way(cluster, "node")
+    cluster.lose_a_node()
+    gone_on_with(cluster, run)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_rank_is_ended(cluster: Cluster, number: signal.Signals) -> None:
+    run = under_way(cluster, f"rank{number.value}")
+    cluster.end_a_rank(1, number)
+    gone_on_with(cluster, run)
+
+
+@pytest.mark.long
+def test_preempted_with_a_grace_time(cluster: Cluster) -> None:
+    """Slurm's TERM goes to the daemons and ranks at once, KILL to all after the grace time."""
+    if isinstance(cluster.server, GridEngineServer):
+        pytest.skip("Grid Engine stops or requeues what it preempts; it does not end it")
+    run = under_way(cluster, "preempted")
+    cluster.server.preempt()
+    gone_on_with(cluster, run)
+
+
+@pytest.mark.long
+def test_a_scancel_or_qdel_of_one_job(cluster: Cluster) -> None:
+    run = under_way(cluster, "ended")
+    cluster.server.cancel(cluster.jobs(run)[0])
+    gone_on_with(cluster, run)
 
 
 def test_the_doctor_looks_at_two_nodes(cluster: Cluster) -> None:

@@ -251,6 +251,9 @@ class GridEngineServer:
     def release(self, *jobs: str) -> None:
         call(["qrls", *jobs], self.environment)
 
+    def cancel(self, job: str) -> None:
+        call(["qdel", job], self.environment)
+
     def queued(self) -> List[str]:
         done = call(["qstat"], self.environment)
         return [line.split()[0] for line in done.stdout.splitlines()[2:]]

@@ -13,16 +13,7 @@ from typing import Any, Dict, List, Optional, Protocol
 import click
 
 from container.trouble import Trouble
-from manifests.cli.command_line import (
-    DRY,
-    JSON,
-    PATH,
-    as_json,
-    host_context,
-    note,
-    say,
-    warn,
-)
+from manifests.cli.command_line import DRY, JSON, PATH, as_json, host_context, note, say, warn
 
 WORKERS = click.option(
     "--workers",

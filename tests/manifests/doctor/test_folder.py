@@ -16,6 +16,7 @@ from manifests.doctor.folder import (
     out_finding,
     shared_memory_finding,
     tmp_finding,
+    unpacked_finding,
 )
 from manifests.host.finding import (
     fail,
@@ -106,4 +107,13 @@ def test_shared_memory() -> None:
     assert shared_memory_finding(docker, cores=48) == warn(
         "/dev/shm: 67 MB free, and MPI takes up to 201 MB for 48 ranks",
         f"{ASK} for a larger /dev/shm (in Docker: --shm-size=1g)",
+    )
+
+
+def test_what_a_killed_container_left_is_named() -> None:
+    assert unpacked_finding([], 0) == ok("nothing was left by a container that was killed")
+    left = [Path("/tmp/rootfs-1"), Path("/scratch/rootfs-2")]
+    assert unpacked_finding(left, 966 * 10**6) == warn(
+        "/tmp/rootfs-1, /scratch/rootfs-2: left by a container that was killed, 1.0 GB",
+        "the next start of a run on this host removes it",
     )
