@@ -255,8 +255,8 @@ def carry_out(work: Path, kills: int, seed: int, only: Optional[int] = None) -> 
     bench = Bench(work)
     make_images(bench.data)
     config = bench.config(
-        batchsize=2, epoch=3, seed=3, optimizer="adam", lr=0.001, communicator="flat",
-        iterator="process", loaderjob=1, trail_interval=3, checkpoint_interval=4,
+        batchsize=2, epoch=2, seed=3, communicator="flat", iterator="process", loaderjob=1,
+        trail_interval=3, checkpoint_interval=4, checkpoints_kept=1,
     )  # fmt: skip
     campaign = Campaign(bench, seed)
     reference(campaign, config)
