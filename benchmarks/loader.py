@@ -90,7 +90,7 @@ def transformed(pixels: Any, mean: Any, dice: random.Random) -> Any:
     return image * np.float32(1 / 255)
 
 
-class ForChainer(chainer.dataset.DatasetMixin):  # type: ignore[misc]
+class ForChainer(chainer.dataset.DatasetMixin):
     def __init__(self, folder: Path) -> None:
         self._base = chainer.datasets.LabeledImageDataset(str(folder / "list.txt"), str(folder))
         self._mean = np.load(folder / "mean.npy")
@@ -103,7 +103,7 @@ class ForChainer(chainer.dataset.DatasetMixin):  # type: ignore[misc]
         return transformed(image, self._mean, random.Random(int(index))), label
 
 
-class ForTorch(torch.utils.data.Dataset):  # type: ignore[misc, type-arg]
+class ForTorch(torch.utils.data.Dataset):
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._mean = np.load(folder / "mean.npy")

@@ -89,7 +89,8 @@ def _rgb(data: bytes, what: str) -> Image.Image:
 
 def _reason(error: Exception) -> str:
     """What a decoder says; some say nothing but their name."""
-    return str(error) or type(error).__name__
+    text = str(error)
+    return type(error).__name__ if text in ("", "None") else text
 
 
 def _broken(what: str, problem: str) -> TrainerError:

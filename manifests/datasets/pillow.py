@@ -45,7 +45,8 @@ def kind_of(data: bytes) -> str:
 
 def reason_of(error: Exception) -> str:
     """What a decoder says; some say nothing but their name."""
-    return f"{error}" or type(error).__name__
+    text = str(error)
+    return type(error).__name__ if text in ("", "None") else text
 
 
 @contextmanager
@@ -91,10 +92,9 @@ def _refusal(data: bytes, kind: str) -> str:
     Image.init()
     try:
         Image.OPEN[kind][0](io.BytesIO(data), "")
-    except (struct.error, IndexError, EOFError):
-        return "it ends within its header"
     except Exception as error:
-        return reason_of(error)
+        ends = isinstance(error.__cause__ or error, (struct.error, IndexError, EOFError))
+        return "it ends within its header" if ends else reason_of(error)
     return "its header cannot be read"
 
 

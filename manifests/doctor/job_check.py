@@ -35,7 +35,7 @@ from manifests.host.finding import Finding, fail, of_trouble, ok
 from manifests.host.placing import limit_problems, nodetype_for, place
 from manifests.record import schema
 from manifests.rundir.directory import create_run
-from manifests.rundir.run_state import left_exit_code
+from manifests.rundir.run_state import interruption, left_exit_code
 from manifests.rundir.snapshot import copy_snapshot, take_snapshot
 from manifests.rundir.submission import refuse_too_many_nodes
 
@@ -165,7 +165,8 @@ def look(files: schema.RunFiles, work: Work, host: HostContext) -> Dict[str, Fin
     seconds = time.monotonic() - begin
     code = left_exit_code(files)
     if code is None:
-        return {"job": fail(f"job {job.id} was killed: it left no exit code", see(files))}
+        ended = interruption(files) or "it was killed: it left no exit code"
+        return {"job": fail(f"job {job.id}: {ended}", see(files))}
     if code != 0:
         log = files.logs / log_name(work.placement, "stderr")
         return {"job": fail(f"job {job.id}: {explain_failure(files, log)}", see(files))}

@@ -19,7 +19,6 @@ from jobtemplates.launcher import mpirun_tokens
 from jobtemplates.mpi import find_host_mpi
 from jobtemplates.schedulers import SCHEDULERS
 from jobtemplates.sites import Site
-from jobtemplates.transport import transport_mca
 from manifests.doctor import control_group
 from manifests.doctor.folder import Folder
 from manifests.doctor.machine import LIMITS, LOCKED, Cores, Memory, Processor
@@ -156,7 +155,7 @@ def look_at_launch(site: Site, ranks: int, as_root: bool, environ: Mapping[str, 
     tokens = mpirun_tokens(
         site.mpirun,
         World(ranks=ranks, nodes=1),
-        transport_mca(site.transport, site.mca, site.environment),
+        site.launch_mca,
         as_root=as_root,
         in_user_namespace=True,
         series=mpi.series,

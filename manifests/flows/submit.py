@@ -62,7 +62,7 @@ def plan_submit(
     Raises Trouble with every problem that can be known before the run.
     """
     warnings: List[str] = []
-    config = read_config(config_path)
+    config = read_config(config_path, home=host.home)
     site = load_site(config.site, profile_folders(host.environ))
     world = world_of(config, site)
     asked = placement(config)

@@ -56,9 +56,10 @@ def build_stack(
     stack: str, host: HostContext, *, mirror: Optional[str], output: Optional[Path]
 ) -> Image:
     """Build the image of a stack of the working tree, and copy it to ``output`` where given."""
-    image = build_recipe(load_recipe(host.project, stack), host, mirror)
-    if output is not None:
-        copy_image(image, output)
+    with atomic.prepared(*([] if output is None else [output])):
+        image = build_recipe(load_recipe(host.project, stack), host, mirror)
+        if output is not None:
+            copy_image(image, output)
     notice = others_notice(image) if image.fresh else None
     if notice is not None:
         host.progress.stage(notice)

@@ -21,6 +21,7 @@ import pytest
 from PIL import Image
 
 from container.progress import Silent
+from jobtemplates.one_host import mpirun_here
 from manifests.datasets.pack import pack
 from manifests.record import schema
 from manifests.record.schema import RunFiles
@@ -237,14 +238,9 @@ def mpirun(
 
 
 def mpirun_words(ranks: int, mca: Dict[str, str]) -> List[str]:
-    argv = ["mpirun", "-np", str(ranks), "--oversubscribe", "--bind-to", "none", "--quiet"]
-    if os.geteuid() == 0:
-        argv.append("--allow-run-as-root")
     # Ranks in sibling user namespaces may not read each other's memory.
-    argv += ["--mca", "btl_vader_single_copy_mechanism", "none", "--mca", "pml", "ob1"]
-    for key, value in mca.items():
-        argv += ["--mca", key, value]
-    return argv
+    apart = {"btl_vader_single_copy_mechanism": "none", "pml": "ob1"}
+    return mpirun_here(ranks, {**apart, **mca}, as_root=os.geteuid() == 0)
 
 
 def sha256(path: Path) -> str:

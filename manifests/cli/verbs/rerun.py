@@ -14,6 +14,7 @@ from manifests.cli.command_line import (
     JSON,
     MIRROR,
     MOVED,
+    PATH,
     RUN,
     host_context,
     note,
@@ -27,9 +28,7 @@ from manifests.cli.command_line import (
 @MIRROR
 @click.option("--site", help="Run at this site instead of the one recorded.")
 @GROUP
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="Folder for the new run (default: beside RUN)."
-)
+@click.option("--out", type=PATH, help="Folder for the new run (default: beside RUN).")
 @click.option("--other-gpu", is_flag=True, help="On any GPU; a difference is then inconclusive.")
 @DRY
 @JSON
