@@ -6,6 +6,7 @@ from __future__ import annotations
 import atexit
 import gc
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -30,7 +31,24 @@ def enter_own_environment() -> None:
         )
         sys.exit(2)
     os.environ["BUNDLE_ENTERED"] = str(own)
+    os.environ.setdefault("BUNDLE_CALLED", called_as())
     os.execv(python, [str(python), "-X", "utf8", str(PROJECT / "bundle.py"), *sys.argv[1:]])
+
+
+def called_as() -> str:
+    """The words that start this program as its caller did, as a shell reads them.
+
+    Whichever Python it was, one of its name on PATH does as well: the own one takes over.
+    """
+    python = getattr(sys, "orig_argv", ["python3"])[0]  # from Python 3.10 on
+    name = Path(python).name
+    folders = os.environ.get("PATH", "").split(os.pathsep)
+    if any(os.access(Path(folder) / name, os.X_OK) for folder in folders if folder):
+        python = name
+    plain = re.compile(r"[A-Za-z0-9_@%+=:,./-]+")
+    words = [python, sys.argv[0]]
+    quoted = [w if plain.fullmatch(w) else "'" + w.replace("'", "'\\''") + "'" for w in words]
+    return " ".join(quoted)
 
 
 if __name__ == "__main__":

@@ -106,7 +106,7 @@ def start(files: RunFiles, environ: Mapping[str, str], follow_ups: int = 0) -> s
     It runs under a supervisor, which is the leader of a session of its own: it outlives the
     terminal, and ends with all of its processes. Raises CommandFailed.
     """
-    again = [str(follow_ups), str(STOPPED_EXIT_CODE)]
+    again = [str(follow_ups), str(STOPPED_EXIT_CODE), str(files.interrupted)]
     pid = start_session(
         [*SUPERVISOR, *again, "bash", str(files.job_script)],
         cwd=files.root,

@@ -15,10 +15,10 @@ from typing import Any, Dict, Optional
 from manifests.record.mounts import RUN_MOUNT
 from manifests.record.run_files import RunFiles
 from trainer import failure, machine, ranks
-from trainer.exchange import wrong_messages
 from trainer.files import json_bytes, write_whole
 from trainer.gpu import facts as gpu_facts
 from trainer.guard import guarded
+from trainer.messages import wrong_messages
 from trainer.ranks import Ranks
 from trainer.transport import transport
 

@@ -5,6 +5,7 @@ Imported by every call, `bundle.py --help` too: nothing slow belongs here.
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,16 +23,28 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 
 class PathArgument(click.Path):
-    """A path whose name is UTF-8 all the way: records and lists, which are UTF-8, will hold it."""
+    """A path whose name is UTF-8 all the way: records and lists, which are UTF-8, will hold it.
+
+    ``~/`` is the home folder, also where a shell leaves it: ``--out=~/runs``.
+    """
 
     def __init__(self) -> None:
         super().__init__(path_type=Path)
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        value = at_home(str(value))
         whole = str(Path(value).absolute())
         if not is_utf8(whole):
             raise Trouble(f"{printable(whole)}: {NOT_UTF8}", "rename the file or folder")
         return super().convert(value, param, ctx)
+
+
+def at_home(text: str) -> str:
+    """``~`` and ``~/…`` with the home folder in their place, other texts as they are."""
+    home = os.environ.get("HOME", "")
+    if (text == "~" or text.startswith("~/")) and home.startswith("/"):
+        return home + text[1:]
+    return text
 
 
 PATH = PathArgument()
@@ -64,9 +77,25 @@ MIRROR = click.option(
 )
 RUN = click.argument("run", type=PATH)
 
+#: How hints of the project name the program.
+PROGRAM = "python bundle.py"
+
+#: The words by which it was called: ``python3 ../bundle.py``, or a wrapper's own name.
+CALLED = os.environ.get("BUNDLE_CALLED", PROGRAM)
+
+
+def called(text: str) -> str:
+    """``text`` with hints that can be copied: they name the program as it was called."""
+    return text.replace(PROGRAM, CALLED)
+
 
 def host_context() -> HostContext:
     return read_host_context(PROJECT, Drawn())
+
+
+def say_next(text: str) -> None:
+    """What to do next, below what the user asked for."""
+    say(f"-> {called(text)}")
 
 
 def say(text: str, err: bool = False) -> None:
@@ -76,7 +105,7 @@ def say(text: str, err: bool = False) -> None:
 
 def note(text: str) -> None:
     """What goes along with it."""
-    click.echo(f"bundle: {text}", err=True)
+    click.echo(f"bundle: {called(text)}", err=True)
 
 
 @cache  # a record is read more than once, its warning is said once

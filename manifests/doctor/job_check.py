@@ -26,7 +26,7 @@ from manifests.config.determinism import determinism_for, has_gpus, promises_for
 from manifests.doctor.allocation import Allocation, allocation_findings
 from manifests.flows.cancel import cancel_run
 from manifests.flows.explain import explain_failure
-from manifests.flows.follow import job_now, words_of
+from manifests.flows.follow import Waiting, job_now, words_of
 from manifests.flows.plan import new_run
 from manifests.flows.preflight import built_image, launch_context_of
 from manifests.flows.start import start_run
@@ -37,7 +37,7 @@ from manifests.record import schema
 from manifests.record.mounts import TRAIN_MOUNT
 from manifests.record.run_files import RunFiles
 from manifests.rundir.directory import create_run
-from manifests.rundir.run_state import left_exit_code
+from manifests.rundir.run_state import interruption, left_exit_code
 from manifests.rundir.snapshot import copy_snapshot, take_snapshot
 from manifests.rundir.submission import refuse_too_many_nodes
 
@@ -154,8 +154,11 @@ def job_folder(work: Work, site: Site, host: HostContext) -> Iterator[RunFiles]:
 def look(files: RunFiles, work: Work, host: HostContext) -> Dict[str, Finding]:
     begin = time.monotonic()
     job = start_run(files, host, placement=work.placement)
+    waiting = Waiting(host.progress.stage)
     try:
         while (entry := job_now(files, host)) is not None:
+            if not backend_named(job.backend).runs_here:
+                waiting(entry)
             if time.monotonic() - begin > PATIENCE:
                 cancel_run(files, host)
                 late = f"did not end within {PATIENCE:g} s"
@@ -167,7 +170,8 @@ def look(files: RunFiles, work: Work, host: HostContext) -> Dict[str, Finding]:
     seconds = time.monotonic() - begin
     code = left_exit_code(files)
     if code is None:
-        return {"job": fail(f"job {job.id} was killed: it left no exit code", see(files))}
+        ended = interruption(files) or "it was killed: it left no exit code"
+        return {"job": fail(f"job {job.id}: {ended}", see(files))}
     if code != 0:
         log = files.logs / log_name(work.placement, "stderr")
         return {"job": fail(f"job {job.id}: {explain_failure(files, log)}", see(files))}

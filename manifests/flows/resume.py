@@ -114,7 +114,8 @@ def refuse_busy(files: RunFiles, host: HostContext, warn: Warn = ignore) -> None
     entry = QueueEntry("unknown") if state in ("prepared", "damaged") else queues(files)
     job = entry.state
     if state != "damaged" and files.submitting.exists():
-        refuse_lost(files, read_manifest(files).circumstance.placement, host)
+        placement = read_manifest(files).circumstance.placement
+        refuse_lost(files, placement, host, queues.questions)
         if read_job(files) is None:
             return
     if "running" in (state, job) or "queued" in (state, job):

@@ -112,7 +112,7 @@ def sweep(files: RunFiles) -> None:
 
 
 def marks_of(files: RunFiles) -> List[Path]:
-    return [files.exit_code, files.failure, files.stopped]
+    return [files.exit_code, files.failure, files.interrupted, files.stopped]
 
 
 def kept_as(mark: Path) -> Path:

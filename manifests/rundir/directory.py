@@ -20,7 +20,7 @@ from jobtemplates.backend import QueueEntry
 from manifests.record.run_files import RunFiles
 from manifests.rundir.job import read_job
 from manifests.rundir.records import Warn, ignore
-from manifests.rundir.run_state import State, left_exit_code, present_names, run_state
+from manifests.rundir.run_state import State, interruption, left_exit_code, present_names, run_state
 
 PARTIAL = ".partial-"
 _NAME = re.compile(r"(?P<jobname>.+)-(?P<created>[0-9]{8}T[0-9]{6}Z)-(?P<identity>[0-9a-f]{8})")
@@ -199,7 +199,7 @@ def state_of(files: RunFiles, job_of: JobOf, warn: Warn = ignore) -> Tuple[State
         for problem in trouble.problems:
             warn(problem)
         return "damaged", "", ""
-    return state, "", ""
+    return state, interruption(files) if state == "failed" else "", ""
 
 
 def has_follow_ups(files: RunFiles) -> bool:

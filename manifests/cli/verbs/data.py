@@ -55,12 +55,24 @@ def data() -> None:
 
 @data.command()
 @click.argument("folder", type=PATH)
-def digits(folder: Path) -> None:
+@JSON
+def digits(folder: Path, json_wanted: bool) -> None:
     """Make an 8-class set of 256x256 JPEG files of handwritten digits in FOLDER."""
     from manifests.datasets.digits import make_digits
 
-    make_digits(folder, progress=host_context().progress)
-    say(f"made {folder}: train.txt, val.txt, mean.npy")
+    done = make_digits(folder, progress=host_context().progress)
+    if json_wanted:
+        as_json(
+            {
+                "folder": str(folder),
+                "made": done.made,
+                "nclasses": done.nclasses,
+                "train": done.train_samples,
+                "val": done.val_samples,
+            }
+        )
+    else:
+        say(f"{'made' if done.made else 'up to date:'} {folder}: train.txt, val.txt, mean.npy")
 
 
 @data.command()
