@@ -43,6 +43,7 @@ from manifests.host.context import TOOL_VERSION, HostContext
 from manifests.host.image_memory import ImageMemory
 from manifests.host.placing import limit_problems, output_warnings, place, unseen_warnings
 from manifests.record import schema
+from manifests.record.run_files import RunFiles
 from manifests.rundir.directory import refuse_unwritable
 from manifests.rundir.rank_code import load_imports, save_imports
 from manifests.rundir.snapshot import Snapshot, copy_snapshot, take_snapshot
@@ -105,7 +106,7 @@ def plan_submit(
     )
     files = new_run(config.out, config.jobname, host.now(), manifest.identity_digest)
 
-    def fill(target: schema.RunFiles) -> None:
+    def fill(target: RunFiles) -> None:
         atomic.write_bytes(target.config, config_path.read_bytes())
         copy_snapshot(snapshot, target.code)
         target.inputs.mkdir()
@@ -119,7 +120,7 @@ def plan_submit(
 
     launch_context, launch_warnings = launch_context_of(site, image.path, host, memory)
 
-    def render(files: schema.RunFiles) -> str:
+    def render(files: RunFiles) -> str:
         return render_script(manifest, files, site, launch_context)
 
     warnings += [

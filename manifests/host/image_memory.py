@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
 from container import atomic
-from container.digest import canonical_json, sha256_of_bytes
+from container.digest import sha256_of_bytes
 from container.image import image_digest
 from container.runtime import EXEC_OPTIONS, PLACES, Runtime
 from container.trouble import Trouble
 from manifests.datasets.digest_cache import SETTLED_NS, stamp_of
+from manifests.record.canonical_json import canonical_json
 
 #: So many ways to start one image are kept: a home folder may be shared by several login nodes.
 KEPT = 16

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from jobtemplates import local
-from manifests.record.schema import RunFiles
+from manifests.record.run_files import RunFiles
 
 
 def prepared(tmp_path: Path, script: str) -> RunFiles:
