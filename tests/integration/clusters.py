@@ -11,47 +11,59 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 
+from container.yaml_text import load_yaml
+from jobtemplates.sites import PROFILES as PROFILES_OF_THE_PROJECT
 from tests.integration.conftest import Bench
 from tests.schedulers.gridengine_server import GridEngineServer
 from tests.schedulers.slurm_server import SlurmServer
 
 Server = Union[SlurmServer, GridEngineServer]
 
-#: Two nodes on one machine share no memory as MPI sees it: TCP between them, by an interface that
-#: stays. MPI would take any, also the bridge of another test, and hang when that is removed.
+
+def shipped(scheduler: str, **filled_in: Any) -> str:
+    """The project's own profile of a scheduler as ``kite``, with what a site has to fill in."""
+    profile = load_yaml(PROFILES_OF_THE_PROJECT / f"{scheduler}.yaml")
+    return json.dumps({**profile, "name": "kite", **filled_in})
+
+
+def changed(text: str, name: str, **changes: Any) -> str:
+    """A profile of another name; a key whose new value is None is left out."""
+    values = {**json.loads(text), "name": name, **changes}
+    return json.dumps({key: value for key, value in values.items() if value is not None})
+
+
+def walltime_of(text: str, walltime: str) -> List[str]:
+    """The directives, with a walltime of their own."""
+    return [line.replace("{walltime}", walltime) for line in json.loads(text)["directives"]]
+
+
+#: Between the nodes by an interface that stays: MPI would take any, also the bridge of another
+#: test, and hang when that is removed.
 PROFILES: Dict[str, str] = {
-    "slurm": """\
-name: kite
-description: a private Slurm
-scheduler: slurm
-max_walltime: "01:00:00"
-directives: ["--nodes={nodes}", "--ntasks-per-node={ranks_per_node}", "--time={walltime}"]
-mpirun: [mpirun, --bind-to, none]
-mca: {btl: "self,tcp", pml: ob1, btl_tcp_if_include: lo}
-""",
-    "gridengine": """\
-name: kite
-description: a private Grid Engine with the resource types of TSUBAME 3
-scheduler: gridengine
-max_nodes: 2
-max_walltime: "01:00:00"
-default_walltime: "00:10:00"
-nodetypes:
-  f_node: {ranks: 2, cores: 2, directives: ["-l f_node={nodes}"]}
-directives: ["-l h_rt={walltime}"]
-mpirun: [mpirun, --bind-to, none]
-mca: {btl: "self,tcp", pml: ob1, btl_tcp_if_include: eth0}
-""",
+    "slurm": shipped("slurm", max_walltime="01:00:00", mca={"btl_tcp_if_include": "lo"}),
+    "gridengine": shipped(
+        "gridengine",
+        max_nodes=2,
+        max_walltime="01:00:00",
+        default_walltime="00:10:00",
+        mca={"btl_tcp_if_include": "eth0"},
+    ),
 }
+
+#: Grid Engine with the resource types of TSUBAME 3.
+TYPES = changed(
+    PROFILES["gridengine"],
+    "kite-types",
+    nodetypes={"f_node": {"ranks": 2, "cores": 2, "directives": ["-l f_node={nodes}"]}},
+    directives=["-l h_rt={walltime}"],
+)
 
 #: A profile of which the trainer is told no walltime; Grid Engine's ends a job after 25 s, Slurm is
 #: told to by the test.
 SHORT: Dict[str, Callable[[str], str]] = {
-    "slurm": lambda text: text.replace("name: kite", "name: kite-short"),
-    "gridengine": lambda text: (
-        text.replace("name: kite", "name: kite-short")
-        .replace('default_walltime: "00:10:00"\n', "")
-        .replace("{walltime}", "0:0:25")
+    "slurm": lambda text: changed(text, "kite-short"),
+    "gridengine": lambda text: changed(
+        text, "kite-short", default_walltime=None, directives=walltime_of(text, "0:0:25")
     ),
 }
 
