@@ -125,11 +125,22 @@ def test_a_rank_that_is_gone_ends_all_without_a_word(
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("what", ["raise KeyboardInterrupt", "sys.exit(0)", "raise ImportError"])
+@pytest.mark.parametrize(("what", "named"), [
+    ("raise KeyboardInterrupt", "KeyboardInterrupt"),
+    ("sys.exit(0)", "SystemExit: 0"),
+    ("raise ImportError('no such part')", "ImportError: no such part"),
+])  # fmt: skip
 def test_what_is_raised_while_a_rank_imports_ends_all(
-    make_case: Any, launch_ranks: Any, python_for: Any, what: str
+    make_case: Any, launch_ranks: Any, python_for: Any, what: str, named: str
 ) -> None:
-    _case, done = ended(make_case, launch_ranks, python_for, "import", what)
+    case, done = ended(make_case, launch_ranks, python_for, "import", what)
+    record = Failure.model_validate_json(case.files.failure.read_bytes())
+    assert (record.rank, record.step, record.message, record.exit_code) == (
+        1,
+        None,
+        f"the trainer has a fault: {named}",
+        1,
+    )
     assert done.returncode == 1
     assert done.stderr.count("Traceback") == 1
 
