@@ -7,10 +7,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Dict
 
-from container.digest import canonical_json, sha256_of_bytes
+from container.digest import sha256_of_bytes
 from container.lock import Lock, parse_lock
 from container.stack import check_stack_name
 from container.trouble import Trouble
+from manifests.record.canonical_json import canonical_json
 
 DEFINITION = "Singularity.def"
 UNPACK_DEB = "container/unpack_deb.py"

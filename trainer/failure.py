@@ -7,7 +7,7 @@ import sys
 import traceback
 
 from manifests.record.outcome import Failure
-from manifests.record.schema import RunFiles
+from manifests.record.run_files import RunFiles
 from trainer.files import json_bytes, write_first
 from trainer.gpu.failure import GpuFailed
 from trainer.trouble import CannotPromise, TrainerError, named, rank_of, step_of

@@ -9,7 +9,8 @@ from typing import List, Optional, Sequence
 
 from jobtemplates.script import quoted
 from manifests.record.checkpoint import checkpoints_in
-from manifests.record.schema import RUN_MOUNT, RunFiles
+from manifests.record.mounts import RUN_MOUNT
+from manifests.record.run_files import RunFiles
 from manifests.rundir.job_logs import log_of
 from manifests.rundir.records import read_failure, read_stop
 from manifests.rundir.run_state import left_exit_code

@@ -19,7 +19,8 @@ from manifests.flows.preflight import driver_warnings
 from manifests.host.context import HostContext
 from manifests.host.placing import charged
 from manifests.record.checkpoint import checkpoints_in
-from manifests.record.schema import Circumstance, Placement, RunFiles
+from manifests.record.run_files import RunFiles
+from manifests.record.schema import Circumstance, Placement
 from manifests.rundir.directory import find_run, state_of
 from manifests.rundir.job import read_job
 from manifests.rundir.queue import Queues, settle

@@ -17,7 +17,7 @@ from typing import Callable, Iterator, List, Optional, Tuple, Union
 
 from container.trouble import Trouble
 from jobtemplates.backend import QueueEntry
-from manifests.record.schema import RunFiles
+from manifests.record.run_files import RunFiles
 from manifests.rundir.job import read_job
 from manifests.rundir.records import Warn, ignore
 from manifests.rundir.run_state import State, interruption, left_exit_code, present_names, run_state

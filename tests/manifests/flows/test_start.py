@@ -19,7 +19,7 @@ from manifests.flows import start
 from manifests.flows.follow import Waiting, follow
 from manifests.flows.start import start_new, start_run
 from manifests.host.context import HostContext
-from manifests.record.schema import RunFiles
+from manifests.record.run_files import RunFiles
 from manifests.rundir.known_outs import known_outs, remember_out
 from tests.manifests.rundir.test_queue import Fakes, fakes, host, job, prepared
 

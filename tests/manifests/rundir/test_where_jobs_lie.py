@@ -15,7 +15,7 @@ from manifests.flows.cancel import cancel_run
 from manifests.flows.resume import refuse_busy
 from manifests.flows.start import start_run
 from manifests.host.context import HostContext
-from manifests.record.schema import RunFiles
+from manifests.record.run_files import RunFiles
 from manifests.rundir.job import Job, read_job
 from manifests.rundir.queue import Queues
 from manifests.rundir.records import read_manifest
