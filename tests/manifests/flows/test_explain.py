@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from manifests.flows.explain import explain_failure
-from manifests.record.schema import RunFiles
+from manifests.record.run_files import RunFiles
 
 RULE = "-" * 74 + "\n"
 
