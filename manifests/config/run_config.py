@@ -14,7 +14,7 @@ from typing import Any, Dict, List, Optional
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 from typing_extensions import Annotated
 
-from container.stack import DEFAULT_STACK
+from container.stack_names import DEFAULT_STACK
 from manifests.config.determinism import has_gpus
 from manifests.record.keys import (
     INPUT_SIDE,
