@@ -63,8 +63,9 @@ import click
 
 from container.process import CommandFailed
 from container.trouble import Trouble, fault_of
-from manifests.cli.command_line import note
+from manifests.cli.command_line import COMPLETION_VARIABLE, Verbs, note
 from manifests.cli.verbs import VERBS
+from manifests.cli.verbs.completion import answer_shell
 from manifests.host.context import TOOL_VERSION
 
 
@@ -73,7 +74,7 @@ def give_up(error: Trouble | CommandFailed) -> NoReturn:
     sys.exit(getattr(error, "exit_code", 2))
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(TOOL_VERSION, prog_name="bundle")
 def cli() -> None:
     """Training runs that can be run again, bit for bit, on real clusters.
@@ -88,6 +89,9 @@ for verb in VERBS:
 
 
 def main(arguments: Optional[List[str]] = None) -> None:
+    asked = os.environ.pop(COMPLETION_VARIABLE, "")
+    if asked:
+        sys.exit(answer_shell(cli, asked))
     try:
         # Not cli.main(): on a closed pipe it exits with 1, which means diverged here.
         with cli.make_context("bundle.py", sys.argv[1:] if arguments is None else arguments) as at:

@@ -12,8 +12,8 @@ import tempfile
 from pathlib import Path
 from typing import Any, Dict, Optional
 
+from manifests.record.mounts import RUN_MOUNT
 from manifests.record.run_files import RunFiles
-from manifests.record.schema import RUN_MOUNT
 from trainer import failure, machine, ranks
 from trainer.files import json_bytes, write_whole
 from trainer.gpu import facts as gpu_facts

@@ -16,7 +16,7 @@ from manifests.flows.explain import explain_failure
 from manifests.flows.follow import exit_code_of, follow
 from manifests.host.context import HostContext
 from manifests.record.json_numbers import not_finite_text
-from manifests.record.schema import RunFiles
+from manifests.record.run_files import RunFiles
 from manifests.rundir.job import Job
 from manifests.rundir.records import read_manifest, read_result
 

@@ -14,24 +14,26 @@ from typing import Any, Dict, List, Optional
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 from typing_extensions import Annotated
 
-from container.stack import DEFAULT_STACK
+from container.stack_names import DEFAULT_STACK
 from manifests.config.determinism import has_gpus
-from manifests.record.packed_file import beside
-from manifests.record.schema import (
+from manifests.record.keys import (
     INPUT_SIDE,
     Arch,
-    Checkpointing,
     Communicator,
     Iterator,
-    Loading,
     LoadType,
+    OptimizerName,
+    Precision,
+    values_of,
+)
+from manifests.record.packed_file import beside
+from manifests.record.schema import (
+    Checkpointing,
+    Loading,
     Observing,
     Optimizer,
-    OptimizerName,
     Placement,
-    Precision,
     Training,
-    values_of,
 )
 
 #: Values of ``lr`` where the config gives none: a common choice for momentum SGD at a global

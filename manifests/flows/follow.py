@@ -13,7 +13,7 @@ from jobtemplates.schedulers import backend_named
 from manifests.flows.explain import go_on
 from manifests.host.context import HostContext
 from manifests.record.outcome import STOPPED_EXIT_CODE
-from manifests.record.schema import RunFiles
+from manifests.record.run_files import RunFiles
 from manifests.rundir.job import read_job
 from manifests.rundir.job_logs import logs_of
 from manifests.rundir.queue import Queues

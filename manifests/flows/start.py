@@ -11,8 +11,8 @@ from container import atomic
 from container.trouble import Trouble
 from container.unpacked import remove_left_behind
 from manifests.host.context import HostContext
-from manifests.record.run_files import temporaries
-from manifests.record.schema import Placement, RunFiles
+from manifests.record.run_files import RunFiles, temporaries
+from manifests.record.schema import Placement
 from manifests.rundir import submission
 from manifests.rundir.job import Job, read_job
 from manifests.rundir.records import read_manifest

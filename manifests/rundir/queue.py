@@ -11,7 +11,7 @@ from jobtemplates import local
 from jobtemplates.backend import JobEnd, QueueEntry, Scheduler, Unreadable, job_number
 from jobtemplates.schedulers import backend_named
 from manifests.host.context import HostContext
-from manifests.record.schema import RunFiles
+from manifests.record.run_files import RunFiles
 from manifests.rundir import questions
 from manifests.rundir.job import Job, read_job
 from manifests.rundir.questions import Place, Questions, places_of, program_of, why_silent

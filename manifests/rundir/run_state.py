@@ -10,7 +10,7 @@ from typing_extensions import Literal
 
 from jobtemplates.backend import JobState
 from manifests.record.outcome import STOPPED_EXIT_CODE
-from manifests.record.schema import RunFiles
+from manifests.record.run_files import RunFiles
 
 State = Literal["prepared", "queued", "running", "stopped", "done", "failed", "unknown", "damaged"]
 

@@ -15,7 +15,8 @@ from jobtemplates.schedulers import backend_named
 from jobtemplates.script import quoted
 from jobtemplates.sites import Site
 from manifests.host.context import HostContext
-from manifests.record.schema import Placement, RunFiles
+from manifests.record.run_files import RunFiles
+from manifests.record.schema import Placement
 from manifests.rundir import questions
 from manifests.rundir.job import Job, Submitting, read_submitting
 from manifests.rundir.questions import (

@@ -197,6 +197,27 @@ def test_killed_without_a_word_and_gone_on_with(cluster: Cluster) -> None:
     assert "verdict: identical\n" in compared.stdout
 
 
+#: Parts of a path that Slurm and Grid Engine replace, or read as a sign of their own.
+ODD_FOLDERS = {
+    "slurm": ["50%j", "10%decay", "a\\b%j", "100%%"],
+    "gridengine": ["$JOB_ID", "x$HOME", "a:b,c", "50%j\\d"],
+}
+
+
+@pytest.mark.long
+def test_runs_in_folders_with_patterns_in_their_names(cluster: Cluster) -> None:
+    for number, folder in enumerate(ODD_FOLDERS[cluster.scheduler]):
+        config = cluster.config(
+            f"odd{number}", nnodes=1, epoch=1, out=str(cluster.bench.root / folder)
+        )
+        done = cluster.bench.bundle("submit", "--wait", config)
+        (run,) = (cluster.bench.root / folder).iterdir()
+        assert (run / "DONE").exists()
+        lost = "there will be no logs/scheduler.log" in done.stderr
+        assert lost == ("$" in folder), done.stderr
+        assert (run / "logs" / "scheduler.log").exists() != lost
+
+
 #: Epochs of three steps: enough to meet a run in its middle.
 EPOCHS = 12
 

@@ -13,7 +13,17 @@ from typing import Any, Dict, List, Optional, Protocol
 import click
 
 from container.trouble import Trouble
-from manifests.cli.command_line import DRY, JSON, PATH, as_json, host_context, note, say, warn
+from manifests.cli.command_line import (
+    DRY,
+    JSON,
+    PATH,
+    Verbs,
+    as_json,
+    host_context,
+    note,
+    say,
+    warn,
+)
 
 WORKERS = click.option(
     "--workers",
@@ -48,7 +58,7 @@ def tell(done: Told, json_wanted: bool) -> None:
         say("\n".join(done.lines()))
 
 
-@click.group()
+@click.group(cls=Verbs)
 def data() -> None:
     """Make and check data sets."""
 
