@@ -9,9 +9,9 @@ import traceback
 from pathlib import Path
 from typing import Sequence
 
+from manifests.record.mounts import RUN_MOUNT
 from manifests.record.outcome import Failure
 from manifests.record.run_files import RunFiles
-from manifests.record.schema import RUN_MOUNT
 from trainer.files import json_bytes, write_first
 from trainer.gpu.failure import GpuFailed
 from trainer.trouble import CannotPromise, TrainerError, named, rank_of, step_of
