@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
 from container import atomic
-from container.digest import canonical_json, sha256_of_bytes
+from container.digest import sha256_of_bytes
 from container.image import image_digest
 from container.runtime import EXEC_OPTIONS, PLACES, Runtime
 from container.trouble import Trouble
 from manifests.datasets.digest_cache import SETTLED_NS, stamp_of
+from manifests.record.schema import digest_of
 
 #: So many ways to start one image are kept: a home folder may be shared by several login nodes.
 KEPT = 16
@@ -124,7 +125,7 @@ def start_conditions(runtime: Runtime, image: Path) -> str:
         os.access("/dev/fuse", os.R_OK | os.W_OK),
         {name: environ[name] for name in DECIDING if name in environ},
     ]
-    return sha256_of_bytes(canonical_json(facts))
+    return digest_of(facts)
 
 
 def _stamp(path: Path) -> List[int]:
