@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from manifests.record.alteration import was_altered
-from manifests.record.schema import IMAGE_SIDE, PNG_TEXT_LIMIT
+from manifests.record.keys import IMAGE_SIDE, PNG_TEXT_LIMIT
 from trainer.trouble import TrainerError
 
 # Colour profiles and notes, which play no part, may be larger than Pillow expects.

@@ -11,7 +11,7 @@ from typing import Iterator, Optional, Sequence, Tuple
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from container.trouble import Trouble
-from manifests.record.schema import PNG_TEXT_LIMIT
+from manifests.record.keys import PNG_TEXT_LIMIT
 
 # Pillow would warn of many pixels, or refuse them without saying how many there are: whoever opens
 # an image looks at its size before a pixel is decoded.

@@ -10,7 +10,6 @@ import json
 import os
 import re
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
@@ -20,7 +19,7 @@ from container.image import image_digest
 from container.runtime import EXEC_OPTIONS, PLACES, Runtime
 from container.trouble import Trouble
 from manifests.datasets.digest_cache import SETTLED_NS, stamp_of
-from manifests.record.schema import digest_of
+from manifests.record.canonical_json import canonical_json
 
 #: So many ways to start one image are kept: a home folder may be shared by several login nodes.
 KEPT = 16
@@ -46,11 +45,12 @@ RIGHTS = re.compile(r"^(?:Uid|Gid|Groups|NoNewPrivs|Seccomp|Cap\w+):.*$", re.MUL
 
 class ImageMemory:
     """One small file for each image path; a damaged one counts as empty, and one that cannot be
-    written is done without. ``read_only``: it is asked and never written."""
+    written is a warning. ``read_only``: it is asked and never written."""
 
     def __init__(self, cache_root: Path, *, read_only: bool = False) -> None:
         self.folder = cache_root / "remembered"
         self.read_only = read_only
+        self.warnings: List[str] = []
 
     def digest(self, image: Path) -> str:
         """sha256 of the file. It is read unless its path, size, times and inode are those of the
@@ -99,9 +99,12 @@ class ImageMemory:
     def _write(self, image: Path, known: Dict[str, Any]) -> None:
         if self.read_only:
             return
-        with suppress(OSError, Trouble):
+        try:
             self.folder.mkdir(parents=True, exist_ok=True)
             atomic.write_json(self._file(image), known)
+        except (OSError, Trouble) as error:
+            why = error.strerror if isinstance(error, OSError) else error.problems[0]
+            self.warnings = [f"images are not remembered: {self.folder}: {why}"]
 
 
 def start_conditions(runtime: Runtime, image: Path) -> str:
@@ -125,7 +128,7 @@ def start_conditions(runtime: Runtime, image: Path) -> str:
         os.access("/dev/fuse", os.R_OK | os.W_OK),
         {name: environ[name] for name in DECIDING if name in environ},
     ]
-    return digest_of(facts)
+    return sha256_of_bytes(canonical_json(facts))
 
 
 def _stamp(path: Path) -> List[int]:

@@ -40,7 +40,7 @@ from manifests.record.schema import Manifest
 
 def build_recipe(recipe: Recipe, host: HostContext, mirror: Optional[str]) -> Image:
     """The recipe's image, built now if the cache does not have it. Raises Trouble."""
-    known = find_image(recipe, host.cache)
+    known = find_image(recipe, host.cache, warn=host.progress.stage)
     if known is not None:
         return known
     return build_image(
@@ -245,7 +245,7 @@ def image_of_run(
             "leave --dry-run out",
         )
     host.progress.stage(f"{lost}: building it again from the manifest's recipe")
-    stale = find_image(recipe, host.cache)
+    stale = find_image(recipe, host.cache, warn=host.progress.stage)
     fault = fault_of(stale) if stale else None
     if stale is not None and fault is not None:
         # Altered behind the back of its time stamps: the build would take it for up to date.

@@ -24,7 +24,7 @@ from container.progress import Silent
 from jobtemplates.one_host import mpirun_here
 from manifests.datasets.pack import pack
 from manifests.record import schema
-from manifests.record.schema import RunFiles
+from manifests.record.run_files import RunFiles
 
 #: These are tests of image code. Whole runs start from the host, each rank in the image, as in a
 #: job, and kernels are tested where a C compiler may be; the others need the image's own Python

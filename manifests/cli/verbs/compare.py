@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from manifests.cli.command_line import JSON, PATH, warn
+from manifests.cli.command_line import JSON, NAMED_RUN, warn
 
 
 @click.command()
-@click.argument("first", type=PATH)
-@click.argument("second", type=PATH)
+@click.argument("first", type=NAMED_RUN)
+@click.argument("second", type=NAMED_RUN)
 @JSON
 def compare(first: Path, second: Path, json_wanted: bool) -> None:
     """Say whether two runs gave the same bits, or the first step where they do not."""

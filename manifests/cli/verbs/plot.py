@@ -7,11 +7,11 @@ from typing import Optional, Tuple
 
 import click
 
-from manifests.cli.command_line import PATH, host_context, say, warn
+from manifests.cli.command_line import NAMED_RUN, PATH, host_context, say, warn
 
 
 @click.command()
-@click.argument("runs", nargs=-1, required=True, type=PATH)
+@click.argument("runs", nargs=-1, required=True, type=NAMED_RUN)
 @click.option(
     "-o",
     "--output",

@@ -18,6 +18,7 @@ from manifests.cli.command_line import (
     RUN,
     host_context,
     note,
+    sites_that_begin,
     warn,
 )
 
@@ -26,7 +27,11 @@ from manifests.cli.command_line import (
 @RUN
 @MOVED
 @MIRROR
-@click.option("--site", help="Run at this site instead of the one recorded.")
+@click.option(
+    "--site",
+    shell_complete=sites_that_begin,
+    help="Run at this site instead of the one recorded.",
+)
 @GROUP
 @click.option("--out", type=PATH, help="Folder for the new run (default: beside RUN).")
 @click.option("--other-gpu", is_flag=True, help="On any GPU; a difference is then inconclusive.")

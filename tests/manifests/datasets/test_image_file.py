@@ -21,7 +21,7 @@ from manifests.datasets.check import check
 from manifests.datasets.image_file import decode_pixels, decode_problem, read_digest, read_file
 from manifests.datasets.mean_of_list import write_mean
 from manifests.datasets.pack import pack
-from manifests.record.schema import PNG_TEXT_LIMIT
+from manifests.record.keys import PNG_TEXT_LIMIT
 from tests.manifests.datasets.originals import encoded, plain
 
 PROJECT = Path(__file__).resolve().parents[3]

@@ -1,14 +1,10 @@
-"""The form of sample tables and of canonical JSON: one on both sides of the container."""
+"""The form of sample tables: one on both sides of the container."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from container import digest
 from manifests.datasets.table import parse_table
-from manifests.record import schema
 from manifests.record.alteration import was_altered
 from manifests.record.sample_table import Sample, TableFault, read_sample, write_sample
 
@@ -43,22 +39,6 @@ def test_a_table_on_the_host() -> None:
         "t: does not end with a whole line",
     ]
     assert parse_table(good[:68] + b"x\n" + good[68:-1], "t")[2] == problems
-
-
-def test_one_canonical_json() -> None:
-    """container/ cannot import records, nor the trainer container/: two functions, one form."""
-    values: list[Any] = [
-        {"b": [1, 2.5, None, True], "a": {"é": "日本\u2028"}},
-        [],
-        "x",
-        -0.0,
-        1e300,
-    ]
-    for value in values:
-        assert digest.canonical_json(value) == schema.canonical_json(value)
-    for function in (digest.canonical_json, schema.canonical_json):
-        with pytest.raises(ValueError, match="JSON"):
-            function(float("nan"))
 
 
 def test_the_sentence_on_altered_bytes() -> None:
