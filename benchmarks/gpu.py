@@ -25,7 +25,7 @@ from benchmarks.gpu_table import name_of, page
 from benchmarks.rounds import say
 from jobtemplates.one_host import mpirun_here
 from manifests.config.determinism import determinism_for
-from manifests.record.schema import INPUT_SIDE
+from manifests.record.keys import INPUT_SIDE
 
 PROJECT = Path(__file__).resolve().parents[1]
 PRECISIONS = ("float32", "mixed")

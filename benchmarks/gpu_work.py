@@ -14,7 +14,8 @@ import numpy as np
 
 from benchmarks.gpu_contest import IMAGES, Contest, answer, contest_of, timed
 from manifests.record import schema
-from manifests.record.schema import INPUT_SIDE, GpuPromise
+from manifests.record.keys import INPUT_SIDE
+from manifests.record.schema import GpuPromise
 
 NCLASSES = 1000
 SETTINGS = schema.Optimizer(name="momentum_sgd", lr=0.001, momentum=0.9, weight_decay=1e-4)

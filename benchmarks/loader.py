@@ -27,8 +27,8 @@ from PIL import Image
 
 from benchmarks.images import make_images
 from benchmarks.rounds import machine, table, take_turns
+from manifests.record.keys import IMAGE_SIDE
 from manifests.record.packed_file import SHAPE, PackedFile
-from manifests.record.schema import IMAGE_SIDE
 from trainer.iterators import ITERATORS
 from trainer.iterators.pool import Pool
 from trainer.sampleset import Part, SampleSet

@@ -21,7 +21,7 @@ mpi4py.rc.initialize = False
 
 from benchmarks.rounds import machine, say, table  # noqa: E402
 from manifests.record import schema  # noqa: E402
-from manifests.record.schema import INPUT_SIDE  # noqa: E402
+from manifests.record.keys import INPUT_SIDE  # noqa: E402
 from trainer.communicators import COMMUNICATORS  # noqa: E402
 from trainer.data import TrainingBatch  # noqa: E402
 from trainer.initial import set_initial  # noqa: E402

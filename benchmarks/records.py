@@ -18,7 +18,9 @@ import torch
 from benchmarks.rounds import machine, table, take_turns
 from manifests.record import schema
 from manifests.record.checkpoint import Head, Prefix
-from manifests.record.schema import INPUT_SIDE, Observing, RunFiles
+from manifests.record.keys import INPUT_SIDE
+from manifests.record.run_files import RunFiles
+from manifests.record.schema import Observing
 from trainer.checkpoint_file import fill_arrays, shared_arrays, write_checkpoint
 from trainer.data import TrainingBatch
 from trainer.initial import set_initial

@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.rounds import machine, table, take_turns
 from manifests.config.determinism import determinism_for
-from manifests.record.schema import INPUT_SIDE
+from manifests.record.keys import INPUT_SIDE
 
 BATCH = 16
 ROUNDS = 3

@@ -8,18 +8,15 @@ from typing import Dict, List, Optional, Sequence, Tuple
 
 from container.trouble import Trouble
 from jobtemplates.sites import Site
-from manifests.record.schema import (
+from manifests.record.mounts import (
     CODE_MOUNT,
     RUN_MOUNT,
     TRAIN_MOUNT,
     TRAIN_PACK_MOUNT,
     VAL_MOUNT,
     VAL_PACK_MOUNT,
-    Determinism,
-    Loading,
-    Paths,
-    World,
 )
+from manifests.record.schema import Determinism, Loading, Paths, World
 
 TRAINER_COMMAND = ("python3", "-m", "trainer")
 

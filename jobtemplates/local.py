@@ -15,7 +15,7 @@ from typing import List, Mapping, Optional
 from container.process import start_session
 from jobtemplates.backend import Backend
 from manifests.record.outcome import STOPPED_EXIT_CODE
-from manifests.record.schema import RunFiles
+from manifests.record.run_files import RunFiles
 
 #: What a job inherits: paths, locale, scratch, and the settings of the module command. Those of MPI
 #: come from the site profile and from modules (jobtemplates.transport.VARIABLES).
@@ -106,7 +106,7 @@ def start(files: RunFiles, environ: Mapping[str, str], follow_ups: int = 0) -> s
     It runs under a supervisor, which is the leader of a session of its own: it outlives the
     terminal, and ends with all of its processes. Raises CommandFailed.
     """
-    again = [str(follow_ups), str(STOPPED_EXIT_CODE)]
+    again = [str(follow_ups), str(STOPPED_EXIT_CODE), str(files.interrupted)]
     pid = start_session(
         [*SUPERVISOR, *again, "bash", str(files.job_script)],
         cwd=files.root,

@@ -1,10 +1,11 @@
-"""The first process of a job on this host: ``supervisor.py AGAIN STATUS COMMAND…``.
+"""The first process of a job on this host: ``supervisor.py AGAIN STATUS MARK COMMAND…``.
 
-It runs the command, and up to AGAIN times more for as long as it ends with STATUS: at a checkpoint,
-with work left. It hands signals on to it, and is the parent of all that loses its own (prctl(2),
-PR_SET_CHILD_SUBREAPER): the job ends as a whole. When the command has ended, whatever is left of it
-is ended too: ranks of a job script that was killed, and the helper that mounts an image, which
-outlives a container that was killed. It leaves with the command's status.
+It runs the command, and up to AGAIN times more for as long as it ends with STATUS (at a checkpoint,
+with work left) or by a signal, or leaves the file MARK: its ranks were ended from outside. It hands
+signals on to it, and is the parent of all that loses its own (prctl(2), PR_SET_CHILD_SUBREAPER):
+the job ends as a whole. When the command has ended, whatever is left of it is ended too: ranks of a
+job script that was killed, and the helper that mounts an image, which outlives a container that was
+killed. It leaves with the command's status.
 
 It is run by itself, by the path of this file, so that nothing of the project is imported: a job
 goes on whatever happens to the project's folder.
@@ -42,7 +43,7 @@ PATIENCE = 20.0
 JOB_VARIABLE = "BUNDLE_JOB"
 
 
-def main(again: int, unfinished: int, command: Sequence[str]) -> NoReturn:
+def main(again: int, unfinished: int, mark: Path, command: Sequence[str]) -> NoReturn:
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, WAITED_FOR)
     code = unfinished
@@ -53,7 +54,7 @@ def main(again: int, unfinished: int, command: Sequence[str]) -> NoReturn:
         status, asked_to_end = wait_for(child)
         code = os.waitstatus_to_exitcode(status)
         end_the_rest()
-        if asked_to_end or code != unfinished:
+        if asked_to_end or not (code == unfinished or code < 0 or mark.exists()):
             break
     os._exit(code if code >= 0 else 128 - code)
 
@@ -161,4 +162,4 @@ def living_parent(path: Path) -> Optional[int]:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])
+    main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), sys.argv[4:])

@@ -12,7 +12,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import NoReturn, Optional, Sequence
 
-from manifests.record.schema import RUN_MOUNT, Manifest, RunFiles
+from manifests.record.mounts import RUN_MOUNT
+from manifests.record.run_files import RunFiles
+from manifests.record.schema import Manifest
 from trainer import contract, failure, machine
 from trainer.files import sweep, write_whole
 from trainer.guard import FAULT, leave, limit_last_words

@@ -11,8 +11,8 @@ from container import atomic
 from container.trouble import Trouble
 from container.unpacked import remove_left_behind
 from manifests.host.context import HostContext
-from manifests.record.run_files import temporaries
-from manifests.record.schema import Placement, RunFiles
+from manifests.record.run_files import RunFiles, temporaries
+from manifests.record.schema import Placement
 from manifests.rundir import submission
 from manifests.rundir.job import Job, read_job
 from manifests.rundir.records import read_manifest
@@ -112,7 +112,7 @@ def sweep(files: RunFiles) -> None:
 
 
 def marks_of(files: RunFiles) -> List[Path]:
-    return [files.exit_code, files.failure, files.stopped]
+    return [files.exit_code, files.failure, files.interrupted, files.stopped]
 
 
 def kept_as(mark: Path) -> Path:

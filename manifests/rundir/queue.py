@@ -11,7 +11,7 @@ from jobtemplates import local
 from jobtemplates.backend import JobEnd, QueueEntry, Scheduler, Unreadable, job_number
 from jobtemplates.schedulers import backend_named
 from manifests.host.context import HostContext
-from manifests.record.schema import RunFiles
+from manifests.record.run_files import RunFiles
 from manifests.rundir import questions
 from manifests.rundir.job import Job, read_job
 from manifests.rundir.questions import Place, Questions, places_of, program_of, why_silent
@@ -86,7 +86,7 @@ class Queues:
     def __init__(self, host: HostContext, warn: Warn = ignore) -> None:
         self._host = host
         self._warn = warn
-        self._questions = Questions(host)
+        self.questions = Questions(host)
         self._listings: Dict[Tuple[Place, str], Tuple[Optional[Listing], str]] = {}
         self._endings = 0
         self._silent: set[Place] = set()
@@ -173,7 +173,7 @@ class Queues:
             return None
         argv = backend.ending(name, job.cluster)
         try:
-            return backend.parse_ending(self._questions.ask(place, argv))
+            return backend.parse_ending(self.questions.ask(place, argv))
         except CommandFailed as error:
             if error.timed_out:
                 self._silent.add(place)
@@ -210,7 +210,7 @@ class Queues:
         if job.host == host.hostname and job.program == program and recorded == place.variables:
             return ""
         if job.home:
-            home = self._questions.home(place)
+            home = self.questions.home(place)
             if home == job.home:
                 return ""
             answers = "does not say its name" if home is None else f"is {home}"
@@ -226,7 +226,7 @@ class Queues:
         backend, why = place.backend, ""
         for argv in backend.states(user, place.cluster):
             try:
-                return backend.parse_states(self._questions.ask(place, argv)), ""
+                return backend.parse_states(self.questions.ask(place, argv)), ""
             except CommandFailed as error:
                 why = why_silent(argv, error)
                 if error.returncode is None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from jobtemplates import local
-from manifests.record.schema import RunFiles
+from manifests.record.run_files import RunFiles
 
 
 def prepared(tmp_path: Path, script: str) -> RunFiles:
@@ -103,6 +103,34 @@ def test_a_chain_goes_on_as_long_as_there_is_work_and_no_longer(tmp_path: Path) 
         files = prepared(tmp_path / name, script.format(*end))
         job = local.start(files, os.environ, follow_ups)
         assert ended(files, job).count("x") == turns
+
+
+@pytest.mark.parametrize(
+    ("end", "turns"),
+    [
+        ("echo 137 > interrupted; exit 137", 3),  # its ranks were ended from outside
+        ("kill -KILL $$", 3),
+        ("exit 137", 1),
+        ("echo 1 > exit_code; exit 1", 1),
+        ("exit 127", 1),
+    ],
+)
+def test_a_chain_goes_on_after_an_end_from_outside(tmp_path: Path, end: str, turns: int) -> None:
+    script = f"rm -f interrupted\necho x >> turns\n[ $(wc -l < turns) -ge 3 ] && exit 0\n{end}\n"
+    files = prepared(tmp_path, script)
+    assert ended(files, local.start(files, os.environ, 9)).count("x") == turns
+
+
+def test_a_chain_that_is_cancelled_does_not_go_on(tmp_path: Path) -> None:
+    files = prepared(
+        tmp_path,
+        "echo x >> turns\ntrap 'echo 143 > interrupted; exit 143' TERM\necho up > up\n"
+        "sleep 60 & wait\n",
+    )
+    job = local.start(files, os.environ, 9)
+    wait_for_file(files.root / "up")
+    assert local.cancel(job, grace=5) is True
+    assert ended(files, job) == "x\n"
 
 
 def test_a_chain_hands_the_warning_on_and_has_one_job_id(tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ from jobtemplates.launcher import ContainerUse, bind
 from jobtemplates.script import LaunchContext, render_script, script_warnings, with_job_id
 from jobtemplates.sites import PROFILES, load_site
 from manifests.config.determinism import promises_for
-from manifests.record.schema import Manifest, RunFiles
+from manifests.record.run_files import RunFiles
+from manifests.record.schema import Manifest
 from tests.records import manifest_values
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -24,7 +24,7 @@ from container.progress import Silent
 from jobtemplates.one_host import mpirun_here
 from manifests.datasets.pack import pack
 from manifests.record import schema
-from manifests.record.schema import RunFiles
+from manifests.record.run_files import RunFiles
 from tests.trainer.image import (
     GPU_STACK,
     IN_IMAGE,

@@ -13,7 +13,8 @@ import pytest
 from manifests.config.determinism import promises_for
 from manifests.record.communicators import COMMUNICATOR_KINDS
 from manifests.record.outcome import RankGpu, SeenGpus
-from manifests.record.schema import GpuClass, GpuPromise, RunFiles
+from manifests.record.run_files import RunFiles
+from manifests.record.schema import GpuClass, GpuPromise
 from trainer import device as device_module
 from trainer import session
 from trainer.communicators import COMMUNICATORS

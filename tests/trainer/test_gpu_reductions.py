@@ -15,7 +15,7 @@ from typing import Any, List
 import numpy as np
 import pytest
 
-from manifests.record.schema import Communicator, values_of
+from manifests.record.keys import Communicator, values_of
 from tests.trainer.image import GPU_STACK, capabilities
 from tests.trainer.test_mpi_runs import doubling
 

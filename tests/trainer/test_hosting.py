@@ -12,7 +12,7 @@ import pytest
 
 from manifests.record.checkpoint import checkpoints_in
 from manifests.record.outcome import Failure, Result
-from manifests.record.schema import RunFiles
+from manifests.record.run_files import RunFiles
 from tests.trainer.test_mpi_runs import summed
 from trainer.order import Order
 
