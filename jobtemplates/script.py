@@ -116,11 +116,18 @@ def render_script(manifest: Manifest, files: RunFiles, site: Site, context: Laun
         "walltime_seconds": seconds_of(placement.walltime) if placement.walltime else None,
         "deadline_variable": Verbatim(DEADLINE_VARIABLE),
         "stopped_exit_code": STOPPED_EXIT_CODE,
+        "descriptors": descriptors_of(world),
         "mpirun": mpirun,
         "singularity": exec_tokens(context.use, binds, environment, with_gpus=with_gpus),
         "command": list(TRAINER_COMMAND),
     }
     return script_environment().get_template(site.script_template).render(values)
+
+
+def descriptors_of(world: World) -> int:
+    """Files that mpirun may have open: pipes and sockets to each rank of its node, a socket to each
+    node; 30 are too few for two ranks."""
+    return 64 + 16 * (world.ranks // world.nodes) + world.nodes
 
 
 def head_of(manifest: Manifest, site: Site, world: World) -> Dict[str, Any]:

@@ -61,6 +61,13 @@ for name in $(trap '' USR2 && compgen -e); do
     esac
 done
 
+# Short of descriptors mpirun waits for ever for ranks that it could not start.
+files=$(ulimit -S -n)
+if [ "$files" != unlimited ] && [ "$files" -lt 98 ] && ! ulimit -S -n 98 2>/dev/null; then
+    refuse "a process on $(uname -n) may open $(ulimit -H -n) files, mpirun needs 98" \
+        'raise the limit of open files there (ulimit -n)'
+fi
+
 digest() {
     trap '' USR2
     sha256sum -- "$image" 2>/dev/null | cut -d ' ' -f 1
@@ -154,5 +161,10 @@ if [ "$status" -eq 0 ]; then : >DONE; fi
 if [ -n "$ended" ] && [ "$status" -ne 0 ] && [ ! -f failure.json ]; then
     rm -f ready
     exit "$status"
+fi
+# Killed, or ended by an MPI that has no word for it: the log is not to be empty.
+if [ "$status" -ne 0 ] && [ ! -f failure.json ]; then
+    printf 'bundle: the ranks ended with status %s, and none of them could say why\n-> %s\n' "$status" \
+        'look at their nodes: memory (137 is a kill), room in /dev/shm and TMPDIR, ulimit -n' >&2
 fi
 leave "$status"
