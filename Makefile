@@ -4,7 +4,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 
-.PHONY: help setup dev demo test test-long matrix bench bench-gpu lint lock-requirements clean
+.PHONY: help setup dev demo test test-long matrix kills bench bench-gpu lint lock-requirements clean
 
 help:
 	@echo 'make demo   set everything up, build the cpu image, train, rerun, print the verdict'
@@ -14,6 +14,7 @@ help:
 	@echo 'make lint   ruff and mypy'
 	@echo 'make bench  speed beside peers: makes docs/benchmarks.md anew (20 minutes; needs Python 3.11)'
 	@echo 'make bench-gpu  the same on GPUs beside PyTorch: makes docs/gpu-benchmarks.md (needs GPUs, Python 3.11)'
+	@echo 'make kills  kill runs at random moments and resume them: make kills N=500 SEED=1 (long)'
 	@echo 'make matrix every network, optimizer and communicator, run and run again (long)'
 	@echo 'make clean  remove $(VENV), .tools, .bench and .bench-gpu (never a run, never the cache)'
 
@@ -44,6 +45,11 @@ test-long: dev
 # What is done for the code as it stands is not done again. Some of them: make matrix ONLY='nin/*/flat'
 matrix: dev
 	@$(VENV)/bin/python -m tests.integration.every_combination $(foreach one,$(ONLY),--only '$(one)')
+
+# Tiny runs killed at random moments and resumed; the same choices for the same seed. Some 10 s a kill.
+kills: dev
+	@$(VENV)/bin/python -m tests.integration.kill_campaign --kills $(or $(N),100) --seed $(or $(SEED),1) \
+	    $(if $(ONLY),--only '$(ONLY)')
 
 bench: dev
 	@bash benchmarks/install.sh .bench $(PYTHON)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any, Callable, Dict, Optional
 
 from container.atomic import write_json
 from container.build_folder import name_of
@@ -49,11 +49,18 @@ def recorded_image(recipe: Recipe, cache: Cache) -> Optional[Image]:
     return _image(recipe, path, record["sha256"], fresh=False)
 
 
-def find_image(recipe: Recipe, cache: Cache, *, remember: bool = True) -> Optional[Image]:
+def find_image(
+    recipe: Recipe,
+    cache: Cache,
+    *,
+    remember: bool = True,
+    warn: Callable[[str], object] = lambda text: None,
+) -> Optional[Image]:
     """The recipe's image when it is in the cache and is what the build wrote, else None.
 
     An untouched file (size, time, inode as recorded) is not read again; any other is. One that is
-    whole is recorded as it is now where ``remember``; nothing is written where not.
+    whole is recorded as it is now where ``remember``; nothing is written where not. ``warn`` gets
+    why it cannot be recorded: it will be read again.
     """
     image = recorded_image(recipe, cache)
     record = _read_record(_record_path(image_path(recipe, cache)))
@@ -62,7 +69,10 @@ def find_image(recipe: Recipe, cache: Cache, *, remember: bool = True) -> Option
     if fault_of(image) is not None:
         return None
     if remember:
-        record_image(image.path, image.sha256)
+        try:
+            record_image(image.path, image.sha256)
+        except OSError as error:
+            warn(f"{image.path}: that it was read is not remembered: {error.strerror}")
     return image
 
 
@@ -72,6 +82,19 @@ def fault_of(image: Image) -> Optional[str]:
     The file is read whole.
     """
     return altered(image, image_digest(image.path))
+
+
+def holds_image(
+    path: Path, size: int, sha256: str, digest: Callable[[Path], str] = image_digest
+) -> bool:
+    """Whether ``path`` is a file that can be read and has these bytes; ``digest`` looks at it.
+
+    What another account keeps to itself is as good as gone.
+    """
+    try:
+        return path.is_file() and path.stat().st_size == size and digest(path) == sha256
+    except OSError:
+        return False
 
 
 def altered(image: Image, found: str) -> Optional[str]:

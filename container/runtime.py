@@ -33,6 +33,12 @@ NO_RUNTIME = (
 #: Ways to start a container, tried in this order. Root without CAP_SYS_RESOURCE needs a user
 #: namespace; a user who may not open /dev/fuse there has the image unpacked at every start.
 EXEC_OPTIONS: Tuple[Tuple[str, ...], ...] = ((), ("--userns",), ("--unsquash",))
+#: Settings of the program in the environment: of all these only where it may write is left to it.
+#: Any other would answer for this shell and not for a job, which has none.
+SETTINGS = ("APPTAINER", "SINGULARITY")
+PLACES = (
+    "APPTAINER_TMPDIR", "APPTAINER_CACHEDIR", "SINGULARITY_TMPDIR", "SINGULARITY_CACHEDIR",
+)  # fmt: skip
 #: A build that loses its parent is killed, and in a process namespace all that it started.
 DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL")
 NAMESPACE = ("unshare", "--user", "--map-root-user", "--mount")
@@ -51,7 +57,13 @@ class Runtime:
     program: Path
     family: str
     version: str
+    #: In which it is tried: a job's. None: this process's own, without settings of the program.
+    environ: Optional[Mapping[str, str]] = field(default=None, compare=False, repr=False)
     _options: Dict[Path, Tuple[str, ...]] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def trial_environ(self) -> Dict[str, str]:
+        return without_settings(os.environ if self.environ is None else self.environ)
 
     def exec_options(self, image: Path) -> Tuple[str, ...]:
         """Options that ``exec`` needs on this machine, one of EXEC_OPTIONS; tried on the image.
@@ -64,7 +76,7 @@ class Runtime:
 
     def _probe(self, image: Path) -> Tuple[str, ...]:
         failures = []
-        with own_configuration(os.environ) as environ:
+        with own_configuration(self.trial_environ) as environ:
             for options in EXEC_OPTIONS:
                 argv = [str(self.program), "exec", *options, str(image), "true"]
                 try:
@@ -84,7 +96,7 @@ class Runtime:
         Raises Trouble when the image cannot be run, CommandFailed when it cannot any more.
         """
         argv = self.exec_argv(image, ["true"])
-        with own_configuration(os.environ) as environ:
+        with own_configuration(self.trial_environ) as environ:
             begin = time.monotonic()
             run(argv, env=environ, timeout=120)
             return time.monotonic() - begin
@@ -92,7 +104,7 @@ class Runtime:
     def has_setuid(self) -> bool:
         """Whether its part that starts containers as root, without user namespaces, is there."""
         try:
-            with own_configuration(os.environ) as environ:
+            with own_configuration(self.trial_environ) as environ:
                 answer = run([str(self.program), "buildcfg"], env=environ, timeout=60).stdout
         except CommandFailed:
             return False
@@ -116,6 +128,7 @@ class Runtime:
         environ: Optional[Mapping[str, str]] = None,
     ) -> Completed:
         """Run ``command`` in the image to its end. Raises CommandFailed when it fails."""
+        environ = self.trial_environ if environ is None else environ
         client = _client([str(self.program)], environ=environ)
         done: Completed = client.execute(
             str(image), list(command), options=[*self.exec_options(image), *options]
@@ -133,7 +146,8 @@ class Runtime:
         switches = [f"{tool}_{name}=1" for name in names for tool in ("APPTAINER", "SINGULARITY")]
         with own_configuration({}) as places:
             words = [*switches, *(f"{name}={place}" for name, place in places.items())]
-            result = _client(["env", *words, str(self.program)]).inspect(str(image))
+            client = _client(["env", *words, str(self.program)], environ=self.trial_environ)
+            result = client.inspect(str(image))
         if "attributes" in result:
             return dict(result["attributes"])
         message = "".join(result.get("message", [])).strip()
@@ -175,10 +189,22 @@ def build_prefix() -> Tuple[str, ...]:
     return ()
 
 
-def find_runtime(project_root: Path, environ: Mapping[str, str]) -> Runtime:
+def without_settings(environ: Mapping[str, str]) -> Dict[str, str]:
+    """``environ`` without what sets the program's options (``APPTAINER_BIND``, …)."""
+    return {
+        name: value
+        for name, value in environ.items()
+        if name in PLACES or not name.startswith(SETTINGS)
+    }
+
+
+def find_runtime(
+    project_root: Path, environ: Mapping[str, str], trial: Optional[Mapping[str, str]] = None
+) -> Runtime:
     """The user's own ``apptainer`` or ``singularity`` goes first, then the project's private one.
 
-    Raises Trouble when there is none that works.
+    It is looked for on the ``PATH`` of ``environ``, and asked and tried in the environment
+    ``trial``, a job's (None: this process's). Raises Trouble when there is none that works.
     """
     on_path = [shutil.which(name, path=environ.get("PATH", os.defpath)) for name in NAMES]
     candidates = [Path(found) for found in on_path if found]
@@ -187,14 +213,14 @@ def find_runtime(project_root: Path, environ: Mapping[str, str]) -> Runtime:
     problems = []
     for program in candidates:
         try:
-            with own_configuration(os.environ) as own:
+            with own_configuration(without_settings(os.environ if trial is None else trial)) as own:
                 answer = run([str(program), "--version"], env=own, timeout=60).stdout
         except CommandFailed as error:
             problems.append(str(error))
             continue
         match = VERSION.match(answer)
         if match:
-            return Runtime(program.absolute(), match["family"], match["version"])
+            return Runtime(program.absolute(), match["family"], match["version"], trial)
         problems.append(f"{program} is not the container program: it says {answer.strip()!r}")
     raise Trouble(["neither apptainer nor singularity was found", *problems], NO_RUNTIME)
 

@@ -67,6 +67,10 @@ class Backend(ABC):
     ask_seconds: float = 3.0
     #: A shared file system may show a node's last files so many seconds late (nfs(5), acregmin).
     slow_files: float = 4.0
+    #: The variable that names the file of a job's hosts, a line each (host, slots), where the
+    #: scheduler's settings decide how slots fall on hosts; and what to do where they fall wrongly.
+    host_file: str = ""
+    slots_next_step: str = ""
 
     @property
     @abstractmethod

@@ -27,6 +27,11 @@ class GridEngine(Scheduler):
     title = "Grid Engine"
     prefix = "#$"
     job_id = (re.compile(r"[1-9][0-9]{0,11}"), "a number above 0")
+    host_file = "PE_HOSTFILE"
+    slots_next_step = (
+        "use a parallel environment whose allocation_rule is the number of ranks on a node "
+        "(qconf -sp NAME shows it, qconf -spl lists them; site profile: parallel_environment)"
+    )
     commands = ("qsub", "qstat", "qdel", "qacct")
     #: Debian's says SGE 8.1.9; UGE (Univa) and AGE (Altair) were not tried.
     version_question = ("qstat", "-help")

@@ -1,4 +1,4 @@
-"""What starts the ranks, as token lists: ``mpirun … singularity exec … python3 -m trainer``."""
+"""What starts the ranks, as token lists: ``mpirun …``, and what a container gets."""
 
 from __future__ import annotations
 
@@ -7,20 +7,21 @@ from pathlib import Path, PurePosixPath
 from typing import Dict, List, Optional, Sequence, Tuple
 
 from container.trouble import Trouble
-from manifests.record.schema import (
+from jobtemplates.sites import Site
+from manifests.record.mounts import (
     CODE_MOUNT,
     RUN_MOUNT,
     TRAIN_MOUNT,
     TRAIN_PACK_MOUNT,
     VAL_MOUNT,
     VAL_PACK_MOUNT,
-    Determinism,
-    Loading,
-    Paths,
-    World,
 )
+from manifests.record.schema import Determinism, Loading, Paths, World
 
 TRAINER_COMMAND = ("python3", "-m", "trainer")
+
+#: Options and parameters of Open MPI 4 that Open MPI 5 has no more; it would refuse or complain.
+ONLY_4 = ("--quiet", "-q", "-quiet", "plm")
 
 #: What holds in every container. The host's Open MPI may need to be told where it lies; the image's
 #: would look for its parts there. An empty value counts as none (Open MPI 4.1,
@@ -36,11 +37,15 @@ INSIDE = {
 
 @dataclass(frozen=True)
 class ContainerUse:
-    """How this host runs an image: the program and the flags that ``exec`` needs here."""
+    """How an image is run: the program, and the flags that ``exec`` needs.
+
+    ``untried``: it was not tried on this host, so each node has to find out.
+    """
 
     program: str
     exec_flags: Tuple[str, ...]
     in_user_namespace: bool
+    untried: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,8 +88,11 @@ def mpirun_tokens(
     in_user_namespace: bool,
     cores_per_rank: Optional[int] = None,
     exported: Sequence[str] = (),
+    series: int = 4,
 ) -> List[str]:
-    """``as_root`` and ``in_user_namespace`` add to the parameters what Open MPI wants then.
+    """``mpirun`` of Open MPI 4 or, with ``series`` 5, of Open MPI 5, which lacks some options.
+
+    ``as_root`` and ``in_user_namespace`` add to the parameters what Open MPI wants then.
 
     With ``cores_per_rank`` each rank, with its loaders, is bound to so many cores of its own.
     ``exported`` names variables that ranks on other nodes are to get too.
@@ -93,6 +101,9 @@ def mpirun_tokens(
     if in_user_namespace:
         # Ranks in separate user namespaces may not read each other's memory (process_vm_readv).
         parameters.setdefault("btl_vader_single_copy_mechanism", "none")
+    if series == 5:
+        mpirun = [word for word in mpirun if word not in ONLY_4]
+        parameters = {key: value for key, value in parameters.items() if key not in ONLY_4}
     tokens = [*mpirun, "-np", str(world.ranks)]
     if world.nodes > 1 or cores_per_rank:
         cores = f":PE={cores_per_rank}" if cores_per_rank else ""
@@ -106,19 +117,13 @@ def mpirun_tokens(
     return tokens
 
 
-def exec_tokens(
-    use: ContainerUse, binds: Binds, environment: Dict[str, str], *, with_gpus: bool = False
-) -> List[str]:
-    """``singularity exec`` up to the image: binds, and the environment that decides the bits.
+def exec_tokens(binds: Binds, environment: Dict[str, str], *, with_gpus: bool = False) -> List[str]:
+    """What follows ``singularity exec`` up to the image: binds, and what decides the bits.
 
     Every rank sees all GPUs of its node: ChainerMN takes one by the rank's number on the node.
     Never ``--cleanenv``: it strips PMIx's variables and every rank becomes rank 0 of 1.
     """
     tokens = [
-        use.program,
-        "--quiet",
-        "exec",
-        *use.exec_flags,
         *(["--nv"] if with_gpus else []),
         "--no-home",
         "--pwd",
@@ -133,6 +138,6 @@ def exec_tokens(
     return tokens
 
 
-def all_mca(site_mca: Dict[str, str], determinism: Determinism) -> Dict[str, str]:
+def all_mca(site: Site, determinism: Determinism) -> Dict[str, str]:
     """The manifest's parameters win over the site's: they decide the bits."""
-    return {**site_mca, **determinism.mca}
+    return {**site.launch_mca, **determinism.mca}

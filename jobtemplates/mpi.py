@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import List, Optional, Sequence, Tuple
+from typing import List, Mapping, Optional, Sequence, Tuple
 
 from container.process import CommandFailed, run
 from container.trouble import Trouble
@@ -15,14 +15,27 @@ FAMILIES = (
     ("MPICH", re.compile(r"HYDRA build details:\s+Version:\s+(\S+)")),
 )
 
-#: Open MPI 2.1 and 3.0 bundle PMIx 1.2, which cannot speak to the image's PMIx 4.
+#: The first and the last series whose mpirun starts the image's ranks. Open MPI 2.1 and 3.0 bundle
+#: PMIx 1.2, which cannot speak to the image's PMIx 4. Tried were 4.1.4, 4.1.7, 4.1.8, 5.0.8 and
+#: 5.0.11. The job script knows the same series (scripts/body.sh.j2).
 OLDEST: Tuple[int, int] = (4, 0)
+NEWEST: Tuple[int, int] = (5, 0)
+RANGE = f"Open MPI {OLDEST[0]}.{OLDEST[1]} to {NEWEST[0]}.{NEWEST[1]}"
+NEXT_STEP = (
+    f"load or install {RANGE} (for instance: module load openmpi; an administrator: "
+    "apt-get install openmpi-bin) and see that its mpirun comes first on PATH"
+)
 
 
 @dataclass(frozen=True)
 class HostMpi:
     family: str
     version: str
+
+    @property
+    def series(self) -> int:
+        """4 or 5 for an Open MPI that can serve the image."""
+        return int(self.version.partition(".")[0])
 
     def __str__(self) -> str:
         return f"{self.family} {self.version}"
@@ -44,41 +57,39 @@ def mpi_problem(mpi: HostMpi) -> Optional[str]:
             f"mpirun on this host is {mpi}, and the image has Open MPI: these cannot work together"
         )
     numbers = tuple(int(part) for part in re.findall(r"\d+", mpi.version)[:2])
-    if numbers < OLDEST:
-        oldest = ".".join(map(str, OLDEST))
-        return f"mpirun on this host is {mpi}, and the image needs Open MPI {oldest} or newer"
+    if not OLDEST <= numbers <= NEWEST:
+        return f"mpirun on this host is {mpi}, and the image needs {RANGE}"
     return None
 
 
 def mpi_warnings(mpi: HostMpi, image_version: str) -> List[str]:
-    """Open MPI promises nothing between versions; PMIx >= 2.1.1 pairs are known to work."""
-    if mpi.version == image_version:
+    """Open MPI promises nothing between series; within one, versions work together."""
+    if mpi.version.split(".")[:2] == image_version.split(".")[:2]:
         return []
     return [
-        f"mpirun is {mpi} and the image has Open MPI {image_version}: this pair usually works, "
-        "but only equal versions were tested"
+        f"mpirun is {mpi} and the image has Open MPI {image_version}: Open MPI promises nothing "
+        "between these; try it first: python bundle.py doctor --job"
     ]
 
 
-def find_host_mpi(mpirun: Sequence[str]) -> HostMpi:
-    """Ask ``mpirun --version``. Raises Trouble when there is none or it cannot serve the image."""
-    next_step = (
-        "load or install Open MPI >= 4.0 (for instance `module load openmpi`; an administrator: "
-        "`apt-get install openmpi-bin`) and see that its mpirun comes first on PATH"
-    )
+def find_host_mpi(mpirun: Sequence[str], environ: Optional[Mapping[str, str]] = None) -> HostMpi:
+    """Ask ``mpirun --version`` in ``environ``, that of a job.
+
+    Raises Trouble when there is none or it cannot serve the image.
+    """
     try:
-        done = run([mpirun[0], "--version"], timeout=30)
+        done = run([mpirun[0], "--version"], env=environ, timeout=30)
     except CommandFailed as error:
         if error.returncode is None:
             problem = f"there is no MPI on this host: `{mpirun[0]}` {error.reason}"
-            raise Trouble(problem, next_step) from error
-        raise Trouble(f"the host's MPI does not work: {error}", next_step) from error
+            raise Trouble(problem, NEXT_STEP) from error
+        raise Trouble(f"the host's MPI does not work: {error}", NEXT_STEP) from error
     mpi = parse_version_text(done.stdout + done.stderr)
     if mpi is None:
         first = (done.stdout.strip().splitlines() or ["nothing"])[0]
         problem = f"`{mpirun[0]} --version` printed {first!r}, which is no known MPI"
-        raise Trouble(problem, next_step)
+        raise Trouble(problem, NEXT_STEP)
     unfit = mpi_problem(mpi)
     if unfit:
-        raise Trouble(unfit, next_step)
+        raise Trouble(unfit, NEXT_STEP)
     return mpi

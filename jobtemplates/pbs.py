@@ -31,6 +31,8 @@ class Pbs(Scheduler):
     title = "PBS"
     prefix = "#PBS"
     job_id = (re.compile(r"[1-9][0-9]{0,11}(\.[A-Za-z0-9_.-]{1,200})?"), "NUMBER.SERVER")
+    host_file = "PBS_NODEFILE"
+    slots_next_step = "ask for chunks on hosts of their own (site profile: -l place=scatter)"
     commands = ("qsub", "qstat", "qdel")
     version_question = ("qstat", "--version")
     version_pattern = r"[Vv]ersion[ =:]+(\S+)"

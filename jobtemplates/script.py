@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Dict, List, Optional
+from pathlib import Path, PurePosixPath
+from typing import Any, Dict, List, Optional, Sequence
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -20,10 +20,14 @@ from jobtemplates.launcher import (
     exec_tokens,
     mpirun_tokens,
 )
+from jobtemplates.mpi import NEXT_STEP, RANGE
 from jobtemplates.schedulers import SCHEDULERS
 from jobtemplates.sites import TEMPLATES, Site
+from manifests.record.mounts import DEADLINE_VARIABLE
 from manifests.record.outcome import STOPPED_EXIT_CODE
-from manifests.record.schema import DEADLINE_VARIABLE, Manifest, Placement, RunFiles, World
+from manifests.record.run_files import RunFiles
+from manifests.record.schema import Determinism, Manifest, Placement, World
+from manifests.record.version import SCHEMA_VERSION
 
 
 class Verbatim(str):
@@ -78,48 +82,82 @@ class LaunchContext:
     as_root: bool
 
 
+@dataclass(frozen=True)
+class Work:
+    """What the ranks of one job run, and with what.
+
+    ``data`` maps places in the container to what is bound there; ``report`` is the file name in the
+    run directory without which the ranks did not end well.
+    """
+
+    ranks: World
+    placement: Placement
+    determinism: Determinism
+    stack: str
+    with_gpus: bool
+    image: str
+    image_sha256: str
+    data: Dict[PurePosixPath, Path]
+    command: Sequence[str]
+    report: str
+    tool_version: str
+
+
+def training_of(manifest: Manifest, files: RunFiles) -> Work:
+    """The training that a manifest describes."""
+    identity, circumstance = manifest.identity, manifest.circumstance
+    placement = circumstance.placement
+    return Work(
+        ranks=World(ranks=identity.world.ranks, nodes=placement.nodes or identity.world.nodes),
+        placement=placement,
+        determinism=identity.determinism,
+        stack=identity.image.stack,
+        with_gpus=manifest.promises.gpu is not None,
+        image=circumstance.paths.image,
+        image_sha256=identity.image.sha256,
+        data=data_binds(circumstance.paths, circumstance.loading),
+        command=TRAINER_COMMAND,
+        report=files.result.name,
+        tool_version=circumstance.tool_version,
+    )
+
+
 def render_script(manifest: Manifest, files: RunFiles, site: Site, context: LaunchContext) -> str:
-    """The whole job script of a run. Pure: the same values give the same text.
+    """The whole job script of a run. Raises Trouble as :func:`render_work`."""
+    return render_work(training_of(manifest, files), files, site, context)
+
+
+def render_work(work: Work, files: RunFiles, site: Site, context: LaunchContext) -> str:
+    """The whole job script. Pure: the same values give the same text.
 
     Raises Trouble for values that cannot stand on a directive line, or collide there.
     """
-    identity, circumstance = manifest.identity, manifest.circumstance
-    placement, paths = circumstance.placement, circumstance.paths
-    world = World(ranks=identity.world.ranks, nodes=placement.nodes or identity.world.nodes)
-    with_gpus = manifest.promises.gpu is not None
-    cores = values_of(site, placement, world, with_gpus=with_gpus)["cores_per_rank"]
-    mpirun = mpirun_tokens(
-        site.mpirun,
-        world,
-        all_mca(site.mca, identity.determinism),
-        as_root=context.as_root,
-        in_user_namespace=context.use.in_user_namespace,
-        cores_per_rank=int(cores) if cores and site.bind == "cores" else None,
-        exported=list(site.environment),
-    )
-    binds = Binds(files.code, files.root, data_binds(paths, circumstance.loading))
-    environment = identity.determinism.environment
+    placement, ranks = work.placement, work.ranks
+    environment = work.determinism.environment
+    binds = Binds(files.code, files.root, work.data)
     values: Dict[str, Any] = {
-        **head_of(manifest, site, world),
+        **head_of(work, site),
+        **launch_of(work, site, context),
+        **allocation_of(ranks, site),
         "run_name": files.root.name,
         "run_dir": str(files.root),
-        "tool_version": circumstance.tool_version,
-        "image": paths.image,
-        "image_sha256": identity.image.sha256,
-        "build": f"python bundle.py build --stack {identity.image.stack}",
+        "tool_version": work.tool_version,
+        "image": work.image,
+        "image_sha256": work.image_sha256,
+        "build": f"python bundle.py build --stack {work.stack}",
         "stdout": log_path(files, log_name(placement, "stdout")),
         "stderr": log_path(files, log_name(placement, "stderr")),
         "prefixes": Verbatim(" | ".join(f"{prefix}*" for prefix in SCRUBBED)),
         "kept": Verbatim(" | ".join(KEPT)),
         "modules": [*site.modules, *placement.modules],
-        "environment": site.environment,
+        "environment": site.launch_environment,
         "walltime_seconds": seconds_of(placement.walltime) if placement.walltime else None,
         "deadline_variable": Verbatim(DEADLINE_VARIABLE),
         "stopped_exit_code": STOPPED_EXIT_CODE,
-        "descriptors": descriptors_of(world),
-        "mpirun": mpirun,
-        "singularity": exec_tokens(context.use, binds, environment, with_gpus=with_gpus),
-        "command": list(TRAINER_COMMAND),
+        "descriptors": descriptors_of(work.ranks),
+        "singularity": exec_tokens(binds, environment, with_gpus=work.with_gpus),
+        "command": list(work.command),
+        "report": Verbatim(work.report),
     }
     return script_environment().get_template(site.script_template).render(values)
 
@@ -130,12 +168,67 @@ def descriptors_of(world: World) -> int:
     return 64 + 16 * (world.ranks // world.nodes) + world.nodes
 
 
-def head_of(manifest: Manifest, site: Site, world: World) -> Dict[str, Any]:
+def launch_of(work: Work, site: Site, context: LaunchContext) -> Dict[str, Any]:
+    """How mpirun and, on each node, the container program are called."""
+    values = values_of(site, work.placement, work.ranks, with_gpus=work.with_gpus)
+    cores = values["cores_per_rank"]
+    mpirun, mpirun_5 = (
+        mpirun_tokens(
+            site.mpirun,
+            work.ranks,
+            all_mca(site, work.determinism),
+            as_root=context.as_root,
+            in_user_namespace=context.use.in_user_namespace,
+            cores_per_rank=int(cores) if cores and site.bind == "cores" else None,
+            exported=list(site.launch_environment),
+            series=series,
+        )
+        for series in (4, 5)
+    )
+    return {
+        "mpirun": mpirun,
+        "mpirun_5": mpirun_5,
+        "mpi_range": Verbatim(RANGE),
+        "mpi_next_step": NEXT_STEP,
+        "scratch_functions": Verbatim(text_of("scratch.sh")),
+        "rank_script": Verbatim(text_of("rank.sh")),
+        "tried": "" if context.use.untried else "1",
+        "program": context.use.program,
+        "schema_version": SCHEMA_VERSION,
+        "exec_flag": " ".join(context.use.exec_flags),
+    }
+
+
+def allocation_of(ranks: World, site: Site) -> Dict[str, Any]:
+    """What the job wants of its hosts, where the scheduler's settings may give it another thing."""
+    variable = site.backend.host_file
+    return {
+        "nodes": ranks.nodes,
+        "ranks_per_node": ranks.ranks // ranks.nodes,
+        "wanted_slots": wanted_slots(ranks),
+        "host_file": Verbatim(f'"${{{variable}:-/dev/null}}"') if variable else None,
+        "title": Verbatim(site.backend.title),
+        "slots_next_step": site.backend.slots_next_step,
+    }
+
+
+def wanted_slots(world: World) -> str:
+    """``2 hosts with 1 rank each``"""
+    each = world.ranks // world.nodes
+    hosts = f"{world.nodes} host{'s' * (world.nodes != 1)}"
+    return f"{hosts} with {each} rank{'s' * (each != 1)}{' each' * (world.nodes != 1)}"
+
+
+def text_of(name: str) -> str:
+    """A text of ``scripts/`` that stands in every job script as it is, without its last newline."""
+    return (TEMPLATES / name).read_text(encoding="utf-8").rstrip("\n")
+
+
+def head_of(work: Work, site: Site) -> Dict[str, Any]:
     """The directive lines; they were checked, and no shell reads them."""
     if site.scheduler not in SCHEDULERS:
         return {}
-    placement = manifest.circumstance.placement
-    lines, _ = directives(site, placement, world, with_gpus=manifest.promises.gpu is not None)
+    lines, _ = directives(site, work.placement, work.ranks, with_gpus=work.with_gpus)
     return {
         "prefix": Verbatim(SCHEDULERS[site.scheduler].prefix),
         "directives": [Verbatim(line) for line in lines],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from typing_extensions import Annotated, Literal
@@ -13,8 +13,10 @@ from container.trouble import Trouble
 from container.yaml_text import load_yaml
 from jobtemplates.backend import Backend
 from jobtemplates.cleared import cleared
+from jobtemplates.one_host import ONE_HOST
 from jobtemplates.placeholders import unknown_placeholders
 from jobtemplates.schedulers import BACKENDS
+from jobtemplates.transport import PROVIDER, TRANSPORTS, transport_mca
 
 PROFILES = Path(__file__).parent / "sites"
 TEMPLATES = Path(__file__).parent / "scripts"
@@ -65,6 +67,12 @@ def _without_collectives(mca: Dict[str, str]) -> Dict[str, str]:
     return mca
 
 
+def _transport_there_is(name: str) -> str:
+    if name not in TRANSPORTS:
+        raise ValueError(f"found {name!r}, expected one of {', '.join(TRANSPORTS)}")
+    return name
+
+
 Line = Annotated[str, Field(min_length=1), AfterValidator(_filled_in_later)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
@@ -104,6 +112,8 @@ class Site(BaseModel):
     submit_options: List[Line] = Field(default_factory=list)
     mpirun: List[str] = Field(default=["mpirun"], min_length=1)
     bind: Literal["none", "cores"] = "none"
+    transport: Annotated[str, AfterValidator(_transport_there_is)] = "tcp"
+    container: Optional[str] = Field(default=None, pattern=r"^[^\s]+$")
     mca: Annotated[Dict[str, str], AfterValidator(_without_collectives)] = Field(
         default_factory=dict
     )
@@ -119,7 +129,24 @@ class Site(BaseModel):
         needed = any("{pe}" in line for line in self.directives)
         if needed and self.parallel_environment is None:
             raise ValueError("{pe} in directives needs the key parallel_environment")
+        if self.transport == "ofi" and not self._names_a_provider():
+            raise ValueError(f"transport ofi needs mca.{PROVIDER}: a provider of libfabric")
         return self
+
+    def _names_a_provider(self) -> bool:
+        return PROVIDER in self.mca or f"OMPI_MCA_{PROVIDER}" in self.environment
+
+    @property
+    def launch_environment(self) -> Dict[str, str]:
+        """Variables that a job exports: those of the transport, and the profile's own."""
+        return {**TRANSPORTS[self.transport].environment, **self.environment}
+
+    @property
+    def launch_mca(self) -> Dict[str, str]:
+        """Open MPI's parameters of a job: how its messages travel, and the profile's own."""
+        given = transport_mca(self.transport, self.mca, self.environment)
+        alone = self.backend.runs_here and "OMPI_MCA_plm" not in self.environment
+        return {**(ONE_HOST if alone else {}), **given}
 
     @property
     def backend(self) -> Backend:
@@ -179,6 +206,20 @@ def profile_folders(environ: Mapping[str, str]) -> List[Path]:
     return [home / "bundle" / "sites", PROFILES]
 
 
+def profiles_in(folder: Path) -> Tuple[Dict[str, Path], str]:
+    """Profiles by name, and why the folder cannot be read; an absent one holds none.
+
+    It is optional, and ``HOME`` may be that of another account.
+    """
+    try:
+        paths = [path for path in folder.iterdir() if path.suffix == ".yaml"]
+    except (FileNotFoundError, NotADirectoryError):
+        return {}, ""
+    except OSError as error:
+        return {}, f"{folder} cannot be read: {error.strerror}"
+    return {path.stem: path for path in paths}, ""
+
+
 def parse_site(raw: Any, where: str) -> Site:
     """Raises Trouble with every problem of the profile, each with its key path."""
     try:
@@ -190,10 +231,15 @@ def parse_site(raw: Any, where: str) -> Site:
 
 def load_site(name: str, folders: List[Path]) -> Site:
     """Read the first ``<name>.yaml`` of ``folders``. Raises Trouble, listing the known sites."""
-    known = sorted({path.stem for folder in folders for path in folder.glob("*.yaml")})
-    if name not in known:
-        raise Trouble(f"site: there is no site {name!r}", f"known sites: {', '.join(known)}")
-    path = next(folder / f"{name}.yaml" for folder in folders if (folder / f"{name}.yaml").exists())
+    profiles: Dict[str, Path] = {}
+    problems = [f"site: there is no site {name!r}"]
+    for folder in folders[::-1]:  # the first goes before the others
+        found, problem = profiles_in(folder)
+        profiles.update(found)
+        problems += [problem] if problem else []
+    if name not in profiles:
+        raise Trouble(problems, f"known sites: {', '.join(sorted(profiles))}")
+    path = profiles[name]
     site = parse_site(load_yaml(path), str(path))
     if site.name != name:
         raise Trouble(

@@ -1,42 +1,49 @@
 """What every rank sees of its allocation; run by `bundle.py doctor --job` instead of training.
 
-Rank 0 writes it into ``result.json``: one object per rank, read by ``manifests.doctor.allocation``.
+Rank 0 writes one object per rank, which ``manifests.doctor.allocation`` reads.
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import os
 import tempfile
 from pathlib import Path
 from typing import Any, Dict, Optional
 
-import numpy as np
-
-from manifests.record.schema import RUN_MOUNT, TRAIN_MOUNT, Manifest, RunFiles
-from trainer import machine
+from manifests.record.mounts import RUN_MOUNT
+from manifests.record.run_files import RunFiles
+from trainer import failure, machine, ranks
 from trainer.files import json_bytes, write_whole
 from trainer.gpu import facts as gpu_facts
 from trainer.guard import guarded
+from trainer.messages import wrong_messages
 from trainer.ranks import Ranks
-
-#: float32 elements; more than Open MPI sends at once, so that all its ways of sending are taken.
-LENGTH = 1 << 18
+from trainer.transport import transport
 
 
-def main() -> None:
-    """Of a rank that looks: one that fails ends the others."""
-    guarded(look)
+def main() -> int:
+    """Of a rank that looks: one that fails says why and ends the others."""
+    files = RunFiles(Path(RUN_MOUNT))
+    try:
+        look(files)
+    except Exception as error:
+        code = failure.report(error, ranks.rank_now(os.environ), files)
+        ranks.abort(code)
+        return code
+    return 0
 
 
-def look() -> int:
+def look(files: RunFiles) -> None:
+    parser = argparse.ArgumentParser(prog="python3 -m trainer.allocation", description=__doc__)
+    parser.add_argument("--image", type=Path, required=True, help="the image, as bound inside")
+    parser.add_argument("--gpus", action="store_true", help="the stack needs GPUs")
+    given = parser.parse_args()
     from mpi4py import MPI
 
     MPI.Init()
     everyone = Ranks(MPI.COMM_WORLD)
-    files = RunFiles(Path(RUN_MOUNT))
-    manifest = Manifest.model_validate_json(files.manifest.read_bytes())
-    image = Path(TRAIN_MOUNT) / Path(manifest.circumstance.paths.image).name
     local = int(MPI.COMM_WORLD.Split_type(MPI.COMM_TYPE_SHARED).Get_rank())
     seen = {
         "rank": everyone.rank,
@@ -44,16 +51,17 @@ def look() -> int:
         "host": machine.host_name(),
         "cores": sorted(os.sched_getaffinity(0)),
         "features": sorted(machine.this_cpu().features),
-        **(no_gpus() if manifest.promises.gpu is None else gpus(everyone.rank)),
-        "scratch": tempfile.gettempdir(),
+        **(gpus(everyone.rank) if given.gpus else no_gpus()),
+        "scratch": os.environ.get("BUNDLE_TMPDIR") or tempfile.gettempdir(),
         "scratch_problem": scratch_problem(),
-        "image_sha256": sha256_of(image) if local == 0 else None,
-        "allreduce": sums_are_right(everyone),
+        "scratch_warning": os.environ.get("BUNDLE_TMPDIR_WARNING", ""),
+        "image_sha256": sha256_of(given.image) if local == 0 else None,
+        "transport": transport(),
+        "wrong_messages": wrong_messages(everyone),
     }
-    ranks = everyone.gather(seen)
+    found = everyone.gather(seen)
     if everyone.rank == 0:
-        write_whole(files.result, json_bytes({"ranks": ranks}))
-    return 0
+        write_whole(files.allocation, json_bytes({"ranks": found}))
 
 
 def no_gpus() -> Dict[str, Any]:
@@ -92,10 +100,5 @@ def sha256_of(path: Path) -> Optional[str]:
         return None
 
 
-def sums_are_right(everyone: Any) -> bool:
-    """MPI_Allreduce of whole numbers, which float32 adds without an error."""
-    from mpi4py import MPI
-
-    buffer = np.full(LENGTH, everyone.rank + 1, dtype=np.float32)
-    everyone.mpi.Allreduce(MPI.IN_PLACE, buffer, op=MPI.SUM)
-    return bool((buffer == everyone.size * (everyone.size + 1) // 2).all())
+if __name__ == "__main__":
+    guarded(main)

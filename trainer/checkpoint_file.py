@@ -16,7 +16,7 @@ from manifests.record.checkpoint import HEAD, Damaged, Head, read_entries
 from trainer.files import json_bytes, replacing
 from trainer.initial import named_arrays
 from trainer.optimizers import Optimizer
-from trainer.statistics import named_statistics
+from trainer.statistics import RankStatistics
 
 Array = npt.NDArray[Any]
 
@@ -31,9 +31,14 @@ def shared_arrays(model: chainer.Link, optimizer: Optimizer) -> Dict[str, Array]
     }
 
 
-def own_arrays(model: chainer.Link, rank: int) -> Dict[str, Array]:
-    """The live arrays that each rank has for itself, by their names in the file."""
-    return {f"statistics/{rank:05d}{name}.npy": x for name, x in named_statistics(model).items()}
+def own_arrays(statistics: RankStatistics, rank: int) -> Dict[str, Array]:
+    """The live arrays that a rank of this process has for itself, by their names in the file."""
+    return {own_name(rank, name): x for name, x in statistics.named(rank).items()}
+
+
+def own_name(rank: int, name: str) -> str:
+    """The name in the file of one of a rank's statistics."""
+    return f"statistics/{rank:05d}{name}.npy"
 
 
 def write_checkpoint(path: Path, head: Head, arrays: Mapping[str, Array]) -> None:

@@ -21,13 +21,21 @@ from manifests.record.checkpoint import (
     steps_digest,
 )
 from manifests.record.outcome import SeenGpus
-from manifests.record.run_files import temporary_prefix
-from manifests.record.schema import Manifest, RunFiles
-from trainer.checkpoint_file import fill_arrays, own_arrays, shared_arrays, unfit, write_checkpoint
+from manifests.record.run_files import RunFiles, temporary_prefix
+from manifests.record.schema import Manifest
+from trainer.checkpoint_file import (
+    fill_arrays,
+    own_arrays,
+    own_name,
+    shared_arrays,
+    unfit,
+    write_checkpoint,
+)
 from trainer.files import saving
 from trainer.gpu.succession import taken_over
 from trainer.optimizers import Optimizer
 from trainer.ranks import Ranks
+from trainer.statistics import RankStatistics
 from trainer.trouble import TrainerError
 
 SET_ASIDE = ".damaged"
@@ -44,10 +52,11 @@ class Found:
 
 @dataclass(frozen=True)
 class Written:
-    """What one rank has written down when a checkpoint is made; rank 0 alone has a ``log``."""
+    """What a process has written down when a checkpoint is made: one value for each of its ranks;
+    the process of rank 0 alone has a ``log``."""
 
-    trail: Prefix
-    sums: Sums
+    trails: Sequence[Prefix]
+    sums: Sequence[Sums]
     log: Optional[Prefix]
 
 
@@ -59,6 +68,7 @@ class Checkpoints:
         manifest: Manifest,
         model: chainer.Link,
         optimizer: Optimizer,
+        statistics: RankStatistics,
         gpus: Optional[SeenGpus] = None,
     ) -> None:
         self._ranks = ranks
@@ -66,6 +76,7 @@ class Checkpoints:
         self._manifest = manifest
         self._model = model
         self._optimizer = optimizer
+        self._statistics = statistics
         self._resumed_at: List[int] = []
         #: What the run has of GPUs: this job's, and what was another of the jobs before.
         self.gpus = gpus
@@ -75,19 +86,19 @@ class Checkpoints:
         return list(self._resumed_at)
 
     def bytes_to_save(self) -> int:
-        return sum(x.nbytes for x in shared_arrays(self._model, self._optimizer).values())
+        return sum(x.nbytes for x in self._shared().values())
 
     def resume(self) -> Optional[Found]:
         """Fill network and optimizer from the newest good checkpoint; None where there is none.
 
-        All ranks must call it. Raises TrainerError when there are checkpoints and none is good, or
-        when the run had GPUs of another class before.
+        Every process must call it. Raises TrainerError when there are checkpoints and none is good,
+        or when the run had GPUs of another class before.
         """
         chosen = self._choose() if self._ranks.rank == 0 else None
         found: Optional[Found] = self._ranks.from_first(chosen)
         if found is None:
             return None
-        arrays = self._arrays_of(self._ranks.rank)
+        arrays = {**self._shared(), **self._own()}
         try:
             fill_arrays(found.path, arrays)
         except (Damaged, OSError) as error:
@@ -102,31 +113,31 @@ class Checkpoints:
     def save(self, step: int, elapsed: float, written: Written, *, needed: bool) -> str:
         """Write the state after ``step`` and drop what is too many; return what went wrong, or "".
 
-        All ranks must call it at the same step. A full disk does not end a run that can go on
+        Every process must call it at the same step. A full disk does not end a run that can go on
         without this checkpoint; where it is ``needed``, TrainerError is raised.
         """
         ranks = self._ranks
-        everyones = ranks.gather(written)
-        own = {name: _on_host(x) for name, x in own_arrays(self._model, ranks.rank).items()}
+        trails, sums = ranks.by_rank(written.trails), ranks.by_rank(written.sums)
+        own = {name: _on_host(x) for name, x in self._own().items()}
         statistics = ranks.mpi.gather(own, root=0)
         if ranks.rank == 0:
-            log = everyones[0].log
+            assert written.log is not None
             head = Head(
                 identity_digest=self._manifest.identity_digest,
                 steps_digest=steps_digest(self._manifest.identity),
                 step=step,
                 ranks=ranks.size,
                 entries={},
-                trail=[rank.trail for rank in everyones],
-                log=log,
-                sums=[rank.sums for rank in everyones],
+                trail=trails,
+                log=written.log,
+                sums=sums,
                 elapsed=elapsed,
                 resumed_at=self._resumed_at,
                 gpus=self.gpus,
             )
-            arrays = dict(shared_arrays(self._model, self._optimizer))
-            for of_rank in statistics:
-                arrays.update(of_rank)
+            arrays = dict(self._shared())
+            for of_process in statistics:
+                arrays.update(of_process)
             try:
                 with saving(self._files.checkpoints):
                     self._files.checkpoints.mkdir(parents=True, exist_ok=True)
@@ -138,13 +149,25 @@ class Checkpoints:
                 return error.message
         return ""
 
-    def _arrays_of(self, rank: int) -> Mapping[str, chainer.types.NdArray]:
-        return {**shared_arrays(self._model, self._optimizer), **own_arrays(self._model, rank)}
+    def _shared(self) -> Mapping[str, chainer.types.NdArray]:
+        return shared_arrays(self._model, self._optimizer)
+
+    def _own(self) -> Mapping[str, chainer.types.NdArray]:
+        """Of all ranks of this process."""
+        return {
+            name: array
+            for rank in self._ranks.hosted
+            for name, array in own_arrays(self._statistics, rank).items()
+        }
 
     def _choose(self) -> Optional[Found]:
         sweep(self._files.checkpoints)
-        names = {name for rank in range(self._ranks.size) for name in self._arrays_of(rank)}
-        return newest_good(self._files, self._manifest, names)
+        own = {
+            own_name(rank, name)
+            for rank in range(self._ranks.size)
+            for name in self._statistics.names
+        }
+        return newest_good(self._files, self._manifest, self._shared().keys() | own)
 
     def _prune(self) -> None:
         kept = self._manifest.circumstance.checkpointing.kept

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
-from typing import Any, Iterator, List
+from typing import Any, Deque, Iterator, List, Sequence, Tuple
 
 import numpy as np
 import numpy.typing as npt
@@ -36,23 +37,37 @@ class Data:
     nclasses: int
     val_batchsize: int
 
-    def training(self, rank: int, first: int = 0) -> Iterator[TrainingBatch]:
-        """The batches of ``rank``, one per step, from step ``first`` (counted from 0) on."""
-        steps = range(first, self.order.steps)
-        work = (_training_part(self.order.batch(step, rank)) for step in steps)
+    def training(self, ranks: Sequence[int], first: int = 0) -> Iterator[TrainingBatch]:
+        """The batches of these ranks, one of each in turn at every step, from step ``first``
+        (counted from 0) on.
+
+        All come from one source: on a GPU two would copy into the same staging buffers.
+        """
+        work = (
+            _training_part(self.order.batch(step, rank))
+            for step in range(first, self.order.steps)
+            for rank in ranks
+        )
         for part, images, labels in self.prefetcher.batches(work, self._labels):
             slots = [StreamPosition(*slot) for slot in zip(part.indices, part.epochs or ())]
             yield TrainingBatch(images, labels, slots)
 
-    def validation(self, rank: int, ranks: int) -> Iterator[Batch]:
-        """The share of ``rank``; the last batch may be smaller, and there may be none."""
-        share = validation_share(len(self.val), rank, ranks)
-        work = (
-            Part("val", tuple(share[start : start + self.val_batchsize]), None)
-            for start in range(0, len(share), self.val_batchsize)
-        )
-        for _, images, labels in self.prefetcher.batches(work, self._labels):
-            yield Batch(images, labels)
+    def validation(self, hosted: Sequence[int], ranks: int) -> Iterator[Tuple[int, Batch]]:
+        """The shares of the ranks ``hosted``, one rank after another, each batch with its rank.
+
+        A rank's last batch may be smaller, and there may be none.
+        """
+        begun: Deque[int] = deque()
+
+        def work() -> Iterator[Part]:
+            for rank in hosted:
+                share = validation_share(len(self.val), rank, ranks)
+                for start in range(0, len(share), self.val_batchsize):
+                    begun.append(rank)
+                    yield Part("val", tuple(share[start : start + self.val_batchsize]), None)
+
+        for _, images, labels in self.prefetcher.batches(work(), self._labels):
+            yield begun.popleft(), Batch(images, labels)
 
     def _labels(self, part: Part) -> npt.NDArray[Any]:
         table = self.train if part.set_name == "train" else self.val

@@ -95,7 +95,9 @@ def open_gpu(ranks: Ranks, promise: GpuPromise, *, mixed: bool) -> Device:
         gpu.cupy.cuda.Device(number).use()
         own = gpu_facts.gpu_of_rank(gpu.cupy, number, ranks.rank, host)
     check_class(promise, own)
-    gpus: List[RankGpu] = ranks.gather(own)
-    check_apart(gpus)
+    check_apart(ranks.gather(own))
+    gpus: List[RankGpu] = ranks.by_rank(
+        [own.model_copy(update={"rank": rank}) for rank in ranks.hosted]
+    )
     seen = SeenGpus(driver=driver or "unknown", ranks=gpus, settings=settings)
     return Device(gpu, PRECISIONS["mixed" if mixed else "float32"], number, seen)

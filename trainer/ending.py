@@ -7,7 +7,8 @@ from typing import List
 
 from manifests.record.checkpoint import checkpoint_name
 from manifests.record.outcome import Stop
-from manifests.record.schema import Manifest, RunFiles
+from manifests.record.run_files import RunFiles
+from manifests.record.schema import Manifest
 from trainer.digest import tensor_digests
 from trainer.files import json_bytes, write_whole
 from trainer.initial import named_arrays
@@ -15,7 +16,6 @@ from trainer.loop import TrainingEnd, Updater
 from trainer.model_file import model_bytes
 from trainer.ranks import Ranks
 from trainer.result import make_result, observed, places, trail_digest
-from trainer.statistics import average_statistics
 from trainer.stopping import StopRequest
 
 
@@ -28,11 +28,11 @@ def save_result(
     started: float,
     resumed_at: List[int],
 ) -> None:
-    """Write ``model.npz`` and ``result.json``; all ranks must call it.
+    """Write ``model.npz`` and ``result.json``; every process must call it.
 
-    Raises TrainerError unless all ranks hold the same parameters.
+    Raises TrainerError unless all processes hold the same parameters.
     """
-    average_statistics(updater.model, ranks)
+    updater.statistics.bind_mean()
     tensors = tensor_digests(named_arrays(updater.model))
     ranks.check_equal(tensors, "after the last step")
     trail_sha256 = trail_digest(ranks, files)
@@ -41,7 +41,9 @@ def save_result(
         return
     packed = model_bytes(updater.model)
     write_whole(files.model, packed)
-    seen = observed(manifest, started, time.time(), seats, resumed_at, updater.gpus)
+    seen = observed(
+        manifest, started, time.time(), seats, resumed_at, updater.gpus, ranks.processes
+    )
     rows = files.log.read_bytes()  # rank 0 wrote it: no network file system shows it an old one
     result = make_result(
         manifest, ending.step, tensors, trail_sha256, packed, rows, ending.row, seen

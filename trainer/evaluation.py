@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any, Dict, NamedTuple
 
 import chainer
@@ -11,7 +12,7 @@ from trainer.data import Data
 from trainer.device import CPU, Device
 from trainer.layers.loss import cross_entropies
 from trainer.ranks import Ranks
-from trainer.statistics import averaged
+from trainer.statistics import RankStatistics
 
 #: Krizhevsky, Sutskever, Hinton 2012, section 2: the second number reported for ImageNet.
 TOP = 5
@@ -25,6 +26,20 @@ class Correct(NamedTuple):
 
     def plus(self, other: Correct) -> Correct:
         return Correct(self.top1 + other.top1, self.top5 + other.top5)
+
+
+@dataclass
+class ValidationSums:
+    """What one rank has added up over its share of the validation set."""
+
+    loss: float = 0.0
+    correct: Correct = field(default_factory=lambda: Correct(0, 0))
+    samples: int = 0
+
+    def add(self, loss: float, correct: Correct, samples: int) -> None:
+        self.loss += loss
+        self.correct = self.correct.plus(correct)
+        self.samples += samples
 
 
 def count_correct(scores: Any, labels: Any) -> Correct:
@@ -45,22 +60,29 @@ def count_correct(scores: Any, labels: Any) -> Correct:
 
 
 def evaluate(
-    model: chainer.Chain, data: Data, ranks: Ranks, device: Device = CPU
+    model: chainer.Chain,
+    statistics: RankStatistics,
+    data: Data,
+    ranks: Ranks,
+    device: Device = CPU,
 ) -> Dict[str, float]:
     """``loss``, ``accuracy``, ``accuracy_top5``: sums in float64, over the ranks in rank order."""
-    loss, correct, samples = 0.0, Correct(0, 0), 0
+    sums = {rank: ValidationSums() for rank in ranks.hosted}
     quiet = chainer.no_backprop_mode()
-    with averaged(model, ranks), chainer.using_config("train", False), quiet:
-        for batch in data.validation(ranks.rank, ranks.size):
+    with statistics.averaged(), chainer.using_config("train", False), quiet:
+        for rank, batch in data.validation(ranks.hosted, ranks.size):
             images, labels = device.images(batch.images), device.put(batch.labels)
             scores = model(images)
             each = cross_entropies(scores, labels)
-            loss += float(each.sum(dtype=np.float64))
-            correct = correct.plus(count_correct(scores.array, labels))
-            samples += len(labels)
-    total = ranks.sum(samples)
+            sums[rank].add(
+                float(each.sum(dtype=np.float64)),
+                count_correct(scores.array, labels),
+                len(labels),
+            )
+    own = list(sums.values())
+    total = ranks.sum([one.samples for one in own])
     return {
-        "loss": ranks.sum(loss) / total,
-        "accuracy": ranks.sum(correct.top1) / total,
-        "accuracy_top5": ranks.sum(correct.top5) / total,
+        "loss": ranks.sum([one.loss for one in own]) / total,
+        "accuracy": ranks.sum([one.correct.top1 for one in own]) / total,
+        "accuracy_top5": ranks.sum([one.correct.top5 for one in own]) / total,
     }

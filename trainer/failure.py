@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 import traceback
+from pathlib import Path
+from typing import Sequence
 
+from manifests.record.mounts import RUN_MOUNT
 from manifests.record.outcome import Failure
-from manifests.record.schema import RunFiles
+from manifests.record.run_files import RunFiles
 from trainer.files import json_bytes, write_first
 from trainer.gpu.failure import GpuFailed
 from trainer.node_fault import node_fault
-from trainer.trouble import CannotPromise, TrainerError, named, step_of
+from trainer.trouble import CannotPromise, TrainerError, named, rank_of, step_of
 
 BUG_EXIT_CODE = 1
 
@@ -42,16 +46,24 @@ def report(error: BaseException, rank: int, files: RunFiles) -> int:
     The first rank to fail writes ``failure.json``; ranks that fail of the same say nothing more.
     That mpirun was killed is no failure of the run: the next job goes on from its checkpoint.
     """
-    failure = describe(error, rank)
+    failure = describe(error, rank_of(error, rank))
     if _nobody_listens(error):
         return failure.exit_code
     if not _told_already(failure, files):
-        where = f"rank {rank}" + (f", step {failure.step}" if failure.step else "")
+        where = f"rank {failure.rank}" + (f", step {failure.step}" if failure.step else "")
         text = f"{where}: {failure.message}\n-> {failure.next_step}\n"
         if not isinstance(error, TrainerError) or isinstance(error, GpuFailed):
             text = "".join(traceback.format_exception(error)) + text
         sys.stderr.write(text)
     return failure.exit_code
+
+
+def report_before_main(error: BaseException, argv: Sequence[str]) -> int:
+    """The same of a part of the trainer that cannot be imported: nobody has read the words yet."""
+    from trainer.ranks import rank_now
+
+    run = argv[argv.index("--run") + 1] if "--run" in argv[:-1] else RUN_MOUNT
+    return report(error, rank_now(os.environ), RunFiles(Path(run)))
 
 
 def _nobody_listens(error: BaseException) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from itertools import zip_longest
-from typing import Callable, Dict, Iterable, List, Optional, TextIO
+from typing import Callable, Dict, Iterable, List, Optional, Sequence, TextIO
 
 from manifests.record.checkpoint import Prefix, Sums
 from manifests.record.json_numbers import not_finite_text
@@ -33,9 +33,11 @@ NOTHING = Sums(loss=0.0, correct=0, correct_top5=0, samples=0, seconds=0.0)
 
 
 class Log:
-    """Collects each rank's losses between rows; only rank 0 has ``lines`` and ``out``.
+    """Collects the losses of this process's ranks between rows; only the process of rank 0 has
+    ``lines`` and ``out``.
 
-    A resumed run goes on from ``sums`` of its checkpoint and the seconds ``elapsed`` until then.
+    A resumed run goes on from ``sums`` of its checkpoint, one for each rank of this process, and
+    the seconds ``elapsed`` until then.
     """
 
     def __init__(
@@ -45,7 +47,7 @@ class Log:
         out: Optional[TextIO],
         clock: Callable[[], float] = time.monotonic,
         *,
-        sums: Sums = NOTHING,
+        sums: Optional[Sequence[Sums]] = None,
         elapsed: float = 0.0,
     ) -> None:
         self._ranks = ranks
@@ -53,44 +55,48 @@ class Log:
         self._out = out
         self._clock = clock
         self._start = clock() - elapsed
-        self._begin(sums)
+        self._begin([NOTHING] * len(ranks.hosted) if sums is None else sums)
         if out is not None:
             print("\n".join(head_lines()), file=out, flush=True)
 
-    def _begin(self, sums: Sums) -> None:
-        self._loss, self._samples, self._training = sums.loss, sums.samples, sums.seconds
-        self._correct = Correct(sums.correct, sums.correct_top5)
+    def _begin(self, sums: Sequence[Sums]) -> None:
+        self._sums = list(sums)
 
     @property
     def elapsed(self) -> float:
         """Seconds since the run began, those of earlier jobs included."""
         return self._clock() - self._start
 
-    def sums(self) -> Sums:
-        """What this rank has added up since the last row."""
-        return Sums(
-            loss=self._loss,
-            correct=self._correct.top1,
-            correct_top5=self._correct.top5,
-            samples=self._samples,
-            seconds=self._training,
-        )
+    def sums(self) -> List[Sums]:
+        """What each rank of this process has added up since the last row."""
+        return list(self._sums)
 
     def settled(self) -> Optional[Prefix]:
         """The rows so far, on the disk; None on ranks that write none."""
         return None if self._lines is None else self._lines.settled()
 
-    def add(self, loss: float, correct: Correct, samples: int, seconds: float) -> None:
-        """A step of this rank: its mean loss, correct answers, samples, and how long it took."""
-        self._loss += float(loss) * samples
-        self._correct = self._correct.plus(correct)
-        self._samples += samples
-        self._training += seconds
+    def add(
+        self, loss: float, correct: Correct, samples: int, seconds: float, number: int = 0
+    ) -> None:
+        """A step of the ``number``-th rank of this process: its mean loss, correct answers and
+        samples, and how long the step of all ranks took."""
+        before = self._sums[number]
+        self._sums[number] = Sums(
+            loss=before.loss + float(loss) * samples,
+            correct=before.correct + correct.top1,
+            correct_top5=before.correct_top5 + correct.top5,
+            samples=before.samples + samples,
+            seconds=before.seconds + seconds,
+        )
 
     def row(self, epoch: int, iteration: int, lr: float, validation: Row) -> Row:
-        """Sum over the ranks, write, and begin anew; every rank calls it at the same step."""
-        loss, samples = self._ranks.sum(self._loss), self._ranks.sum(self._samples)
-        top1, top5 = (self._ranks.sum(count) for count in self._correct)
+        """Sum over the ranks, write, and begin anew; every process calls it at the same step."""
+        own = self._sums
+        loss = self._ranks.sum([rank.loss for rank in own])
+        samples = self._ranks.sum([rank.samples for rank in own])
+        top1 = self._ranks.sum([rank.correct for rank in own])
+        top5 = self._ranks.sum([rank.correct_top5 for rank in own])
+        training = own[0].seconds
         row: Row = {
             EPOCH: epoch,
             ITERATION: iteration,
@@ -100,11 +106,11 @@ class Log:
             VALIDATION_ACCURACY: validation["accuracy"],
             RATE: lr,
             ELAPSED: self.elapsed,
-            SPEED: samples / self._training if self._training else 0.0,
+            SPEED: samples / training if training else 0.0,
             ACCURACY_TOP5: top5 / samples,
             VALIDATION_ACCURACY_TOP5: validation["accuracy_top5"],
         }
-        self._begin(NOTHING)
+        self._begin([NOTHING] * len(own))
         if self._lines is not None:
             self._lines.append(row)
         if self._out is not None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from typing import Optional
+from typing import Iterator, NamedTuple, Optional, Sequence
 
 import chainer
 
 from manifests.record import schema
 from manifests.record.outcome import SeenGpus
 from trainer.checkpoints import Checkpoints, Written
-from trainer.communicators import Communicator
+from trainer.communicators import Reduction
 from trainer.data import Data, TrainingBatch
 from trainer.device import CPU, Device
 from trainer.evaluation import Correct, count_correct, evaluate
@@ -22,25 +22,29 @@ from trainer.log import Log, Row
 from trainer.loss_scale import LossScale
 from trainer.models.classifier import Classifier
 from trainer.optimizers import Optimizer
+from trainer.order import StreamPosition
 from trainer.progress import Progress
 from trainer.ranks import Ranks
 from trainer.schedules import learning_rate
+from trainer.statistics import RankStatistics
 from trainer.stopping import StopRequest, Watch
 from trainer.trail import Trail
-from trainer.trouble import TrainerError, at_step
+from trainer.trouble import TrainerError, at_rank, at_step
 
 
 @dataclass(frozen=True)
 class Updater:
     """The parts that change or read parameters; ``device`` is where these lie.
 
-    ``scale`` is None unless gradients are float16; ``gpus`` is what the ranks have of them.
+    ``statistics`` are those of this process's ranks. ``scale`` is None unless gradients are
+    float16; ``gpus`` is what the ranks have of them.
     """
 
     device: Device
     model: Classifier
     optimizer: Optimizer
-    communicator: Communicator
+    statistics: RankStatistics
+    communicator: Reduction
     schedule: schema.Optimizer
     scale: Optional[LossScale] = None
     gpus: Optional[SeenGpus] = None
@@ -48,9 +52,10 @@ class Updater:
 
 @dataclass(frozen=True)
 class Records:
-    """The parts that write down; rank 0 alone has a ``progress``."""
+    """The parts that write down: a trail for each rank of this process. The process of rank 0
+    alone has a ``progress``."""
 
-    trail: Trail
+    trails: Sequence[Trail]
     log: Log
     progress: Optional[Progress]
 
@@ -61,6 +66,15 @@ class Safety:
 
     checkpoints: Checkpoints
     watch: Watch
+
+
+class RankStep(NamedTuple):
+    """What one rank did in a step: the samples of its batch, their mean loss, correct answers."""
+
+    rank: int
+    slots: Sequence[StreamPosition]
+    loss: float
+    correct: Correct
 
 
 @dataclass(frozen=True)
@@ -90,34 +104,40 @@ def train(
     spent = safety.watch.spent
     row: Row = {}
     if first == 0:
-        records.trail.begin(updater.model)
+        for trail in records.trails:
+            trail.begin(updater.model)
     begun = time.monotonic()
-    batches = data.training(ranks.rank, first)
+    batches = data.training(ranks.hosted, first)
     for step in range(first, order.steps):
         with at_step(step + 1):
-            batch = next(batches)
             midway = order.epoch_midway(step)
             rate = learning_rate(updater.schedule, midway, order.per_step)
             epoch = order.epoch_after(step)
 
             factor = updater.scale.factor if updater.scale is not None else 1.0
-            loss, correct = gradients(updater.model, batch, order.seed, updater.device, factor)
-            updater.communicator.average_gradients(updater.model)
+            done = [rank_step(rank, batches, updater, order.seed, factor) for rank in ranks.hosted]
+            updater.communicator.finish(updater.model)
             if updater.scale is not None:
                 updater.scale.settle(list(named_gradients(updater.model).values()))
-            reduced = records.trail.gradients(step + 1, updater.model)
+            reduced = [trail.gradients(step + 1, updater.model) for trail in records.trails]
             updater.optimizer.update(rate, midway, step + 1)
 
-            records.trail.step(step + 1, epoch, batch.slots, loss, reduced, updater.model)
-            check_finite(loss, ranks.rank, step + 1)
+            for trail, one, digests in zip(records.trails, done, reduced):
+                trail.step(step + 1, epoch, one.slots, one.loss, digests, updater.model)
+            for one in done:
+                with at_rank(one.rank):
+                    check_finite(one.loss, one.rank, step + 1)
             seconds = time.monotonic() - begun
             spent.step = max(spent.step, seconds)
-            records.log.add(loss, correct, len(batch.labels), seconds)
+            for number, one in enumerate(done):
+                records.log.add(one.loss, one.correct, len(one.slots), seconds, number)
             if records.progress is not None:
-                records.progress.step(step + 1, epoch, loss)
+                records.progress.step(step + 1, epoch, done[0].loss)
             if every_step or order.ends_epoch(step):
                 begun = time.monotonic()
-                validation = evaluate(updater.model, data, ranks, updater.device)
+                validation = evaluate(
+                    updater.model, updater.statistics, data, ranks, updater.device
+                )
                 spent.evaluation = max(spent.evaluation or 0.0, time.monotonic() - begun)
                 if records.progress is not None:
                     records.progress.pause()
@@ -136,12 +156,25 @@ def train(
 def save(step: int, safety: Safety, records: Records, *, needed: bool) -> None:
     """What is written already goes to the disk before the checkpoint that counts on it."""
     begun = time.monotonic()
-    written = Written(records.trail.settled(), records.log.sums(), records.log.settled())
+    trails = [trail.settled() for trail in records.trails]
+    written = Written(trails, records.log.sums(), records.log.settled())
     problem = safety.checkpoints.save(step, records.log.elapsed, written, needed=needed)
     safety.watch.saved(time.monotonic() - begun)
     if problem and records.progress is not None:
         records.progress.pause()
         print(f"warning: {problem}; the run goes on without this checkpoint", flush=True)
+
+
+def rank_step(
+    rank: int, batches: Iterator[TrainingBatch], updater: Updater, seed: int, factor: float
+) -> RankStep:
+    """One rank's part of a step, with the next of ``batches``: its gradients go into the sum, its
+    statistics move."""
+    with at_rank(rank), updater.statistics.of(rank):
+        batch = next(batches)
+        loss, correct = gradients(updater.model, batch, seed, updater.device, factor)
+    updater.communicator.add(updater.model)
+    return RankStep(rank, batch.slots, loss, correct)
 
 
 def gradients(

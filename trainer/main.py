@@ -10,9 +10,11 @@ import threading
 import time
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import NoReturn, Sequence
+from typing import NoReturn, Optional, Sequence
 
-from manifests.record.schema import RUN_MOUNT, Manifest, RunFiles
+from manifests.record.mounts import RUN_MOUNT
+from manifests.record.run_files import RunFiles
+from manifests.record.schema import Manifest
 from trainer import contract, failure, machine
 from trainer.files import sweep, write_whole
 from trainer.guard import FAULT, leave, limit_last_words
@@ -29,6 +31,8 @@ from trainer.stopping import no_more_warnings, warning_signal
 class Arguments:
     run: Path
     places: Places
+    processes: Optional[int] = None
+    nodes: Optional[int] = None
 
 
 def parse(argv: Sequence[str]) -> Arguments:
@@ -37,9 +41,11 @@ def parse(argv: Sequence[str]) -> Arguments:
     for place in fields(Places):
         option = f"--{place.name.replace('_', '-')}"
         parser.add_argument(option, type=Path, default=place.default)
+    for name in ("processes", "nodes"):
+        parser.add_argument(f"--{name}", type=int, help="of this job; else as the manifest says")
     given = parser.parse_args(argv)
     places = {place.name: getattr(given, place.name) for place in fields(Places)}
-    return Arguments(given.run, Places(**places))
+    return Arguments(given.run, Places(**places), given.processes, given.nodes)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -81,8 +87,11 @@ def run(arguments: Arguments, files: RunFiles) -> None:
     with warning_signal() as warned:
         pool = open_pool(arguments, files, manifest)
     keep_freed_memory()
-    ranks = join(manifest.identity.world.ranks)
-    ranks.gather(None)  # no rank gets so far without its handler of the warning signal
+    placement = manifest.circumstance.placement
+    processes = placement.processes if arguments.processes is None else arguments.processes
+    nodes = placement.nodes if arguments.nodes is None else arguments.nodes
+    ranks = join(manifest.identity.world.ranks, processes, nodes)
+    ranks.gather(None)  # no process gets so far without its handler of the warning signal
     if ranks.rank == 0:
         sweep(*files.of_first_rank)
         write_whole(files.ready, b"")

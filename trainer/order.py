@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from manifests.record.schema import steps_of
 from trainer import randomness
 
 
@@ -44,7 +45,7 @@ class Order:
 
     @property
     def steps(self) -> int:
-        return -(-self.epochs * self.samples // self.per_step)
+        return steps_of(self.epochs, self.samples, self.per_step)
 
     def at(self, position: int) -> StreamPosition:
         epoch, offset = divmod(position, self.samples)

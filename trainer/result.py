@@ -7,9 +7,11 @@ import os
 from datetime import datetime, timezone
 from typing import List, Mapping, Optional
 
+from manifests.record.canonical_json import digest_of
 from manifests.record.json_numbers import not_finite
 from manifests.record.outcome import Observed, RankPlace, Result, ResultDigests, SeenGpus
-from manifests.record.schema import Manifest, RunFiles, digest_of
+from manifests.record.run_files import RunFiles
+from manifests.record.schema import Manifest
 from trainer import machine
 from trainer.ranks import Ranks
 
@@ -20,7 +22,8 @@ def utc(moment: float) -> str:
 
 
 def places(ranks: Ranks, local_rank: int) -> List[RankPlace]:
-    found = ranks.gather((machine.host_name(), local_rank))
+    """Where each rank was computed, by rank; ``local_rank`` is that of its process."""
+    found = ranks.by_rank([(machine.host_name(), local_rank)] * len(ranks.hosted))
     return [
         RankPlace(rank=rank, host=host, local_rank=local)
         for rank, (host, local) in enumerate(found)
@@ -28,16 +31,19 @@ def places(ranks: Ranks, local_rank: int) -> List[RankPlace]:
 
 
 def trail_digest(ranks: Ranks, files: RunFiles) -> Optional[str]:
-    """sha256 over all trail files in rank order, on rank 0; None elsewhere.
+    """sha256 over all trail files in rank order, on the process of rank 0; None elsewhere.
 
     Files travel by MPI, because a network file system may show rank 0 an old length.
     """
     if ranks.rank != 0:
-        ranks.mpi.send(files.trail_of(ranks.rank).read_bytes(), dest=0)
+        for rank in ranks.hosted:
+            ranks.mpi.send(files.trail_of(rank).read_bytes(), dest=0)
         return None
-    digest = hashlib.sha256(files.trail_of(0).read_bytes())
-    for rank in range(1, ranks.size):
-        digest.update(ranks.mpi.recv(source=rank))
+    digest = hashlib.sha256()
+    for rank in range(ranks.size):
+        process = rank % ranks.processes
+        own = process == ranks.process
+        digest.update(files.trail_of(rank).read_bytes() if own else ranks.mpi.recv(source=process))
     return digest.hexdigest()
 
 
@@ -48,6 +54,7 @@ def observed(
     ranks: List[RankPlace],
     resumed_at: List[int],
     gpus: Optional[SeenGpus] = None,
+    processes: Optional[int] = None,
 ) -> Observed:
     cpu = machine.this_cpu()
     return Observed(
@@ -61,6 +68,7 @@ def observed(
         ranks=ranks,
         resumed_at=resumed_at,
         gpus=gpus,
+        processes=processes,
     )
 
 

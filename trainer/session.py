@@ -8,9 +8,10 @@ from dataclasses import replace
 from typing import Dict, Optional, Tuple
 
 from manifests.record.checkpoint import Head
-from manifests.record.schema import Manifest, RunFiles
+from manifests.record.run_files import RunFiles
+from manifests.record.schema import Manifest
 from trainer.checkpoints import Checkpoints
-from trainer.communicators import COMMUNICATORS, Communicator
+from trainer.communicators import Reduction, make_reduction
 from trainer.communicators.nccl_report import (
     ask_for_report,
     parse_report,
@@ -26,7 +27,8 @@ from trainer.ending import save_result, say_stopped
 from trainer.files import JsonLines, saving
 from trainer.initial import named_arrays
 from trainer.iterators.pool import Pool
-from trainer.log import NOTHING, Log
+from trainer.limits import allow_open_files
+from trainer.log import Log
 from trainer.loop import Records, Safety, Updater, train
 from trainer.loss_scale import LossScale, Scaled
 from trainer.models.build import build_model
@@ -35,6 +37,7 @@ from trainer.order import Order
 from trainer.prefetch import make_prefetcher
 from trainer.progress import Progress
 from trainer.ranks import Ranks
+from trainer.statistics import RankStatistics
 from trainer.stopping import SLOW_DISK, Durations, SignalFlag, Watch, deadline_in
 from trainer.table import SampleTable
 from trainer.trail import Trail
@@ -54,7 +57,13 @@ def train_and_save(
         data = open_data(pool, device, files, manifest)
         updater = make_learner(ranks, device, files, manifest)
         checkpoints = Checkpoints(
-            ranks, files, manifest, updater.model, updater.optimizer, updater.gpus
+            ranks,
+            files,
+            manifest,
+            updater.model,
+            updater.optimizer,
+            updater.statistics,
+            updater.gpus,
         )
         head = resume(checkpoints, ranks, data.order.steps)
         updater = replace(updater, gpus=checkpoints.gpus)
@@ -69,13 +78,14 @@ def train_and_save(
             first=head.step if head else 0,
             every_step=manifest.circumstance.observing.test,
         )
-        records.trail.close()
+        for trail in records.trails:
+            trail.close()
         check_imported(manifest.identity.code, CODE_ROOT, sys.modules)
         if ending.stopped is not None:
             say_stopped(ranks, files, ending.stopped, ending.step, data.order.steps)
         else:
             save_result(ranks, files, manifest, updater, ending, started, checkpoints.resumed_at)
-    # Nobody leaves before all is written: a rank that ends early may not be waited for.
+    # Nobody leaves before all is written: a process that ends early may not be waited for.
     ranks.gather(None)
 
 
@@ -112,6 +122,7 @@ def make_learner(ranks: Ranks, device: Device, files: RunFiles, manifest: Manife
         device=device,
         model=model,
         optimizer=optimizer,
+        statistics=RankStatistics(model, ranks),
         communicator=communicator,
         schedule=settings.optimizer,
         scale=scale,
@@ -121,17 +132,16 @@ def make_learner(ranks: Ranks, device: Device, files: RunFiles, manifest: Manife
 
 def make_communicator(
     ranks: Ranks, device: Device, files: RunFiles, manifest: Manifest
-) -> Tuple[Communicator, Dict[str, str]]:
+) -> Tuple[Reduction, Dict[str, str]]:
     """With what NCCL reported of itself and was told by the site; nothing without GPUs."""
-    make = COMMUNICATORS[manifest.identity.training.communicator]
-    nodes = manifest.identity.world.nodes
+    name, world = manifest.identity.training.communicator, manifest.identity.world
     if device.gpu is None:
-        return make(ranks.mpi, nodes), {}
+        return make_reduction(name, ranks, world.nodes), {}
     with saving(files.logs):
         files.logs.mkdir(exist_ok=True)
     variables = site_variables(os.environ, manifest.identity.determinism.environment)
     report = ask_for_report(os.environ, files.logs, ranks.rank)
-    communicator = make(ranks.mpi, nodes, device.gpu)
+    communicator = make_reduction(name, ranks, world.nodes, device.gpu)
     reports = ranks.gather({**parse_report(read_report(report)), **variables})
     return communicator, put_together(reports)
 
@@ -153,18 +163,22 @@ def open_records(
     """Trail, log and progress; those of a resumed run go on where its checkpoint was made."""
     with saving(files.results):
         files.results.mkdir(exist_ok=True)
-    rank, first = ranks.rank, ranks.rank == 0
+    first = ranks.rank == 0
     interval = manifest.circumstance.observing.trail_interval
-    trail = Trail(files, rank, interval, order.steps, head.trail[rank].length if head else 0)
+    allow_open_files(len(ranks.hosted))
+    trails = [
+        Trail(files, rank, interval, order.steps, head.trail[rank].length if head else 0)
+        for rank in ranks.hosted
+    ]
     log = Log(
         ranks,
         JsonLines(files.log, head.log.length if head else 0) if first else None,
         sys.stdout if first else None,
-        sums=head.sums[rank] if head else NOTHING,
+        sums=[head.sums[rank] for rank in ranks.hosted] if head else None,
         elapsed=head.elapsed if head else 0.0,
     )
     begin = head.step if head else 0
-    return Records(trail, log, Progress(sys.stderr, order.steps, first=begin) if first else None)
+    return Records(trails, log, Progress(sys.stderr, order.steps, first=begin) if first else None)
 
 
 def watch(

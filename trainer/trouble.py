@@ -39,6 +39,24 @@ def at_step(step: int) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def at_rank(rank: int) -> Iterator[None]:
+    """Mark what is raised inside with the rank that was at work, for ``failure.json``: a process
+    may compute several."""
+    try:
+        yield
+    except BaseException as error:
+        if not hasattr(error, "rank"):
+            error.rank = rank  # type: ignore[attr-defined]
+        raise
+
+
+def rank_of(error: BaseException, otherwise: int) -> int:
+    """The rank that an error was marked with."""
+    rank: int = getattr(error, "rank", otherwise)
+    return rank
+
+
 def step_of(error: BaseException) -> int | None:
     return getattr(error, "step", None)
 

@@ -126,7 +126,9 @@ def show_values(run: Path, host: HostContext, warn: Warn = ignore) -> Dict[str, 
     files = found.files
     manifest = read_manifest(files, warn)
     values = manifest.model_dump(mode="json")
-    values["identity"]["code"]["files"] = len(manifest.identity.code.files)
+    for code in (values["identity"]["code"], values["circumstance"].get("other_code")):
+        if code is not None:
+            code["files"] = len(code["files"])
     values["recipe"]["files"] = sorted(manifest.recipe.files)
     result = read_result(files, warn) if files.result.exists() else None
     return {
@@ -194,12 +196,19 @@ def identity_lines(manifest: Manifest) -> List[str]:
         f"{training.communicator}",
         f"image      {identity.image.stack} {identity.image.sha256}",
         f"code       {identity.code.digest}",
-        f"           {len(identity.code.files)} files, {git_text(manifest)}",
+        f"           {files_text(manifest)}, {git_text(manifest)}",
         f"data       train {identity.data.train.samples}, val {identity.data.val.samples} samples",
         *([promise_line(manifest.promises.gpu)] if manifest.promises.gpu else []),
         *([f"rerun of   {circumstance.rerun_of}"] if circumstance.rerun_of else []),
         *([resumed_text(circumstance.resumed)] if circumstance.resumed else []),
     ]
+
+
+def files_text(manifest: Manifest) -> str:
+    executed, other = len(manifest.identity.code.files), manifest.circumstance.other_code
+    if other is None:
+        return f"{executed} files"
+    return f"{executed} files that ranks execute, {len(other.files)} others"
 
 
 def resumed_text(resumed: Resumed) -> str:

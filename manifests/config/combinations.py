@@ -7,7 +7,8 @@ from typing import List, Optional
 from manifests.config.determinism import KNOBS, has_gpus
 from manifests.config.run_config import RunConfig
 from manifests.record.communicators import COMMUNICATOR_KINDS
-from manifests.record.schema import IMAGE_SIDE, INPUT_SIDE, Loading
+from manifests.record.keys import IMAGE_SIDE, INPUT_SIDE
+from manifests.record.schema import Loading
 
 
 def _stack_problems(config: RunConfig) -> List[str]:

@@ -11,8 +11,7 @@ from __future__ import annotations
 import re
 from typing import Optional
 
-import simplejpeg
-
+from container.trouble import Trouble
 from manifests.datasets.jpeg_stream import (
     SOF_PROGRESSIVE,
     SOF_SEQUENTIAL,
@@ -25,8 +24,17 @@ from manifests.datasets.jpeg_stream import (
     zero_filled,
 )
 
+try:
+    import simplejpeg
+except ImportError as error:
+    raise Trouble(
+        f"the package simplejpeg, which tells damaged JPEG files, cannot be imported: {error}",
+        "run: make setup",
+    ) from error
+
 #: Bytes too many that a writer may have left at the end of a scan; of equal ones any number.
 MOST_LEFT = 4
+_LONG_INTERVAL = b"\xff\xdd\0\x04\xff\xff"
 _ZEROS_INSIDE = "has zeros in the place of a part of its data"
 _EXTRA = re.compile(r"(\d+) extraneous bytes before marker")
 _HARMLESS = ("Adobe", "JFIF", "Invalid SOS parameters", "ICC")
@@ -81,6 +89,16 @@ def _damage(data: bytes) -> Optional[str]:
     return "" if int(extra[1]) <= 2 or any(len(set(end)) == 1 for end in ends) else lost
 
 
+def _carefully(data: bytes, width: int, height: int) -> bytes:
+    """The same image with a restart interval that is longer than it is.
+
+    libjpeg-turbo takes codes that do not exist without a word, but where restarts are to be
+    expected (jdhuff.c).
+    """
+    blocks = (width + 7) // 8 * ((height + 7) // 8)
+    return data[:2] + _LONG_INTERVAL + data[2:] if blocks < 0xFFFF else data
+
+
 def _may_be_harmless(warning: str) -> bool:
     return _EXTRA.search(warning) is not None or any(word in warning for word in _HARMLESS)
 
@@ -88,9 +106,11 @@ def _may_be_harmless(warning: str) -> bool:
 def _warning(data: bytes) -> Optional[str]:
     """libjpeg-turbo's first warning; "" where it has none, None where it refuses the file."""
     try:
-        _, _, colours, _ = simplejpeg.decode_jpeg_header(data)
+        height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
         simplejpeg.decode_jpeg(
-            data, colorspace="CMYK" if colours in ("CMYK", "YCCK") else "GRAY", min_factor=8
+            _carefully(data, width, height),
+            colorspace="CMYK" if colours in ("CMYK", "YCCK") else "GRAY",
+            min_factor=8,
         )
     except ValueError as error:
         text = str(error)

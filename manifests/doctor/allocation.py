@@ -14,8 +14,10 @@ from manifests.record.schema import Promises, World
 
 class Rank(BaseModel):
     """``cores`` are the numbers of those that it may use; ``image_sha256`` only the first rank of
-    a node reads, None where it could not; ``scratch_problem`` says why TMPDIR cannot be used.
-    ``gpus`` are those that CUDA showed it, with ``driver``, if the stack needs any."""
+    a node reads, None where it could not; ``scratch_problem`` says why TMPDIR cannot be used,
+    ``scratch_warning`` why another folder is used in its place.
+    ``gpus`` are those that CUDA showed it, with ``driver``, if the stack needs any. ``transport``
+    is what Open MPI took, ``wrong_messages`` the calls that gave wrong values."""
 
     rank: int
     local_rank: int
@@ -26,8 +28,10 @@ class Rank(BaseModel):
     driver: str
     scratch: str
     scratch_problem: str
+    scratch_warning: str = ""
     image_sha256: Optional[str]
-    allreduce: bool
+    transport: str
+    wrong_messages: List[str]
 
 
 class Allocation(BaseModel):
@@ -57,7 +61,7 @@ def allocation_findings(
     """Of a job that ended well, by check; ``world`` is what was asked for."""
     return {
         "job: ranks": ranks_finding(found, world),
-        "job: allreduce": allreduce_finding(found),
+        "job: messages": messages_finding(found),
         "job: image": image_finding(found, image_sha256),
         "job: processor": processor_finding(found, promises),
         "job: cores": cores_finding(found),
@@ -89,16 +93,18 @@ def ranks_finding(found: Allocation, world: World) -> Finding:
     return ok(told)
 
 
-def allreduce_finding(found: Allocation) -> Finding:
+def messages_finding(found: Allocation) -> Finding:
+    over = "; ".join(sorted({rank.transport for rank in found.ranks}))
     if len(found.ranks) == 1:
-        return warn("not tried: one rank has nobody to add up with", "see `job: ranks`")
-    wrong = [str(rank.rank) for rank in found.ranks if not rank.allreduce]
+        return warn("not tried: it needs at least two ranks", "see `job: ranks`")
+    wrong = [f"rank {rank.rank}: {name}" for rank in found.ranks for name in rank.wrong_messages]
     if wrong:
         return fail(
-            f"rank {', '.join(wrong)} got wrong sums from MPI_Allreduce",
-            "this network or MPI cannot be trusted: show this to your administrator",
+            f"wrong values over {over}: {', '.join(wrong)}",
+            "this network or MPI cannot be trusted: let the site profile name another transport, "
+            "and show this to your administrator",
         )
-    return ok(f"{len(found.ranks)} ranks in the image added up the same numbers")
+    return ok(f"{len(found.ranks)} ranks exchanged all kinds of messages over {over}")
 
 
 def image_finding(found: Allocation, expected: str) -> Finding:
@@ -151,6 +157,12 @@ def scratch_finding(found: Allocation) -> Finding:
         told = "; ".join(f"{host}: {rank.scratch_problem}" for host, rank in bad.items())
         return fail(
             f"cannot be written in the container: {told}",
+            "set TMPDIR in the site profile's environment to a folder that its nodes have",
+        )
+    replaced = {rank.host: rank.scratch_warning for rank in found.ranks if rank.scratch_warning}
+    if replaced:
+        return warn(
+            "; ".join(f"{host}: {warning}" for host, warning in replaced.items()),
             "set TMPDIR in the site profile's environment to a folder that its nodes have",
         )
     return ok(f"{', '.join(sorted({rank.scratch for rank in found.ranks}))} can be written")

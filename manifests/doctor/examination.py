@@ -13,9 +13,11 @@ from container.image import Image
 from container.process import CommandFailed
 from container.recipe import Recipe, load_recipe
 from container.room import room_to_come
-from container.runtime import Runtime, find_runtime
+from container.runtime import Runtime
 from container.stack import Stack, find_stack
 from container.trouble import Trouble
+from container.unpacked import left_behind, size_of
+from jobtemplates.local import inherited
 from jobtemplates.mpi import find_host_mpi
 from jobtemplates.sites import Site, load_site, profile_folders
 from manifests.config.determinism import KNOBS, promises_for
@@ -26,6 +28,7 @@ from manifests.doctor.folder import (
     out_finding,
     shared_memory_finding,
     tmp_finding,
+    unpacked_finding,
 )
 from manifests.doctor.image import image_finding
 from manifests.doctor.job_check import Asked, examine_job
@@ -44,7 +47,13 @@ from manifests.doctor.runtime import (
     start_finding,
 )
 from manifests.doctor.scheduler import scheduler_finding
-from manifests.flows.preflight import built_image, image_mpi, processor_warnings
+from manifests.flows.preflight import (
+    built_image,
+    image_mpi,
+    processor_warnings,
+    runtime_of,
+    variables_kept_back,
+)
 from manifests.host import asking
 from manifests.host.context import HostContext
 from manifests.host.finding import (
@@ -115,7 +124,7 @@ class SharedLookups:
 
     @property
     def runtime(self) -> Runtime:
-        return self._once("runtime", lambda: find_runtime(self.host.project, self.host.environ))
+        return self._once("runtime", lambda: runtime_of(self.host))
 
     @property
     def setuid(self) -> bool:
@@ -146,6 +155,10 @@ def checks_of(site: Site, stack: Stack, host: HostContext) -> List[Check]:
             return warn(problem, "ask for nodes of the x86-64-v3 kind (Intel Haswell, AMD Zen, …)")
         return processor_finding(looking.look_at_processor(), promises)
 
+    def unpacked() -> Finding:
+        left = left_behind(host.environ)
+        return unpacked_finding(left, sum(map(size_of, left)))
+
     def cache_folder() -> Finding:
         needed = room_to_come(shared.recipe.lock, host.cache) if shared.lacks("image") else 0
         return cache_finding(looking.look_at_folder(cache), needed)
@@ -157,12 +170,13 @@ def checks_of(site: Site, stack: Stack, host: HostContext) -> List[Check]:
         return start_finding(looking.look_at_start(shared.runtime, shared.image.path))
 
     def mpi() -> Finding:
-        found = find_host_mpi(site.mpirun)
-        return mpi_finding(found, shutil.which(site.mpirun[0]), image_mpi(shared.recipe))
+        found = find_host_mpi(site.mpirun, inherited(host.environ))
+        where = shutil.which(site.mpirun[0])
+        return mpi_finding(found, where, image_mpi(shared.recipe), variables_kept_back(host))
 
     def launch() -> Finding:
         try:
-            seconds = looking.look_at_launch(site, RANKS, host.as_root)
+            seconds = looking.look_at_launch(site, RANKS, host.as_root, inherited(host.environ))
         except CommandFailed as error:
             return of_failure(error, f"make `{site.mpirun[0]} -np {RANKS} true` work on this host")
         return launch_finding(RANKS, seconds, host.as_root)
@@ -187,7 +201,8 @@ def checks_of(site: Site, stack: Stack, host: HostContext) -> List[Check]:
             "out folders",
             lambda: out_finding([looking.look_at_folder(out) for out in known_outs(host.cache)]),
         ),
-        Check("TMPDIR", lambda: tmp_finding(looking.look_at_folder(tmp)), of_nodes=True),
+        Check("TMPDIR", lambda: tmp_finding(looking.look_at_scratch(tmp)), of_nodes=True),
+        Check("unpacked images", unpacked),
         Check(
             "shared memory",
             lambda: shared_memory_finding(looking.look_at_folder(Path("/dev/shm")), host.cores),

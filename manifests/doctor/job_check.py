@@ -1,7 +1,7 @@
-"""The story of `doctor --job`: a job like any run's, whose ranks look around instead of training.
+"""`doctor --job`: a job as a run's, whose ranks look at their nodes instead of training.
 
-Snapshot, job script, launcher and image are a run's own. Two things differ: ``trainer/__main__.py``
-in the run's ``code/``, and the image's folder is bound where the training set would be.
+Snapshot, job script, launcher and image are a run's own; the command of its ranks is another, and
+the image's folder is bound where the training set would be.
 """
 
 from __future__ import annotations
@@ -16,53 +16,35 @@ from pydantic import ValidationError
 
 from container import atomic
 from container.build_folder import remove_tree
-from container.image import Image
 from container.recipe import load_recipe
-from container.runtime import find_runtime
 from container.stack import Stack
 from container.trouble import Trouble
 from jobtemplates.schedulers import backend_named
-from jobtemplates.script import render_script
+from jobtemplates.script import Work, log_name, render_work
 from jobtemplates.sites import Site
 from manifests.config.determinism import determinism_for, has_gpus, promises_for
 from manifests.doctor.allocation import Allocation, allocation_findings
 from manifests.flows.cancel import cancel_run
 from manifests.flows.explain import explain_failure
-from manifests.flows.follow import job_now, words_of
-from manifests.flows.plan import Plan, new_run, write_run
-from manifests.flows.preflight import built_image, image_identity, launch_context_of
+from manifests.flows.follow import Waiting, job_now, words_of
+from manifests.flows.plan import new_run
+from manifests.flows.preflight import built_image, launch_context_of
 from manifests.flows.start import start_run
 from manifests.host.context import TOOL_VERSION, HostContext
 from manifests.host.finding import Finding, fail, of_trouble, ok
 from manifests.host.placing import limit_problems, nodetype_for, place
 from manifests.record import schema
-from manifests.rundir.run_state import left_exit_code
-from manifests.rundir.snapshot import Snapshot, copy_snapshot, take_snapshot
+from manifests.record.mounts import TRAIN_MOUNT
+from manifests.record.run_files import RunFiles
+from manifests.rundir.directory import create_run
+from manifests.rundir.run_state import interruption, left_exit_code
+from manifests.rundir.snapshot import copy_snapshot, take_snapshot
 from manifests.rundir.submission import refuse_too_many_nodes
 
 #: Seconds from handing the job over to its end; a queue that is longer is no place to wait.
 PATIENCE = 600.0
-ENTRY = "trainer/__main__.py"
-ENTRY_TEXT = "from trainer.allocation import main\n\nmain()\n"
-#: What the trainer alone reads of a manifest; the ranks of this job do not train.
-UNUSED_TRAINING = schema.Training(
-    arch="nin",
-    nclasses=1,
-    insize=67,
-    epochs=1,
-    batchsize=1,
-    val_batchsize=1,
-    optimizer=schema.Optimizer(name="momentum_sgd", lr=1.0),
-    communicator="naive",
-    precision="float32",
-    seed=0,
-)
-UNUSED_SAMPLES = schema.SampleSetIdentity(sha256="0" * 64, samples=1)
-UNUSED_DATA = schema.DataIdentity(
-    train=UNUSED_SAMPLES,
-    val=UNUSED_SAMPLES,
-    mean=schema.ArrayIdentity(sha256="0" * 64, shape=[0], dtype="float32"),
-)
+#: What its ranks run, in the container.
+COMMAND = ("python3", "-m", "trainer.allocation", "--image")
 
 
 @dataclass(frozen=True)
@@ -111,78 +93,53 @@ def placement_of_job(site: Site, stack: str, asked: Asked) -> schema.Placement:
 def examine_job(site: Site, stack: Stack, host: HostContext, asked: Asked) -> Dict[str, Finding]:
     """Findings by check; only the first, ``job``, where the job did not come to its end."""
     try:
-        plan = plan_job(site, stack, host, asked)
-        with kept_only_after_failure(plan) as files:
-            return look(files, plan, stack, host)
+        work = work_of_job(site, stack, host, asked)
+        with job_folder(work, site, host) as files:
+            return look(files, work, host)
     except Trouble as trouble:
         return {"job": of_trouble(trouble)}
 
 
-def plan_job(site: Site, stack: Stack, host: HostContext, asked: Asked) -> Plan:
-    """Raises Trouble when there is no image, or nothing that could run it."""
-    recipe = load_recipe(host.project, stack.stack)
-    image = built_image(recipe, host)
+def work_of_job(site: Site, stack: Stack, host: HostContext, asked: Asked) -> Work:
+    """Raises Trouble when there is no image, and for what the site does not allow."""
+    image = built_image(load_recipe(host.project, stack.stack), host)
     # Bound by its folder: a link in the cache would lead nowhere in the container.
     image = replace(image, path=image.path.resolve())
-    runtime = find_runtime(host.project, host.environ)
-    out = host.cache.root / "doctor"
-    snapshot = take_snapshot(host.project, exclude=[host.cache.root])
     placement = placement_of_job(site, image.stack, asked)
     refuse_too_many_nodes(placement, asked.nodes, host, site)
-    identity = schema.Identity(
-        training=UNUSED_TRAINING,
-        code=snapshot.identity,
-        image=image_identity(image),
-        data=UNUSED_DATA,
-        world=world_of_job(site, asked),
-        determinism=determinism_for(stack.stack),
-    )
-    manifest = schema.Manifest(
-        identity_digest=identity.digest(),
-        identity=identity,
-        circumstance=circumstance_of(placement, image, out, snapshot, host),
-        promises=promises_for(stack.stack),
-        recipe=schema.Recipe(stack=recipe.stack, files=dict(recipe.files)),
-    )
-    files = new_run(out, "doctor", host.now(), manifest.identity_digest)
-
-    def fill(target: schema.RunFiles) -> None:
-        atomic.write_bytes(target.config, b"# made by bundle.py doctor --job\n")
-        copy_snapshot(snapshot, target.code)
-        atomic.write_bytes(target.code / ENTRY, ENTRY_TEXT.encode())
-
-    launch_context = launch_context_of(runtime, image.path, host)
-
-    def render(files: schema.RunFiles) -> str:
-        return render_script(manifest, files, site, launch_context)
-
-    return Plan(files, manifest, render(files), render, fill, warnings=[])
-
-
-def circumstance_of(
-    placement: schema.Placement, image: Image, out: Path, snapshot: Snapshot, host: HostContext
-) -> schema.Circumstance:
-    beside_image = str(image.path.parent)
-    return schema.Circumstance(
-        created=host.timestamp(),
-        host=host.hostname,
-        user=host.user,
-        tool_version=TOOL_VERSION,
-        paths=schema.Paths(
-            image=str(image.path), train_root=beside_image, val_root=beside_image, out=str(out)
-        ),
+    with_gpus = has_gpus(stack.stack)
+    gpus = ["--gpus"] if with_gpus else []
+    return Work(
+        ranks=world_of_job(site, asked),
         placement=placement,
-        loading=schema.Loading(),
-        observing=schema.Observing(),
-        other_code=snapshot.other,
-        git=snapshot.git,
+        determinism=determinism_for(stack.stack),
+        stack=stack.stack,
+        with_gpus=with_gpus,
+        image=str(image.path),
+        image_sha256=image.sha256,
+        data={TRAIN_MOUNT: image.path.parent},
+        command=[*COMMAND, str(TRAIN_MOUNT / image.path.name), *gpus],
+        report=RunFiles(Path()).allocation.name,
+        tool_version=TOOL_VERSION,
     )
 
 
 @contextmanager
-def kept_only_after_failure(plan: Plan) -> Iterator[schema.RunFiles]:
-    """The run directory of the job; removed unless the job failed."""
-    files = write_run(plan)
+def job_folder(work: Work, site: Site, host: HostContext) -> Iterator[RunFiles]:
+    """Where the job works: code, job script, logs; removed unless the job failed."""
+    out = host.cache.root / "doctor"
+    snapshot = take_snapshot(host.project, exclude=[host.cache.root])
+    context, _ = launch_context_of(site, Path(work.image), host)
+    target = new_run(out, "doctor", host.now(), work.image_sha256)
+    script = render_work(work, target, site, context)
+
+    def fill(files: RunFiles) -> None:
+        copy_snapshot(snapshot, files.code)
+        files.logs.mkdir()
+        atomic.write_bytes(files.job_script, script.encode("utf-8"))
+        files.job_script.chmod(0o755)
+
+    files = create_run(out, target.root.name, fill)
     try:
         yield files
     except BaseException:
@@ -194,11 +151,14 @@ def kept_only_after_failure(plan: Plan) -> Iterator[schema.RunFiles]:
             files.root.parent.rmdir()
 
 
-def look(files: schema.RunFiles, plan: Plan, stack: Stack, host: HostContext) -> Dict[str, Finding]:
+def look(files: RunFiles, work: Work, host: HostContext) -> Dict[str, Finding]:
     begin = time.monotonic()
-    job = start_run(files, host)
+    job = start_run(files, host, placement=work.placement)
+    waiting = Waiting(host.progress.stage)
     try:
         while (entry := job_now(files, host)) is not None:
+            if not backend_named(job.backend).runs_here:
+                waiting(entry)
             if time.monotonic() - begin > PATIENCE:
                 cancel_run(files, host)
                 late = f"did not end within {PATIENCE:g} s"
@@ -210,12 +170,13 @@ def look(files: schema.RunFiles, plan: Plan, stack: Stack, host: HostContext) ->
     seconds = time.monotonic() - begin
     code = left_exit_code(files)
     if code is None:
-        return {"job": fail(f"job {job.id} was killed: it left no exit code", see(files))}
+        ended = interruption(files) or "it was killed: it left no exit code"
+        return {"job": fail(f"job {job.id}: {ended}", see(files))}
     if code != 0:
-        return {"job": fail(f"job {job.id}: {explain_failure(files)}", see(files))}
-    identity = plan.manifest.identity
+        log = files.logs / log_name(work.placement, "stderr")
+        return {"job": fail(f"job {job.id}: {explain_failure(files, log)}", see(files))}
     try:
-        found = Allocation.model_validate_json(files.result.read_bytes())
+        found = Allocation.model_validate_json(files.allocation.read_bytes())
     except ValidationError as error:
         files.done.unlink()
         return {"job": fail(f"job {job.id} left no report that can be read: {error}", see(files))}
@@ -223,13 +184,13 @@ def look(files: schema.RunFiles, plan: Plan, stack: Stack, host: HostContext) ->
         "job": ok(f"{job.id} ended well in {seconds:.1f} s"),
         **allocation_findings(
             found,
-            identity.world,
-            image_sha256=identity.image.sha256,
-            promises=plan.manifest.promises,
-            stack=stack.stack,
+            work.ranks,
+            image_sha256=work.image_sha256,
+            promises=promises_for(work.stack),
+            stack=work.stack,
         ),
     }
 
 
-def see(files: schema.RunFiles) -> str:
+def see(files: RunFiles) -> str:
     return f"remove {files.root} when you have looked into its logs/"

@@ -16,6 +16,7 @@ from container.digest import sha256_of_file
 from container.process import CommandFailed, run
 from container.runtime import Runtime, build_prefix
 from jobtemplates.launcher import mpirun_tokens
+from jobtemplates.mpi import find_host_mpi
 from jobtemplates.schedulers import SCHEDULERS
 from jobtemplates.sites import Site
 from manifests.doctor import control_group
@@ -98,6 +99,13 @@ def look_at_folder(path: Path) -> Folder:
     return Folder(path, "", free, skew)
 
 
+def look_at_scratch(path: Path) -> Folder:
+    """As :func:`look_at_folder`; no job makes a scratch folder that is not there."""
+    if path.is_absolute() and not path.is_dir():
+        return Folder(path, "is not a folder")
+    return look_at_folder(path)
+
+
 # --- machine --------------------------------------------------------------------------------
 
 
@@ -144,20 +152,23 @@ def look_at_limits() -> Mapping[str, Tuple[Optional[int], Optional[int]]]:
 # --- programs -------------------------------------------------------------------------------
 
 
-def look_at_launch(site: Site, ranks: int, as_root: bool) -> float:
-    """Seconds in which the site's mpirun starts ``ranks`` processes that do nothing.
+def look_at_launch(site: Site, ranks: int, as_root: bool, environ: Mapping[str, str]) -> float:
+    """Seconds in which the site's mpirun, in a job's environment, starts ``ranks`` processes that
+    do nothing.
 
-    Raises CommandFailed.
+    Raises CommandFailed, and Trouble for an mpirun that cannot serve the image.
     """
+    mpi = find_host_mpi(site.mpirun, environ)
     tokens = mpirun_tokens(
         site.mpirun,
         World(ranks=ranks, nodes=1),
-        dict(site.mca),
+        site.launch_mca,
         as_root=as_root,
         in_user_namespace=True,
+        series=mpi.series,
     )
     begin = time.monotonic()
-    run([*tokens, "true"], timeout=60)
+    run([*tokens, "true"], env={**environ, **site.launch_environment}, timeout=60)
     return time.monotonic() - begin
 
 

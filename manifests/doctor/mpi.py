@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Optional, Sequence
 
 from jobtemplates.mpi import HostMpi, mpi_warnings
 from manifests.host.finding import Finding, ok, warn
 
 
-def mpi_finding(mpi: HostMpi, where: Optional[str], image_version: str) -> Finding:
-    """For an MPI that can start the image's ranks; for any other there is Trouble."""
-    found = f"{mpi} ({where or 'path unknown'})"
-    warnings = mpi_warnings(mpi, image_version)
+def mpi_finding(
+    mpi: HostMpi, where: Optional[str], image_version: str, kept_back: Sequence[str] = ()
+) -> Finding:
+    """For an MPI that can start the image's ranks; for any other there is Trouble.
+
+    ``kept_back`` says what of this shell's settings no job gets.
+    """
+    warnings = [*mpi_warnings(mpi, image_version), *kept_back]
     if warnings:
         return warn(
             "; ".join(warnings),
-            f"use Open MPI {image_version} where you can choose (`module avail openmpi`), "
-            "or try it: bundle.py doctor --job",
+            f"use Open MPI {image_version} where you can choose (`module avail openmpi`), and let "
+            "the site profile set what the ranks need",
         )
-    return ok(f"{found}, as in the image")
+    return ok(f"{mpi} ({where or 'path unknown'}); the image has {image_version}")
 
 
 def launch_finding(ranks: int, seconds: float, as_root: bool) -> Finding:

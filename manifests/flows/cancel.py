@@ -5,7 +5,7 @@ from __future__ import annotations
 from container.trouble import Trouble
 from jobtemplates.schedulers import backend_named
 from manifests.host.context import HostContext
-from manifests.record.schema import RunFiles
+from manifests.record.run_files import RunFiles
 from manifests.rundir import queue
 from manifests.rundir.job import read_job, read_submitting
 

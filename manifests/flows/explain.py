@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import re
 import signal
+from pathlib import Path
+from typing import List, Optional, Sequence
 
 from jobtemplates.script import quoted
 from manifests.record.checkpoint import checkpoints_in
-from manifests.record.schema import RUN_MOUNT, RunFiles
+from manifests.record.mounts import RUN_MOUNT
+from manifests.record.run_files import RunFiles
 from manifests.rundir.job_logs import log_of
 from manifests.rundir.records import read_failure, read_stop
 from manifests.rundir.run_state import left_exit_code
 
+#: Lines at the end of standard error that are shown, and in which a launcher's report may be.
+SHOWN = 20
+LAST_WORDS = 5
+LOOKED_AT = 40
 
-def explain_failure(files: RunFiles) -> str:
+#: A launcher's report that is not on a rank which ended: between two rules of dashes.
+COMPLAINT = re.compile(r"^-{40,}\n(?!Primary job  terminated|-{40,})", re.MULTILINE)
+
+
+def explain_failure(files: RunFiles, log: Optional[Path] = None) -> str:
     """Why a job did not finish its run: it stopped in time, or what the first failing rank said,
-    or the end of its standard error; and whether there is a checkpoint to go on from."""
+    or the end of its standard error (``log`` where the run has no manifest to name it); and whether
+    there is a checkpoint to go on from."""
     stopped = read_stop(files)
     if stopped is not None:
         why = {"signal": "a warning signal came", "walltime": "the walltime was nearly over"}
@@ -22,7 +35,7 @@ def explain_failure(files: RunFiles) -> str:
             f"stopped after step {stopped.step} of {stopped.steps}: {why[stopped.reason]}\n"
             f"-> {go_on(files)}"
         )
-    lines = [why_failed(files)]
+    lines = [why_failed(files, log)]
     if checkpoints_in(files.checkpoints):
         lines.append(f"-> once that is mended: {go_on(files)}")
     return "\n".join(lines)
@@ -32,18 +45,48 @@ def go_on(files: RunFiles) -> str:
     return f"python bundle.py resume {quoted(str(files.root))}"
 
 
-def why_failed(files: RunFiles) -> str:
+def why_failed(files: RunFiles, log: Optional[Path] = None) -> str:
     failure = read_failure(files)
     if failure is not None:
         step = "" if failure.step is None else f", step {failure.step}"
         text = f"rank {failure.rank}{step}: {failure.message}\n-> {failure.next_step}"
         return text.replace(f"{RUN_MOUNT}/", f"{files.root}/")  # what the ranks call it
-    log = log_of(files, "stderr")
-    tail = log.read_text(errors="replace").splitlines()[-20:] if log.is_file() else []
-    code = left_exit_code(files) or 0
-    lines = ["the job failed; the end of its standard error:", *tail]
-    if code > 128 and code - 128 in {number.value for number in signal.Signals}:
-        name = signal.Signals(code - 128).name
-        why = " (often: no memory was left)" if name == "SIGKILL" else ""
-        lines = [f"the job failed: a rank was ended by {name}{why}", *tail]
-    return "\n".join([*lines, f"-> see {files.logs}"])
+    log = log or log_of(files, "stderr")
+    said = log.read_text(errors="replace").splitlines() if log.is_file() else []
+    refused = refusal_in(said)
+    if refused:
+        return "\n".join(refused)
+    name = signal_of(left_exit_code(files) or 0, "\n".join(said[-LOOKED_AT:]))
+    why = " (often: no memory was left)" if name == "SIGKILL" else ""
+    first = (
+        f"the job failed: a rank was ended by {name}{why}"
+        if name
+        else "the job failed; the end of its standard error:"
+    )
+    return "\n".join([first, *said[-SHOWN:], f"-> see {files.logs}"])
+
+
+def refusal_in(said: Sequence[str]) -> List[str]:
+    """What the job script refused at its end, and its next step; empty where it refused nothing.
+
+    Earlier jobs of the run may have written into the same log.
+    """
+    for number in range(len(said) - 2, max(-1, len(said) - LAST_WORDS), -1):
+        if said[number].startswith("bundle: ") and said[number + 1].startswith("-> "):
+            return [said[number][len("bundle: ") :], said[number + 1]]
+    return []
+
+
+def signal_of(code: int, said: str) -> str:
+    """The name of the signal that ended a rank, or "".
+
+    Launchers say so themselves, unless they are to be quiet. Their other complaints come with
+    statuses of their own, which may be above 128 too.
+    """
+    reported = [int(text) for text in re.findall(r"exited\s+on\s+signal\s+(\d+)", said)]
+    left = [int(text) - 128 for text in re.findall(r"Exit code:\s+(\d+)", said)]
+    if not reported and not left and not COMPLAINT.search(said):
+        left = [code - 128]
+    known = {number.value for number in signal.Signals}
+    names = [signal.Signals(number).name for number in (*reported, *left) if number in known]
+    return names[0] if code > 128 and names else ""

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Callable, List, Optional
+from typing import Callable, List, Optional, Tuple
 
 from container.image import Image, altered, altered_trouble, image_digest, recorded_image
 from container.recipe import Recipe
-from container.runtime import Runtime
+from container.runtime import NAMES, Runtime, find_runtime
 from container.trouble import Trouble
 from jobtemplates.launcher import ContainerUse
+from jobtemplates.local import inherited
 from jobtemplates.mpi import find_host_mpi, mpi_warnings
 from jobtemplates.schedulers import backend_named
 from jobtemplates.script import LaunchContext
 from jobtemplates.sites import Site
+from jobtemplates.transport import VARIABLES
 from manifests.host.context import HostContext
 from manifests.host.gpus import driver_fault
 from manifests.host.image_memory import ImageMemory
@@ -61,17 +63,33 @@ def driver_warnings(
     return [] if fault is None else [fault.found]
 
 
-def host_mpi_warnings(site: Site, placed: schema.Placement, image_version: str) -> List[str]:
+def host_mpi_warnings(
+    site: Site, placed: schema.Placement, image_version: str, host: HostContext
+) -> List[str]:
     """Ask this host's mpirun; where a job loads modules, its MPI may be another one.
 
     Raises Trouble when it cannot serve the image.
     """
+    kept_back = variables_kept_back(host)
     try:
-        return mpi_warnings(find_host_mpi(site.mpirun), image_version)
+        mpi = find_host_mpi(site.mpirun, inherited(host.environ))
+        return [*kept_back, *mpi_warnings(mpi, image_version)]
     except Trouble as trouble:
         if not site.backend.runs_here and (site.modules or placed.modules):
-            return [f"{problem}; the job's modules must bring one" for problem in trouble.problems]
+            hope = "the job's modules must bring one"
+            return [*kept_back, *(f"{problem}; {hope}" for problem in trouble.problems)]
         raise
+
+
+def variables_kept_back(host: HostContext) -> List[str]:
+    """What this shell sets for MPI, and a job does not get."""
+    names = sorted(name for name in host.environ if name.startswith(VARIABLES))
+    if not names:
+        return []
+    return [
+        f"{', '.join(names)}: set in this shell, not passed on to the job; where the ranks need "
+        "them, set them in the site profile (mca, environment)"
+    ]
 
 
 def built_image(
@@ -103,14 +121,41 @@ def image_identity(image: Image) -> schema.ImageIdentity:
     )
 
 
+def runtime_of(host: HostContext) -> Runtime:
+    """The container program of this host, tried in a job's environment. Raises Trouble."""
+    return find_runtime(host.project, host.environ, inherited(host.environ))
+
+
 def launch_context_of(
-    runtime: Runtime, image: Path, host: HostContext, memory: Optional[ImageMemory] = None
-) -> LaunchContext:
-    """How this host runs the image; tried on the image itself, unless ``memory`` knows."""
-    options = memory.exec_options(runtime, image) if memory else runtime.exec_options(image)
+    site: Site, image: Path, host: HostContext, memory: Optional[ImageMemory] = None
+) -> Tuple[LaunchContext, List[str]]:
+    """How jobs of ``site`` run the image, with warnings; tried here, unless ``memory`` knows.
+
+    Raises Trouble where jobs run on this host and it cannot run the image.
+    """
+    use, warnings = container_use(site, image, host, memory)
+    return LaunchContext(use, as_root=host.as_root), warnings
+
+
+def container_use(
+    site: Site, image: Path, host: HostContext, memory: Optional[ImageMemory]
+) -> Tuple[ContainerUse, List[str]]:
+    """Where the profile says what the program is called on the nodes, or this host cannot run the
+    image and jobs run on others, the nodes try for themselves."""
     # Without setuid, Apptainer puts each rank into a user namespace of its own.
-    use = ContainerUse(str(runtime.program), options, in_user_namespace=True)
-    return LaunchContext(use, as_root=host.as_root)
+    program, inside = site.container or NAMES[0], {"in_user_namespace": True}
+    if site.container is not None:
+        return ContainerUse(program, (), untried=True, **inside), []
+    try:
+        runtime = runtime_of(host)
+        program = str(runtime.program)
+        options = memory.exec_options(runtime, image) if memory else runtime.exec_options(image)
+    except Trouble as trouble:
+        if site.backend.runs_here:
+            raise
+        problem = f"{trouble.problems[0]} on this host: it is tried on the nodes"
+        return ContainerUse(program, (), untried=True, **inside), [problem]
+    return ContainerUse(program, options, **inside), []
 
 
 def image_mpi(recipe: Recipe) -> str:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 from container import atomic
-from container.runtime import find_runtime
 from container.trouble import Trouble
 from jobtemplates.script import render_script, script_warnings
 from jobtemplates.sites import Site, load_site, profile_folders
@@ -24,6 +23,7 @@ from manifests.host.context import TOOL_VERSION, HostContext
 from manifests.host.image_source import find_image_of_run, image_of_run, recipe_of_run
 from manifests.host.placing import output_warnings, place_again, unseen_warnings
 from manifests.record import schema
+from manifests.record.run_files import RunFiles
 from manifests.rundir.directory import find_run, refuse_unwritable
 from manifests.rundir.queue import Queues
 from manifests.rundir.records import Warn, ignore, read_failure, read_manifest, read_result
@@ -91,8 +91,7 @@ def plan_rerun(
         nodes = placed.nodes or manifest.identity.world.nodes
         refuse_too_many_nodes(placed, nodes, host, site)
     recipe = recipe_of_run(manifest, str(old.manifest))
-    warnings += [*left_behind, *host_mpi_warnings(site, placed, image_mpi(recipe))]
-    runtime = find_runtime(host.project, host.environ)
+    warnings += [*left_behind, *host_mpi_warnings(site, placed, image_mpi(recipe), host)]
     try:
         image = image_of_run(
             manifest, host, mirror=mirror, may_build=not read_only, where=str(old.manifest)
@@ -109,14 +108,14 @@ def plan_rerun(
     jobname = again.circumstance.placement.jobname
     files = new_run(out, jobname, host.now(), manifest.identity_digest)
 
-    def fill(target: schema.RunFiles) -> None:
+    def fill(target: RunFiles) -> None:
         shutil.copyfile(old.config, target.config)
         copy_recorded(old.code, target.code, manifest)
         shutil.copytree(old.inputs, target.inputs)
 
-    launch_context = launch_context_of(runtime, image, host)
+    launch_context, launch_warnings = launch_context_of(site, image, host)
 
-    def render(files: schema.RunFiles) -> str:
+    def render(files: RunFiles) -> str:
         return render_script(again, files, site, launch_context)
 
     return Plan(
@@ -128,6 +127,7 @@ def plan_rerun(
         warnings=[
             *instead,
             *warnings,
+            *launch_warnings,
             *unseen_warnings(site, again.circumstance.paths),
             *output_warnings(site, files.root),
             *script_warnings(again, site),
@@ -136,7 +136,7 @@ def plan_rerun(
 
 
 def promises_on_gpus(
-    old: schema.RunFiles,
+    old: RunFiles,
     manifest: schema.Manifest,
     site: Site,
     host: HostContext,
@@ -155,7 +155,7 @@ def promises_on_gpus(
     return again
 
 
-def unfinished(files: schema.RunFiles, host: HostContext) -> str:
+def unfinished(files: RunFiles, host: HostContext) -> str:
     alive = Queues(host)(files).state in ("queued", "running")
     return "is still running" if alive else "did not end well (no DONE)"
 
@@ -228,7 +228,7 @@ def restore_step(circumstance: schema.Circumstance) -> str:
 
 def circumstance_again(
     before: schema.Circumstance,
-    old: schema.RunFiles,
+    old: RunFiles,
     image: Path,
     out: Path,
     placement: schema.Placement,
@@ -253,14 +253,14 @@ def compare_runs(first: Path, second: Path, warn: Warn = ignore) -> Comparison:
     return compare(*records)
 
 
-def judge(old: Path, again: schema.RunFiles, warn: Warn = ignore) -> Comparison:
+def judge(old: Path, again: RunFiles, warn: Warn = ignore) -> Comparison:
     """Compare the ended rerun with its original and keep the verdict in ``verdict.json``."""
     comparison = refused(old, again, warn) or compare_runs(old, again.root, warn)
     atomic.write_json(again.verdict, comparison.model_dump(mode="json"))
     return comparison
 
 
-def refused(old: Path, again: schema.RunFiles, warn: Warn = ignore) -> Optional[Comparison]:
+def refused(old: Path, again: RunFiles, warn: Warn = ignore) -> Optional[Comparison]:
     """The verdict where the trainer found that its machine cannot give the promised bits."""
     failure = None if again.done.exists() else read_failure(again, warn)
     if failure is None or not failure.cannot_promise:

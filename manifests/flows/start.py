@@ -9,9 +9,10 @@ from typing import Dict, List, Optional
 
 from container import atomic
 from container.trouble import Trouble
+from container.unpacked import remove_left_behind
 from manifests.host.context import HostContext
-from manifests.record.run_files import temporaries
-from manifests.record.schema import Placement, RunFiles
+from manifests.record.run_files import RunFiles, temporaries
+from manifests.record.schema import Placement
 from manifests.rundir import submission
 from manifests.rundir.job import Job, read_job
 from manifests.rundir.records import read_manifest
@@ -41,6 +42,7 @@ def start_run(
     Raises Refused, with everything as it was, when no job was started, or it was ended again
     because it could not be recorded; Trouble when that is not known.
     """
+    remove_left_behind(host.environ)
     before = read_job(files)
     placement = placement or read_manifest(files).circumstance.placement
     aside: Dict[Path, Path] = {}
@@ -110,7 +112,7 @@ def sweep(files: RunFiles) -> None:
 
 
 def marks_of(files: RunFiles) -> List[Path]:
-    return [files.exit_code, files.failure, files.stopped]
+    return [files.exit_code, files.failure, files.interrupted, files.stopped]
 
 
 def kept_as(mark: Path) -> Path:

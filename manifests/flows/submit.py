@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, List, Optional
 
 from container import atomic
 from container.image import Image
 from container.recipe import Recipe, load_recipe
-from container.runtime import find_runtime
 from container.trouble import Trouble
 from jobtemplates.script import render_script, script_warnings
 from jobtemplates.sites import Site, load_site, profile_folders
@@ -45,6 +43,7 @@ from manifests.host.context import TOOL_VERSION, HostContext
 from manifests.host.image_memory import ImageMemory
 from manifests.host.placing import limit_problems, output_warnings, place, unseen_warnings
 from manifests.record import schema
+from manifests.record.run_files import RunFiles
 from manifests.rundir.directory import refuse_unwritable
 from manifests.rundir.rank_code import load_imports, save_imports
 from manifests.rundir.snapshot import Snapshot, copy_snapshot, take_snapshot
@@ -63,7 +62,7 @@ def plan_submit(
     Raises Trouble with every problem that can be known before the run.
     """
     warnings: List[str] = []
-    config = read_config(config_path)
+    config = read_config(config_path, home=host.home)
     site = load_site(config.site, profile_folders(host.environ))
     world = world_of(config, site)
     asked = placement(config)
@@ -81,13 +80,12 @@ def plan_submit(
     if not read_only:
         refuse_too_many_nodes(placed, config.nnodes, host, site)
     before = beginning(config, warnings)
-    runtime = find_runtime(host.project, host.environ)
     recipe = load_recipe(host.project, config.stack)
-    warnings += host_mpi_warnings(site, placed, image_mpi(recipe))
+    warnings += host_mpi_warnings(site, placed, image_mpi(recipe), host)
     memory = ImageMemory(host.cache.root, read_only=read_only)
     image = built_image(recipe, host, memory.digest)
     data = [config.train_root, config.val_root, config.train_pack, config.val_pack]
-    snapshot = code_snapshot(host, [config.out, *data], read_only=read_only)
+    snapshot = code_snapshot(host, [config.out, *data], warnings, read_only=read_only)
     images = fingerprints(config, lists, recipe, host, read_only=read_only)
     identity = schema.Identity(
         training=training(config),
@@ -108,7 +106,7 @@ def plan_submit(
     )
     files = new_run(config.out, config.jobname, host.now(), manifest.identity_digest)
 
-    def fill(target: schema.RunFiles) -> None:
+    def fill(target: RunFiles) -> None:
         atomic.write_bytes(target.config, config_path.read_bytes())
         copy_snapshot(snapshot, target.code)
         target.inputs.mkdir()
@@ -120,12 +118,14 @@ def plan_submit(
         if before is not None:
             before.copy_to(target)
 
-    launch_context = launch_context_of(runtime, image.path, host, memory)
+    launch_context, launch_warnings = launch_context_of(site, image.path, host, memory)
 
-    def render(files: schema.RunFiles) -> str:
+    def render(files: RunFiles) -> str:
         return render_script(manifest, files, site, launch_context)
 
     warnings += [
+        *launch_warnings,
+        *memory.warnings,
         *([initmodel.note] if initmodel and initmodel.few else []),
         *lists.warnings,
         *images.warnings,
@@ -148,14 +148,19 @@ def plan_submit(
     )
 
 
-def code_snapshot(host: HostContext, exclude: List[Path], *, read_only: bool) -> Snapshot:
+def code_snapshot(
+    host: HostContext, exclude: List[Path], warnings: List[str], *, read_only: bool
+) -> Snapshot:
     memory = host.cache.root / "imports.json"
     known = load_imports(memory)
     before = len(known)
     snapshot = take_snapshot(host.project, exclude=exclude, known=known)
     if not read_only and len(known) != before:
-        with suppress(OSError):  # it only saves time
+        try:  # it only saves time
             save_imports(memory, known)
+        except (OSError, Trouble) as error:
+            why = error.strerror if isinstance(error, OSError) else error.problems[0]
+            warnings.append(f"what ranks import is not remembered: {memory}: {why}")
     return snapshot
 
 

@@ -10,16 +10,16 @@ import json
 import os
 import re
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
 from container import atomic
-from container.digest import canonical_json, sha256_of_bytes
+from container.digest import sha256_of_bytes
 from container.image import image_digest
-from container.runtime import EXEC_OPTIONS, Runtime
+from container.runtime import EXEC_OPTIONS, PLACES, Runtime
 from container.trouble import Trouble
 from manifests.datasets.digest_cache import SETTLED_NS, stamp_of
+from manifests.record.canonical_json import canonical_json
 
 #: So many ways to start one image are kept: a home folder may be shared by several login nodes.
 KEPT = 16
@@ -35,17 +35,22 @@ NAMESPACE_SETTINGS = (
     "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
 )
 
+#: Variables that decide how a container starts: the helpers that mount it are looked for on PATH,
+#: an image that is unpacked needs room in the scratch folder.
+DECIDING = ("PATH", "LD_LIBRARY_PATH", "TMPDIR", "HOME", *PLACES)
+
 #: Lines of /proc/self/status on what this process may do (proc(5)).
 RIGHTS = re.compile(r"^(?:Uid|Gid|Groups|NoNewPrivs|Seccomp|Cap\w+):.*$", re.MULTILINE)
 
 
 class ImageMemory:
     """One small file for each image path; a damaged one counts as empty, and one that cannot be
-    written is done without. ``read_only``: it is asked and never written."""
+    written is a warning. ``read_only``: it is asked and never written."""
 
     def __init__(self, cache_root: Path, *, read_only: bool = False) -> None:
         self.folder = cache_root / "remembered"
         self.read_only = read_only
+        self.warnings: List[str] = []
 
     def digest(self, image: Path) -> str:
         """sha256 of the file. It is read unless its path, size, times and inode are those of the
@@ -94,17 +99,21 @@ class ImageMemory:
     def _write(self, image: Path, known: Dict[str, Any]) -> None:
         if self.read_only:
             return
-        with suppress(OSError, Trouble):
+        try:
             self.folder.mkdir(parents=True, exist_ok=True)
             atomic.write_json(self._file(image), known)
+        except (OSError, Trouble) as error:
+            why = error.strerror if isinstance(error, OSError) else error.problems[0]
+            self.warnings = [f"images are not remembered: {self.folder}: {why}"]
 
 
 def start_conditions(runtime: Runtime, image: Path) -> str:
     """A digest of all that decides how the image starts: program and its settings, the image,
-    kernel and boot of this host, and what this process may do."""
+    kernel and boot of this host, what this process may do, and the environment of the trial."""
     program = runtime.program
     tops = [program.resolve().parent.parent, program.parent.parent, Path("/")]
     files = [program, program.resolve(), image]
+    environ = runtime.trial_environ
     files += [top / name for top in tops for name in SETTINGS]
     facts: List[Any] = [
         str(program),
@@ -117,6 +126,7 @@ def start_conditions(runtime: Runtime, image: Path) -> str:
         _text("/proc/self/uid_map"),
         _text("/proc/self/attr/current"),
         os.access("/dev/fuse", os.R_OK | os.W_OK),
+        {name: environ[name] for name in DECIDING if name in environ},
     ]
     return sha256_of_bytes(canonical_json(facts))
 

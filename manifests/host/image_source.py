@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Optional
@@ -15,7 +16,7 @@ from container.image import (
     altered_trouble,
     fault_of,
     find_image,
-    image_digest,
+    holds_image,
     recorded_image,
 )
 from container.lock import lock_text, parse_lock
@@ -38,7 +39,7 @@ from manifests.record.schema import Manifest
 
 def build_recipe(recipe: Recipe, host: HostContext, mirror: Optional[str]) -> Image:
     """The recipe's image, built now if the cache does not have it. Raises Trouble."""
-    known = find_image(recipe, host.cache)
+    known = find_image(recipe, host.cache, warn=host.progress.stage)
     if known is not None:
         return known
     return build_image(
@@ -55,9 +56,10 @@ def build_stack(
     stack: str, host: HostContext, *, mirror: Optional[str], output: Optional[Path]
 ) -> Image:
     """Build the image of a stack of the working tree, and copy it to ``output`` where given."""
-    image = build_recipe(load_recipe(host.project, stack), host, mirror)
-    if output is not None:
-        copy_image(image, output)
+    with atomic.prepared(*([] if output is None else [output])):
+        image = build_recipe(load_recipe(host.project, stack), host, mirror)
+        if output is not None:
+            copy_image(image, output)
     notice = others_notice(image) if image.fresh else None
     if notice is not None:
         host.progress.stage(notice)
@@ -153,12 +155,10 @@ def write_lock(stack: str, host: HostContext, *, mirror: Optional[str], dry_run:
 
 def intact_image_of_run(manifest: Manifest, host: HostContext) -> Optional[Path]:
     """The image file of an old run by its sha256: where it was, else in the cache, else None."""
-    expected = manifest.identity.image.sha256
+    image = manifest.identity.image
     recorded = Path(manifest.circumstance.paths.image)
-    cached = sorted(host.cache.images.glob("*.sif"))
-    size = manifest.identity.image.size
-    for path in [recorded, *cached]:
-        if path.is_file() and path.stat().st_size == size and image_digest(path) == expected:
+    for path in [recorded, *sorted(host.cache.images.glob("*.sif"))]:
+        if holds_image(path, image.size, image.sha256):
             return path
     return None
 
@@ -168,7 +168,12 @@ def find_image_of_run(manifest: Manifest, host: HostContext) -> Optional[Path]:
     none: a caller who hashes it can say what was found."""
     recorded = Path(manifest.circumstance.paths.image)
     found = intact_image_of_run(manifest, host)
-    return found or (recorded if recorded.is_file() else None)
+    return found or (recorded if _readable(recorded) else None)
+
+
+def _readable(path: Path) -> bool:
+    """Asked by access(2) first: below another account's home `is_file` would raise."""
+    return os.access(path, os.R_OK) and path.is_file()
 
 
 def recipe_of_run(manifest: Manifest, where: str) -> Recipe:
@@ -225,7 +230,7 @@ def image_of_run(
         return found
     recorded = Path(manifest.circumstance.paths.image)
     lost = f"the image with sha256 {expected} is gone"
-    if recorded.is_file():
+    if _readable(recorded):
         lost = f"the image {recorded} was altered"
     back = f"give the original image file back as {manifest.circumstance.paths.image}"
     recipe = recipe_of_run(manifest, where)
@@ -242,7 +247,7 @@ def image_of_run(
             "leave --dry-run out",
         )
     host.progress.stage(f"{lost}: building it again from the manifest's recipe")
-    stale = find_image(recipe, host.cache)
+    stale = find_image(recipe, host.cache, warn=host.progress.stage)
     fault = fault_of(stale) if stale else None
     if stale is not None and fault is not None:
         # Altered behind the back of its time stamps: the build would take it for up to date.

@@ -10,7 +10,8 @@ from typing import Dict, List, Optional, Tuple
 from pydantic import Field
 from typing_extensions import Literal
 
-from manifests.record.schema import SCHEMA_VERSION, GpuClass, Record
+from manifests.record.schema import GpuClass, Record
+from manifests.record.version import SCHEMA_VERSION
 
 
 class RankPlace(Record):
@@ -61,6 +62,7 @@ class Observed(Record):
     ranks: List[RankPlace]
     resumed_at: List[int] = Field(default_factory=list)  # steps after which a job took over
     gpus: Optional[SeenGpus] = None
+    processes: Optional[int] = None  # of the last job; None: one for each rank
 
 
 class ResultDigests(Record):

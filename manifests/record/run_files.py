@@ -37,7 +37,9 @@ class RunFiles:
             root / "ready"
         )  # all ranks take the warning signal; the job script waits for it
         self.exit_code = root / "exit_code"
+        self.interrupted = root / "interrupted"  # how ranks ended that were ended from outside
         self.done = root / "DONE"
+        self.allocation = root / "allocation.json"  # of a job that only looks at its nodes
         self.verdict = root / "verdict.json"
         self.plot = root / "plot.png"  # drawn from the log, by whom and when it is wanted
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import signal
+from pathlib import Path
 from typing import AbstractSet, Optional
 
 from typing_extensions import Literal
 
 from jobtemplates.backend import JobState
 from manifests.record.outcome import STOPPED_EXIT_CODE
-from manifests.record.schema import RunFiles
+from manifests.record.run_files import RunFiles
 
 State = Literal["prepared", "queued", "running", "stopped", "done", "failed", "unknown", "damaged"]
 
@@ -51,7 +53,27 @@ def present_names(files: RunFiles) -> AbstractSet[str]:
 
 def left_exit_code(files: RunFiles) -> Optional[int]:
     """What the job script wrote last; None where it wrote nothing whole."""
+    return _number_in(files.exit_code)
+
+
+def interruption(files: RunFiles) -> str:
+    """How the ranks of a job were ended from outside, which is no failure of the run; "" where
+    they were not."""
+    status = _number_in(files.interrupted)
+    if status is None:
+        return ""
+    if status - 128 in {number.value for number in signal.Signals}:
+        name = signal.Signals(status - 128).name
+        why = " (often: no memory was left)" if name == "SIGKILL" else ""
+        return f"the job was ended from outside: a rank was ended by {name}{why}"
+    if status == 0:
+        return "the job was ended from outside, before its ranks were done"
+    lost = "its launcher was ended, or lost ranks or a node"
+    return f"the job was ended from outside: {lost} (status {status})"
+
+
+def _number_in(path: Path) -> Optional[int]:
     try:
-        return int(files.exit_code.read_text(encoding="ascii"))
+        return int(path.read_text(encoding="ascii"))
     except (OSError, ValueError):
         return None

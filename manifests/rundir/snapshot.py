@@ -23,14 +23,9 @@ from typing import BinaryIO, Dict, FrozenSet, Iterable, Iterator, List, Optional
 from container.trouble import Trouble
 from manifests.host.git_checkout import git_files, git_state, is_checkout
 from manifests.record.alteration import was_altered
-from manifests.record.schema import (
-    CodeIdentity,
-    FileDigest,
-    GitState,
-    Manifest,
-    RunFiles,
-    digest_of,
-)
+from manifests.record.canonical_json import digest_of
+from manifests.record.run_files import RunFiles
+from manifests.record.schema import CodeIdentity, FileDigest, GitState, Manifest
 from manifests.rundir.directory import PARTIAL
 from manifests.rundir.rank_code import Imports, rank_code
 

@@ -13,17 +13,12 @@ from container.trouble import Trouble
 from manifests.datasets.packed_images import decoder_of, pack_problems
 from manifests.datasets.table import table_problems
 from manifests.record.alteration import was_altered
+from manifests.record.canonical_json import digest_of
 from manifests.record.checkpoint import checkpoints_in, damage
 from manifests.record.outcome import Result
 from manifests.record.packed_file import Decoder
-from manifests.record.schema import (
-    Circumstance,
-    ImageIdentity,
-    Manifest,
-    RunFiles,
-    SampleSetIdentity,
-    digest_of,
-)
+from manifests.record.run_files import RunFiles
+from manifests.record.schema import Circumstance, ImageIdentity, Manifest, SampleSetIdentity
 from manifests.rundir.job import read_job
 from manifests.rundir.records import (
     Warn,

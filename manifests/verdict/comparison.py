@@ -7,7 +7,7 @@ from typing import Any, Dict, List, Optional
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import Literal
 
-from manifests.record.schema import SCHEMA_VERSION
+from manifests.record.version import SCHEMA_VERSION
 
 Verdict = Literal["identical", "diverged", "cannot-run", "inconclusive"]
 

@@ -10,7 +10,7 @@ import pytest
 
 from container.build import build_image
 from container.cache import Cache
-from container.digest import canonical_json, sha256_of_bytes
+from container.digest import sha256_of_bytes
 from container.image import Image
 from container.recipe import FORMAT_ENTRY, Recipe, load_recipe, lock_path
 from container.runtime import Runtime
@@ -20,10 +20,12 @@ from manifests.host.context import HostContext
 from manifests.host.image_source import (
     copy_image,
     describe_build,
+    find_image_of_run,
     image_of_run,
     others_notice,
     write_lock,
 )
+from manifests.record.canonical_json import canonical_json
 from manifests.record.schema import Manifest
 from tests.records import manifest_values
 
@@ -274,6 +276,24 @@ def test_an_old_run_s_image_is_found_where_it_was_or_in_the_cache(
     before = everything(host.cache.root)
     assert image_of_run(manifest, host, mirror=None, may_build=False) == tiny_image.path
     assert everything(host.cache.root) == before
+
+
+def test_an_image_that_another_account_keeps_to_itself_is_as_good_as_gone(
+    tiny: Recipe, tiny_image: Image, host: HostContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = Path("/home/colleague")
+    manifest = old_run(tiny, home / "cache/x.sif", sha256=tiny_image.sha256)
+    is_file = Path.is_file
+
+    def closed(path: Path) -> bool:
+        if home in path.parents:
+            raise PermissionError(13, "Permission denied", str(path))
+        return is_file(path)
+
+    monkeypatch.setattr(Path, "is_file", closed)
+    assert find_image_of_run(manifest, host) == tiny_image.path
+    tiny_image.path.unlink()
+    assert find_image_of_run(manifest, host) is None
 
 
 def edited(recipe: Recipe, name: str, text: str) -> Recipe:

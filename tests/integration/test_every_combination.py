@@ -17,9 +17,9 @@ def outcome(name: str, code: str = "c0de", verdict: str = "identical") -> Outcom
 
 def test_all_of_them_and_some() -> None:
     every = matrix.chosen([])
-    assert len(every) == len({one.name for one in every}) == 5 * 4 * 5
+    assert len(every) == len({one.name for one in every}) == 5 * 4 * 6
     assert {one.communicator for one in every} == {
-        "hierarchical", "two_dimensional", "single_node", "flat", "naive",
+        "hierarchical", "two_dimensional", "single_node", "flat", "naive", "ordered",
     }  # fmt: skip
     assert [one.name for one in matrix.chosen(["nin/*/flat", "alex/adam/naive"])] == [
         "alex/adam/naive",

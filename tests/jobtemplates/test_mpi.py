@@ -1,5 +1,6 @@
-"""The host's MPI is recognised by what its mpirun prints."""
+"""The host's MPI is recognised by what its mpirun prints, at submit and on the node."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from jobtemplates.mpi import (
     mpi_warnings,
     parse_version_text,
 )
+from tests.jobtemplates.test_script import Stage
 
 OPEN_MPI = "mpirun (Open MPI) 4.1.4\n\nReport bugs to http://www.open-mpi.org/community/help/\n"
 MPICH = "HYDRA build details:\n    Version:                                 4.0.2\n"
@@ -20,8 +22,8 @@ MPICH_PROBLEM = (
     "mpirun on this host is MPICH 4.0.2, and the image has Open MPI: these cannot work together"
 )
 NEXT = (
-    "-> load or install Open MPI >= 4.0 (for instance `module load openmpi`; an administrator: "
-    "`apt-get install openmpi-bin`) and see that its mpirun comes first on PATH"
+    "-> load or install Open MPI 4.0 to 5.0 (for instance: module load openmpi; an administrator: "
+    "apt-get install openmpi-bin) and see that its mpirun comes first on PATH"
 )
 
 
@@ -44,9 +46,19 @@ def test_families(text: str, expected: "HostMpi | None") -> None:
     [
         (HostMpi("Open MPI", "4.1.4"), None),
         (HostMpi("Open MPI", "4.0.0"), None),
+        (HostMpi("Open MPI", "5.0.11"), None),
+        (HostMpi("Open MPI", "5.0.0rc12"), None),
+        (
+            HostMpi("Open MPI", "5.1.0"),
+            "mpirun on this host is Open MPI 5.1.0, and the image needs Open MPI 4.0 to 5.0",
+        ),
+        (
+            HostMpi("Open MPI", "6.0.0a1"),
+            "mpirun on this host is Open MPI 6.0.0a1, and the image needs Open MPI 4.0 to 5.0",
+        ),
         (
             HostMpi("Open MPI", "2.1.2"),
-            "mpirun on this host is Open MPI 2.1.2, and the image needs Open MPI 4.0 or newer",
+            "mpirun on this host is Open MPI 2.1.2, and the image needs Open MPI 4.0 to 5.0",
         ),
         (
             HostMpi("MPICH", "4.0.2"),
@@ -58,12 +70,50 @@ def test_what_can_serve_the_image(mpi: HostMpi, problem: "str | None") -> None:
     assert mpi_problem(mpi) == problem
 
 
-def test_another_version_is_a_warning_and_the_same_one_is_not() -> None:
+def test_another_series_is_a_warning_and_the_same_one_is_not() -> None:
     assert mpi_warnings(HostMpi("Open MPI", "4.1.4"), "4.1.4") == []
+    assert mpi_warnings(HostMpi("Open MPI", "4.1.8"), "4.1.4") == []
     assert mpi_warnings(HostMpi("Open MPI", "5.0.3"), "4.1.4") == [
-        "mpirun is Open MPI 5.0.3 and the image has Open MPI 4.1.4: this pair usually works, "
-        "but only equal versions were tested"
+        "mpirun is Open MPI 5.0.3 and the image has Open MPI 4.1.4: Open MPI promises nothing "
+        "between these; try it first: python bundle.py doctor --job"
     ]
+
+
+@pytest.mark.parametrize(
+    ("said", "series"),
+    [
+        (OPEN_MPI, 4),
+        ("mpirun (Open MPI) 5.0.11\n\nReport bugs\n", 5),
+        ("mpirun (Open MPI) 2.1.2\n", None),
+        ("mpirun (Open MPI) 5.1.0\n", None),
+        ("mpirun (Open MPI) 6.0.0a1\n", None),
+        (MPICH, None),
+        (INTEL, None),
+    ],
+)
+def test_the_job_script_knows_the_same_versions_as_submit(
+    tmp_path: Path, said: str, series: "int | None"
+) -> None:
+    stage = Stage(tmp_path)
+    code = stage.run(WITH_RESULT="1", VERSION=said)
+    mpi = parse_version_text(said)
+    assert mpi is not None
+    assert (mpi_problem(mpi) is None) == (series is not None)
+    if series is None:
+        first = said.splitlines()[0]
+        assert code == 2
+        assert stage.stderr() == (
+            f"bundle: {os.uname().nodename}: mpirun is {first}, and the image needs "
+            f"Open MPI 4.0 to 5.0\n{NEXT}\n"
+        )
+        assert not (stage.files.root / "seen.json").exists()
+        return
+    assert (code, mpi.series) == (0, series)
+    argv, environ = stage.seen()["argv"], stage.seen()["environ"]
+    assert isinstance(argv, list) and isinstance(environ, dict)
+    assert ("--quiet" in argv, "isolated" in argv) == (series == 4, series == 4)
+    daemon = environ.get("OMPI_MCA_orte_local_daemon_uri")
+    assert daemon == (None if series == 4 else "1.0;tcp://127.0.0.1:1")
 
 
 def test_this_machines_mpirun_is_found() -> None:

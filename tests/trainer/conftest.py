@@ -21,9 +21,10 @@ import pytest
 from PIL import Image
 
 from container.progress import Silent
+from jobtemplates.one_host import mpirun_here
 from manifests.datasets.pack import pack
 from manifests.record import schema
-from manifests.record.schema import RunFiles
+from manifests.record.run_files import RunFiles
 
 #: These are tests of image code. Whole runs start from the host, each rank in the image, as in a
 #: job, and kernels are tested where a C compiler may be; the others need the image's own Python
@@ -33,6 +34,7 @@ FROM_THE_HOST = (
     "test_prefetch.py",
     "test_gpu_kernels.py",
     "test_gpu_reductions.py",
+    "test_hosting.py",
     "test_mpi_runs.py",
     "test_normalization.py",
     "test_rank_ends.py",
@@ -236,14 +238,9 @@ def mpirun(
 
 
 def mpirun_words(ranks: int, mca: Dict[str, str]) -> List[str]:
-    argv = ["mpirun", "-np", str(ranks), "--oversubscribe", "--bind-to", "none", "--quiet"]
-    if os.geteuid() == 0:
-        argv.append("--allow-run-as-root")
     # Ranks in sibling user namespaces may not read each other's memory.
-    argv += ["--mca", "btl_vader_single_copy_mechanism", "none", "--mca", "pml", "ob1"]
-    for key, value in mca.items():
-        argv += ["--mca", key, value]
-    return argv
+    apart = {"btl_vader_single_copy_mechanism": "none", "pml": "ob1"}
+    return mpirun_here(ranks, {**apart, **mca}, as_root=os.geteuid() == 0)
 
 
 def sha256(path: Path) -> str:

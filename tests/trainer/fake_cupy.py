@@ -71,6 +71,18 @@ class DeviceArray:
         target, source = self._memory[part], value._memory
         STREAM.later(lambda: np.copyto(target, source))
 
+    def copy(self) -> DeviceArray:
+        """Memory of its own, which the stream fills."""
+        memory = np.full_like(self._memory, np.nan)
+        made = DeviceArray(memory)
+        made[...] = self
+        return made
+
+    def __iadd__(self, other: DeviceArray) -> DeviceArray:
+        memory, added = self._memory, other._memory
+        STREAM.later(lambda: np.copyto(memory, memory + added))
+        return self
+
     def __imul__(self, factor: np.float32) -> DeviceArray:
         assert isinstance(factor, np.float32)
         memory = self._memory
@@ -174,6 +186,33 @@ class NcclCommunicator:
 
         self._later("allGather", stream, work)
 
+    def send(self, sendbuf: int, count: int, datatype: int, peer: int, stream: int) -> None:
+        assert (datatype, stream) == (FLOAT32, STREAM.ptr)
+        GROUP[-1].append(lambda: self._mpi.Isend(memory_at(sendbuf, count), dest=peer))
+
+    def recv(self, recvbuf: int, count: int, datatype: int, peer: int, stream: int) -> None:
+        assert (datatype, stream) == (FLOAT32, STREAM.ptr)
+        GROUP[-1].append(lambda: self._mpi.Irecv(memory_at(recvbuf, count), source=peer))
+
+
+#: What is sent and received between the two calls, begun together.
+GROUP: List[List[Callable[[], Any]]] = []
+
+
+def groupStart() -> None:
+    GROUP.append([])
+
+
+def groupEnd() -> None:
+    begun = GROUP.pop()
+
+    def work() -> None:
+        from mpi4py import MPI
+
+        MPI.Request.Waitall([begin() for begin in begun])
+
+    STREAM.later(work, "group")
+
 
 def memory_at(address: int, count: int) -> Any:
     return np.ctypeslib.as_array((ctypes.c_float * count).from_address(address))
@@ -203,5 +242,7 @@ def fake_gpu() -> Gpu:
             NcclCommunicator=NcclCommunicator,
             NcclError=NcclError,
             get_unique_id=get_unique_id,
+            groupStart=groupStart,
+            groupEnd=groupEnd,
         ),
     )

@@ -21,12 +21,13 @@ from manifests.record.checkpoint import (
     read_head,
     steps_digest,
 )
-from manifests.record.schema import RunFiles
+from manifests.record.run_files import RunFiles
 from trainer.checkpoint_file import fill_arrays, own_arrays, shared_arrays
 from trainer.checkpoints import Checkpoints, Written, newest_good
 from trainer.files import JsonLines
 from trainer.models.resnet50 import Bottleneck
 from trainer.optimizers import OPTIMIZERS
+from trainer.statistics import RankStatistics
 from trainer.trouble import TrainerError
 
 SETTINGS = schema.Optimizer(name="rmsprop_warmup", lr=0.1)
@@ -36,19 +37,33 @@ SUMS = Sums(loss=0.1 + 0.2, correct=3, correct_top5=7, samples=16, seconds=1.5)
 class Two:
     """The world of rank 0 or 1 of two; what the other rank says is given."""
 
-    size = 2
+    size = processes = 2
 
     def __init__(self, rank: int, other: Dict[str, Any]) -> None:
         self.rank = rank
+        self.hosted = (rank,)
         self._other = other
         self.mpi = self
 
-    def gather(self, value: Any, root: int = 0) -> List[Any]:
-        theirs = self._other["written" if isinstance(value, Written) else "statistics"]
+    def by_rank(self, own: List[Any]) -> List[Any]:
+        (value,) = own
+        theirs = self._other["trail" if isinstance(value, Prefix) else "sums"]
+        return [value, theirs] if self.rank == 0 else [theirs, value]
+
+    def gather(self, value: Any, root: int) -> List[Any]:
+        theirs = self._other["statistics"]
         return [value, theirs] if self.rank == 0 else [theirs, value]
 
     def from_first(self, value: Any) -> Any:
         return value
+
+
+def statistics_of(model: Any, rank: int) -> RankStatistics:
+    return RankStatistics(model, Two(rank, {}))  # type: ignore[arg-type]
+
+
+def own(model: Any, rank: int) -> Dict[str, Any]:
+    return own_arrays(statistics_of(model, rank), rank)
 
 
 def moved(seed: int) -> Any:
@@ -56,13 +71,13 @@ def moved(seed: int) -> Any:
     model = Bottleneck(4, 2, 1)
     generator = np.random.Generator(np.random.Philox(seed))
     optimizer = OPTIMIZERS["rmsprop_warmup"](model, SETTINGS)
-    for array in {**shared_arrays(model, optimizer), **own_arrays(model, 0)}.values():
+    for array in {**shared_arrays(model, optimizer), **own(model, 0)}.values():
         array[...] = generator.standard_normal(array.shape, np.float32)
     return model, optimizer
 
 
 def values(model: chainer.Link, optimizer: Any) -> Dict[str, bytes]:
-    arrays = {**shared_arrays(model, optimizer), **own_arrays(model, 0)}
+    arrays = {**shared_arrays(model, optimizer), **own(model, 0)}
     return {name: array.tobytes() for name, array in arrays.items()}
 
 
@@ -81,16 +96,21 @@ class Run:
             lines.append({"step": step})
         other, _ = moved(99)
         said = {
-            "written": Written(self.trails[1].settled(), SUMS, None),
-            "statistics": own_arrays(other, 1),
+            "trail": self.trails[1].settled(),
+            "sums": SUMS,
+            "statistics": own(other, 1),
         }
-        checkpoints = Checkpoints(Two(0, said), self.files, self.manifest, model, optimizer)  # type: ignore[arg-type]
-        written = Written(self.trails[0].settled(), SUMS, self.log.settled())
+        checkpoints = self.checkpoints(0, model, optimizer, said)
+        written = Written([self.trails[0].settled()], [SUMS], self.log.settled())
         self.problem = checkpoints.save(step, 12.5, written, needed=needed)
         return checkpoints_in(self.files.checkpoints)[0]
 
-    def checkpoints(self, rank: int, model: Any, optimizer: Any) -> Checkpoints:
-        return Checkpoints(Two(rank, {}), self.files, self.manifest, model, optimizer)  # type: ignore[arg-type]
+    def checkpoints(
+        self, rank: int, model: Any, optimizer: Any, said: Optional[Dict[str, Any]] = None
+    ) -> Checkpoints:
+        ranks: Any = Two(rank, said or {})
+        statistics = statistics_of(model, rank)
+        return Checkpoints(ranks, self.files, self.manifest, model, optimizer, statistics)
 
 
 @pytest.fixture
@@ -113,7 +133,7 @@ def run(make_run: Callable[..., Run]) -> Run:
 
 
 def names_of(model: Any, optimizer: Any) -> List[str]:
-    return [*shared_arrays(model, optimizer), *own_arrays(model, 0), *own_arrays(model, 1)]
+    return [*shared_arrays(model, optimizer), *own(model, 0), *own(model, 1)]
 
 
 def test_everything_comes_back_on_every_rank(run: Run) -> None:
@@ -132,11 +152,11 @@ def test_everything_comes_back_on_every_rank(run: Run) -> None:
 
     # Rank 1 takes its own statistics and what all have alike.
     theirs, their_optimizer = moved(3)
-    arrays = {**shared_arrays(theirs, their_optimizer), **own_arrays(theirs, 1)}
+    arrays = {**shared_arrays(theirs, their_optimizer), **own(theirs, 1)}
     fill_arrays(path, arrays)
     other, _ = moved(99)
-    expected = [array.tobytes() for array in own_arrays(other, 1).values()]
-    assert [array.tobytes() for array in own_arrays(theirs, 1).values()] == expected
+    expected = [array.tobytes() for array in own(other, 1).values()]
+    assert [array.tobytes() for array in own(theirs, 1).values()] == expected
     assert shared_arrays(theirs, their_optimizer).keys() == shared_arrays(fresh, again).keys()
 
 

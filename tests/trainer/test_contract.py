@@ -10,8 +10,16 @@ from typing import Any
 
 import pytest
 
-from manifests.record import schema
 from manifests.record.communicators import COMMUNICATOR_KINDS
+from manifests.record.keys import (
+    Arch,
+    Communicator,
+    Iterator,
+    LoadType,
+    OptimizerName,
+    Precision,
+    values_of,
+)
 from manifests.record.schema import CodeIdentity, Determinism, Promises
 from trainer import contract
 from trainer.communicators import COMMUNICATORS
@@ -22,21 +30,21 @@ from trainer.loadtypes import LOADTYPES
 from trainer.machine import OpenBlas, loaded_openblas, numpy_features, parse_cpuinfo
 from trainer.models import MODELS
 from trainer.optimizers import OPTIMIZERS
-from trainer.ranks import wrong_size
+from trainer.ranks import impossible_processes, wrong_size
 from trainer.trouble import TrainerError
 
 
 def test_registries_are_what_the_host_believes() -> None:
     registries: dict[Any, Any] = {
-        schema.Arch: MODELS,
-        schema.Communicator: COMMUNICATORS,
-        schema.Iterator: ITERATORS,
-        schema.LoadType: LOADTYPES,
-        schema.OptimizerName: OPTIMIZERS,
-        schema.Precision: PRECISIONS,
+        Arch: MODELS,
+        Communicator: COMMUNICATORS,
+        Iterator: ITERATORS,
+        LoadType: LOADTYPES,
+        OptimizerName: OPTIMIZERS,
+        Precision: PRECISIONS,
     }
     for key_type, registry in registries.items():
-        assert set(registry) == set(schema.values_of(key_type))
+        assert set(registry) == set(values_of(key_type))
     assert set(COMMUNICATOR_KINDS) == set(COMMUNICATORS)
 
 
@@ -105,14 +113,28 @@ def test_cpuinfo_is_that_of_the_first_processor() -> None:
 
 
 def test_wrong_number_of_ranks() -> None:
-    assert wrong_size(3, 2) == (
+    assert wrong_size(3, 2, 2) == (
         "MPI gives 3 ranks, the run was made for 2",
         "start the job script as it is (`mpirun -np 2`)",
     )
-    assert wrong_size(1, 2) == (
+    assert wrong_size(1, 2, 2) == (
         "MPI gives 1 rank, the run was made for 2: this process did not find the launcher",
         "use the Open MPI of the same family as the image's on the host, and do not start the "
         "container with --cleanenv or --containall",
+    )
+    assert wrong_size(4, 2, 8) == (
+        "MPI gives 4 processes, the job was made for 2 (of a run of 8 ranks)",
+        "start the job script as it is (`mpirun -np 2`)",
+    )
+
+
+@pytest.mark.parametrize(
+    ("processes", "shown"), [(0, "0 processes"), (-1, "-1 processes"), (3, "3 processes")]
+)
+def test_impossible_numbers_of_processes(processes: int, shown: str) -> None:
+    assert impossible_processes(processes, 2) == (
+        f"2 ranks cannot be computed by {shown}",
+        "start the job with 1 to 2 processes",
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Iterator, List
+from typing import Any, Iterator, List, Sequence, Tuple
 
 import chainer
 import numpy as np
@@ -11,6 +11,7 @@ import pytest
 
 from trainer.data import Batch
 from trainer.evaluation import Correct, count_correct, evaluate
+from trainer.statistics import RankStatistics
 
 NAN, INF = float("nan"), float("inf")
 
@@ -77,14 +78,17 @@ class Rank:
     batches: List[Batch]
     before: List[float]
 
-    def validation(self, rank: int, ranks: int) -> Iterator[Batch]:
-        assert (rank, ranks) == (self.rank, self.size)
-        yield from self.batches
+    @property
+    def hosted(self) -> Tuple[int, ...]:
+        return (self.rank,)
 
-    def gather(self, value: Any) -> Any:
-        return [value]
+    def validation(self, hosted: Sequence[int], ranks: int) -> Iterator[Tuple[int, Batch]]:
+        assert (hosted, ranks) == ((self.rank,), self.size)
+        for batch in self.batches:
+            yield self.rank, batch
 
-    def sum(self, value: float) -> float:
+    def sum(self, own: List[float]) -> float:
+        (value,) = own
         total = self.before.pop(0) + value
         self.before.append(total)
         return total
@@ -99,7 +103,8 @@ def test_each_sample_counts_once_whatever_its_rank_and_batch() -> None:
     for number, cut in enumerate(cuts):
         batches = [Batch(images[part], labels[part]) for part in cut]
         rank: Any = Rank(number, len(cuts), batches, sums)
-        found = evaluate(Scores(), rank, rank)
+        model = Scores()
+        found = evaluate(model, RankStatistics(model, rank), rank, rank)
     scores = images.reshape(13, -1)[:, :8].astype(np.float64)
     losses = np.log(np.exp(scores).sum(axis=1)) - scores[np.arange(13), labels]
     top1, top5 = plain(scores, labels)

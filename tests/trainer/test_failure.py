@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from manifests.record.outcome import RankGpu
-from manifests.record.schema import SCHEMA_VERSION, GpuClass, GpuPromise, Promises, RunFiles
+from manifests.record.run_files import RunFiles
+from manifests.record.schema import GpuClass, GpuPromise, Promises
+from manifests.record.version import SCHEMA_VERSION
 from trainer.contract import check_cpu
 from trainer.failure import report
 from trainer.gpu.contract import check_class, check_driver

@@ -12,9 +12,11 @@ import pytest
 
 from manifests.config.determinism import promises_for
 from manifests.record.outcome import RankGpu, SeenGpus
-from manifests.record.schema import GpuClass, GpuPromise, RunFiles
+from manifests.record.run_files import RunFiles
+from manifests.record.schema import GpuClass, GpuPromise
 from trainer import device as device_module
 from trainer import session
+from trainer.communicators import COMMUNICATORS
 from trainer.communicators.nccl_report import (
     OURS,
     ask_for_report,
@@ -179,12 +181,16 @@ class Node:
 
     def __init__(self, rank: int, ranks: int) -> None:
         self.rank, self.size, self.mpi = rank, ranks, None
+        self.hosted = (rank,)
 
     def gather(self, own: RankGpu) -> List[RankGpu]:
         return [
             own.model_copy(update={"rank": k, "device": k, "bus": f"0000:{0x3B + k:02x}:00.0"})
             for k in range(self.size)
         ]
+
+    def by_rank(self, own: List[RankGpu]) -> List[RankGpu]:
+        return self.gather(own[0])
 
 
 def on_node(monkeypatch: pytest.MonkeyPatch, runtime: Runtime, rank: int, ranks: int) -> List[int]:
@@ -363,12 +369,14 @@ def test_the_result_has_what_nccl_was_told(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setenv("NCCL_IB_HCA", "mlx5_0")
     monkeypatch.setenv("NCCL_ALGO", "Ring")
 
-    def make(*_: Any) -> str:
+    def make(*_: Any) -> Any:
         (tmp_path / "run" / "logs" / "nccl-00000.log").write_text(REPORT)
-        return "communicator"
+        return SimpleNamespace(local_rank=7)
 
-    monkeypatch.setitem(session.COMMUNICATORS, "pure_nccl", make)
-    world: Any = SimpleNamespace(rank=0, mpi=None, gather=lambda own: [own])
+    monkeypatch.setitem(COMMUNICATORS, "pure_nccl", make)
+    world: Any = SimpleNamespace(
+        rank=0, size=1, processes=1, nodes=None, mpi=None, gather=lambda own: [own]
+    )
     identity = SimpleNamespace(
         training=SimpleNamespace(communicator="pure_nccl"),
         world=SimpleNamespace(nodes=1),
@@ -379,7 +387,7 @@ def test_the_result_has_what_nccl_was_told(monkeypatch: pytest.MonkeyPatch, tmp_
     device = Device(gpu=Gpu(None, None))
     files = RunFiles(tmp_path / "run")
     communicator, told = session.make_communicator(world, device, files, manifest)
-    assert communicator == "communicator"  # type: ignore[comparison-overlap]
+    assert communicator.local_rank == 7
     assert told == {
         "version": "2.19.3+cuda12.3",
         "algorithm": "Ring",

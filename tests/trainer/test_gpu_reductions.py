@@ -15,7 +15,7 @@ from typing import Any, List
 import numpy as np
 import pytest
 
-from manifests.record.schema import Communicator, values_of
+from manifests.record.keys import Communicator, values_of
 from tests.trainer.conftest import gpus
 from tests.trainer.test_mpi_runs import doubling
 
@@ -64,7 +64,7 @@ def in_reverse(values: List[Any]) -> Any:
 
 
 def summed(name: str, nodes: int, values: List[Any]) -> Any:
-    if name in ("naive", "flat"):
+    if name in ("naive", "flat", "ordered"):
         return doubling(values)
     if name == "pure_nccl":
         return in_reverse(values)
@@ -80,6 +80,7 @@ def steps(name: str, nodes: int, ranks: int, rank: int) -> List[str]:
     return {
         "naive": 2 * staged if ranks > 1 else [],
         "flat": staged if ranks > 1 else [],
+        "ordered": 2 * (["group"] if ranks > 1 else []),
         "pure_nccl": ["allReduce"],
         "hierarchical": ["reduce", *(across if first else []), "broadcast"],
         "two_dimensional": ["reduceScatter", *across, "allGather"],

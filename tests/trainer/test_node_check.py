@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from manifests.record.schema import Loading, RunFiles
+from manifests.record.run_files import RunFiles
+from manifests.record.schema import Loading
 from trainer import failure
 from trainer.node_check import Needs, Node, check_node, needs_of, this_node, uses_shared_memory
 from trainer.node_fault import node_fault

@@ -52,14 +52,21 @@ def data_of(case: Any, pool: Pool, gpu: Optional[FakeGpu]) -> Data:
     )
 
 
-def walk(data: Data, gpu: Optional[FakeGpu], evaluations: Tuple[int, ...] = (2, 5, 6)) -> Seen:
+def walk(
+    data: Data,
+    gpu: Optional[FakeGpu],
+    evaluations: Tuple[int, ...] = (2, 5, 6),
+    hosted: Tuple[int, ...] = (0,),
+) -> Seen:
     """All batches of a training with some evaluations on the way, read at its end alone: until then
     nobody has waited for the GPU."""
     kept: Seen = []
-    for step, batch in enumerate(data.training(rank=0)):
+    for step, batch in enumerate(data.training(hosted)):
         kept.append((batch.images, batch.labels, batch.slots))
         if step in evaluations:
-            kept += [(found.images, found.labels) for found in data.validation(0, 1)]
+            kept += [
+                (found.images, found.labels) for _, found in data.validation(hosted, len(hosted))
+            ]
     read = np.asarray if gpu is None else (lambda array: array.get())
     return [(read(images), read(labels), *rest) for images, labels, *rest in kept]
 
@@ -90,6 +97,22 @@ def test_the_gpu_gets_the_batches_of_the_cpu(make_case: Any, kind: str, eager: A
     expected = on_the_cpu(case)
     assert len(expected) == 14 + 3 * 3
     assert same(on_the_gpu(case, *eager, kind=kind), expected)
+
+
+@needs_compiler
+@pytest.mark.parametrize("eager", SCHEDULES)
+def test_a_process_of_two_ranks_gets_the_batches_of_both(make_case: Any, eager: Any) -> None:
+    """In turn, from one source: they use the same staging buffers. Their shares of the validation
+    set differ in size."""
+    case = make_case()
+    with closing(open_pool(case, raw=False)) as pool:
+        expected = walk(data_of(case, pool, None), None, hosted=(0, 1))
+        alone = [walk(data_of(case, pool, None), None, (), (rank,)) for rank in (0, 1)]
+    gpu = FakeGpu(eager)
+    with closing(open_pool(case, raw=True)) as pool:
+        assert same(walk(data_of(case, pool, gpu), gpu, hosted=(0, 1)), expected)
+    trained = [batch for batch in expected if len(batch) == 3]
+    assert same(trained, [batch for step in zip(*alone) for batch in step])
 
 
 class Forgetful:
@@ -165,7 +188,7 @@ def test_what_a_loader_raises_comes_at_its_step(make_case: Any, kind: str, gone:
     (case.train_root / case.train[order.batch(gone, 0)[1].sample]).unlink()
     gpu = FakeGpu()
     with closing(open_pool(case, raw=True, kind=kind)) as pool:
-        batches = data_of(case, pool, gpu).training(0)
+        batches = data_of(case, pool, gpu).training((0,))
         first = min(
             step
             for step in range(order.steps)
@@ -183,11 +206,11 @@ def test_stopping_early_hangs_nowhere(make_case: Any, kind: str) -> None:
     begun, before = time.monotonic(), set(threading.enumerate())
     pool = open_pool(make_case(), raw=True, kind=kind)
     data = data_of(make_case("other"), pool, FakeGpu())
-    batches = data.training(0)
+    batches = data.training((0,))
     next(batches)
     del batches
-    assert len(list(data.validation(0, 1))) == 3
-    batches = data.training(0)
+    assert len(list(data.validation((0,), 1))) == 3
+    batches = data.training((0,))
     next(batches)
     pool.close()
     del data, batches
@@ -203,7 +226,7 @@ def test_stopping_early_hangs_nowhere(make_case: Any, kind: str) -> None:
 def test_no_samples_need_no_gpu(make_case: Any) -> None:
     """A rank may have no share of the validation set."""
     with closing(open_pool(make_case(), raw=True)) as pool:
-        assert list(data_of(make_case("other"), pool, FakeGpu()).validation(5, 6)) == []
+        assert list(data_of(make_case("other"), pool, FakeGpu()).validation((5,), 6)) == []
 
 
 @pytest.mark.gpu
@@ -220,12 +243,12 @@ def test_a_gpu_gets_the_batches_of_the_cpu(make_case: Any) -> None:
         data = data_of(case, pool, Gpu(cupy, None))  # type: ignore[arg-type]
         kept: Seen = []
         big = cupy.ones((2048, 2048), cupy.float32)
-        for step, batch in enumerate(data.training(0)):
+        for step, batch in enumerate(data.training((0,))):
             for _ in range(5):
                 big = big @ big * cupy.float32(1e-4)
             kept.append((batch.images, batch.labels, batch.slots))
             if step in (2, 5, 6):
-                kept += [(some.images, some.labels) for some in data.validation(0, 1)]
+                kept += [(some.images, some.labels) for _, some in data.validation((0,), 1)]
         seen = [(a.get(), b.get(), *rest) for a, b, *rest in kept]
     assert same(seen, expected)
 

@@ -16,7 +16,7 @@ import pytest
 
 from manifests.record.log_columns import COLUMNS
 from manifests.record.outcome import Failure, TrailRecord
-from manifests.record.schema import RunFiles
+from manifests.record.run_files import RunFiles
 from trainer import failure, files
 from trainer.digest import samples_digest, tensor_digest
 from trainer.evaluation import Correct
@@ -33,10 +33,11 @@ from trainer.trouble import TrainerError, at_step
 class Alone:
     """A world of one rank."""
 
-    rank, size = 0, 1
+    rank, size, processes = 0, 1, 1
+    hosted = (0,)
 
-    def sum(self, value: float) -> float:
-        return 0.0 + value
+    def sum(self, own: List[float]) -> float:
+        return sum(own, 0.0)
 
 
 TABLE = """\

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import Any, List
+from typing import Any, Dict, List, Sequence, Tuple
 
 import chainer
 import numpy as np
@@ -14,18 +14,23 @@ from trainer.model_file import load_initial, model_bytes
 from trainer.models.nin import MlpConv
 from trainer.models.resnet50 import Bottleneck
 from trainer.ranks import Ranks
-from trainer.statistics import average_statistics, averaged, mean_of, named_statistics
+from trainer.statistics import RankStatistics, named_statistics
 from trainer.trouble import TrainerError
 
 
-class Gathered(Ranks):
-    """A world whose other ranks' values are known."""
+class Given(Ranks):
+    """One process, with these ranks; what all processes gather, one after another, is given."""
 
-    def __init__(self, others: List[Any]) -> None:
-        self.others = others
+    def __init__(self, hosted: Tuple[int, ...], size: int, gathered: Sequence[List[Any]]) -> None:
+        self.process, self.processes, self.size = hosted[0], size // len(hosted), size
+        self._gathered = list(gathered)
 
     def gather(self, value: Any) -> List[Any]:
-        return [value, *self.others]
+        return [value if other is OWN else other for other in self._gathered.pop(0)]
+
+
+#: In what is gathered: this process's value.
+OWN = object()
 
 
 def trained(seed: int) -> Any:
@@ -54,33 +59,79 @@ def test_every_normalisation_has_statistics_which_training_moves() -> None:
 
 
 def test_mean_is_that_of_float64_in_rank_order() -> None:
-    # In float32 the small value would be lost.
-    parts = [np.array([value], np.float32) for value in (1e8, 3.0, -1e8)]
-    assert mean_of(parts).tolist() == [1.0]
-    assert mean_of(parts).dtype == np.float32
-    assert mean_of(parts[:1]).tobytes() == parts[0].tobytes()
-
-
-def test_average_is_a_function_of_the_ranks_values() -> None:
-    first, second = trained(0), trained(1)
-    one, other = joined(first), joined(second)
-    average_statistics(first, Gathered([other]))
-    expected = ((one.astype(np.float64) + other) / 2).astype(np.float32)
-    assert joined(first).tobytes() == expected.tobytes()
-    assert not np.array_equal(one, other)
+    """In float32, and in another order, the small value would be lost."""
+    model = Bottleneck(4, 2, 1)
+    length = len(joined(model))
+    values = [np.full(length, value, np.float32) for value in (1e8, 3.0, -1e8)]
+    statistics = RankStatistics(model, Given((1,), 3, [[values[0], values[1], values[2]]]))
+    statistics.bind_mean()
+    assert joined(model).dtype == np.float32
+    assert joined(model).tolist() == [1.0] * length
 
 
 def test_evaluation_leaves_each_rank_its_own() -> None:
     first, second = trained(0), trained(1)
-    before = joined(first)
-    with averaged(first, Gathered([joined(second)])):
-        assert not np.array_equal(joined(first), before)
+    before, other = joined(first), joined(second)
+    statistics = RankStatistics(first, Given((0,), 2, [[OWN, other]]))
+    with statistics.averaged():
+        expected = ((before.astype(np.float64) + other) / 2).astype(np.float32)
+        assert joined(first).tobytes() == expected.tobytes()
     assert joined(first).tobytes() == before.tobytes()
+    assert not np.array_equal(before, other)
+
+
+def test_ranks_of_one_process_share_no_statistics() -> None:
+    """Training moves those of the rank at work, and of no other."""
+    model = trained(0)
+    before = joined(model)
+    own: Dict[int, Any] = {}
+    statistics = RankStatistics(model, Given((0, 1), 2, [[OWN], [OWN]]))
+    for rank in (0, 1):
+        with statistics.of(rank):
+            assert joined(model).tobytes() == before.tobytes()
+            for name, array in named_statistics(model).items():
+                array += np.float32(1 + rank + len(name))
+            own[rank] = joined(model)
+    assert not np.array_equal(own[0], own[1])
+    for rank in (0, 1):
+        found = np.concatenate(list(statistics.named(rank).values()))
+        assert found.tobytes() == own[rank].tobytes()
+    with statistics.averaged():
+        expected = ((own[0].astype(np.float64) + own[1]) / 2).astype(np.float32)
+        assert joined(model).tobytes() == expected.tobytes()
+    with statistics.of(1):
+        assert joined(model).tobytes() == own[1].tobytes()
+
+
+def test_the_mean_is_the_same_on_any_number_of_processes() -> None:
+    """Five ranks: on five processes, on two, on one."""
+    values = [joined(trained(seed)) for seed in range(5)]
+    means = set()
+    rounds: List[List[List[Any]]] = [
+        [values],
+        [[OWN, values[1]], [OWN, values[3]], [OWN, None]],
+        [[OWN]] * 5,
+    ]
+    for processes, gathered in zip((5, 2, 1), rounds):
+        model = trained(0)
+        hosted = tuple(range(0, 5, processes))
+        ranks = Given(hosted, 5, gathered)
+        ranks.processes = processes
+        statistics = RankStatistics(model, ranks)
+        for rank in hosted:
+            for array, value in zip(
+                statistics.named(rank).values(),
+                named_statistics(trained(rank)).values(),
+            ):
+                array[...] = value
+        statistics.bind_mean()
+        means.add(joined(model).tobytes())
+    assert len(means) == 1
 
 
 def test_networks_without_statistics_gather_nothing() -> None:
-    # Without other ranks' values a gather would fail.
-    with averaged(MlpConv(3, (2, 2, 2), 1, 1, 0), Ranks.__new__(Ranks)):
+    # Nothing is given: a gather would fail.
+    with RankStatistics(MlpConv(3, (2, 2, 2), 1, 1, 0), Given((0,), 2, [])).averaged():
         pass
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from contextlib import contextmanager
+from typing import Any, Iterator
 
 from trainer.communicators.packed import Buffer
 from trainer.gpu.gpu import Gpu
@@ -63,6 +64,19 @@ class Nccl:
     def all_reduce(self, buffer: Buffer) -> None:
         place = pointer(buffer)
         self._group.allReduce(place, place, buffer.size, *self._sum, self._stream)
+
+    @contextmanager
+    def group(self) -> Iterator[None]:
+        """What is sent and received inside goes at once: else both sides could wait in turn."""
+        self._gpu.nccl.groupStart()
+        yield
+        self._gpu.nccl.groupEnd()
+
+    def send(self, buffer: Buffer, peer: int) -> None:
+        self._group.send(pointer(buffer), buffer.size, self._float, peer, self._stream)
+
+    def receive(self, buffer: Buffer, peer: int) -> None:
+        self._group.recv(pointer(buffer), buffer.size, self._float, peer, self._stream)
 
     def _piece_of(self, buffer: Buffer) -> Buffer:
         """Where NCCL puts a rank's piece when it works in place."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import Iterator, Optional
 
-from trainer.trouble import TrainerError, step_of
+from trainer.trouble import TrainerError, rank_of, step_of
 
 #: CuPy's packages (``cupy.cuda.memory``, ``cupy_backends.cuda.api.runtime`` and so on, CuPy 13.6):
 #: an error is known by its name, so that nothing of CuPy is imported where it is not in use.
@@ -23,15 +23,18 @@ class GpuFailed(TrainerError):
 def gpu_failures(rank: int, host: str, gpu: str) -> Iterator[None]:
     """Raise TrainerError for what a GPU or its libraries raise inside; all else goes through.
 
-    ``gpu`` is its PCI address. The step that an error was marked with stays.
+    ``gpu`` is its PCI address; ``rank`` works on it unless the error was marked with another. The
+    step that it was marked with stays.
     """
     try:
         yield
     except Exception as error:
-        told = in_words(error, rank, host, gpu)
+        at_work = rank_of(error, rank)
+        told = in_words(error, at_work, host, gpu)
         if told is None:
             raise
         told.step = step_of(error)  # type: ignore[attr-defined]
+        told.rank = at_work  # type: ignore[attr-defined]
         raise told from error
 
 

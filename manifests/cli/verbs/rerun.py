@@ -14,9 +14,11 @@ from manifests.cli.command_line import (
     JSON,
     MIRROR,
     MOVED,
+    PATH,
     RUN,
     host_context,
     note,
+    sites_that_begin,
     warn,
 )
 
@@ -25,11 +27,13 @@ from manifests.cli.command_line import (
 @RUN
 @MOVED
 @MIRROR
-@click.option("--site", help="Run at this site instead of the one recorded.")
-@GROUP
 @click.option(
-    "--out", type=click.Path(path_type=Path), help="Folder for the new run (default: beside RUN)."
+    "--site",
+    shell_complete=sites_that_begin,
+    help="Run at this site instead of the one recorded.",
 )
+@GROUP
+@click.option("--out", type=PATH, help="Folder for the new run (default: beside RUN).")
 @click.option("--other-gpu", is_flag=True, help="On any GPU; a difference is then inconclusive.")
 @DRY
 @JSON

@@ -8,15 +8,23 @@ from typing import Any, Dict, Optional
 import click
 
 from container import atomic
-from manifests.cli.command_line import CHAIN, DRY, GROUP, JSON, as_json, host_context, note, warn
+from manifests.cli.command_line import (
+    CHAIN,
+    DRY,
+    GROUP,
+    JSON,
+    PATH,
+    as_json,
+    host_context,
+    note,
+    warn,
+)
 
 
 @click.command()
-@click.argument("config", type=click.Path(path_type=Path))
+@click.argument("config", type=PATH)
 @click.option("--wait", is_flag=True, help="Stay until the job ends and show its output.")
-@click.option(
-    "--out", "script_name", type=click.Path(path_type=Path), help="Also write the job script there."
-)
+@click.option("--out", "script_name", type=PATH, help="Also write the job script there.")
 @GROUP
 @CHAIN
 @DRY

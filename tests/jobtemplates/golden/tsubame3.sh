@@ -36,6 +36,23 @@ refuse() {
     printf 'bundle: %s\n-> %s\n' "$1" "$2" >&2
     leave 2
 }
+# Whether ranks that ended with STATUS were ended from outside: a node that died, a limit, a preemption,
+# a signal to one of them or to mpirun, no memory left. A rank that fails says so: in failure.json, by an
+# exit code of its own, of which mpirun tells, or by a signal that only its own fault sends (ILL, TRAP,
+# ABRT, BUS, FPE, SEGV, SYS). What else is above 128 is another signal, or mpirun's word for what it lost;
+# before the ranks were ready such words are about their start.
+outside() { # STATUS
+    if [ -f failure.json ]; then return 1; fi
+    if [ -n "$ended" ]; then return 0; fi
+    case $1 in
+    132 | 133 | 134 | 135 | 136 | 139 | 159) return 1 ;;
+    137 | 138 | 140 | 142 | 143 | 152) return 0 ;; # KILL, USR1, USR2, ALRM, TERM, XCPU
+    esac
+    if [ ! -f ready ]; then return 1; fi
+    if [ "$1" -eq 0 ] || [ "$1" -gt 128 ]; then return 0; fi
+    ! (trap '' USR2 && tail -c "+$((said + 1))" -- /out/digits-20260102T030405Z-abcdef01/logs/stderr.log |
+        grep -q -i -E 'MPI_ABORT|exit code|non-zero status')
+}
 # A follow-up job has nothing to do where the one before it finished the run, or failed.
 if [ -f DONE ] && [ -f result.json ]; then exit 0; fi
 if [ -f failure.json ]; then exit 0; fi
@@ -44,7 +61,7 @@ for log in /out/digits-20260102T030405Z-abcdef01/logs/"$JOB_ID".o.log /out/digit
     unwarned mkdir -p -- "${log%/*}"
 done
 exec >>/out/digits-20260102T030405Z-abcdef01/logs/"$JOB_ID".o.log 2>>/out/digits-20260102T030405Z-abcdef01/logs/stderr.log
-unwarned rm -f DONE exit_code failure.json ready result.json stopped.json
+unwarned rm -f DONE exit_code failure.json interrupted ready result.json stopped.json
 # At this second (since 1970) the job will be ended; the trainer saves and ends before it.
 printf -v deadline '%(%s)T' -1
 deadline=$((deadline + 3600))
@@ -79,25 +96,165 @@ if [ "$found" != "$image_sha256" ]; then
     refuse "the image $image was altered: sha256 expected $image_sha256, found $found" \
         'remove it and build it again with: python bundle.py build --stack cuda12'
 fi
-command -v mpirun >/dev/null || refuse 'there is no mpirun on PATH' \
-    'load or install Open MPI (an administrator: apt-get install openmpi-bin), then submit again'
+# How slots fall on hosts is decided by the scheduler's settings, and mpirun says only that there are
+# not enough.
+declare -A slots=()
+hosts=()
+while read -r host count _; do
+    [ -n "${slots[$host]}" ] || hosts+=("$host")
+    slots[$host]=$((${slots[$host]:-0} + ${count:-1}))
+done <"${PE_HOSTFILE:-/dev/null}"
+given=
+few=
+number=0
+for host in "${hosts[@]}"; do
+    number=$((number + 1))
+    given="$given${given:+, }$host ${slots[$host]}"
+    [ "${slots[$host]}" -ge 4 ] || few=1
+done
+wanted='2 hosts with 4 ranks each'
+if [ -n "$given" ] && { [ "$number" -lt 2 ] || [ -n "$few" ]; }; then
+    refuse "the run wants $wanted, and Grid Engine gave it slots: $given" 'use a parallel environment whose allocation_rule is the number of ranks on a node (qconf -sp NAME shows it, qconf -spl lists them; site profile: parallel_environment)'
+fi
 
-# The node's scratch folder must exist inside the container too: MPI keeps its sockets there.
-case ${TMPDIR:-/tmp} in /*) ;; *) unset TMPDIR ;; esac
-scratch=()
-case ${TMPDIR:-/tmp} in
-/tmp | /tmp/* | /var/tmp | /var/tmp/*) ;;
-*) scratch=(--mount "type=bind,\"source=${TMPDIR//\"/\"\"}\",\"destination=${TMPDIR//\"/\"\"}\"") ;;
-esac
-
-start() { # mpirun takes the place of the shell that calls this
-    exec mpirun \
+launcher=mpirun
+node=$(unwarned uname -n)
+command -v "$launcher" >/dev/null || refuse "$node: there is no $launcher on PATH" \
+    'load or install Open MPI 4.0 to 5.0 (for instance: module load openmpi; an administrator: apt-get install openmpi-bin) and see that its mpirun comes first on PATH'
+# shellcheck disable=SC2054
+mpirun=(mpirun \
     -np 8 \
     --map-by ppr:4:node:PE=7 \
+    --mca btl self,vader,tcp \
     --mca btl_vader_single_copy_mechanism none \
     --mca coll_tuned_use_dynamic_rules 1 \
-    /usr/bin/apptainer \
-    --quiet exec \
+    --mca pml ob1)
+version=$(unwarned "$launcher" --version 2>/dev/null)
+version=${version%%$'\n'*}
+case $version in
+*'(Open MPI) '4.*) ;;
+*'(Open MPI) '5.0.*)
+    # The image's ranks look for the daemon that Open MPI 4 would name; else each is alone.
+    export OMPI_MCA_orte_local_daemon_uri='1.0;tcp://127.0.0.1:1'
+    # shellcheck disable=SC2054
+    mpirun=(mpirun \
+    -np 8 \
+    --map-by ppr:4:node:PE=7 \
+    --mca btl self,vader,tcp \
+    --mca btl_vader_single_copy_mechanism none \
+    --mca coll_tuned_use_dynamic_rules 1 \
+    --mca pml ob1)
+    ;;
+*'(Open MPI)'* | *HYDRA* | *'Intel(R) MPI'*)
+    refuse "$node: $launcher is $version, and the image needs Open MPI 4.0 to 5.0" \
+        'load or install Open MPI 4.0 to 5.0 (for instance: module load openmpi; an administrator: apt-get install openmpi-bin) and see that its mpirun comes first on PATH'
+    ;;
+esac
+
+scratch_problem() { # FOLDER: why no file can be made there; nothing where one can
+    case $1 in
+    *[[:cntrl:]]*) printf 'has a line break in its name' && return ;;
+    /*) ;;
+    *) printf 'is not an absolute path' && return ;;
+    esac
+    [ -d "$1" ] || { printf 'is not a folder' && return; }
+    local probe
+    probe=$(umask 077 && mktemp -d "$1/bundle.XXXXXX" 2>/dev/null) && rmdir "$probe" && return
+    printf 'cannot be written'
+}
+use_scratch() { # TMPDIR is a folder of this node that can be written; returns 1 where there is none
+    local problem
+    problem=$(trap '' USR2 && scratch_problem "${TMPDIR:-/tmp}")
+    [ -n "$problem" ] || return 0
+    [ -z "$(trap '' USR2 && scratch_problem /tmp)" ] || return 1
+    export BUNDLE_TMPDIR_WARNING="TMPDIR=${TMPDIR:-/tmp} $problem: /tmp is used"
+    printf 'bundle: warning: %s: %s\n' "$node" "$BUNDLE_TMPDIR_WARNING" >&2
+    unset TMPDIR
+}
+use_scratch || refuse "$node: neither TMPDIR=$TMPDIR nor /tmp can be written" \
+    'set TMPDIR to a folder that the nodes have (in the site profile: environment)'
+
+IFS= read -r -d '' rank <<'END OF RANK'
+# Starts one rank on its node. TRIED PROGRAM FLAG IMAGE RUN VERSION, then what follows `exec FLAG`.
+# TRIED is empty where FLAG is to be tried before, against the other ways to start a container.
+# VERSION is that of failure.json.
+tried=$1 program=$2 flag=$3 image=$4 run=$5 version=$6
+shift 6
+node=$(uname -n)
+json() {
+    local text=${1//\\/\\\\}
+    text=${text//\"/\\\"}
+    printf '"%s"' "${text//[[:cntrl:]]/ }"
+}
+fail() { # MESSAGE NEXT-STEP: failure.json of the first rank that fails, whole or not at all
+    local rank=${OMPI_COMM_WORLD_RANK:-0} part="$run/.failure.$node.$$"
+    printf '{"version": %s, "kind": "failure", "rank": %d, "message": %s, "next_step": %s}\n' \
+        "$(json "$version")" "$rank" "$(json "$1")" "$(json "$2")" 2>/dev/null >"$part"
+    if ln "$part" "$run/failure.json" 2>/dev/null || [ ! -f "$run/failure.json" ]; then
+        printf 'bundle: %s\n-> %s\n' "$1" "$2" >&2
+    fi
+    rm -f "$part"
+    exit 2
+}
+for name in APPTAINER_TMPDIR SINGULARITY_TMPDIR; do # where an image may be unpacked
+    problem=$([ -z "${!name:-}" ] || scratch_problem "${!name}")
+    if [ -n "$problem" ]; then
+        printf 'bundle: warning: %s: %s=%s %s: it is not used\n' "$node" "$name" "${!name}" \
+            "$problem" >&2
+        unset "$name"
+    fi
+done
+found=
+for name in "$program" apptainer singularity; do
+    if command -v -- "$name" >/dev/null; then
+        found=$name
+        break
+    fi
+done
+[ -n "$found" ] || fail "$node: there is no container program: neither $program nor apptainer or \
+singularity on PATH" "install one on the nodes, or name it in the site profile (container: PATH)"
+[ "$found" = "$program" ] || tried=
+if [ -z "$tried" ]; then
+    words=
+    started=
+    for way in "$flag" "" --userns --unsquash; do
+        if words=$("$found" --quiet exec ${way:+"$way"} "$image" true 2>&1 </dev/null); then
+            started=1
+            break
+        fi
+    done
+    words=${words##*$'\n'}
+    [ -n "$started" ] || fail "$node: $found cannot start the image $image: $words" \
+        "see: python bundle.py doctor; on the nodes: $found exec $image true"
+    if [ "${OMPI_COMM_WORLD_LOCAL_RANK:-0}" = 0 ] && [ "$found$way" != "$program$flag" ]; then
+        printf 'bundle: warning: %s: the image is started by: %s exec %s\n' "$node" "$found" \
+            "$way" >&2
+    fi
+    flag=$way
+fi
+use_scratch || fail "$node: neither TMPDIR=${TMPDIR:-} nor /tmp can be written" \
+    "set TMPDIR to a folder that the nodes have (in the site profile: environment)"
+mounts=()
+if [ -n "${TMPDIR:-}" ]; then
+    # Short inside, however long here: sockets lie in it (unix(7): 108 bytes). At its own place too,
+    # because the host's MPI tells its ranks of files there; /tmp is there anyway.
+    quoted=${TMPDIR//\"/\"\"}
+    mounts=(--mount "type=bind,\"source=$quoted\",destination=/bundle/scratch")
+    case $TMPDIR in
+    /tmp | /tmp/* | /var/tmp | /var/tmp/*) ;;
+    *) mounts+=(--mount "type=bind,\"source=$quoted\",\"destination=$quoted\"") ;;
+    esac
+    mounts+=(--env TMPDIR=/bundle/scratch)
+    export BUNDLE_TMPDIR=$TMPDIR
+fi
+exec "$found" --quiet exec ${flag:+"$flag"} "${mounts[@]}" "$@"
+END OF RANK
+rank=$(trap '' USR2 && declare -f scratch_problem use_scratch)$'\n'$rank
+
+tried=1
+start() { # mpirun takes the place of the shell that calls this
+    exec "${mpirun[@]}" \
+    bash -c "$rank" rank "$tried" /usr/bin/apptainer '' "$image" "$run" 1.3 \
     --nv \
     --no-home \
     --pwd /bundle/code \
@@ -110,12 +267,13 @@ start() { # mpirun takes the place of the shell that calls this
     --env PMIX_INSTALL_PREFIX= \
     --env PYTHONDONTWRITEBYTECODE=1 \
     --env PYTHONNOUSERSITE=1 \
-    --env PYTHONPATH= "${scratch[@]}" \
+    --env PYTHONPATH= \
     --env "BUNDLE_DEADLINE=$deadline" \
     "$image" \
     python3 -m trainer
 }
 again=
+said=$(unwarned stat -c %s -- /out/digits-20260102T030405Z-abcdef01/logs/stderr.log)
 while :; do
     (trap '' USR2 && start) &
     child=$!
@@ -134,7 +292,7 @@ while :; do
         # `wait` also returns when a trapped signal arrives; the ranks may go on after it.
         if kill -0 "$child" 2>/dev/null; then continue; fi
         # Where they ended at that very moment bash has lost how; what they left tells.
-        if [ -f stopped.json ]; then status=0; fi
+        if [ -f stopped.json ] || [ -f result.json ]; then status=0; fi
         break
     done
     # A warning that ended the ranks before they were ready: they begin anew, and get it when they are.
@@ -143,24 +301,35 @@ while :; do
         again=1
         continue
     fi
+    # The container program itself failed: 255 is its code. How it starts here is found out anew.
+    if [ "$status" -eq 255 ] && [ -n "$tried" ] && [ -z "$ended" ] && [ ! -f ready ] &&
+        [ ! -f failure.json ]; then
+        tried=
+        continue
+    fi
     break
 done
 
+# Killed, or ended by an MPI that has no word for it: the log is not to be empty.
+if [ "$status" -ne 0 ] && [ -z "$ended" ] && [ ! -f failure.json ] && [ ! -f stopped.json ] &&
+    [ ! -f result.json ]; then
+    printf 'bundle: the ranks ended with status %s, and none of them could say why\n-> %s\n' "$status" \
+        'look at their nodes: memory (137 is a kill), room in /dev/shm and TMPDIR, ulimit -n' >&2
+fi
+# From outside: that is no failure of the run. What they had to write is whole, or the job leaves no
+# code, like one that is killed, and a follow-up job goes on from the newest checkpoint.
+if [ -f stopped.json ] || [ -f result.json ]; then
+    if outside "$status"; then status=0; fi
+elif outside "$status"; then
+    rm -f ready
+    printf '%s\n' "$status" >interrupted
+    [ "$status" -ne 0 ] || status=143
+    exit "$status"
+fi
 if [ "$status" -eq 0 ] && [ -f stopped.json ]; then leave 75; fi
 if [ "$status" -eq 0 ] && [ ! -f result.json ]; then
     refuse 'the ranks ended without an error and without a result' \
         'look into logs/; was the job stopped from outside?'
 fi
 if [ "$status" -eq 0 ]; then : >DONE; fi
-# Ended from outside, at the scheduler's limit or by a cancel: that is no failure of the run. It leaves
-# no code, as a job that is killed, and a follow-up job goes on.
-if [ -n "$ended" ] && [ "$status" -ne 0 ] && [ ! -f failure.json ]; then
-    rm -f ready
-    exit "$status"
-fi
-# Killed, or ended by an MPI that has no word for it: the log is not to be empty.
-if [ "$status" -ne 0 ] && [ ! -f failure.json ]; then
-    printf 'bundle: the ranks ended with status %s, and none of them could say why\n-> %s\n' "$status" \
-        'look at their nodes: memory (137 is a kill), room in /dev/shm and TMPDIR, ulimit -n' >&2
-fi
 leave "$status"

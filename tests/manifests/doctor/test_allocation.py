@@ -33,7 +33,8 @@ def rank(number: int, host: str = "n1", local: int = 0, **changes: Any) -> Rank:
     values: Dict[str, Any] = {
         "rank": number, "local_rank": local, "host": host, "cores": [0, 1, 2, 3],
         "features": ["avx2", "fma"], "gpus": TWO, "driver": "535.54.03", "scratch": "/tmp",
-        "scratch_problem": "", "image_sha256": SHA if local == 0 else None, "allreduce": True,
+        "scratch_problem": "", "image_sha256": SHA if local == 0 else None,
+        "transport": "pml ob1, btl self tcp vader", "wrong_messages": [],
         **changes,
     }  # fmt: skip
     return Rank(**values)
@@ -57,7 +58,9 @@ GOOD = (rank(0), rank(1, local=1), rank(2, "n2"), rank(3, "n2", 1))
 def test_an_allocation_that_is_well() -> None:
     assert judged(*GOOD) == {
         "job: ranks": ok("4 on 2 nodes (n1, n2)"),
-        "job: allreduce": ok("4 ranks in the image added up the same numbers"),
+        "job: messages": ok(
+            "4 ranks exchanged all kinds of messages over pml ob1, btl self tcp vader"
+        ),
         "job: image": ok(f"sha256 {SHA} on every node"),
         "job: processor": ok("every node has avx2, fma"),
         "job: cores": ok("n1: each of 2 may use 4 of 4; n2: each of 2 may use 4 of 4"),
@@ -77,7 +80,9 @@ def test_processes_that_are_all_rank_0_of_1() -> None:
         "use a host MPI of the image's family and version (see the check of mpirun), and see "
         "that nothing strips its variables from the container's environment",
     )
-    assert found["job: allreduce"].state == "warn"
+    assert found["job: messages"] == warn(
+        "not tried: it needs at least two ranks", "see `job: ranks`"
+    )
 
 
 @pytest.mark.parametrize(
@@ -92,11 +97,24 @@ def test_processes_that_are_all_rank_0_of_1() -> None:
             ),
         ),
         (
-            "job: allreduce",
-            (*GOOD[:2], rank(2, "n2", allreduce=False), rank(3, "n2", 1, allreduce=False)),
+            "job: messages",
+            (*GOOD[:3], rank(3, "n2", 1, wrong_messages=["MPI_Mrecv", "MPI_Allreduce"])),
             fail(
-                "rank 2, 3 got wrong sums from MPI_Allreduce",
-                "this network or MPI cannot be trusted: show this to your administrator",
+                "wrong values over pml ob1, btl self tcp vader: rank 3: MPI_Mrecv, "
+                "rank 3: MPI_Allreduce",
+                "this network or MPI cannot be trusted: let the site profile name another "
+                "transport, and show this to your administrator",
+            ),
+        ),
+        (
+            "job: TMPDIR",
+            (
+                *GOOD[:3],
+                rank(3, "n2", 1, scratch_warning="TMPDIR=/x is not a folder: /tmp is used"),
+            ),
+            warn(
+                "n2: TMPDIR=/x is not a folder: /tmp is used",
+                "set TMPDIR in the site profile's environment to a folder that its nodes have",
             ),
         ),
         (

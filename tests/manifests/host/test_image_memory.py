@@ -5,7 +5,7 @@ import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, List, Tuple
+from typing import Any, Dict, List, Tuple
 
 import pytest
 
@@ -120,7 +120,12 @@ def test_a_damaged_memory_counts_as_empty(
 
 def test_a_cache_that_cannot_be_written(tmp_path: Path, image: Path, read: List[Path]) -> None:
     (tmp_path / "cache").write_text("a file")
-    assert ImageMemory(tmp_path / "cache").digest(image) == sha256(b"one image")
+    memory = ImageMemory(tmp_path / "cache")
+    assert memory.digest(image) == sha256(b"one image")
+    assert memory.exec_options(runtime_of(tmp_path), image) == ("--userns",)
+    assert memory.warnings == [
+        f"images are not remembered: {tmp_path}/cache/remembered: Not a directory"
+    ]
 
 
 @dataclass
@@ -129,6 +134,7 @@ class Probed:
 
     program: Path
     version: str = "1.4.5"
+    trial_environ: Dict[str, str] = field(default_factory=dict)
     options: Tuple[str, ...] = ("--userns",)
     tried: int = 0
     problems: List[str] = field(default_factory=list)
@@ -189,7 +195,13 @@ def test_it_is_tried_again_when_anything_changes(
             image_memory, "_text", lambda path: status if path.endswith("status") else real(path)
         )
 
-    changes = [update, configure, build, upgrade, boot, drop_rights]
+    def move_scratch() -> None:
+        runtime.trial_environ = {"TMPDIR": "/scratch/1"}
+
+    def change_path() -> None:
+        runtime.trial_environ = {"TMPDIR": "/scratch/1", "PATH": "/without/squashfuse"}
+
+    changes = [move_scratch, change_path, update, configure, build, upgrade, boot, drop_rights]
     for count, change in enumerate(changes, start=2):
         change()
         runtime.options = ("--unsquash",) if count % 2 else ()

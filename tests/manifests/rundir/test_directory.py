@@ -17,7 +17,7 @@ import pytest
 
 from container.trouble import Trouble
 from jobtemplates.backend import JobState, QueueEntry
-from manifests.record.schema import RunFiles
+from manifests.record.run_files import RunFiles
 from manifests.rundir.directory import create_run, find_run, list_runs, run_name
 from manifests.rundir.job import Job, read_job
 from manifests.rundir.run_state import State, run_state
