@@ -109,7 +109,7 @@ def refuse_busy(files: RunFiles, host: HostContext, warn: Warn = ignore) -> None
         raise Trouble(f"{root}: is complete", f"to run it again: python bundle.py rerun {root}")
     # A job that fails leaves its mark before its last process has ended.
     earlier = None if state == "damaged" else read_job(files)
-    if state in ("failed", "stopped") and earlier is not None:
+    if state in ("failed", "stopped", "cancelled") and earlier is not None:
         settle(earlier, host)
     entry = QueueEntry("unknown") if state in ("prepared", "damaged") else queues(files)
     job = entry.state
