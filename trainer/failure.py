@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 import traceback
+from pathlib import Path
+from typing import Sequence
 
+from manifests.record.mounts import RUN_MOUNT
 from manifests.record.outcome import Failure
 from manifests.record.run_files import RunFiles
 from trainer.files import json_bytes, write_first
@@ -50,6 +54,14 @@ def report(error: BaseException, rank: int, files: RunFiles) -> int:
             text = "".join(traceback.format_exception(error)) + text
         sys.stderr.write(text)
     return failure.exit_code
+
+
+def report_before_main(error: BaseException, argv: Sequence[str]) -> int:
+    """The same of a part of the trainer that cannot be imported: nobody has read the words yet."""
+    from trainer.ranks import rank_now
+
+    run = argv[argv.index("--run") + 1] if "--run" in argv[:-1] else RUN_MOUNT
+    return report(error, rank_now(os.environ), RunFiles(Path(run)))
 
 
 def _nobody_listens(error: BaseException) -> bool:

@@ -201,7 +201,7 @@ def checks_of(site: Site, stack: Stack, host: HostContext) -> List[Check]:
             "out folders",
             lambda: out_finding([looking.look_at_folder(out) for out in known_outs(host.cache)]),
         ),
-        Check("TMPDIR", lambda: tmp_finding(looking.look_at_folder(tmp)), of_nodes=True),
+        Check("TMPDIR", lambda: tmp_finding(looking.look_at_scratch(tmp)), of_nodes=True),
         Check("unpacked images", unpacked),
         Check(
             "shared memory",

@@ -99,6 +99,13 @@ def look_at_folder(path: Path) -> Folder:
     return Folder(path, "", free, skew)
 
 
+def look_at_scratch(path: Path) -> Folder:
+    """As :func:`look_at_folder`; no job makes a scratch folder that is not there."""
+    if path.is_absolute() and not path.is_dir():
+        return Folder(path, "is not a folder")
+    return look_at_folder(path)
+
+
 # --- machine --------------------------------------------------------------------------------
 
 

@@ -17,7 +17,8 @@ from manifests.rundir.run_state import left_exit_code
 
 #: Lines at the end of standard error that are shown, and in which a launcher's report may be.
 SHOWN = 20
-LOOKED_AT = 200
+LAST_WORDS = 5
+LOOKED_AT = 40
 
 #: A launcher's report that is not on a rank which ended: between two rules of dashes.
 COMPLAINT = re.compile(r"^-{40,}\n(?!Primary job  terminated|-{40,})", re.MULTILINE)
@@ -66,8 +67,11 @@ def why_failed(files: RunFiles, log: Optional[Path] = None) -> str:
 
 
 def refusal_in(said: Sequence[str]) -> List[str]:
-    """What the job script last refused, and its next step; empty where it refused nothing."""
-    for number in range(len(said) - 2, -1, -1):
+    """What the job script refused at its end, and its next step; empty where it refused nothing.
+
+    Earlier jobs of the run may have written into the same log.
+    """
+    for number in range(len(said) - 2, max(-1, len(said) - LAST_WORDS), -1):
         if said[number].startswith("bundle: ") and said[number + 1].startswith("-> "):
             return [said[number][len("bundle: ") :], said[number + 1]]
     return []

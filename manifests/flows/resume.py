@@ -26,7 +26,7 @@ from manifests.rundir.job import read_job
 from manifests.rundir.queue import Queues, settle
 from manifests.rundir.rank_code import counted_code
 from manifests.rundir.records import Warn, ignore, read_manifest
-from manifests.rundir.run_state import left_exit_code
+from manifests.rundir.run_state import interruption, left_exit_code
 from manifests.rundir.submission import refuse_lost
 from manifests.rundir.verify import companion_problems, identity_files_problems
 
@@ -123,7 +123,9 @@ def refuse_busy(files: RunFiles, host: HostContext, warn: Warn = ignore) -> None
         raise Trouble(
             f"{root}: its job still {still}", f"to end it first: python bundle.py cancel {root}"
         )
-    if job == "unknown" and state not in ("prepared", "damaged") and may_live(files):
+    if state != "damaged" and script_ended(files):
+        return
+    if job == "unknown" and state not in ("prepared", "damaged") and of_scheduler(files):
         raise Trouble(
             f"{root}: {entry.why}: whether its job still runs is not known",
             "resume it where the scheduler answers and shows the job; if you know that none of its "
@@ -136,15 +138,21 @@ def refuse_busy(files: RunFiles, host: HostContext, warn: Warn = ignore) -> None
         )
 
 
-def may_live(files: RunFiles) -> bool:
-    """Whether a scheduler may have a job of the run, as far as the run's files tell.
+def of_scheduler(files: RunFiles) -> bool:
+    job = read_job(files)
+    return job is not None and not backend_named(job.backend).runs_here
 
-    The code is the last thing that a job script leaves, and it is removed when another one starts.
+
+def script_ended(files: RunFiles) -> bool:
+    """Whether the run's files tell that its scheduler has no job of it any more.
+
+    Its code, or how its ranks were ended from outside, is the last thing that a job script leaves,
+    and it is removed when another one starts.
     """
     job = read_job(files)
-    if job is None or backend_named(job.backend).runs_here:
+    if job is None or job.chain or not of_scheduler(files):
         return False
-    return bool(job.chain) or left_exit_code(files) is None
+    return left_exit_code(files) is not None or bool(interruption(files))
 
 
 def refuse_moved(files: RunFiles) -> None:

@@ -34,12 +34,13 @@ from container.sources import configured_index, deb_source, wheel_source
 from container.stack import check_stack_name, find_stack
 from container.trouble import Trouble
 from manifests.host.context import HostContext
+from manifests.record.alteration import was_altered
 from manifests.record.schema import Manifest
 
 
 def build_recipe(recipe: Recipe, host: HostContext, mirror: Optional[str]) -> Image:
     """The recipe's image, built now if the cache does not have it. Raises Trouble."""
-    known = find_image(recipe, host.cache)
+    known = find_image(recipe, host.cache, warn=host.progress.stage)
     if known is not None:
         return known
     return build_image(
@@ -190,10 +191,7 @@ def recipe_of_run(manifest: Manifest, where: str) -> Recipe:
         raise Trouble([f"{named} lacks {name}" for name in lacking], restore)
     recipe = Recipe(kept.stack, dict(kept.files))
     if recipe.sha256 != image.recipe_sha256:
-        raise Trouble(
-            f"{named} was altered: sha256 expected {image.recipe_sha256}, found {recipe.sha256}",
-            restore,
-        )
+        raise Trouble(f"{named} {was_altered(recipe.sha256, image.recipe_sha256)}", restore)
     try:
         parse_lock(recipe.lock_text, f"{named}: lock")
     except Trouble as error:
@@ -247,7 +245,7 @@ def image_of_run(
             "leave --dry-run out",
         )
     host.progress.stage(f"{lost}: building it again from the manifest's recipe")
-    stale = find_image(recipe, host.cache)
+    stale = find_image(recipe, host.cache, warn=host.progress.stage)
     fault = fault_of(stale) if stale else None
     if stale is not None and fault is not None:
         # Altered behind the back of its time stamps: the build would take it for up to date.

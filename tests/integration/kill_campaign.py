@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from jobtemplates import local
-from manifests.record.schema import RunFiles
+from manifests.record.run_files import RunFiles
 from tests.integration.conftest import Bench, make_images
 
 SIGNALS = (

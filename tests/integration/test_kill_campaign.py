@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from manifests.record.schema import RunFiles
+from manifests.record.run_files import RunFiles
 from tests.integration import kill_campaign as campaign
 from tests.integration.kill_campaign import Process
 

@@ -245,6 +245,20 @@ def test_a_dead_loader_is_noticed_by_the_next_batch(make_case: Any) -> None:
     assert str(caught.value) == f"a loader process died\n-> {WHY_LOADERS_DIE}"
 
 
+@pytest.mark.parametrize("kind", ["serial", "thread"])
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(0)])
+def test_whatever_ends_a_loading_thread_is_raised_in_the_trainer(
+    make_case: Any, monkeypatch: pytest.MonkeyPatch, kind: str, error: BaseException
+) -> None:
+    def load_part(*arguments: Any) -> None:
+        raise error
+
+    with closing(ITERATORS[kind]("original", sets_of(make_case()), 2)) as pool:
+        monkeypatch.setattr(f"trainer.iterators.{kind}.load_part", load_part)
+        with pytest.raises(type(error)):
+            list(pool.batches(BATCHES))
+
+
 FAULTY = """
 import os, signal, sys
 from contextlib import closing

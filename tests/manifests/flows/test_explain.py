@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from manifests.flows.explain import explain_failure
-from manifests.record.schema import RunFiles
+from manifests.record.run_files import RunFiles
 
 RULE = "-" * 74 + "\n"
 
@@ -81,8 +81,15 @@ def test_codes_of_a_launcher_are_no_signals(
 def test_what_the_script_refused_stands_alone(tmp_path: Path) -> None:
     files = job(
         tmp_path, 2,
-        "bundle: warning: n1: something\nbundle: n1: mpirun is old\n-> load another\n" + ENDED,
+        ENDED + "bundle: warning: n1: something\nbundle: n1: mpirun is old\n-> load another\n",
     )  # fmt: skip
     assert explain_failure(files, files.logs / "stderr.log") == (
         "n1: mpirun is old\n-> load another"
     )
+
+
+def test_what_an_earlier_job_refused_is_not_why_this_one_failed(tmp_path: Path) -> None:
+    said = "bundle: n1: mpirun is old\n-> load another\n" + ENDED + BY_SIGNAL
+    files = job(tmp_path, 139, said)
+    explained = explain_failure(files, files.logs / "stderr.log")
+    assert explained.startswith("the job failed: a rank was ended by SIGSEGV\n")

@@ -115,10 +115,15 @@ def test_a_job_script_that_left_its_code_has_ended_for_everybody(
     tmp_path: Path, host: HostContext, fakes: Fakes
 ) -> None:
     files = submitted(tmp_path, host, fakes, "701\n")
+    bob = replace(host, user="bob")
+    fakes.fails("scontrol", "no\n")
+    refusal(files, bob)
+    files.interrupted.write_text("205\n")
+    refuse_busy(files, bob)
+    files.interrupted.unlink()
     files.exit_code.write_text("75\n")
     files.stopped.write_text("{}")
-    fakes.fails("scontrol", "no\n")
-    refuse_busy(files, replace(host, user="bob"))
+    refuse_busy(files, bob)
 
 
 def elsewhere(tmp_path: Path, host: HostContext) -> HostContext:
