@@ -34,6 +34,7 @@ from container.sources import configured_index, deb_source, wheel_source
 from container.stack import check_stack_name, find_stack
 from container.trouble import Trouble
 from manifests.host.context import HostContext
+from manifests.record.alteration import was_altered
 from manifests.record.schema import Manifest
 
 
@@ -190,10 +191,7 @@ def recipe_of_run(manifest: Manifest, where: str) -> Recipe:
         raise Trouble([f"{named} lacks {name}" for name in lacking], restore)
     recipe = Recipe(kept.stack, dict(kept.files))
     if recipe.sha256 != image.recipe_sha256:
-        raise Trouble(
-            f"{named} was altered: sha256 expected {image.recipe_sha256}, found {recipe.sha256}",
-            restore,
-        )
+        raise Trouble(f"{named} {was_altered(recipe.sha256, image.recipe_sha256)}", restore)
     try:
         parse_lock(recipe.lock_text, f"{named}: lock")
     except Trouble as error:

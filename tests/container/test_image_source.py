@@ -308,7 +308,7 @@ def test_an_altered_recipe_in_a_manifest_is_named_by_the_manifest(
     other = edited(tiny, "Singularity.def", "Bootstrap: scratch\n")
     manifest.recipe.files["Singularity.def"] = "Bootstrap: scratch\n"
     assert refused(manifest, host, may_build=may_build) == (
-        f"the recipe in {WHERE} was altered: sha256 expected {tiny.sha256}, found {other.sha256}"
+        f"the recipe in {WHERE} was altered: sha256 {other.sha256}, expected {tiny.sha256}"
         f"\n-> {RESTORE}"
     )
 
