@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import tempfile
 import traceback
-from typing import Iterable, List
+from typing import Iterable, List, Sequence
+
+#: So many lines of one list stand in a message.
+SHOWN = 20
+
+
+def first_of(problems: Sequence[str]) -> List[str]:
+    """The first of a list that may be long, and how many more there are."""
+    more = len(problems) - SHOWN
+    return [*problems[:SHOWN], *([f"and {more} more"] if more > 0 else [])]
 
 
 class Trouble(Exception):

@@ -174,9 +174,9 @@ def host_context() -> HostContext:
     return read_host_context(PROJECT, Drawn())
 
 
-def say_next(text: str) -> None:
+def say_next(text: str, err: bool = False) -> None:
     """What to do next, below what the user asked for."""
-    say(f"-> {called(text)}")
+    say(f"-> {called(text)}", err=err)
 
 
 def say(text: str, err: bool = False) -> None:
