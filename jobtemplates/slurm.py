@@ -58,7 +58,8 @@ class Slurm(Scheduler):
     commands = ("sbatch", "squeue", "scancel", "scontrol")
     version_question = ("sbatch", "--version")
     version_pattern = r"^slurm(?:-wlm)? (\S+)"
-    variables = ("SLURM_CONF",)
+    #: Modules of some sites choose the cluster by the last two.
+    variables = ("SLURM_CONF", "SLURM_CLUSTERS", "SBATCH_CLUSTERS")
     away = "Unable to contact slurm controller"
     cut_off = "Socket timed out on send/recv|Zero Bytes were transmitted"
     warns = True
@@ -199,6 +200,9 @@ class Slurm(Scheduler):
 
     def cancel(self, ids: Sequence[str], cluster: str = "") -> List[str]:
         return ["scancel", *_at(cluster), *ids]
+
+    def warn(self, job_id: str, cluster: str = "") -> List[str]:
+        return ["scancel", *_at(cluster), "--batch", "--signal=USR2", job_id]
 
     def ending(self, job_id: str, cluster: str = "") -> List[str]:
         return ["scontrol", *_at(cluster), "--oneliner", "show", "job", job_id]
