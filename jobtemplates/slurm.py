@@ -206,6 +206,9 @@ class Slurm(Scheduler):
     def cancel(self, ids: Sequence[str], cluster: str = "") -> List[str]:
         return ["scancel", *_at(cluster), *ids]
 
+    def warn(self, job_id: str, cluster: str = "") -> List[str]:
+        return ["scancel", *_at(cluster), "--batch", "--signal=USR2", job_id]
+
     def ending(self, job_id: str, cluster: str = "") -> List[str]:
         return ["scontrol", *_at(cluster), "--oneliner", "show", "job", job_id]
 
