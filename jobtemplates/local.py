@@ -146,6 +146,14 @@ def cancel(job_id: str, grace: float = GRACE) -> bool:
     return alive
 
 
+def warn(job_id: str) -> None:
+    """Give the job's leader the warning signal: its ranks write a checkpoint and end."""
+    leader = int(job_id.split(".")[0])
+    for process in session_of(job_id):
+        if process.pid == leader:
+            send(process, signal.SIGUSR2)
+
+
 def end_helpers(job_id: str) -> None:
     """End what a job left that has ended. Only what mounts an image in its session is signalled."""
     if not is_alive(job_id):

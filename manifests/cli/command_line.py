@@ -174,9 +174,9 @@ def host_context() -> HostContext:
     return read_host_context(PROJECT, Drawn())
 
 
-def say_next(text: str) -> None:
+def say_next(text: str, err: bool = False) -> None:
     """What to do next, below what the user asked for."""
-    say(f"-> {called(text)}")
+    say(f"-> {called(text)}", err=err)
 
 
 def say(text: str, err: bool = False) -> None:
@@ -195,5 +195,8 @@ def warn(text: str) -> None:
 
 
 def as_json(value: Any) -> None:
-    """Valid JSON for every reader: see manifests.record.json_numbers."""
-    say(json_text(value))
+    """Valid JSON for every reader: see manifests.record.json_numbers.
+
+    Bytes of names that are not UTF-8 are escaped, as ``\\udce9``.
+    """
+    say(json_text(value).encode("utf-8", "backslashreplace").decode("utf-8"))

@@ -39,6 +39,20 @@ def _node_problems(config: RunConfig) -> List[str]:
     return problems
 
 
+def _sharing_problems(config: RunConfig) -> List[str]:
+    if not config.share_gpus or config.stack not in KNOBS:
+        return []
+    if not has_gpus(config.stack):
+        return [f"share_gpus: the stack {config.stack} has no GPUs; leave it out"]
+    if COMMUNICATOR_KINDS[config.communicator].host_memory:
+        return []
+    able = [name for name, kind in COMMUNICATOR_KINDS.items() if kind.host_memory]
+    return [
+        f"share_gpus: {config.communicator} uses NCCL, which refuses two ranks on one GPU; "
+        f"use {' or '.join(able)}"
+    ]
+
+
 def _optimizer_problems(config: RunConfig) -> List[str]:
     """Settings that the chosen update rule would pass over in silence."""
     unused = {
@@ -124,6 +138,7 @@ def check_combinations(
         *_stack_problems(config),
         *limits,
         *_node_problems(config),
+        *_sharing_problems(config),
         *_optimizer_problems(config),
         *_loading_problems(config),
         *_input_problems(config),

@@ -20,7 +20,7 @@ from manifests.flows.preflight import (
 )
 from manifests.host import asking
 from manifests.host.context import TOOL_VERSION, HostContext
-from manifests.host.image_source import find_image_of_run, image_of_run, recipe_of_run
+from manifests.host.image_source import image_of_run, recipe_of_run
 from manifests.host.placing import output_warnings, place_again, unseen_warnings
 from manifests.record import schema
 from manifests.record.run_files import RunFiles
@@ -29,7 +29,7 @@ from manifests.rundir.queue import Queues
 from manifests.rundir.records import Warn, ignore, read_failure, read_manifest, read_result
 from manifests.rundir.snapshot import copy_recorded
 from manifests.rundir.submission import refuse_too_many_nodes
-from manifests.rundir.verify import before_problems, verify_run
+from manifests.rundir.verify import before_problems
 from manifests.verdict import comparison
 from manifests.verdict.compare import compare
 from manifests.verdict.comparison import Comparison
@@ -271,25 +271,3 @@ def refused(old: Path, again: RunFiles, warn: Warn = ignore) -> Optional[Compari
 
 def cannot_run(old: Path, error: CannotRun) -> Comparison:
     return comparison.cannot_run(str(old), error.problems, error.next_step)
-
-
-def verify_whole(
-    run: Path,
-    host: HostContext,
-    *,
-    moved: Dict[str, str],
-    check_data: bool,
-    warn: Warn = ignore,
-) -> List[str]:
-    """Every mismatch between a run directory, its image, its data and its manifest."""
-    files = find_run(str(run))
-    manifest = read_manifest(files)
-    return verify_run(
-        files,
-        image_path=lambda _identity: find_image_of_run(manifest, host),
-        progress=host.progress,
-        check_data=check_data,
-        circumstance=data_moved(manifest.circumstance, moved),
-        cache_folder=host.cache.root / "fingerprints",
-        warn=warn,
-    )

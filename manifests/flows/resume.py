@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Iterator, List, Optional
 
-from container.trouble import Trouble
+from container.trouble import Trouble, first_of
 from jobtemplates.backend import QueueEntry
 from jobtemplates.schedulers import backend_named
 from jobtemplates.script import quoted, run_of_script
@@ -65,7 +65,7 @@ def plan_resume(
         *missing_data(manifest.circumstance),
     ]
     if problems:
-        raise Trouble(problems, "restore what was altered or moved, then resume again")
+        raise Trouble(first_of(problems), "restore what was altered or moved, then resume again")
     placement = manifest.circumstance.placement
     for text in driver_warnings(
         manifest.identity.image.stack, manifest.promises, placement.scheduler, host,
@@ -109,7 +109,7 @@ def refuse_busy(files: RunFiles, host: HostContext, warn: Warn = ignore) -> None
         raise Trouble(f"{root}: is complete", f"to run it again: python bundle.py rerun {root}")
     # A job that fails leaves its mark before its last process has ended.
     earlier = None if state == "damaged" else read_job(files)
-    if state in ("failed", "stopped") and earlier is not None:
+    if state in ("failed", "stopped", "cancelled") and earlier is not None:
         settle(earlier, host)
     entry = QueueEntry("unknown") if state in ("prepared", "damaged") else queues(files)
     job = entry.state

@@ -112,7 +112,9 @@ def sweep(files: RunFiles) -> None:
 
 
 def marks_of(files: RunFiles) -> List[Path]:
-    return [files.exit_code, files.failure, files.interrupted, files.stopped]
+    return [
+        files.exit_code, files.failure, files.interrupted, files.stopped, files.cancelled,
+    ]  # fmt: skip
 
 
 def kept_as(mark: Path) -> Path:

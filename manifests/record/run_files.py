@@ -33,6 +33,7 @@ class RunFiles:
         self.result = root / "result.json"
         self.failure = root / "failure.json"
         self.stopped = root / "stopped.json"
+        self.cancelled = root / "cancelled.json"  # by a person
         self.ready = (
             root / "ready"
         )  # all ranks take the warning signal; the job script waits for it

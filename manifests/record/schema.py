@@ -237,6 +237,7 @@ class Placement(Record):
     submit_options: List[str] = Field(default_factory=list)  # words of its command line
     nodes: Optional[int] = None  # that the ranks lie on; None: the identity's
     processes: Optional[int] = Field(default=None, ge=1)  # that compute the ranks; None: one each
+    share_gpus: bool = False  # ranks of a node may work on one GPU; it changes no bit
 
 
 class GitState(Record):

@@ -189,7 +189,7 @@ def state_of(files: RunFiles, job_of: JobOf, warn: Warn = ignore) -> Tuple[State
     code = left_exit_code(files) if "exit_code" in present else None
     state = run_state(present, code, "unknown")
     try:
-        if state == "unknown" or (state == "stopped" and has_follow_ups(files)):
+        if state == "unknown" or (state in ("stopped", "cancelled") and has_follow_ups(files)):
             entry = job_of(files)
             state = run_state(present, code, entry.state, chained=True)
             if state in ("queued", "running", "unknown"):

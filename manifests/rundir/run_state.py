@@ -12,7 +12,9 @@ from jobtemplates.backend import JobState
 from manifests.record.outcome import STOPPED_EXIT_CODE
 from manifests.record.run_files import RunFiles
 
-State = Literal["prepared", "queued", "running", "stopped", "done", "failed", "unknown", "damaged"]
+State = Literal[
+    "prepared", "queued", "running", "stopped", "cancelled", "done", "failed", "unknown", "damaged",
+]  # fmt: skip
 
 
 def run_state(
@@ -25,8 +27,11 @@ def run_state(
     exit code is a success, never a job's absence; ``stopped`` means that the run ended early at a
     checkpoint, to be resumed, by a follow-up job where one waits; whether one does is not known of
     a ``chained`` run whose scheduler is silent. ``submitting`` without a job: the scheduler was
-    given one, and its answer never came.
+    given one, and its answer never came. ``cancelled``: a person ended the job; what it left on its
+    way out is no failure.
     """
+    if "cancelled.json" in present and not {"DONE", "result.json"} <= present:
+        return _cancelled(exit_code, job, chained=chained)
     if exit_code == STOPPED_EXIT_CODE and "stopped.json" in present:
         if job in ("queued", "running") or (chained and job == "unknown"):
             return job
@@ -42,6 +47,14 @@ def run_state(
     if job in ("queued", "running"):
         return job
     return "failed" if job == "ended" else "unknown"
+
+
+def _cancelled(exit_code: Optional[int], job: JobState, *, chained: bool) -> State:
+    """A job may take its time to end; whether it has is not known where nobody answers."""
+    if job in ("queued", "running"):
+        return job
+    over = job in ("ended", "vanished") or (exit_code is not None and not chained)
+    return "cancelled" if over else "unknown"
 
 
 def present_names(files: RunFiles) -> AbstractSet[str]:

@@ -229,8 +229,11 @@ def result_problems(files: RunFiles, manifest: Manifest, warn: Warn = ignore) ->
 
 
 def checkpoint_problems(files: RunFiles) -> List[str]:
+    """A checkpoint that is gone by now made room for a newer one."""
     found = ((path, damage(path)) for path in checkpoints_in(files.checkpoints))
-    return [f"results/checkpoints/{path.name}: {text}" for path, text in found if text]
+    return [
+        f"results/checkpoints/{path.name}: {text}" for path, text in found if text and path.exists()
+    ]
 
 
 def _ending_problems(files: RunFiles, warn: Warn) -> List[str]:
@@ -336,12 +339,14 @@ def verify_run(
     image_path: ImageLookup,
     progress: Progress,
     check_data: bool = True,
+    ended: bool = True,
     circumstance: Optional[Circumstance] = None,
     cache_folder: Optional[Path] = None,
     warn: Warn = ignore,
 ) -> List[str]:
     """Return every mismatch between a run directory, its image, its data and its manifest.
 
+    A run that has not ``ended`` is not asked for what it has still to leave.
     ``circumstance`` says where the data is now, by default the manifest's; ``cache_folder`` None
     reads every image again. Raises Trouble when the manifest itself cannot be read.
     """
@@ -360,4 +365,5 @@ def verify_run(
         cache_folder=cache_folder,
         progress=progress,
     )
-    return [*problems, *checkpoint_problems(files), *result_problems(files, manifest, warn)]
+    problems += checkpoint_problems(files)
+    return [*problems, *(result_problems(files, manifest, warn) if ended else [])]

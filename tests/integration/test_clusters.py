@@ -300,9 +300,10 @@ def test_cancel_ends_the_job_and_its_follow_ups(cluster: Cluster) -> None:
         f"bundle: {run}: its job still runs\n-> to end it first: python bundle.py cancel {run}\n"
     )
     assert cluster.bench.bundle("cancel", run).stdout == "cancelled\n"
+    cluster.wait_for_state(run, "cancelled", "failed", "stopped")
     # Grid Engine's warning comes first, so the run stops at a checkpoint.
-    state = cluster.wait_for_state(run, "failed", "stopped")["state"]
-    assert state == ("failed" if cluster.scheduler == "slurm" else "stopped")
+    assert (run / "stopped.json").exists() == (cluster.scheduler != "slurm")
+    assert cluster.row(run)["state"] == "cancelled"
     cluster.wait_for_queue(run)
     assert cluster.bench.bundle("cancel", run).stdout == "had ended before\n"
     assert not (run / "DONE").exists()
@@ -367,7 +368,19 @@ def test_the_scheduler_is_away_for_a_while(cluster: Cluster) -> None:
     steps = (run / "results" / "trail" / "rank-00000.jsonl").read_bytes().count(b"\n")
     cluster.wait_for_steps(run, steps + 2)
     assert bench.bundle("cancel", run).stdout == "cancelled\n"
-    cluster.wait_for_state(run, "failed", "stopped")
+    cluster.wait_for_state(run, "cancelled")
+
+
+def test_cancel_may_save_first(cluster: Cluster) -> None:
+    run = cluster.start(cluster.config("saving", epoch=1000), "--chain", "1")
+    cluster.wait_for_steps(run, 2)
+    done = cluster.bench.bundle("cancel", "--save", run)
+    stop = json.loads((run / "stopped.json").read_text())
+    assert done.stdout == f"cancelled after step {stop['step']}, which is saved\n"
+    cluster.wait_for_state(run, "cancelled")
+    cluster.wait_for_queue(run)
+    dry = cluster.bench.bundle("resume", run, "--dry-run")
+    assert f"goes on after step {stop['step']} of " in dry.stderr
 
 
 def test_what_the_scheduler_refuses(cluster: Cluster) -> None:

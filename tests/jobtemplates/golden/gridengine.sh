@@ -78,6 +78,13 @@ for name in $(trap '' USR2 && compgen -e); do
     esac
 done
 
+# Short of descriptors mpirun waits for ever for ranks that it could not start.
+files=$(ulimit -S -n)
+if [ "$files" != unlimited ] && [ "$files" -lt 98 ] && ! ulimit -S -n 98 2>/dev/null; then
+    refuse "a process on $(uname -n) may open $(ulimit -H -n) files, mpirun needs 98" \
+        'raise the limit of open files there (ulimit -n)'
+fi
+
 digest() {
     trap '' USR2
     sha256sum -- "$image" 2>/dev/null | cut -d ' ' -f 1
@@ -308,6 +315,12 @@ while :; do
     break
 done
 
+# Killed, or ended by an MPI that has no word for it: the log is not to be empty.
+if [ "$status" -ne 0 ] && [ -z "$ended" ] && [ ! -f failure.json ] && [ ! -f stopped.json ] &&
+    [ ! -f result.json ]; then
+    printf 'bundle: the ranks ended with status %s, and none of them could say why\n-> %s\n' "$status" \
+        'look at their nodes: memory (137 is a kill), room in /dev/shm and TMPDIR, ulimit -n' >&2
+fi
 # From outside: that is no failure of the run. What they had to write is whole, or the job leaves no
 # code, like one that is killed, and a follow-up job goes on from the newest checkpoint.
 if [ -f stopped.json ] || [ -f result.json ]; then

@@ -55,6 +55,7 @@ EVERY: Dict[str, Any] = {
     "stack": "cuda12",
     "seed": 5,
     "ranks_per_node": 2,
+    "share_gpus": True,
     "val_batchsize": 16,
     "lr_batch": 512,
     "momentum": 0.5,
@@ -127,6 +128,7 @@ def test_every_key_in_yaml_and_json(tmp_path: Path, name: str) -> None:
         stderr="err.$JOB_ID",
         others={"j": "y", "p": "-5", "cwd": ""},
         modules=["cuda/8.0.61", "openmpi/2.1.2"],
+        share_gpus=True,
     )
     assert loading(config) == Loading(loadtype="custom", iterator="thread", loaderjob=7)
     assert observing(config) == Observing(test=True, trail_interval=3)

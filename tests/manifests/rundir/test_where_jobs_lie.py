@@ -177,6 +177,20 @@ def test_a_job_is_asked_for_as_it_was_submitted(
     assert cancel_run(files, then) is True
 
 
+def test_a_cluster_that_a_module_chose(tmp_path: Path, host: HostContext, fakes: Fakes) -> None:
+    for name, text in (
+        ("sbatch", 'echo "701;$SBATCH_CLUSTERS"'),
+        ("scontrol", 'echo "ClusterName = ${SLURM_CLUSTERS:-login}"'),
+        ("squeue", '[ "$SLURM_CLUSTERS" = gpu ] && echo "701|RUNNING|None"; true'),
+    ):
+        (fakes.folder / name).write_text(f"#!/bin/bash\n{text}\n")
+    chosen = {"SLURM_CLUSTERS": "gpu", "SBATCH_CLUSTERS": "gpu"}
+    files = prepared(tmp_path, "slurm")
+    job = start_run(files, replace(host, environ={**host.environ, **chosen}))
+    assert (job.cluster, job.home, job.environment) == ("", "gpu", chosen)
+    assert Queues(host)(files).state == "running"  # another module is loaded now
+
+
 def test_a_setting_that_leads_nowhere_any_more(
     tmp_path: Path, host: HostContext, fakes: Fakes
 ) -> None:
