@@ -67,6 +67,7 @@ def test_submitting() -> None:
     [
         (SLURM, "12\n", Submitted("12")),
         (SLURM, "12;kite\n", Submitted("12", "kite")),
+        (SLURM, "500\nSubmitted batch job 12 on cluster gpu\n", Submitted("12", "gpu")),
         (SLURM, "Welcome to kite\n\n 12 \n", Submitted("12")),
         (GRID_ENGINE, "12\n", Submitted("12")),
         (GRID_ENGINE, "Points left: many\n12\n", Submitted("12")),
