@@ -40,7 +40,7 @@ _MOST_UNITS = 48000
 _BLOCKS_OF_A_UNIT = {"422": 2, "440": 2, "420": 4, "411": 4}
 _LONG_INTERVAL = b"\xff\xdd\0\x04\xff\xff"
 _ZEROS_INSIDE = "has zeros in the place of a part of its data"
-_EXTRA = re.compile(r"(\d+) extraneous bytes before marker")
+_EXTRA = re.compile(r"(\d+) extraneous bytes before marker 0x([0-9a-f]{2})")
 _HARMLESS = ("Adobe", "JFIF", "Invalid SOS parameters", "ICC")
 _WARNINGS = ("Corrupt JPEG data", "Premature end", *_HARMLESS)
 
@@ -88,9 +88,11 @@ def _damage(data: bytes) -> Optional[str]:
     lost = f"has {extra[1]} bytes too many in its data: a part was lost or overwritten"
     if frame in SOF_SEQUENTIAL:
         return _sequential_damage(data, lost)
-    # libjpeg counts those that it had not read ahead.
+    if extra[2] == "d9" and int(extra[1]) <= MOST_LEFT:
+        return ""
+    # Between the scans of a progressive file no writer leaves anything but, maybe, zeros.
     ends = [segment.entropy[-int(extra[1]) :] for segment in segments(data) if segment.is_scan]
-    return "" if int(extra[1]) <= 2 or any(len(set(end)) == 1 for end in ends) else lost
+    return "" if any(not end.strip(b"\0") for end in ends) else lost
 
 
 def _carefully(data: bytes, pixels: int, sampling: str) -> bytes:
