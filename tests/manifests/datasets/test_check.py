@@ -33,7 +33,7 @@ def test_a_good_list(data_set: Path) -> None:
     assert done.good
     assert done.values() == {
         "list": f"{data_set}/train.txt", "root": str(data_set), "samples": 4, "nclasses": 2,
-        "fewest": 2, "most": 2, "sha256": found.identity.sha256, "problems": [], "warnings": [],
+        "fewest": 2, "most": 2, "sha256": found.identity.sha256, "problems": [], "warnings": [], "advice": "",
         "good": True,
     }  # fmt: skip
     assert done.lines() == [
