@@ -42,7 +42,12 @@ def fault_of(error: Exception) -> Trouble:
     It ends with 2 like other trouble: 1 means that bits diverged and nothing else.
     """
     with tempfile.NamedTemporaryFile(
-        "w", prefix="bundle-fault-", suffix=".txt", delete=False
+        "w",
+        encoding="utf-8",
+        errors="backslashreplace",
+        prefix="bundle-fault-",
+        suffix=".txt",
+        delete=False,
     ) as stream:
         traceback.print_exception(type(error), error, error.__traceback__, file=stream)
     return Trouble(

@@ -140,8 +140,13 @@ class Slurm(Scheduler):
         return [f"--output={pattern}"]
 
     def parse_submitted(self, stdout: str) -> Submitted:
-        """``--parsable``: the number, and after a ``;`` the cluster that an option named."""
-        return Submitted(*only_line(r"([1-9][0-9]*)(?:;([A-Za-z0-9_.-]+))?", stdout))
+        """``--parsable``: the number, and after a ``;`` the cluster that an option named; an sbatch
+        that does not know it says a sentence."""
+        try:
+            sentence = r"Submitted batch job ([1-9][0-9]*)(?: on cluster ([A-Za-z0-9_.-]+))?"
+            return Submitted(*only_line(sentence, stdout))
+        except Unreadable:
+            return Submitted(*only_line(r"([1-9][0-9]*)(?:;([A-Za-z0-9_.-]+))?", stdout))
 
     def cluster_asked(self, lines: Sequence[str]) -> str:
         found = ""

@@ -14,20 +14,22 @@ from manifests.record.outcome import Failure
 from manifests.record.run_files import RunFiles
 from trainer.files import json_bytes, write_first
 from trainer.gpu.failure import GpuFailed
+from trainer.node_fault import node_fault
 from trainer.trouble import CannotPromise, TrainerError, named, rank_of, step_of
 
 BUG_EXIT_CODE = 1
 
 
 def describe(error: BaseException, rank: int) -> Failure:
-    if isinstance(error, TrainerError):
+    known = error if isinstance(error, TrainerError) else node_fault(error)
+    if known is not None:
         return Failure(
             rank=rank,
             step=step_of(error),
-            message=error.message,
-            next_step=error.next_step,
-            exit_code=error.exit_code,
-            cannot_promise=isinstance(error, CannotPromise),
+            message=known.message,
+            next_step=known.next_step,
+            exit_code=known.exit_code,
+            cannot_promise=isinstance(known, CannotPromise),
         )
     return Failure(
         rank=rank,

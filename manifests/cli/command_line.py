@@ -195,5 +195,8 @@ def warn(text: str) -> None:
 
 
 def as_json(value: Any) -> None:
-    """Valid JSON for every reader: see manifests.record.json_numbers."""
-    say(json_text(value))
+    """Valid JSON for every reader: see manifests.record.json_numbers.
+
+    Bytes of names that are not UTF-8 are escaped, as ``\\udce9``.
+    """
+    say(json_text(value).encode("utf-8", "backslashreplace").decode("utf-8"))

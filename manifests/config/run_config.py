@@ -211,6 +211,7 @@ class RunConfig(BaseModel):
     trail_interval: int = Field(
         Observing().trail_interval, ge=1, description="a whole number >= 1 (steps)"
     )
+    snapshot_limit: int = Field(1000, ge=1, description="a whole number >= 1 (MB)")
 
     checkpoint_minutes: float = Field(
         Checkpointing().minutes, gt=0, description="a number > 0 (minutes)"

@@ -28,6 +28,11 @@ SHOWN = 20
 LAST_WORDS = 5
 LOOKED_AT = 40
 
+#: With which code the job script refuses (scripts/body.sh.j2), and how it ends where it knows
+#: nothing: then the lines above tell more.
+REFUSED = 2
+WORDLESS = "bundle: the ranks ended with status "
+
 #: A launcher's report that is not on a rank which ended: between two rules of dashes.
 COMPLAINT = re.compile(r"^-{40,}\n(?!Primary job  terminated|-{40,})", re.MULTILINE)
 
@@ -75,10 +80,11 @@ def why_failed(files: RunFiles, log: Optional[Path] = None) -> str:
         return text.replace(f"{RUN_MOUNT}/", f"{files.root}/")  # what the ranks call it
     log = log or log_of(files, "stderr")
     said = log.read_text(errors="replace").splitlines() if log.is_file() else []
-    refused = refusal_in(said)
+    code = left_exit_code(files) or 0
+    refused = refusal_in(said) if code == REFUSED else []
     if refused:
         return "\n".join(refused)
-    name = signal_of(left_exit_code(files) or 0, "\n".join(said[-LOOKED_AT:]))
+    name = signal_of(code, "\n".join(said[-LOOKED_AT:]))
     why = " (often: no memory was left)" if name == "SIGKILL" else ""
     first = (
         f"the job failed: a rank was ended by {name}{why}"
@@ -123,6 +129,8 @@ def refusal_in(said: Sequence[str]) -> List[str]:
     Earlier jobs of the run may have written into the same log.
     """
     for number in range(len(said) - 2, max(-1, len(said) - LAST_WORDS), -1):
+        if said[number].startswith(WORDLESS):
+            return []
         if said[number].startswith("bundle: ") and said[number + 1].startswith("-> "):
             return [said[number][len("bundle: ") :], said[number + 1]]
     return []

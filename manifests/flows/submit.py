@@ -48,6 +48,7 @@ from manifests.record.run_files import RunFiles
 from manifests.rundir.directory import refuse_unwritable
 from manifests.rundir.rank_code import load_imports, save_imports
 from manifests.rundir.snapshot import Snapshot, copy_snapshot, take_snapshot
+from manifests.rundir.snapshot_size import large_text, size_text
 from manifests.rundir.submission import refuse_too_many_nodes
 
 if TYPE_CHECKING:
@@ -86,7 +87,9 @@ def plan_submit(
     memory = ImageMemory(host.cache.root, read_only=read_only)
     image = built_image(recipe, host, memory.digest)
     data = [config.train_root, config.val_root, config.train_pack, config.val_pack]
-    snapshot = code_snapshot(host, [config.out, *data], warnings, read_only=read_only)
+    snapshot = code_snapshot(
+        host, [config.out, *data], warnings, config.snapshot_limit, read_only=read_only
+    )
     images = fingerprints(config, lists, recipe, host, read_only=read_only)
     identity = schema.Identity(
         training=training(config),
@@ -145,17 +148,21 @@ def plan_submit(
         render=render,
         fill=fill,
         warnings=[*warnings, *script_warnings(manifest, site)],
-        notes=[initmodel.note] if initmodel and not initmodel.few else [],
+        notes=[
+            *([initmodel.note] if initmodel and not initmodel.few else []),
+            *([] if large_text(snapshot.sizes) else [size_text(snapshot.sizes)]),
+        ],
     )
 
 
 def code_snapshot(
-    host: HostContext, exclude: List[Path], warnings: List[str], *, read_only: bool
+    host: HostContext, exclude: List[Path], warnings: List[str], limit_mb: int, *, read_only: bool
 ) -> Snapshot:
     memory = host.cache.root / "imports.json"
     known = load_imports(memory)
     before = len(known)
-    snapshot = take_snapshot(host.project, exclude=exclude, known=known)
+    snapshot = take_snapshot(host.project, exclude=exclude, known=known, limit_mb=limit_mb)
+    warnings += filter(None, [large_text(snapshot.sizes)])
     if not read_only and len(known) != before:
         try:  # it only saves time
             save_imports(memory, known)
@@ -268,5 +275,6 @@ def circumstance_of(
         checkpointing=checkpointing(config),
         resumed=before.resumed() if before else None,
         git=snapshot.git,
+        bundleignore=snapshot.bundleignore,
         other_code=snapshot.other,
     )

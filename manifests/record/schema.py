@@ -273,6 +273,8 @@ class Circumstance(Record):
     #: The files of the snapshot that are not in ``identity.code``: documentation, tests, host code.
     #: None up to version 1.2, where the identity has all files.
     other_code: Optional[CodeIdentity] = None
+    #: The text of ``.bundleignore``: what its patterns match is not in the snapshot.
+    bundleignore: Optional[str] = None
     rerun_of: Optional[str] = None  # path of the run directory that is being repeated
 
 

@@ -42,6 +42,9 @@ def test_a_run_in_another_locale(bench: Bench, tmp_path: Path) -> None:
         assert "café/" in (run / "inputs" / "train.tsv").read_text(encoding="utf-8")
         assert (run / "logs" / "stderr.log").read_text(encoding="utf-8") == ""
     assert digests[0] == digests[1]
+    for verb in ("show", "status", "logs", "plot"):
+        assert bench.bundle(verb, run).returncode == 0
+    assert "läufe" in bench.bundle("list").stdout
     done = bench.bundle("verify", run)
     assert done.stderr.count("warning") == 0
     assert "verdict: identical" in bench.bundle("rerun", run).stdout

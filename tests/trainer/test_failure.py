@@ -36,15 +36,17 @@ def test_mpirun_that_was_killed_is_no_failure_of_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     monkeypatch.setattr(sys, "stdout", Gone())
-    assert report(OSError(number, "gone"), 0, RunFiles(tmp_path)) == 1
+    assert report(OSError(number, "gone"), 0, RunFiles(tmp_path)) == 2
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_disk_that_fails_is_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = RunFiles(tmp_path)
-    assert report(OSError(errno.EIO, "Input/output error"), 1, files) == 1
+    assert report(OSError(errno.EIO, "Input/output error"), 1, files) == 2
     assert "Input/output error" in files.failure.read_text()
-    assert "rank 1: the trainer has a fault: OSError" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "\nrank 1: the system of " in said
+    assert " refused: Input/output error\n-> look after this node, then start" in said
 
 
 @pytest.mark.parametrize("kind", [TrainerError, CannotPromise])
@@ -134,7 +136,6 @@ def test_a_gpu_that_fails(
 @pytest.mark.parametrize("error", [
     fake_of("trainer.somewhere", "CUDARuntimeError")("of the same name"),
     fake_of("cupy.somewhere", "AxisError", ValueError)("a wrong call"),
-    MemoryError("of the host"),
 ])  # fmt: skip
 def test_other_errors_are_the_trainers_fault(tmp_path: Path, error: Exception) -> None:
     files = RunFiles(tmp_path)

@@ -23,6 +23,8 @@ ended=
 trap 'warned=1' USR2
 trap 'ended=1; [ -z "$child" ] || kill -TERM "$child"; [ -n "$child" ] || exit 143' TERM INT
 unwarned() { (trap '' USR2 && "$@"); }
+# Names are bytes, whatever the user's locale is and whether this node has it.
+export LC_ALL=C
 
 run=/out/digits-20260102T030405Z-abcdef01
 image=/images/cpu.sif
@@ -77,6 +79,13 @@ for name in $(trap '' USR2 && compgen -e); do
     CHAINER* | CUPY_* | CUDNN_* | CUBLAS* | CUDA_* | NVRTC_* | NVIDIA_TF32* | NCCL_* | OPENBLAS_* | GOTO_* | OMP_* | MKL_* | BLIS_* | NPY_* | NUMEXPR_* | PYTHON* | LD_PRELOAD* | GLIBC_TUNABLES* | MALLOC_* | OMPI_MCA_coll* | SINGULARITY* | APPTAINER*) unset "$name" ;;
     esac
 done
+
+# Short of descriptors mpirun waits for ever for ranks that it could not start.
+files=$(ulimit -S -n)
+if [ "$files" != unlimited ] && [ "$files" -lt 98 ] && ! ulimit -S -n 98 2>/dev/null; then
+    refuse "a process on $(uname -n) may open $(ulimit -H -n) files, mpirun needs 98" \
+        'raise the limit of open files there (ulimit -n)'
+fi
 
 digest() {
     trap '' USR2
@@ -287,6 +296,12 @@ while :; do
     break
 done
 
+# Killed, or ended by an MPI that has no word for it: the log is not to be empty.
+if [ "$status" -ne 0 ] && [ -z "$ended" ] && [ ! -f failure.json ] && [ ! -f stopped.json ] &&
+    [ ! -f result.json ]; then
+    printf 'bundle: the ranks ended with status %s, and none of them could say why\n-> %s\n' "$status" \
+        'look at their nodes: memory (137 is a kill), room in /dev/shm and TMPDIR, ulimit -n' >&2
+fi
 # From outside: that is no failure of the run. What they had to write is whole, or the job leaves no
 # code, like one that is killed, and a follow-up job goes on from the newest checkpoint.
 if [ -f stopped.json ] || [ -f result.json ]; then

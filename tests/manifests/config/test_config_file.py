@@ -66,6 +66,7 @@ EVERY: Dict[str, Any] = {
     "precision": "mixed",
     "insize": 67,
     "trail_interval": 3,
+    "snapshot_limit": 7,
     "checkpoint_minutes": 2.5,
     "checkpoint_interval": 100,
     "checkpoints_kept": 5,

@@ -15,6 +15,7 @@ from PIL import Image
 from container.trouble import Trouble
 from manifests.datasets.image_file import decode_pixels, decode_problem
 from manifests.datasets.jpeg_damage import jpeg_damage
+from manifests.datasets.jpeg_stream import StreamFault, scan_leftovers
 
 CODINGS: Dict[str, Dict[str, Any]] = {
     "baseline": {},
@@ -94,8 +95,6 @@ ODDITIES: Dict[str, Callable[[bytes], bytes]] = {
 @pytest.mark.parametrize("coding", CODINGS)
 @pytest.mark.parametrize("oddity", ODDITIES)
 def test_whole_files_with_oddities_are_let_be(coding: str, oddity: str) -> None:
-    if oddity == "three junk bytes before the end" and coding == "progressive":
-        pytest.skip("libjpeg counts them as more than two, and no walk tells more of such a scan")
     good = jpeg(**CODINGS[coding])
     odd = ODDITIES[oddity](good)
     assert decode_problem(odd) == ""
@@ -236,3 +235,24 @@ def test_a_machine_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
         "the package simplejpeg, which tells damaged JPEG files, cannot be imported: "
         "import of simplejpeg halted; None in sys.modules\n-> run: make setup"
     )
+
+
+@pytest.mark.parametrize("options", [{}, {"subsampling": 0}, {"progressive": True}])
+def test_large_originals(options: Dict[str, Any]) -> None:
+    """Of so many blocks that no restart interval spans them all, or only in units of four."""
+    noise = np.random.Generator(np.random.Philox(6)).integers(0, 256, (90, 120, 3), np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(noise).resize((3200, 2400)).save(stream, "JPEG", quality=85, **options)
+    data = stream.getvalue()
+    assert jpeg_damage(data) == ""
+    assert jpeg_damage(other_bytes(data)) not in ("", None)
+    assert jpeg_damage(data[: len(data) // 2] + END) not in ("", None)
+
+
+def test_a_table_of_too_many_codes() -> None:
+    data = jpeg(optimize=True)
+    at = data.index(b"\xff\xc4") + 5
+    many = data[:at] + b"\xff" + data[at + 1 :]
+    assert decode_problem(many) != ""
+    with pytest.raises(StreamFault, match="has a table of more codes than there are"):
+        list(scan_leftovers(many))

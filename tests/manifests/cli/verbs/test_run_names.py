@@ -11,7 +11,7 @@ from typing import List
 
 import pytest
 
-from manifests.record.schema import RunFiles
+from manifests.record.run_files import RunFiles
 from tests.manifests.cli.verbs.conftest import PROJECT, CommandLine
 
 NAMES = [
