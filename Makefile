@@ -24,6 +24,7 @@ help:
 setup:
 	@bash container/install_host.sh . $(PYTHON)
 	@bash container/install_python.sh $(VENV) requirements/host.txt $(PYTHON)
+	@echo 'next: python3 bundle.py doctor (or --stack cpu), then python3 bundle.py build'
 
 dev:
 	@bash container/install_host.sh . $(PYTHON)

@@ -110,7 +110,7 @@ def start(files: RunFiles, environ: Mapping[str, str], follow_ups: int = 0) -> s
     pid = start_session(
         [*SUPERVISOR, *again, "bash", str(files.job_script)],
         cwd=files.root,
-        env=inherited(environ),
+        env={**inherited(environ), "LC_ALL": "C"},  # bash warns of a locale that is not there
         stdout=files.logs / "start.log",
         stderr=files.logs / "start.log",
     )

@@ -13,9 +13,9 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from container.progress import Progress
 from container.trouble import Trouble
+from manifests.datasets.advice import image_advice
 from manifests.datasets.classes import number_warnings
 from manifests.datasets.fingerprint import Fingerprint, scan_images
-from manifests.datasets.image_folder import link_advice
 from manifests.datasets.list_file import SampleList, scan_list
 from manifests.datasets.mean import scan_mean
 from manifests.datasets.names import printable
@@ -38,6 +38,7 @@ class Checked:
     sha256: str
     problems: List[List[str]]
     warnings: List[List[str]]
+    advice: str
 
     @property
     def good(self) -> bool:
@@ -57,7 +58,6 @@ class Checked:
 
     def lines(self) -> List[str]:
         count = sum(map(len, self.problems))
-        advice = link_advice([text for kind in self.problems for text in kind])
         return [
             f"{self.list}: {self.samples} samples of {self.nclasses} classes, "
             f"{self.fewest} to {self.most} each",
@@ -65,7 +65,7 @@ class Checked:
             f"problems: {count}"
             if count
             else f"good: nothing that submit would refuse; sha256 {self.sha256}",
-            *([f"-> {advice}"] if advice else []),
+            *([f"-> {self.advice}"] if self.advice else []),
         ]
 
 
@@ -119,6 +119,7 @@ def check(
             [] if found is None else _same_images(samples, found),
             [] if found is None else found.warnings,
         ],
+        advice=image_advice(image_problems, samples, root, "--root", ""),
     )
 
 

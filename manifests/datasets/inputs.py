@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, List, Optional
 
 from container.progress import Progress
 from container.trouble import Trouble
+from manifests.datasets.advice import image_advice
 from manifests.datasets.fingerprint import Fingerprint, scan_images
-from manifests.datasets.image_folder import link_advice
 from manifests.datasets.list_file import SampleList, scan_list
 from manifests.datasets.mean import MeanImage, scan_mean
 from manifests.datasets.shown import capped
@@ -68,9 +68,19 @@ def read_lists(
     return Lists(train_list, val_list, mean_image)
 
 
-def next_step(problems: List[str]) -> str:
-    """How to go on where images cannot be used."""
-    return link_advice(problems) or "repair these images or take them out of the list"
+def next_step(
+    lists: Lists, train: List[str], train_root: Path, val: List[str], val_root: Path
+) -> str:
+    """How to go on where images of either set cannot be used."""
+    steps = [
+        image_advice(problems, samples, root, key)
+        for problems, samples, root, key in (
+            (train, lists.train, train_root, "train_root:"),
+            (val, lists.val, val_root, "val_root:"),
+        )
+        if problems
+    ]
+    return "\n-> ".join(dict.fromkeys(steps))
 
 
 def read_images(
@@ -93,7 +103,7 @@ def read_images(
     if train is None or val is None:
         raise Trouble(
             [*capped(problems, lists.train.where), *capped(val_problems, lists.val.where)],
-            next_step([*problems, *val_problems]),
+            next_step(lists, problems, train_root, val_problems, val_root),
         )
     return Fingerprints(train, val)
 

@@ -14,8 +14,9 @@ import numpy as np
 from container.atomic import prepared, write_bytes
 from container.progress import Progress
 from container.trouble import Trouble
+from manifests.datasets.advice import image_advice
 from manifests.datasets.image_file import decode_pixels, read_file
-from manifests.datasets.image_folder import ImageFolder, link_advice
+from manifests.datasets.image_folder import ImageFolder
 from manifests.datasets.list_file import SampleList, read_list
 from manifests.datasets.mean import mean_bytes
 from manifests.datasets.pillow import decoding
@@ -122,6 +123,6 @@ def _total(
     if problems:
         raise Trouble(
             capped(problems, samples.where),
-            link_advice(problems) or "repair these images or take them out of the list",
+            image_advice(problems, samples, root, "--root"),
         )
     return total

@@ -16,9 +16,10 @@ import numpy as np
 from container import atomic
 from container.progress import Advance, Progress
 from container.trouble import Trouble
+from manifests.datasets.advice import image_advice
 from manifests.datasets.file_digests import default_workers
 from manifests.datasets.image_file import decode_pixels, read_file
-from manifests.datasets.image_folder import ImageFolder, Problem, link_advice
+from manifests.datasets.image_folder import ImageFolder, Problem
 from manifests.datasets.list_file import SampleList, read_list
 from manifests.datasets.pillow import decoding
 from manifests.datasets.shown import capped
@@ -165,7 +166,8 @@ def _write_records(
                 where = f"{samples.where}, line {samples.lines[place]}"
                 problems.append(f"{where}: {folder.show(samples.paths[place])} {found.problem}")
     if problems:
-        raise Trouble(capped(problems, samples.where), link_advice(problems) or NEXT_STEP)
+        advice = image_advice(problems, samples, root, "--root", NEXT_STEP)
+        raise Trouble(capped(problems, samples.where), advice)
     return bytes(images + records)
 
 

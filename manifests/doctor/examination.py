@@ -65,6 +65,7 @@ from manifests.host.finding import (
     warn,
 )
 from manifests.host.gpus import gpu_finding
+from manifests.host.image_source import built_words
 from manifests.rundir.known_outs import known_outs
 
 #: Seconds that one check may take: its commands have limits of their own, a file system that hangs
@@ -222,7 +223,12 @@ def checks_of(site: Site, stack: Stack, host: HostContext) -> List[Check]:
         ),
         Check(
             "GPUs",
-            lambda: gpu_finding(stack.stack, stack.driver, asking.look_at_gpus()),
+            lambda: gpu_finding(
+                stack.stack,
+                stack.driver,
+                asking.look_at_gpus(),
+                f"or take `--stack cpu`{built_words(host)}",
+            ),
             of_nodes=True,
         ),
         Check(

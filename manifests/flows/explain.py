@@ -8,17 +8,30 @@ from pathlib import Path
 from typing import List, Optional, Sequence
 
 from jobtemplates.script import quoted
+from manifests.host.context import HostContext
+from manifests.host.git_checkout import as_committed
 from manifests.record.checkpoint import checkpoints_in
-from manifests.record.mounts import RUN_MOUNT
+from manifests.record.mounts import CODE_MOUNT, RUN_MOUNT
 from manifests.record.run_files import RunFiles
+from manifests.rundir.cancellation import read_cancellation
+from manifests.rundir.directory import state_of
 from manifests.rundir.job_logs import log_of
-from manifests.rundir.records import read_failure, read_stop
+from manifests.rundir.queue import Queues
+from manifests.rundir.records import Warn, ignore, read_failure, read_manifest, read_stop
 from manifests.rundir.run_state import left_exit_code
+
+#: The checkout that this code belongs to.
+PROJECT = Path(__file__).resolve().parents[2]
 
 #: Lines at the end of standard error that are shown, and in which a launcher's report may be.
 SHOWN = 20
 LAST_WORDS = 5
 LOOKED_AT = 40
+
+#: With which code the job script refuses (scripts/body.sh.j2), and how it ends where it knows
+#: nothing: then the lines above tell more.
+REFUSED = 2
+WORDLESS = "bundle: the ranks ended with status "
 
 #: A launcher's report that is not on a rank which ended: between two rules of dashes.
 COMPLAINT = re.compile(r"^-{40,}\n(?!Primary job  terminated|-{40,})", re.MULTILINE)
@@ -41,6 +54,19 @@ def explain_failure(files: RunFiles, log: Optional[Path] = None) -> str:
     return "\n".join(lines)
 
 
+def ended_text(files: RunFiles, host: HostContext, warn: Warn = ignore) -> str:
+    """How a run stands whose job is over, and what to do next."""
+    state, why, _ = state_of(files, Queues(host), warn)
+    if state == "done":
+        return f"done\n-> to make its bits again: python bundle.py rerun {quoted(str(files.root))}"
+    if state in ("failed", "stopped"):
+        return explain_failure(files)
+    cancelled = read_cancellation(files)
+    if state == "cancelled" and cancelled is not None:
+        return f"{cancelled.text}\n-> to go on: {go_on(files)}"
+    return f"{state}{f': {why}' if why else ''}"
+
+
 def go_on(files: RunFiles) -> str:
     return f"python bundle.py resume {quoted(str(files.root))}"
 
@@ -48,15 +74,17 @@ def go_on(files: RunFiles) -> str:
 def why_failed(files: RunFiles, log: Optional[Path] = None) -> str:
     failure = read_failure(files)
     if failure is not None:
+        own = own_code_at_fault(files, failure.message, log)
         step = "" if failure.step is None else f", step {failure.step}"
-        text = f"rank {failure.rank}{step}: {failure.message}\n-> {failure.next_step}"
+        text = f"rank {failure.rank}{step}: {failure.message}\n-> {own or failure.next_step}"
         return text.replace(f"{RUN_MOUNT}/", f"{files.root}/")  # what the ranks call it
     log = log or log_of(files, "stderr")
     said = log.read_text(errors="replace").splitlines() if log.is_file() else []
-    refused = refusal_in(said)
+    code = left_exit_code(files) or 0
+    refused = refusal_in(said) if code == REFUSED else []
     if refused:
         return "\n".join(refused)
-    name = signal_of(left_exit_code(files) or 0, "\n".join(said[-LOOKED_AT:]))
+    name = signal_of(code, "\n".join(said[-LOOKED_AT:]))
     why = " (often: no memory was left)" if name == "SIGKILL" else ""
     first = (
         f"the job failed: a rank was ended by {name}{why}"
@@ -66,12 +94,43 @@ def why_failed(files: RunFiles, log: Optional[Path] = None) -> str:
     return "\n".join([first, *said[-SHOWN:], f"-> see {files.logs}"])
 
 
+#: How the message of a rank begins that met a fault in the code.
+FAULT = "the trainer has a fault: "
+_FRAME = re.compile(rf'File "{CODE_MOUNT}/([^"]+)", line (\d+)')
+
+
+def own_code_at_fault(files: RunFiles, message: str, log: Optional[Path]) -> str:
+    """What to do about a fault in a file that is not as it was committed; "" where it is, or
+    nothing is known of it. The last line of code in the log's last traceback is where it happened.
+    """
+    log = log or log_of(files, "stderr")
+    if not message.startswith(FAULT) or not log.is_file():
+        return ""
+    places = _FRAME.findall(log.read_text(errors="replace"))
+    git = read_manifest(files).circumstance.git if places else None
+    if git is None or git.commit is None:
+        return ""
+    name, line = places[-1]
+    try:
+        data = (files.code / name).read_bytes()
+    except OSError:
+        return ""
+    if as_committed(PROJECT, git.commit, name, data) is not False:
+        return ""
+    return (
+        f"{name}, line {line}: this file is not that of commit {git.commit[:12]}: "
+        "correct it and submit again"
+    )
+
+
 def refusal_in(said: Sequence[str]) -> List[str]:
     """What the job script refused at its end, and its next step; empty where it refused nothing.
 
     Earlier jobs of the run may have written into the same log.
     """
     for number in range(len(said) - 2, max(-1, len(said) - LAST_WORDS), -1):
+        if said[number].startswith(WORDLESS):
+            return []
         if said[number].startswith("bundle: ") and said[number + 1].startswith("-> "):
             return [said[number][len("bundle: ") :], said[number + 1]]
     return []

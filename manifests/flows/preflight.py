@@ -48,7 +48,12 @@ def processor_warnings(promises: schema.Promises, site: Site, host: HostContext)
 
 
 def driver_warnings(
-    stack: str, promises: schema.Promises, scheduler: str, host: HostContext, *, instead: str
+    stack: str,
+    promises: schema.Promises,
+    scheduler: str,
+    host: HostContext,
+    *,
+    instead: Callable[[], str],
 ) -> List[str]:
     """Where this machine will train, its driver must serve the stack's CUDA.
 
@@ -57,7 +62,7 @@ def driver_warnings(
     """
     if promises.gpu is None or not backend_named(scheduler).runs_here:
         return []
-    fault = driver_fault(stack, promises.gpu.driver, host.nvidia_driver(), instead)
+    fault = driver_fault(stack, promises.gpu.driver, host.nvidia_driver(), instead())
     if fault is not None and fault.state == "fail":
         raise Trouble(fault.found, fault.advice)
     return [] if fault is None else [fault.found]

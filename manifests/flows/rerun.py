@@ -8,7 +8,7 @@ from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 from container import atomic
 from container.trouble import Trouble
-from jobtemplates.script import render_script, script_warnings
+from jobtemplates.script import quoted, render_script, script_warnings
 from jobtemplates.sites import Site, load_site, profile_folders
 from manifests.flows.plan import Plan, new_run
 from manifests.flows.preflight import (
@@ -24,7 +24,7 @@ from manifests.host.image_source import image_of_run, recipe_of_run
 from manifests.host.placing import output_warnings, place_again, unseen_warnings
 from manifests.record import schema
 from manifests.record.run_files import RunFiles
-from manifests.rundir.directory import find_run, refuse_unwritable
+from manifests.rundir.directory import find_run, refuse_unwritable, state_of
 from manifests.rundir.queue import Queues
 from manifests.rundir.records import Warn, ignore, read_failure, read_manifest, read_result
 from manifests.rundir.snapshot import copy_recorded
@@ -64,6 +64,7 @@ def plan_rerun(
     """
     old = find_run(str(run))
     manifest = read_manifest(old, warn)
+    refuse_unfinished(old, host, warn)
     host.progress.stage("holding snapshot, inputs and data against the manifest")
     circumstance, instead = data_there(data_moved(manifest.circumstance, moved))
     problems = before_problems(
@@ -71,8 +72,6 @@ def plan_rerun(
         cache_folder=None if read_only else host.cache.root / "fingerprints",
         progress=host.progress,
     )  # fmt: skip
-    if not old.done.exists():
-        problems.append(f"{old.root}: {unfinished(old, host)}: there is nothing to compare with")
     if problems:
         raise CannotRun([*instead, *problems], restore_step(manifest.circumstance))
     out = (out or old.root.parent).resolve()
@@ -84,7 +83,7 @@ def plan_rerun(
     warnings = processor_warnings(manifest.promises, site, host)
     warnings += driver_warnings(
         manifest.identity.image.stack, manifest.promises, site.scheduler, host,
-        instead="or name with --site a cluster that has them",
+        instead=lambda: "or name with --site a cluster that has them",
     )  # fmt: skip
     placed, left_behind = place_again(manifest, site, group)
     if not read_only:
@@ -155,9 +154,27 @@ def promises_on_gpus(
     return again
 
 
-def unfinished(files: RunFiles, host: HostContext) -> str:
-    alive = Queues(host)(files).state in ("queued", "running")
-    return "is still running" if alive else "did not end well (no DONE)"
+#: State of a run without a result -> what it is, and what to do.
+UNFINISHED = {
+    "prepared": ("was never started", "start it: python bundle.py resume {run}"),
+    "queued": ("waits in its queue", "wait for its end: python bundle.py logs -f {run}"),
+    "running": ("is still running", "wait for its end: python bundle.py logs -f {run}"),
+    "stopped": ("stopped at a checkpoint", "resume it: python bundle.py resume {run}"),
+    "cancelled": ("was cancelled", "resume it: python bundle.py resume {run}"),
+    "failed": ("failed", "see why: python bundle.py show {run}"),
+}
+
+
+def refuse_unfinished(files: RunFiles, host: HostContext, warn: Warn) -> None:
+    """Raise CannotRun unless the run has its result."""
+    if files.done.exists():
+        return
+    state, why, _ = state_of(files, Queues(host), warn)
+    what, step = UNFINISHED.get(state, (f"is {state}{f': {why}' if why else ''}", ""))
+    raise CannotRun(
+        f"{files.root}: {what}: there is nothing to compare with",
+        step.format(run=quoted(str(files.root))) or "see where it was submitted: status",
+    )
 
 
 def parse_moved(moved: Sequence[str]) -> Dict[str, str]:

@@ -69,7 +69,7 @@ def plan_resume(
     placement = manifest.circumstance.placement
     for text in driver_warnings(
         manifest.identity.image.stack, manifest.promises, placement.scheduler, host,
-        instead=f"or go on in a new run where there is one: resume: {files.root}",
+        instead=lambda: f"or go on in a new run where there is one: resume: {files.root}",
     ):  # fmt: skip
         warn(text)
     if group:

@@ -41,6 +41,7 @@ from manifests.flows.preflight import (
 )
 from manifests.host.context import TOOL_VERSION, HostContext
 from manifests.host.image_memory import ImageMemory
+from manifests.host.image_source import built_words
 from manifests.host.placing import limit_problems, output_warnings, place, unseen_warnings
 from manifests.record import schema
 from manifests.record.run_files import RunFiles
@@ -76,7 +77,7 @@ def plan_submit(
     warnings += processor_warnings(promises_for(config.stack), site, host)
     warnings += driver_warnings(
         config.stack, promises_for(config.stack), site.scheduler, host,
-        instead="or write `stack: cpu` into the config",
+        instead=lambda: f"or write `stack: cpu` into the config{built_words(host)}",
     )  # fmt: skip
     if not read_only:
         refuse_too_many_nodes(placed, config.nnodes, host, site)

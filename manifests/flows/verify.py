@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Dict, List
 
+from jobtemplates.script import quoted
 from manifests.flows.rerun import data_moved
 from manifests.host.context import HostContext
 from manifests.host.image_source import find_image_of_run
@@ -30,8 +31,15 @@ UNDER_WAY = {
 class Verified:
     """``problems`` are all mismatches."""
 
+    run: Path
     state: State
     problems: List[str]
+
+    @property
+    def next_step(self) -> str:
+        """ "" where there are problems, or nothing is to be done."""
+        step = "" if self.problems else NEXT.get(self.state, "")
+        return step.format(run=quoted(str(self.run)))
 
     @property
     def text(self) -> str:
@@ -44,6 +52,17 @@ class Verified:
         if self.problems:
             return f"{found} so far; the run {under_way}"
         return f"the run {under_way}; what can be checked so far is right, a result is not there"
+
+
+#: What comes next where nothing differs.
+NEXT = {
+    "done": "to make its bits again: python bundle.py rerun {run}",
+    "prepared": "python bundle.py resume {run}",
+    "running": "python bundle.py logs -f {run}",
+    "queued": "python bundle.py logs -f {run}",
+    "stopped": "python bundle.py resume {run}",
+    "cancelled": "python bundle.py resume {run}",
+}
 
 
 def verify_whole(
@@ -67,4 +86,4 @@ def verify_whole(
         cache_folder=host.cache.root / "fingerprints",
         warn=warn,
     )
-    return Verified(state, problems)
+    return Verified(files.root, state, problems)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from pathlib import Path
-from typing import Callable, Dict, List
+from typing import Callable, Dict, List, Optional
 
 from container.process import CommandFailed, run
 from container.trouble import Trouble
@@ -97,3 +98,14 @@ def git_state(root: Path, left_out: Callable[[Path], bool]) -> GitState:
         branch=None if branch == "(detached)" else branch,
         dirty=dirty,
     )
+
+
+def as_committed(root: Path, commit: str, name: str, data: bytes) -> Optional[bool]:
+    """Whether a file of a commit has these bytes; False where it has no such file, None where git
+    does not know the commit."""
+    try:
+        found = _git(root, "ls-tree", "-z", commit, "--", name)
+    except Trouble:
+        return None
+    blob = hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+    return bool(found) and found[0].split()[2] == blob

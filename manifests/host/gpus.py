@@ -60,11 +60,13 @@ def driver_fault(stack: str, needed: str, driver: Driver, instead: str) -> Optio
     )
 
 
-def gpu_finding(stack: str, needed: Optional[str], gpus: Gpus) -> Finding:
-    """``needed`` as in driver_fault; None: the stack needs no GPU."""
+def gpu_finding(
+    stack: str, needed: Optional[str], gpus: Gpus, instead: str = "or take `--stack cpu`"
+) -> Finding:
+    """``needed`` and ``instead`` as in driver_fault; ``needed`` None: the stack needs no GPU."""
     if needed is None:
         return ok(f"stack {stack} needs none")
-    fault = driver_fault(stack, needed, gpus.driver, "or take `--stack cpu`")
+    fault = driver_fault(stack, needed, gpus.driver, instead)
     if fault is not None:
         return fault
     driver = f"NVIDIA driver {gpus.driver.version}"

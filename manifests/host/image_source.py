@@ -67,6 +67,15 @@ def build_stack(
     return image
 
 
+def built_words(host: HostContext, stack: str = "cpu") -> str:
+    """ ", which is built" where the image of a stack is there for the working tree's recipe."""
+    try:
+        built = recorded_image(load_recipe(host.project, stack), host.cache) is not None
+    except Trouble:
+        built = False
+    return ", which is built" if built else ""
+
+
 def others_notice(image: Image) -> Optional[str]:
     """A sentence on the other images of the stack beside this one; None when it is alone."""
     others = [path for path in image.path.parent.glob(f"{image.stack}-*.sif") if path != image.path]

@@ -149,7 +149,7 @@ def test_a_run_without_done_is_nothing_to_compare_with(
     run = copied(finished[1], bench.root / "run")
     (run / "DONE").unlink()
     done = bench.bundle("rerun", run, code=2)
-    assert f"{run}: did not end well (no DONE): there is nothing to compare with" in done.stdout
+    assert f"{run}: failed: there is nothing to compare with" in done.stdout
     assert "verdict: inconclusive" in bench.bundle("compare", finished[1], run, code=3).stdout
 
 

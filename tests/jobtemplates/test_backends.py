@@ -6,6 +6,7 @@ examples of the PBS Professional user's guide, chapter 10.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import List
 
@@ -46,6 +47,14 @@ def test_each_backend_has_a_script_and_ids_of_its_own(backend: Backend) -> None:
     assert pattern.fullmatch("12.345" if backend.runs_here else "12")
     for wrong in ("", "-1", "0x1", "1 2", "1;2", "1\n"):
         assert not pattern.fullmatch(wrong)
+
+
+def test_nothing_asks_for_a_backend_by_its_name() -> None:
+    project = Path(__file__).resolve().parents[2]
+    asks = re.compile(rf"""[!=]=\s*["'](?:{"|".join(BACKENDS)})["']""")
+    sources = [*(project / "manifests").rglob("*.py"), *(project / "jobtemplates").glob("*.py")]
+    assert len(sources) > 50
+    assert [str(path) for path in sources if asks.search(path.read_text(encoding="utf-8"))] == []
 
 
 def test_submitting() -> None:

@@ -8,7 +8,17 @@ from typing import Optional
 
 import click
 
-from manifests.cli.command_line import DRY, JSON, MIRROR, PATH, STACK, as_json, host_context, say
+from manifests.cli.command_line import (
+    DRY,
+    JSON,
+    MIRROR,
+    PATH,
+    STACK,
+    as_json,
+    host_context,
+    say,
+    say_next,
+)
 
 
 @click.command()
@@ -37,3 +47,4 @@ def build(
         return
     say(f"{'built' if image.fresh else 'up to date'}: {image.path}")
     say(f"sha256 {image.sha256}")
+    say_next(f"python bundle.py doctor --stack {stack}", err=True)

@@ -19,6 +19,7 @@ from manifests.cli.command_line import (
     PATH,
     Verbs,
     as_json,
+    called,
     host_context,
     note,
     say,
@@ -55,7 +56,7 @@ def tell(done: Told, json_wanted: bool) -> None:
     if json_wanted:
         as_json(done.values())
     else:
-        say("\n".join(done.lines()))
+        say(called("\n".join(done.lines())))
 
 
 @click.group(cls=Verbs)

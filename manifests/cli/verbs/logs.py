@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from container.trouble import Trouble
-from manifests.cli.command_line import RUN, host_context, note, say
+from manifests.cli.command_line import RUN, host_context, note, say, warn
+
+if TYPE_CHECKING:
+    from manifests.host.context import HostContext
+    from manifests.record.run_files import RunFiles
 
 
 @click.command()
@@ -20,13 +25,21 @@ def logs(run: Path, following: bool, stderr: bool) -> None:
     from manifests.rundir.directory import find_run
     from manifests.rundir.job_logs import log_of
 
-    files = find_run(str(run))
+    files, host = find_run(str(run)), host_context()
     stream = "stderr" if stderr else "stdout"
     log = log_of(files, stream)
     if following:
-        for line in follow(files, stream, host_context(), say=note):
+        for line in follow(files, stream, host, say=note):
             say(line)
+        say_ended(files, host)
     elif log.exists():
         click.echo(log.read_text(encoding="utf-8", errors="replace"), nl=False)
     else:
         raise Trouble(f"{log}: is not there yet", "the job has not begun to write")
+
+
+def say_ended(files: RunFiles, host: HostContext) -> None:
+    """How the job ended that was followed, and what comes next."""
+    from manifests.flows.explain import ended_text
+
+    note(ended_text(files, host, warn))

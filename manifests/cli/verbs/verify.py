@@ -9,7 +9,7 @@ from typing import Tuple
 import click
 
 from container.trouble import first_of
-from manifests.cli.command_line import JSON, MOVED, RUN, as_json, host_context, say, warn
+from manifests.cli.command_line import JSON, MOVED, RUN, as_json, host_context, say, say_next, warn
 
 
 @click.command()
@@ -32,4 +32,6 @@ def verify(run: Path, moved: Tuple[str, ...], no_data: bool, json_wanted: bool) 
         as_json({"run": str(run), "state": done.state, "problems": done.problems})
     else:
         say("\n".join([*first_of(done.problems), done.text]))
+        if done.next_step:
+            say_next(done.next_step, err=True)
     sys.exit(1 if done.problems else 0)

@@ -23,6 +23,8 @@ ended=
 trap 'warned=1' USR2
 trap 'ended=1; [ -z "$child" ] || kill -TERM "$child"; [ -n "$child" ] || exit 143' TERM INT
 unwarned() { (trap '' USR2 && "$@"); }
+# Names are bytes, whatever the user's locale is and whether this node has it.
+export LC_ALL=C
 
 run=/out/digits-20260102T030405Z-abcdef01
 image=/images/cpu.sif

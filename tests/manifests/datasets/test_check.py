@@ -34,7 +34,7 @@ def test_a_good_list(data_set: Path) -> None:
     assert done.values() == {
         "list": f"{data_set}/train.txt", "root": str(data_set), "samples": 4, "nclasses": 2,
         "fewest": 2, "most": 2, "sha256": found.identity.sha256, "problems": [], "warnings": [],
-        "good": True,
+        "good": True, "advice": "",
     }  # fmt: skip
     assert done.lines() == [
         f"{data_set}/train.txt: 4 samples of 2 classes, 2 to 2 each",

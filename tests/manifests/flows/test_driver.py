@@ -43,7 +43,7 @@ def told(
     """What the person is told."""
     host = surroundings(Driver(version, unread))
     try:
-        return driver_warnings("cuda12", promises, scheduler, host, instead="or do INSTEAD")
+        return driver_warnings("cuda12", promises, scheduler, host, instead=lambda: "or do INSTEAD")
     except Trouble as trouble:
         return ["refused", *str(trouble).splitlines()]
 
@@ -55,10 +55,10 @@ def test_this_machine_is_asked_only_when_its_driver_matters(
     monkeypatch.setattr(asking, "look_at_driver", lambda: asked.append(1) or Driver("1.0"))
     host = read_host_context(PROJECT, Silent())
     for promises, scheduler in ((Promises(), "local"), (NEEDED, "slurm")):
-        assert driver_warnings("cuda12", promises, scheduler, host, instead="") == []
+        assert driver_warnings("cuda12", promises, scheduler, host, instead=str) == []
     assert asked == []
     with pytest.raises(Trouble, match=r"the NVIDIA driver is 1\.0, "):
-        driver_warnings("cuda12", NEEDED, "local", host, instead="")
+        driver_warnings("cuda12", NEEDED, "local", host, instead=str)
     assert asked == [1]
 
 

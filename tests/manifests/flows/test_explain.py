@@ -93,3 +93,15 @@ def test_what_an_earlier_job_refused_is_not_why_this_one_failed(tmp_path: Path) 
     files = job(tmp_path, 139, said)
     explained = explain_failure(files, files.logs / "stderr.log")
     assert explained.startswith("the job failed: a rank was ended by SIGSEGV\n")
+
+
+@pytest.mark.parametrize("code", [1, 2])
+def test_a_script_that_knows_nothing_leaves_the_word_to_others(tmp_path: Path, code: int) -> None:
+    said = (
+        f"no slots\nbundle: the ranks ended with status {code}, and none of them could say why\n"
+        "-> look at their nodes\n"
+    )
+    files = job(tmp_path, code, said)
+    assert explain_failure(files, files.logs / "stderr.log") == (
+        f"the job failed; the end of its standard error:\n{said}-> see {files.logs}"
+    )
