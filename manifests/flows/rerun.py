@@ -18,7 +18,7 @@ from manifests.flows.preflight import (
     launch_context_of,
     processor_warnings,
 )
-from manifests.host import asking
+from manifests.host import asking, hosting
 from manifests.host.context import TOOL_VERSION, HostContext
 from manifests.host.image_source import find_image_of_run, image_of_run, recipe_of_run
 from manifests.host.placing import output_warnings, place_again, unseen_warnings
@@ -50,12 +50,15 @@ def plan_rerun(
     group: Optional[str] = None,
     mirror: Optional[str] = None,
     other_gpu: bool = False,
+    processes: Optional[int] = None,
+    nodes: Optional[int] = None,
     read_only: bool = False,
     warn: Warn = ignore,
 ) -> Plan:
     """Old run -> Plan with the same identity, in ``out`` (beside the old one by default).
 
-    Nothing of the working tree enters it. Its GPUs must be of the classes that the old run had, if
+    So many ``processes`` on so many ``nodes`` compute its ranks. Nothing of the working tree enters
+    it. Its GPUs must be of the classes that the old run had, if
     it had any; of any class with ``other_gpu``.
 
     Raises CannotRun with all that differs from the manifest (a byte of the snapshot, a pixel of
@@ -85,10 +88,13 @@ def plan_rerun(
         manifest.identity.image.stack, manifest.promises, site.scheduler, host,
         instead="or name with --site a cluster that has them",
     )  # fmt: skip
-    placed, left_behind = place_again(manifest, site, group)
+    placed, left_behind = place_again(manifest, site, group, processes, nodes)
+    layout = placed.layout(manifest.identity.world)
+    refused_layout = hosting.refusal(manifest, layout)
+    if refused_layout is not None:
+        raise CannotRun(*refused_layout)
     if not read_only:
-        nodes = placed.nodes or manifest.identity.world.nodes
-        refuse_too_many_nodes(placed, nodes, host, site)
+        refuse_too_many_nodes(placed, layout.nodes, host, site)
     recipe = recipe_of_run(manifest, str(old.manifest))
     warnings += [*left_behind, *host_mpi_warnings(site, placed, image_mpi(recipe), host)]
     try:
@@ -131,6 +137,7 @@ def plan_rerun(
             *output_warnings(site, files.root),
             *script_warnings(again, site),
         ],
+        notes=hosting.notes(manifest, placed),
     )
 
 

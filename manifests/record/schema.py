@@ -324,6 +324,10 @@ class Placement(Record):
     nodes: Optional[int] = None  # that the ranks lie on; None: the identity's
     processes: Optional[int] = Field(default=None, ge=1)  # that compute the ranks; None: one each
 
+    def layout(self, world: World) -> World:
+        """The processes that compute the ranks of ``world``, as its ``ranks``, and their nodes."""
+        return World(ranks=self.processes or world.ranks, nodes=self.nodes or world.nodes)
+
 
 class GitState(Record):
     commit: Optional[str] = None

@@ -14,6 +14,8 @@ from manifests.cli.command_line import (
     JSON,
     MIRROR,
     MOVED,
+    NODES,
+    PROCESSES,
     RUN,
     host_context,
     note,
@@ -30,6 +32,8 @@ from manifests.cli.command_line import (
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Folder for the new run (default: beside RUN)."
 )
+@PROCESSES
+@NODES
 @click.option("--other-gpu", is_flag=True, help="On any GPU; a difference is then inconclusive.")
 @DRY
 @JSON
@@ -40,6 +44,8 @@ def rerun(
     site: Optional[str],
     group: Optional[str],
     out: Optional[Path],
+    processes: Optional[int],
+    nodes: Optional[int],
     other_gpu: bool,
     dry_run: bool,
     json_wanted: bool,
@@ -65,6 +71,8 @@ def rerun(
             group=group,
             mirror=mirror,
             other_gpu=other_gpu,
+            processes=processes,
+            nodes=nodes,
             read_only=dry_run,
             warn=warn,
         )
@@ -72,6 +80,8 @@ def rerun(
         print_comparison(cannot_run(run, error), json_wanted)
     for warning in plan.warnings:
         warn(warning)
+    for text in plan.notes:
+        note(text)
     if dry_run:
         click.echo(plan.script, nl=False)
         return
