@@ -147,7 +147,10 @@ def show_lines(run: Path, host: HostContext, warn: Warn = ignore) -> List[str]:
     files = found.files
     manifest = read_manifest(files, warn)
     lines = [f"run        {files.root}", f"state      {found.state}"]
-    lines += identity_lines(manifest, read_job(files, warn))
+    job = None
+    with suppress(Trouble):  # a damaged one shows in the state
+        job = read_job(files)
+    lines += identity_lines(manifest, job)
     checkpoints = checkpoints_in(files.checkpoints)
     if checkpoints:
         steps = ", ".join(str(step_of(path)) for path in checkpoints)

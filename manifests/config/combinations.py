@@ -97,16 +97,16 @@ def _hosting_problems(config: RunConfig, ranks: int) -> List[str]:
         return []
     return [
         f"processes: {config.processes} asked for {ranks} ranks, and communicator "
-        f"{config.communicator} adds by NCCL in an order of its own; use communicator ordered, flat "
-        "or naive, or leave processes out"
+        f"{config.communicator} adds by NCCL in an order of its own; use communicator ordered, "
+        "flat or naive, or leave processes out"
     ]
 
 
 def loader_warnings(
     loading: Loading, ranks: int, cores: Optional[int], noun: str = "rank"
 ) -> List[str]:
-    """Whether one node with ``ranks`` ranks, or processes by the ``noun``, gets more loaders than it
-    has cores (None: unknown)."""
+    """Whether one node with ``ranks`` ranks, or processes by the ``noun``, gets more loaders than
+    it has cores (None: unknown)."""
     if cores is None or loading.iterator == "serial":
         return []
     loaders = ranks * loading.loaderjob

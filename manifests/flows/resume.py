@@ -63,10 +63,10 @@ def plan_resume(
 ) -> Resumption:
     """Decide from where a run goes on; nothing is changed. ``group`` is charged where given.
 
-    So many ``processes`` on so many ``nodes`` compute its ranks, those of the manifest where neither
-    is given. Raises Trouble when it is complete or still runs, when anything that decides its bits
-    was altered, when its data are gone, when this host would train and its driver is too old, or
-    when the run cannot be computed by these processes.
+    So many ``processes`` on so many ``nodes`` compute its ranks, those of the manifest where
+    neither is given. Raises Trouble when it is complete or still runs, when anything that decides
+    its bits was altered, when its data are gone, when this host would train and its driver is too
+    old, or when the run cannot be computed by these processes.
     """
     files = find_run(str(run))
     refuse_busy(files, host, warn)
