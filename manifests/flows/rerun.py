@@ -66,6 +66,15 @@ def plan_rerun(
     """
     old = find_run(str(run))
     manifest = read_manifest(old, warn)
+    site = load_site(
+        site_name or manifest.circumstance.placement.site, profile_folders(host.environ)
+    )
+    # What costs nothing to know comes before all data are read.
+    placed, left_behind = place_again(manifest, site, group, processes, nodes)
+    layout = placed.layout(manifest.identity.world)
+    impossible = hosting.refusal(manifest, layout)
+    if impossible is not None:
+        raise CannotRun(*impossible)
     host.progress.stage("holding snapshot, inputs and data against the manifest")
     circumstance, instead = data_there(data_moved(manifest.circumstance, moved))
     problems = before_problems(
@@ -79,20 +88,12 @@ def plan_rerun(
         raise CannotRun([*instead, *problems], restore_step(manifest.circumstance))
     out = (out or old.root.parent).resolve()
     refuse_unwritable(out)
-    site = load_site(
-        site_name or manifest.circumstance.placement.site, profile_folders(host.environ)
-    )
     promises = promises_on_gpus(old, manifest, site, host, other_gpu=other_gpu, warn=warn)
     warnings = processor_warnings(manifest.promises, site, host)
     warnings += driver_warnings(
         manifest.identity.image.stack, manifest.promises, site.scheduler, host,
         instead="or name with --site a cluster that has them",
     )  # fmt: skip
-    placed, left_behind = place_again(manifest, site, group, processes, nodes)
-    layout = placed.layout(manifest.identity.world)
-    refused_layout = hosting.refusal(manifest, layout)
-    if refused_layout is not None:
-        raise CannotRun(*refused_layout)
     if not read_only:
         refuse_too_many_nodes(placed, layout.nodes, host, site)
     recipe = recipe_of_run(manifest, str(old.manifest))
