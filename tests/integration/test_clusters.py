@@ -88,7 +88,7 @@ def test_a_local_run_again_on_the_cluster(cluster: Cluster) -> None:
 
 @pytest.mark.long
 def test_two_nodes_with_two_ranks_each_on_one_process_and_back(cluster: Cluster) -> None:
-    """Two nodes with two ranks each: a reviewer's laptop, half of the nodes, and the nodes again."""
+    """On one process here, on the nodes again, and on half of the nodes."""
     bench = cluster.bench
     nodetype = {"nnodetype": "f_node"} if cluster.scheduler == "gridengine" else {}
     settings = {"ranks_per_node": 2, "batchsize": 2, "communicator": "hierarchical", **nodetype}
