@@ -4,7 +4,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 
-.PHONY: help setup dev demo test test-long matrix bench bench-gpu lint lock-requirements clean
+.PHONY: help setup dev demo test test-long matrix kills bench bench-gpu gpu-kit lint lock-requirements clean
 
 help:
 	@echo 'make demo   set everything up, build the cpu image, train, rerun, print the verdict'
@@ -14,8 +14,10 @@ help:
 	@echo 'make lint   ruff and mypy'
 	@echo 'make bench  speed beside peers: makes docs/benchmarks.md anew (20 minutes; needs Python 3.11)'
 	@echo 'make bench-gpu  the same on GPUs beside PyTorch: makes docs/gpu-benchmarks.md (needs GPUs, Python 3.11)'
+	@echo 'make gpu-kit  the image for GPUs in pieces of 60 MB, for a machine with a GPU and no network'
+	@echo 'make kills  kill runs at random moments and resume them: make kills N=500 SEED=1 (long)'
 	@echo 'make matrix every network, optimizer and communicator, run and run again (long)'
-	@echo 'make clean  remove $(VENV), .tools, .bench and .bench-gpu (never a run, never the cache)'
+	@echo 'make clean  remove $(VENV), .tools, .bench, .bench-gpu and .gpukit (never a run, never the cache)'
 
 # Stamps hold the hash of what they were made from: a changed requirement installs again, and a
 # moved checkout makes its tools again, because their paths are absolute.
@@ -45,6 +47,11 @@ test-long: dev
 matrix: dev
 	@$(VENV)/bin/python -m tests.integration.every_combination $(foreach one,$(ONLY),--only '$(one)')
 
+# Tiny runs killed at random moments and resumed; the same choices for the same seed. Some 10 s a kill.
+kills: dev
+	@$(VENV)/bin/python -m tests.integration.kill_campaign --kills $(or $(N),100) --seed $(or $(SEED),1) \
+	    $(if $(ONLY),--only '$(ONLY)')
+
 bench: dev
 	@bash benchmarks/install.sh .bench $(PYTHON)
 	@.bench/bin/python -W ignore -m benchmarks >.bench/benchmarks.md
@@ -60,6 +67,10 @@ bench-gpu: dev
 	@mv .bench-gpu/page.md docs/gpu-benchmarks.md
 	@cat docs/gpu-benchmarks.md
 
+# tests/gpu_kit/README.md. LEVEL=3 makes it faster and larger.
+gpu-kit: dev
+	@bash tests/gpu_kit/make_kit.sh .gpukit
+
 lint: dev
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
@@ -73,4 +84,4 @@ lock-requirements:
 	    --no-header --no-emit-index-url --no-emit-find-links $$name.in -o $$name.txt; done
 
 clean:
-	rm -rf $(VENV) .tools .bench .bench-gpu
+	rm -rf $(VENV) .tools .bench .bench-gpu .gpukit

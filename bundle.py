@@ -6,6 +6,7 @@ from __future__ import annotations
 import atexit
 import gc
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -30,7 +31,24 @@ def enter_own_environment() -> None:
         )
         sys.exit(2)
     os.environ["BUNDLE_ENTERED"] = str(own)
+    os.environ.setdefault("BUNDLE_CALLED", called_as())
     os.execv(python, [str(python), "-X", "utf8", str(PROJECT / "bundle.py"), *sys.argv[1:]])
+
+
+def called_as() -> str:
+    """The words that start this program as its caller did, as a shell reads them.
+
+    Whichever Python it was, one of its name on PATH does as well: the own one takes over.
+    """
+    python = getattr(sys, "orig_argv", ["python3"])[0]  # from Python 3.10 on
+    name = Path(python).name
+    folders = os.environ.get("PATH", "").split(os.pathsep)
+    if any(os.access(Path(folder) / name, os.X_OK) for folder in folders if folder):
+        python = name
+    plain = re.compile(r"[A-Za-z0-9_@%+=:,./-]+")
+    words = [python, sys.argv[0]]
+    quoted = [w if plain.fullmatch(w) else "'" + w.replace("'", "'\\''") + "'" for w in words]
+    return " ".join(quoted)
 
 
 if __name__ == "__main__":
@@ -45,8 +63,9 @@ import click
 
 from container.process import CommandFailed
 from container.trouble import Trouble, fault_of
-from manifests.cli.command_line import note
+from manifests.cli.command_line import COMPLETION_VARIABLE, Verbs, note
 from manifests.cli.verbs import VERBS
+from manifests.cli.verbs.completion import answer_shell
 from manifests.host.context import TOOL_VERSION
 
 
@@ -55,7 +74,7 @@ def give_up(error: Trouble | CommandFailed) -> NoReturn:
     sys.exit(getattr(error, "exit_code", 2))
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(TOOL_VERSION, prog_name="bundle")
 def cli() -> None:
     """Training runs that can be run again, bit for bit, on real clusters.
@@ -70,6 +89,9 @@ for verb in VERBS:
 
 
 def main(arguments: Optional[List[str]] = None) -> None:
+    asked = os.environ.pop(COMPLETION_VARIABLE, "")
+    if asked:
+        sys.exit(answer_shell(cli, asked))
     try:
         # Not cli.main(): on a closed pipe it exits with 1, which means diverged here.
         with cli.make_context("bundle.py", sys.argv[1:] if arguments is None else arguments) as at:

@@ -12,6 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import List
 
+from jobtemplates.one_host import mpirun_here
 from manifests.config.determinism import determinism_for
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -49,12 +50,8 @@ def main() -> None:
 
 
 def mpirun(ranks: int, mca: dict[str, str]) -> List[str]:
-    words = ["mpirun", "--quiet", "--oversubscribe", "--bind-to", "none", "-np", str(ranks)]
-    if os.geteuid() == 0:
-        words.append("--allow-run-as-root")
-    for name, value in {**mca, "pml": "ob1", "btl": "self,vader"}.items():
-        words += ["--mca", name, value]
-    return words
+    shared_memory = {"pml": "ob1", "btl": "self,vader"}
+    return mpirun_here(ranks, {**mca, **shared_memory}, as_root=os.geteuid() == 0)
 
 
 def versions() -> str:

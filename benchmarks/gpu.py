@@ -23,8 +23,9 @@ from benchmarks.gpu_contest import BUNDLE, IMAGES, MARK, TORCH, TORCH_TF32, Cont
 from benchmarks.gpu_refusal import refuse
 from benchmarks.gpu_table import name_of, page
 from benchmarks.rounds import say
+from jobtemplates.one_host import mpirun_here
 from manifests.config.determinism import determinism_for
-from manifests.record.schema import INPUT_SIDE
+from manifests.record.keys import INPUT_SIDE
 
 PROJECT = Path(__file__).resolve().parents[1]
 PRECISIONS = ("float32", "mixed")
@@ -105,10 +106,7 @@ def command(contest: Contest, torch_python: str) -> List[str]:
     words = [python, "-W", "ignore", "-m", module, contest.text()]
     if contest.ranks == 1:
         return words
-    launcher = ["mpirun", "--quiet", "--bind-to", "none", "--oversubscribe"]
-    if os.geteuid() == 0:
-        launcher.append("--allow-run-as-root")
-    return [*launcher, "-np", str(contest.ranks), *words]
+    return [*mpirun_here(contest.ranks, {}, as_root=os.geteuid() == 0), *words]
 
 
 def environment_of(contest: Contest) -> Dict[str, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 
 from benchmarks.gpu_refusal import refuse
-from manifests.doctor.looking import look_at_gpus
+from manifests.host.asking import look_at_gpus
 from manifests.host.gpus import Driver
 
 

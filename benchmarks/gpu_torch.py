@@ -53,7 +53,7 @@ def synthetic(contest: Contest, device: torch.device) -> Batches:
     return lambda: (images, labels)
 
 
-class Pixels(torch.utils.data.Dataset):  # type: ignore[misc, type-arg]
+class Pixels(torch.utils.data.Dataset):
     """Random crops, half of them mirrored, of the pixels that the packed file holds too."""
 
     def __init__(self, path: Path, length: int) -> None:
@@ -99,7 +99,7 @@ def prepare(contest: Contest, device: torch.device, batches: Batches) -> Callabl
     mixed = contest.precision == "mixed"
     model = NETWORKS[contest.arch](NCLASSES).to(device)
     if mixed:
-        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model = model.to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), lr=RATE, momentum=MOMENTUM, weight_decay=DECAY)
     # The latter before PyTorch 2.3.
     make = torch.amp.GradScaler if hasattr(torch.amp, "GradScaler") else torch.cuda.amp.GradScaler

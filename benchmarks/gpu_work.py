@@ -14,7 +14,8 @@ import numpy as np
 
 from benchmarks.gpu_contest import IMAGES, Contest, answer, contest_of, timed
 from manifests.record import schema
-from manifests.record.schema import INPUT_SIDE, GpuPromise
+from manifests.record.keys import INPUT_SIDE
+from manifests.record.schema import GpuPromise
 
 NCLASSES = 1000
 SETTINGS = schema.Optimizer(name="momentum_sgd", lr=0.001, momentum=0.9, weight_decay=1e-4)
@@ -105,20 +106,20 @@ def choose_freely() -> None:
 def synthetic(contest: Contest, device: Any) -> Callable[[], Any]:
     """The same images each time, where the network is."""
     from trainer.data import TrainingBatch
-    from trainer.order import Slot
+    from trainer.order import StreamPosition
 
     side, generator = INPUT_SIDE[contest.arch][1], np.random.Generator(np.random.Philox(1))
     shape = (contest.batch, 3, side, side)
     images = device.put(generator.uniform(-0.5, 0.5, shape).astype(np.float32))
     labels = device.put(np.arange(contest.batch, dtype=np.int32) % NCLASSES)
-    batch = TrainingBatch(images, labels, [Slot(k, 0) for k in range(contest.batch)])
+    batch = TrainingBatch(images, labels, [StreamPosition(k, 0) for k in range(contest.batch)])
     return lambda: batch
 
 
 def packed(contest: Contest, device: Any, pool: Any, rank: int) -> Callable[[], Any]:
     """Batches by the loaders and the feed of a run, in the order of the file."""
     from trainer.data import TrainingBatch
-    from trainer.order import Slot
+    from trainer.order import StreamPosition
     from trainer.prefetch import make_prefetcher
     from trainer.sampleset import Part
 
@@ -137,7 +138,9 @@ def packed(contest: Contest, device: Any, pool: Any, rank: int) -> Callable[[], 
     def following() -> TrainingBatch:
         part, images, labels = next(batches)
         return TrainingBatch(
-            images, labels, [Slot(*slot) for slot in zip(part.indices, part.epochs or ())]
+            images,
+            labels,
+            [StreamPosition(*place) for place in zip(part.indices, part.epochs or ())],
         )
 
     return following

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from manifests.record.schema import IMAGE_SIDE
+from manifests.record.keys import IMAGE_SIDE
 
 
 def make_images(folder: Path, count: int) -> None:

@@ -27,8 +27,8 @@ from PIL import Image
 
 from benchmarks.images import make_images
 from benchmarks.rounds import machine, table, take_turns
+from manifests.record.keys import IMAGE_SIDE
 from manifests.record.packed_file import SHAPE, PackedFile
-from manifests.record.schema import IMAGE_SIDE
 from trainer.iterators import ITERATORS
 from trainer.iterators.pool import Pool
 from trainer.sampleset import Part, SampleSet
@@ -90,7 +90,7 @@ def transformed(pixels: Any, mean: Any, dice: random.Random) -> Any:
     return image * np.float32(1 / 255)
 
 
-class ForChainer(chainer.dataset.DatasetMixin):  # type: ignore[misc]
+class ForChainer(chainer.dataset.DatasetMixin):
     def __init__(self, folder: Path) -> None:
         self._base = chainer.datasets.LabeledImageDataset(str(folder / "list.txt"), str(folder))
         self._mean = np.load(folder / "mean.npy")
@@ -103,7 +103,7 @@ class ForChainer(chainer.dataset.DatasetMixin):  # type: ignore[misc]
         return transformed(image, self._mean, random.Random(int(index))), label
 
 
-class ForTorch(torch.utils.data.Dataset):  # type: ignore[misc, type-arg]
+class ForTorch(torch.utils.data.Dataset):
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._mean = np.load(folder / "mean.npy")

@@ -10,6 +10,7 @@ import os
 import statistics
 import sys
 import time
+from functools import partial
 from typing import Any, Callable, Dict, List
 
 import chainer
@@ -20,14 +21,14 @@ mpi4py.rc.initialize = False
 
 from benchmarks.rounds import machine, say, table  # noqa: E402
 from manifests.record import schema  # noqa: E402
-from manifests.record.schema import INPUT_SIDE  # noqa: E402
+from manifests.record.keys import INPUT_SIDE  # noqa: E402
 from trainer.communicators import COMMUNICATORS  # noqa: E402
 from trainer.data import TrainingBatch  # noqa: E402
 from trainer.initial import set_initial  # noqa: E402
 from trainer.loop import gradients  # noqa: E402
 from trainer.models import MODELS  # noqa: E402
 from trainer.optimizers import OPTIMIZERS  # noqa: E402
-from trainer.order import Slot  # noqa: E402
+from trainer.order import StreamPosition  # noqa: E402
 from trainer.ranks import join  # noqa: E402
 
 BATCH = 8
@@ -51,7 +52,7 @@ def main(arch: str) -> None:
     generator = np.random.Generator(np.random.Philox(world.rank))
     images = generator.standard_normal((BATCH, 3, side, side), np.float32)
     labels = np.arange(BATCH, dtype=np.int32)
-    batch = TrainingBatch(images, labels, [Slot(k, 0) for k in range(BATCH)])
+    batch = TrainingBatch(images, labels, [StreamPosition(k, 0) for k in range(BATCH)])
     gradients(model, batch, 0)
     buffer = np.concatenate([parameter.grad.ravel() for parameter in model.params()])
 
@@ -61,7 +62,7 @@ def main(arch: str) -> None:
         PEER: lambda: world.mpi.Allreduce(MPI.IN_PLACE, [buffer, MPI.FLOAT], op=MPI.SUM)
     }
     for name, communicator in ours.items():
-        contestants[name] = lambda taken=communicator: taken.average_gradients(model)
+        contestants[name] = partial(communicator.average_gradients, model)
 
     def step() -> None:
         gradients(model, batch, 0)

@@ -18,14 +18,16 @@ import torch
 from benchmarks.rounds import machine, table, take_turns
 from manifests.record import schema
 from manifests.record.checkpoint import Head, Prefix
-from manifests.record.schema import INPUT_SIDE, Observing, RunFiles
+from manifests.record.keys import INPUT_SIDE
+from manifests.record.run_files import RunFiles
+from manifests.record.schema import Observing
 from trainer.checkpoint_file import fill_arrays, shared_arrays, write_checkpoint
 from trainer.data import TrainingBatch
 from trainer.initial import set_initial
 from trainer.loop import gradients
 from trainer.models import MODELS
 from trainer.optimizers import OPTIMIZERS
-from trainer.order import Slot
+from trainer.order import StreamPosition
 from trainer.trail import Trail
 
 BATCH = 16
@@ -39,7 +41,7 @@ def batch_of(arch: str) -> TrainingBatch:
     side = INPUT_SIDE[arch][1]
     images = generator.standard_normal((BATCH, 3, side, side), np.float32)
     labels = np.arange(BATCH, dtype=np.int32)
-    return TrainingBatch(images, labels, [Slot(k, 0) for k in range(BATCH)])
+    return TrainingBatch(images, labels, [StreamPosition(k, 0) for k in range(BATCH)])
 
 
 def measure(arch: str, folder: Path) -> Tuple[List[str], List[str]]:

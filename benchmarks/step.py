@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.rounds import machine, table, take_turns
 from manifests.config.determinism import determinism_for
-from manifests.record.schema import INPUT_SIDE
+from manifests.record.keys import INPUT_SIDE
 
 BATCH = 16
 ROUNDS = 3
@@ -65,10 +65,12 @@ def prepare_model(arch: str) -> Any:
 
 def batch_for(arch: str, batch: int) -> Any:
     from trainer.data import TrainingBatch
-    from trainer.order import Slot
+    from trainer.order import StreamPosition
 
     labels = np.arange(batch, dtype=np.int32)
-    return TrainingBatch(images_of(arch, batch), labels, [Slot(k, 0) for k in range(batch)])
+    return TrainingBatch(
+        images_of(arch, batch), labels, [StreamPosition(k, 0) for k in range(batch)]
+    )
 
 
 def our_step(arch: str, batch: int) -> Step:
@@ -110,8 +112,8 @@ def stock_step(arch: str, batch: int) -> Step:
         y = y if shortcut is None else y + shortcut
         return F.relu(y) if relu else y
 
-    Convolution2D.forward = convolve  # type: ignore[method-assign]
-    NormalizedConvolution.forward = normalize  # type: ignore[method-assign]
+    Convolution2D.forward = convolve  # type: ignore[method-assign, assignment]
+    NormalizedConvolution.forward = normalize  # type: ignore[method-assign, assignment]
     Draws.dropout = lambda draws, x, ratio, layer: F.dropout(x, ratio)  # type: ignore
     layers = {
         "max_pooling_2d": F.max_pooling_2d,

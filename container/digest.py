@@ -3,20 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
-from typing import Any
 
 from container.progress import Advance
 
 BLOCK = 1 << 20
-
-
-def canonical_json(value: Any) -> bytes:
-    """Bytes that depend on the value alone: sorted keys, no white space, UTF-8."""
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    ).encode("utf-8")
 
 
 def sha256_of_bytes(data: bytes) -> str:

@@ -49,11 +49,18 @@ def recorded_image(recipe: Recipe, cache: Cache) -> Optional[Image]:
     return _image(recipe, path, record["sha256"], fresh=False)
 
 
-def find_image(recipe: Recipe, cache: Cache, *, remember: bool = True) -> Optional[Image]:
+def find_image(
+    recipe: Recipe,
+    cache: Cache,
+    *,
+    remember: bool = True,
+    warn: Callable[[str], object] = lambda text: None,
+) -> Optional[Image]:
     """The recipe's image when it is in the cache and is what the build wrote, else None.
 
     An untouched file (size, time, inode as recorded) is not read again; any other is. One that is
-    whole is recorded as it is now where ``remember``; nothing is written where not.
+    whole is recorded as it is now where ``remember``; nothing is written where not. ``warn`` gets
+    why it cannot be recorded: it will be read again.
     """
     image = recorded_image(recipe, cache)
     record = _read_record(_record_path(image_path(recipe, cache)))
@@ -62,7 +69,10 @@ def find_image(recipe: Recipe, cache: Cache, *, remember: bool = True) -> Option
     if fault_of(image) is not None:
         return None
     if remember:
-        record_image(image.path, image.sha256)
+        try:
+            record_image(image.path, image.sha256)
+        except OSError as error:
+            warn(f"{image.path}: that it was read is not remembered: {error.strerror}")
     return image
 
 

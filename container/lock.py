@@ -12,10 +12,11 @@ from typing import Any, Dict, List, Optional
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from typing_extensions import Annotated, Literal
 
-from container.digest import canonical_json, sha256_of_bytes
+from container.digest import sha256_of_bytes
 from container.faults import faults_of
 from container.stack import Compression, DropGlob, Kind, Probe, VariableName, VariableValue
 from container.trouble import Trouble
+from manifests.record.canonical_json import canonical_json
 
 LOCK_FORMAT = "1.0"
 REWRITE = "restore it from version control, or write it anew with `bundle.py lock`"

@@ -7,10 +7,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Dict
 
-from container.digest import canonical_json, sha256_of_bytes
+from container.digest import sha256_of_bytes
 from container.lock import Lock, parse_lock
 from container.stack import check_stack_name
+from container.stack_names import locked_stacks
 from container.trouble import Trouble
+from manifests.record.canonical_json import canonical_json
 
 DEFINITION = "Singularity.def"
 UNPACK_DEB = "container/unpack_deb.py"
@@ -85,7 +87,7 @@ def load_recipe(project_root: Path, stack: str) -> Recipe:
     the lock is altered or malformed (such a lock would only look like an image that is not built
     yet), or a file cannot be read.
     """
-    known = sorted(path.stem for path in (project_root / "container/locks").glob("*.json"))
+    known = locked_stacks(project_root)
     check_stack_name(stack, known)
     if stack not in known:
         raise Trouble(

@@ -14,8 +14,6 @@ from container.trouble import Trouble
 from container.yaml_text import load_yaml
 
 STACK_NAME = r"[a-z][a-z0-9]*"
-#: What is built, examined and run on where nobody names another.
-DEFAULT_STACK = "cuda12"
 #: Debian policy 5.6.1.
 DebianName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9+.-]+$")]
 #: PEP 508.

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import tempfile
 import traceback
-from typing import Iterable, List
+from typing import Iterable, List, Sequence
+
+#: So many lines of one list stand in a message.
+SHOWN = 20
+
+
+def first_of(problems: Sequence[str]) -> List[str]:
+    """The first of a list that may be long, and how many more there are."""
+    more = len(problems) - SHOWN
+    return [*problems[:SHOWN], *([f"and {more} more"] if more > 0 else [])]
 
 
 class Trouble(Exception):
@@ -33,7 +42,12 @@ def fault_of(error: Exception) -> Trouble:
     It ends with 2 like other trouble: 1 means that bits diverged and nothing else.
     """
     with tempfile.NamedTemporaryFile(
-        "w", prefix="bundle-fault-", suffix=".txt", delete=False
+        "w",
+        encoding="utf-8",
+        errors="backslashreplace",
+        prefix="bundle-fault-",
+        suffix=".txt",
+        delete=False,
     ) as stream:
         traceback.print_exception(type(error), error, error.__traceback__, file=stream)
     return Trouble(

@@ -219,6 +219,10 @@ class Scheduler(Backend):
     def cancel(self, ids: Sequence[str], cluster: str = "") -> List[str]: ...
 
     @abstractmethod
+    def warn(self, job_id: str, cluster: str = "") -> List[str]:
+        """Send a running job's script the warning signal, USR2: it saves, then ends."""
+
+    @abstractmethod
     def ending(self, job_id: str, cluster: str = "") -> List[str]:
         """Ask how a job ended; it may be too long ago, or not recorded at all."""
 

@@ -37,7 +37,8 @@ def directives(
 ) -> Tuple[List[str], List[str]]:
     """(lines for the script's head without their prefix, words for the command line).
 
-    ``with_gpus``: whether the ranks need GPUs, one each where the profile has no node types.
+    ``with_gpus``: whether the ranks need GPUs; where the profile has no node types one each, or one
+    a node if they may share it.
     Raises Trouble with every value that cannot stand there and every entry of ``others`` that
     collides with a directive of ours.
     """
@@ -78,7 +79,8 @@ def values_of(
     kind = site.nodetype(placement.nodetype)
     per_node = world.ranks // world.nodes
     cores = kind.cores if kind else site.cores
-    gpus = kind.gpus if kind else per_node if with_gpus else 0
+    wanted = 1 if placement.share_gpus else per_node
+    gpus = kind.gpus if kind else wanted if with_gpus else 0
     seconds = seconds_of(placement.walltime) if placement.walltime else None
     return {
         "nodes": str(world.nodes),

@@ -181,6 +181,11 @@ class GridEngine(Scheduler):
     def cancel(self, ids: Sequence[str], cluster: str = "") -> List[str]:
         return ["qdel", ",".join(ids)]
 
+    def warn(self, job_id: str, cluster: str = "") -> List[str]:
+        """Its jobs are submitted with ``-notify``: qdel gives them USR2, and so many seconds as
+        the queue's ``notify`` says, before it kills them."""
+        return ["qdel", job_id]
+
     def ending(self, job_id: str, cluster: str = "") -> List[str]:
         return ["qacct", "-j", job_id]
 

@@ -8,19 +8,15 @@ from typing import Dict, List, Optional, Sequence, Tuple
 
 from container.trouble import Trouble
 from jobtemplates.sites import Site
-from jobtemplates.transport import transport_mca
-from manifests.record.schema import (
+from manifests.record.mounts import (
     CODE_MOUNT,
     RUN_MOUNT,
     TRAIN_MOUNT,
     TRAIN_PACK_MOUNT,
     VAL_MOUNT,
     VAL_PACK_MOUNT,
-    Determinism,
-    Loading,
-    Paths,
-    World,
 )
+from manifests.record.schema import Determinism, Loading, Paths, World
 
 TRAINER_COMMAND = ("python3", "-m", "trainer")
 
@@ -144,4 +140,4 @@ def exec_tokens(binds: Binds, environment: Dict[str, str], *, with_gpus: bool = 
 
 def all_mca(site: Site, determinism: Determinism) -> Dict[str, str]:
     """The manifest's parameters win over the site's: they decide the bits."""
-    return {**transport_mca(site.transport, site.mca, site.environment), **determinism.mca}
+    return {**site.launch_mca, **determinism.mca}

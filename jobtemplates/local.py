@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import List, Mapping, Optional
 from container.process import start_session
 from jobtemplates.backend import Backend
 from manifests.record.outcome import STOPPED_EXIT_CODE
-from manifests.record.schema import RunFiles
+from manifests.record.run_files import RunFiles
 
 #: What a job inherits: paths, locale, scratch, and the settings of the module command. Those of MPI
 #: come from the site profile and from modules (jobtemplates.transport.VARIABLES).
@@ -28,6 +29,16 @@ INHERITED_PREFIXES = ("LC_", "MODULE", "LMOD_")
 
 #: Seconds that a cancelled job has to end by itself before it is killed.
 GRACE = 10.0
+
+
+#: Seconds in which processes that were killed are gone.
+KILL_SECONDS = 2.0
+
+#: What Apptainer and Singularity mount images and overlays by, where they may not do it themselves.
+MOUNT_HELPERS = ("squashfuse_ll", "squashfuse", "fuse-overlayfs", "fuse2fs", "gocryptfs")
+
+#: Isolated: no variable of the user's, and nothing of a folder that may be gone, is in it.
+SUPERVISOR = (sys.executable, "-I", "-S", str(Path(__file__).with_name("supervisor.py")))
 
 
 class Local(Backend):
@@ -51,9 +62,10 @@ def inherited(environ: Mapping[str, str]) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Process:
-    """One line of proc(5)'s /proc/[pid]/stat: fields 1, 3, 6 and 22 (clock ticks after boot)."""
+    """One line of proc(5)'s /proc/[pid]/stat: fields 1, 2, 3, 6 and 22 (clock ticks after boot)."""
 
     pid: int
+    command: str
     state: str
     session: int
     started: int
@@ -65,14 +77,16 @@ def read_process(pid: int) -> Optional[Process]:
         text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except OSError:
         return None
-    fields = text.rpartition(")")[2].split()
+    before, _, rest = text.rpartition(")")
+    fields = rest.split()
     if fields[0] in ("Z", "X"):
         return None
-    return Process(pid, fields[0], int(fields[3]), int(fields[19]))
+    command = before.partition("(")[2]
+    return Process(pid, command, fields[0], int(fields[3]), int(fields[19]))
 
 
 def session_of(job_id: str) -> List[Process]:
-    """The living processes of a job: its leader, and all that the leader left behind.
+    """The living processes of a job's session: its leader, and all that the leader left behind.
 
     The id holds the leader's pid, which is the session's number, and its start: a pid is not given
     out again while a session of that number lives, and afterwards the start tells them apart.
@@ -86,36 +100,17 @@ def session_of(job_id: str) -> List[Process]:
     return [process for process in processes if process.session == number]
 
 
-#: Runs the job script up to N times more, for as long as it ends at a checkpoint with work left.
-#: Its process is the job: the warning that it is sent goes on to the script that runs.
-CHAIN = """\
-export BUNDLE_JOB=$$
-child=
-trap '[ -z "$child" ] || kill -USR2 "$child"' USR2
-for ((turn = 0; turn <= $1; turn++)); do
-    bash "$2" & child=$!
-    while :; do
-        wait "$child"
-        status=$?
-        [ "$status" -gt 128 ] && kill -0 "$child" 2>/dev/null || break
-    done
-    [ "$status" = "$3" ] || break
-done
-exit "$status"
-"""
-
-
 def start(files: RunFiles, environ: Mapping[str, str], follow_ups: int = 0) -> str:
     """Start the run's job script in the background and return its id, ``PID.START``.
 
-    It is the leader of a session of its own: it outlives the terminal. Raises CommandFailed.
+    It runs under a supervisor, which is the leader of a session of its own: it outlives the
+    terminal, and ends with all of its processes. Raises CommandFailed.
     """
-    script = str(files.job_script)
-    chain = ["-c", CHAIN, "chain", str(follow_ups), script, str(STOPPED_EXIT_CODE)]
+    again = [str(follow_ups), str(STOPPED_EXIT_CODE), str(files.interrupted)]
     pid = start_session(
-        ["bash", *(chain if follow_ups else [script])],
+        [*SUPERVISOR, *again, "bash", str(files.job_script)],
         cwd=files.root,
-        env=inherited(environ),
+        env={**inherited(environ), "LC_ALL": "C"},  # bash warns of a locale that is not there
         stdout=files.logs / "start.log",
         stderr=files.logs / "start.log",
     )
@@ -124,8 +119,12 @@ def start(files: RunFiles, environ: Mapping[str, str], follow_ups: int = 0) -> s
 
 
 def is_alive(job_id: str) -> bool:
-    """Whether anything of the job still runs, be it ranks whose job script was killed."""
-    return bool(session_of(job_id))
+    """Whether anything of the job still runs, be it ranks whose job script was killed.
+
+    A helper that mounts an image is left where the job's processes were all killed at once. It is
+    not the job, it does nothing any more.
+    """
+    return any(process.command not in MOUNT_HELPERS for process in session_of(job_id))
 
 
 def cancel(job_id: str, grace: float = GRACE) -> bool:
@@ -134,17 +133,44 @@ def cancel(job_id: str, grace: float = GRACE) -> bool:
     Returns False when it had ended before. Only processes of the session that ``start`` made are
     signalled.
     """
+    alive = is_alive(job_id)
+    if alive:
+        # The image stays mounted for as long as it is in use.
+        for process in session_of(job_id):
+            if process.command not in MOUNT_HELPERS:
+                send(process, signal.SIGTERM)
+        wait_until_gone(job_id, grace)
+    for process in session_of(job_id):
+        send(process, signal.SIGKILL)
+    wait_until_gone(job_id, KILL_SECONDS)
+    return alive
+
+
+def warn(job_id: str) -> None:
+    """Give the job's leader the warning signal: its ranks write a checkpoint and end."""
+    leader = int(job_id.split(".")[0])
+    for process in session_of(job_id):
+        if process.pid == leader:
+            send(process, signal.SIGUSR2)
+
+
+def end_helpers(job_id: str) -> None:
+    """End what a job left that has ended. Only what mounts an image in its session is signalled."""
     if not is_alive(job_id):
-        return False
-    signal_session(job_id, signal.SIGTERM)
-    deadline = time.monotonic() + grace
-    while is_alive(job_id) and time.monotonic() < deadline:
+        for process in session_of(job_id):
+            send(process, signal.SIGTERM)
+
+
+def wait_until_gone(job_id: str, seconds: float) -> bool:
+    """Whether the job has ended within so many seconds."""
+    deadline = time.monotonic() + seconds
+    while is_alive(job_id):
+        if time.monotonic() > deadline:
+            return False
         time.sleep(0.05)
-    signal_session(job_id, signal.SIGKILL)
     return True
 
 
-def signal_session(job_id: str, number: signal.Signals) -> None:
-    for process in session_of(job_id):
-        with suppress(ProcessLookupError):
-            os.kill(process.pid, number)
+def send(process: Process, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(process.pid, number)

@@ -168,6 +168,9 @@ class Pbs(Scheduler):
         """An id names its server."""
         return ["qdel", *ids]
 
+    def warn(self, job_id: str, cluster: str = "") -> List[str]:
+        return ["qsig", "-s", "SIGUSR2", job_id]
+
     def ending(self, job_id: str, cluster: str = "") -> List[str]:
         return ["qstat", "-x", "-f", job_id]
 

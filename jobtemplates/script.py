@@ -24,16 +24,11 @@ from jobtemplates.mpi import NEXT_STEP, RANGE
 from jobtemplates.schedulers import SCHEDULERS
 from jobtemplates.sites import TEMPLATES, Site
 from manifests.record.communicators import counted
+from manifests.record.mounts import DEADLINE_VARIABLE
 from manifests.record.outcome import STOPPED_EXIT_CODE
-from manifests.record.schema import (
-    DEADLINE_VARIABLE,
-    SCHEMA_VERSION,
-    Determinism,
-    Manifest,
-    Placement,
-    RunFiles,
-    World,
-)
+from manifests.record.run_files import RunFiles
+from manifests.record.schema import Determinism, Manifest, Placement, World
+from manifests.record.version import SCHEMA_VERSION
 
 
 class Verbatim(str):
@@ -177,11 +172,18 @@ def render_work(work: Work, files: RunFiles, site: Site, context: LaunchContext)
         "walltime_seconds": seconds_of(placement.walltime) if placement.walltime else None,
         "deadline_variable": Verbatim(DEADLINE_VARIABLE),
         "stopped_exit_code": STOPPED_EXIT_CODE,
+        "descriptors": descriptors_of(work.processes),
         "singularity": exec_tokens(binds, environment, with_gpus=work.with_gpus),
         "command": list(work.command),
         "report": Verbatim(work.report),
     }
     return script_environment().get_template(site.script_template).render(values)
+
+
+def descriptors_of(world: World) -> int:
+    """Files that mpirun may have open: pipes and sockets to each rank of its node, a socket to each
+    node; 30 are too few for two ranks."""
+    return 64 + 16 * (world.ranks // world.nodes) + world.nodes
 
 
 def launch_of(work: Work, site: Site, context: LaunchContext) -> Dict[str, Any]:

@@ -13,9 +13,10 @@ from container.trouble import Trouble
 from container.yaml_text import load_yaml
 from jobtemplates.backend import Backend
 from jobtemplates.cleared import cleared
+from jobtemplates.one_host import ONE_HOST
 from jobtemplates.placeholders import unknown_placeholders
 from jobtemplates.schedulers import BACKENDS
-from jobtemplates.transport import PROVIDER, TRANSPORTS
+from jobtemplates.transport import PROVIDER, TRANSPORTS, transport_mca
 
 PROFILES = Path(__file__).parent / "sites"
 TEMPLATES = Path(__file__).parent / "scripts"
@@ -139,6 +140,13 @@ class Site(BaseModel):
     def launch_environment(self) -> Dict[str, str]:
         """Variables that a job exports: those of the transport, and the profile's own."""
         return {**TRANSPORTS[self.transport].environment, **self.environment}
+
+    @property
+    def launch_mca(self) -> Dict[str, str]:
+        """Open MPI's parameters of a job: how its messages travel, and the profile's own."""
+        given = transport_mca(self.transport, self.mca, self.environment)
+        alone = self.backend.runs_here and "OMPI_MCA_plm" not in self.environment
+        return {**(ONE_HOST if alone else {}), **given}
 
     @property
     def backend(self) -> Backend:

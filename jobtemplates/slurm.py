@@ -58,7 +58,8 @@ class Slurm(Scheduler):
     commands = ("sbatch", "squeue", "scancel", "scontrol")
     version_question = ("sbatch", "--version")
     version_pattern = r"^slurm(?:-wlm)? (\S+)"
-    variables = ("SLURM_CONF",)
+    #: Modules of some sites choose the cluster by the last two.
+    variables = ("SLURM_CONF", "SLURM_CLUSTERS", "SBATCH_CLUSTERS")
     away = "Unable to contact slurm controller"
     cut_off = "Socket timed out on send/recv|Zero Bytes were transmitted"
     warns = True
@@ -139,8 +140,13 @@ class Slurm(Scheduler):
         return [f"--output={pattern}"]
 
     def parse_submitted(self, stdout: str) -> Submitted:
-        """``--parsable``: the number, and after a ``;`` the cluster that an option named."""
-        return Submitted(*only_line(r"([1-9][0-9]*)(?:;([A-Za-z0-9_.-]+))?", stdout))
+        """``--parsable``: the number, and after a ``;`` the cluster that an option named; an sbatch
+        that does not know it says a sentence."""
+        try:
+            sentence = r"Submitted batch job ([1-9][0-9]*)(?: on cluster ([A-Za-z0-9_.-]+))?"
+            return Submitted(*only_line(sentence, stdout))
+        except Unreadable:
+            return Submitted(*only_line(r"([1-9][0-9]*)(?:;([A-Za-z0-9_.-]+))?", stdout))
 
     def cluster_asked(self, lines: Sequence[str]) -> str:
         found = ""
@@ -199,6 +205,9 @@ class Slurm(Scheduler):
 
     def cancel(self, ids: Sequence[str], cluster: str = "") -> List[str]:
         return ["scancel", *_at(cluster), *ids]
+
+    def warn(self, job_id: str, cluster: str = "") -> List[str]:
+        return ["scancel", *_at(cluster), "--batch", "--signal=USR2", job_id]
 
     def ending(self, job_id: str, cluster: str = "") -> List[str]:
         return ["scontrol", *_at(cluster), "--oneliner", "show", "job", job_id]

@@ -17,7 +17,7 @@ LAYERS = ("container", "jobtemplates", "manifests", "trainer")
 #: Package -> what of the project it may import; arrows point one way. The shared records first,
 #: then the packages of ``manifests`` from the bottom up: each may import those before it.
 ALLOWED: Dict[str, Set[str]] = {
-    "container": {"container"},
+    "container": {"container", "manifests.record.canonical_json"},
     "manifests/record": {"manifests.record"},
     "jobtemplates": {"container", "jobtemplates", "manifests.record"},
     "trainer": {"manifests.record", "trainer"},

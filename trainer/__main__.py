@@ -9,8 +9,12 @@ if __name__ == "__main__":
         """Here and not above: all imports that take long are guarded."""
         import sys
 
-        from trainer.main import main
+        try:
+            from trainer.main import main
+        except BaseException as error:
+            from trainer.failure import report_before_main
 
+            return report_before_main(error, sys.argv[1:])
         return main(sys.argv[1:])
 
     guarded(body)

@@ -12,13 +12,13 @@ import tempfile
 from pathlib import Path
 from typing import Any, Dict, Optional
 
+from manifests.record.mounts import RUN_MOUNT
 from manifests.record.run_files import RunFiles
-from manifests.record.schema import RUN_MOUNT
 from trainer import failure, machine, ranks
-from trainer.exchange import wrong_messages
 from trainer.files import json_bytes, write_whole
 from trainer.gpu import facts as gpu_facts
 from trainer.guard import guarded
+from trainer.messages import wrong_messages
 from trainer.ranks import Ranks
 from trainer.transport import transport
 

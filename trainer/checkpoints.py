@@ -21,8 +21,8 @@ from manifests.record.checkpoint import (
     steps_digest,
 )
 from manifests.record.outcome import SeenGpus
-from manifests.record.run_files import temporary_prefix
-from manifests.record.schema import Manifest, RunFiles
+from manifests.record.run_files import RunFiles, temporary_prefix
+from manifests.record.schema import Manifest
 from trainer.checkpoint_file import (
     fill_arrays,
     own_arrays,

@@ -11,6 +11,7 @@ from typing import Any, ContextManager, Dict, List, Mapping, Optional
 
 import numpy as np
 
+from manifests.record.communicators import COMMUNICATOR_KINDS
 from manifests.record.outcome import RankGpu, SeenGpus
 from manifests.record.schema import GpuPromise, Manifest
 from trainer.communicators.nodes import node_communicator
@@ -69,11 +70,13 @@ PRECISIONS: Dict[str, Any] = {"float32": np.float32, "mixed": np.float16}
 def open_device(ranks: Ranks, manifest: Manifest) -> Device:
     """Collective. A run has a GPU per rank exactly when its manifest promises for GPUs.
 
-    Raises TrainerError when a rank has no GPU of its own, or one that cannot give the promise.
+    Raises TrainerError when a rank has no GPU of its own and may share none, or one that cannot
+    give the promise.
     """
     precision = manifest.identity.training.precision
     if manifest.promises.gpu is not None:
-        return open_gpu(ranks, manifest.promises.gpu, mixed=precision == "mixed")
+        shared = may_share(ranks, manifest)
+        return open_gpu(ranks, manifest.promises.gpu, mixed=precision == "mixed", shared=shared)
     if precision == "mixed":
         raise TrainerError(
             "precision mixed needs GPUs and this run has none",
@@ -82,7 +85,15 @@ def open_device(ranks: Ranks, manifest: Manifest) -> Device:
     return CPU
 
 
-def open_gpu(ranks: Ranks, promise: GpuPromise, *, mixed: bool) -> Device:
+def may_share(ranks: Ranks, manifest: Manifest) -> bool:
+    """Whether two ranks may work on one GPU: as asked for, and where no NCCL is used. Processes
+    with several ranks each exchange theirs by NCCL, whatever the communicator."""
+    kind = COMMUNICATOR_KINDS[manifest.identity.training.communicator]
+    one_each = ranks.processes == ranks.size
+    return manifest.circumstance.placement.share_gpus and kind.host_memory and one_each
+
+
+def open_gpu(ranks: Ranks, promise: GpuPromise, *, mixed: bool, shared: bool = False) -> Device:
     host = host_name()
     driver = gpu_facts.driver_version()
     check_driver(promise, driver, host)
@@ -90,12 +101,14 @@ def open_gpu(ranks: Ranks, promise: GpuPromise, *, mixed: bool) -> Device:
     gpu = this_gpu()
     inside = node_communicator(ranks.mpi)
     visible = gpu_facts.visible_gpus(gpu.cupy)
-    number = device_for(inside.Get_rank(), inside.Get_size(), visible, host)
+    number = device_for(inside.Get_rank(), inside.Get_size(), visible, host, shared=shared)
     with gpu_failures(ranks.rank, host, str(number)):
         gpu.cupy.cuda.Device(number).use()
         own = gpu_facts.gpu_of_rank(gpu.cupy, number, ranks.rank, host)
     check_class(promise, own)
-    check_apart(ranks.gather(own))
+    of_processes = ranks.gather(own)
+    if not shared:
+        check_apart(of_processes)
     gpus: List[RankGpu] = ranks.by_rank(
         [own.model_copy(update={"rank": rank}) for rank in ranks.hosted]
     )

@@ -7,7 +7,8 @@ from typing import List
 
 from manifests.record.checkpoint import checkpoint_name
 from manifests.record.outcome import Stop
-from manifests.record.schema import Manifest, RunFiles
+from manifests.record.run_files import RunFiles
+from manifests.record.schema import Manifest
 from trainer.digest import tensor_digests
 from trainer.files import json_bytes, write_whole
 from trainer.initial import named_arrays

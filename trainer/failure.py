@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 import traceback
+from pathlib import Path
+from typing import Sequence
 
+from manifests.record.mounts import RUN_MOUNT
 from manifests.record.outcome import Failure
-from manifests.record.schema import RunFiles
+from manifests.record.run_files import RunFiles
 from trainer.files import json_bytes, write_first
 from trainer.gpu.failure import GpuFailed
+from trainer.node_fault import node_fault
 from trainer.trouble import CannotPromise, TrainerError, named, rank_of, step_of
 
 BUG_EXIT_CODE = 1
 
 
 def describe(error: BaseException, rank: int) -> Failure:
-    if isinstance(error, TrainerError):
+    known = error if isinstance(error, TrainerError) else node_fault(error)
+    if known is not None:
         return Failure(
             rank=rank,
             step=step_of(error),
-            message=error.message,
-            next_step=error.next_step,
-            exit_code=error.exit_code,
-            cannot_promise=isinstance(error, CannotPromise),
+            message=known.message,
+            next_step=known.next_step,
+            exit_code=known.exit_code,
+            cannot_promise=isinstance(known, CannotPromise),
         )
     return Failure(
         rank=rank,
@@ -50,6 +56,14 @@ def report(error: BaseException, rank: int, files: RunFiles) -> int:
             text = "".join(traceback.format_exception(error)) + text
         sys.stderr.write(text)
     return failure.exit_code
+
+
+def report_before_main(error: BaseException, argv: Sequence[str]) -> int:
+    """The same of a part of the trainer that cannot be imported: nobody has read the words yet."""
+    from trainer.ranks import rank_now
+
+    run = argv[argv.index("--run") + 1] if "--run" in argv[:-1] else RUN_MOUNT
+    return report(error, rank_now(os.environ), RunFiles(Path(run)))
 
 
 def _nobody_listens(error: BaseException) -> bool:

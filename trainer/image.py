@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from manifests.record.alteration import was_altered
-from manifests.record.schema import IMAGE_SIDE, PNG_TEXT_LIMIT
+from manifests.record.keys import IMAGE_SIDE, PNG_TEXT_LIMIT
 from trainer.trouble import TrainerError
 
 # Colour profiles and notes, which play no part, may be larger than Pillow expects.
@@ -89,7 +89,8 @@ def _rgb(data: bytes, what: str) -> Image.Image:
 
 def _reason(error: Exception) -> str:
     """What a decoder says; some say nothing but their name."""
-    return str(error) or type(error).__name__
+    text = str(error)
+    return type(error).__name__ if text in ("", "None") else text
 
 
 def _broken(what: str, problem: str) -> TrainerError:

@@ -10,21 +10,11 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from manifests.record.alteration import was_altered
-from manifests.record.schema import (
-    IMAGE_SIDE,
-    INPUT_SIDE,
-    SCHEMA_VERSION,
-    TRAIN_MOUNT,
-    TRAIN_PACK_MOUNT,
-    VAL_MOUNT,
-    VAL_PACK_MOUNT,
-    DataIdentity,
-    Manifest,
-    RunFiles,
-    SampleSetIdentity,
-    UnsupportedVersion,
-    check_version,
-)
+from manifests.record.keys import IMAGE_SIDE, INPUT_SIDE
+from manifests.record.mounts import TRAIN_MOUNT, TRAIN_PACK_MOUNT, VAL_MOUNT, VAL_PACK_MOUNT
+from manifests.record.run_files import RunFiles
+from manifests.record.schema import DataIdentity, Manifest, SampleSetIdentity
+from manifests.record.version import SCHEMA_VERSION, UnsupportedVersion, check_version
 from trainer.sampleset import SampleSet
 from trainer.trouble import TrainerError
 

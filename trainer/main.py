@@ -12,7 +12,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import NoReturn, Optional, Sequence
 
-from manifests.record.schema import RUN_MOUNT, Manifest, RunFiles
+from manifests.record.mounts import RUN_MOUNT
+from manifests.record.run_files import RunFiles
+from manifests.record.schema import Manifest
 from trainer import contract, failure, machine
 from trainer.files import sweep, write_whole
 from trainer.guard import FAULT, leave, limit_last_words
@@ -20,6 +22,7 @@ from trainer.inputs import Places, check_inputs, read_manifest, sample_sets
 from trainer.iterators import ITERATORS
 from trainer.iterators.pool import Pool
 from trainer.memory import keep_freed_memory
+from trainer.node_check import check_node, needs_of, this_node
 from trainer.ranks import abort, join, rank_now
 from trainer.stopping import no_more_warnings, warning_signal
 
@@ -76,6 +79,10 @@ def run(arguments: Arguments, files: RunFiles) -> None:
     manifest = read_manifest(files)
     check_contract(manifest)
     check_inputs(files, manifest.identity.data)
+    check_node(
+        needs_of(manifest.circumstance.loading, manifest.identity.world.ranks, os.environ),
+        this_node(),
+    )
     # Loaders first: their processes must descend from one that has not seen MPI.
     with warning_signal() as warned:
         pool = open_pool(arguments, files, manifest)

@@ -7,9 +7,11 @@ import os
 from datetime import datetime, timezone
 from typing import List, Mapping, Optional
 
+from manifests.record.canonical_json import digest_of
 from manifests.record.json_numbers import not_finite
 from manifests.record.outcome import Observed, RankPlace, Result, ResultDigests, SeenGpus
-from manifests.record.schema import Manifest, RunFiles, digest_of
+from manifests.record.run_files import RunFiles
+from manifests.record.schema import Manifest
 from trainer import machine
 from trainer.ranks import Ranks
 

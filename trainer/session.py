@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import Dict, Optional, Tuple
 
 from manifests.record.checkpoint import Head
-from manifests.record.schema import Manifest, RunFiles
+from manifests.record.run_files import RunFiles
+from manifests.record.schema import Manifest
 from trainer.checkpoints import Checkpoints
 from trainer.communicators import Reduction, make_reduction
 from trainer.communicators.nccl_report import (

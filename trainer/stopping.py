@@ -10,7 +10,8 @@ from enum import IntEnum
 from types import FrameType
 from typing import Callable, Iterator, Mapping, Optional
 
-from manifests.record.schema import DEADLINE_VARIABLE, Checkpointing
+from manifests.record.mounts import DEADLINE_VARIABLE
+from manifests.record.schema import Checkpointing
 from trainer.guard import WARNING_SIGNAL
 from trainer.ranks import Ranks
 

@@ -8,7 +8,7 @@ import chainer
 
 from manifests.record.checkpoint import Prefix
 from manifests.record.outcome import TrailRecord
-from manifests.record.schema import RunFiles
+from manifests.record.run_files import RunFiles
 from trainer.digest import Digests, collect, samples_digest, start_digests, tensor_digests
 from trainer.files import JsonLines
 from trainer.initial import named_arrays, named_gradients

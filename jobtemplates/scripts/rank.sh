@@ -19,6 +19,14 @@ fail() { # MESSAGE NEXT-STEP: failure.json of the first rank that fails, whole o
     rm -f "$part"
     exit 2
 }
+for name in APPTAINER_TMPDIR SINGULARITY_TMPDIR; do # where an image may be unpacked
+    problem=$([ -z "${!name:-}" ] || scratch_problem "${!name}")
+    if [ -n "$problem" ]; then
+        printf 'bundle: warning: %s: %s=%s %s: it is not used\n' "$node" "$name" "${!name}" \
+            "$problem" >&2
+        unset "$name"
+    fi
+done
 found=
 for name in "$program" apptainer singularity; do
     if command -v -- "$name" >/dev/null; then

@@ -5,19 +5,53 @@ Imported by every call, `bundle.py --help` too: nothing slow belongs here.
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, List, Optional, Tuple
 
 import click
 
-from container.stack import DEFAULT_STACK
+from container.cache import Cache, cache_root
+from container.stack_names import DEFAULT_STACK, locked_stacks
+from container.trouble import Trouble
 from manifests.cli.terminal import Drawn
+from manifests.datasets.names import NOT_UTF8, is_utf8, printable
 from manifests.host.context import HostContext, read_host_context
 from manifests.record.json_numbers import json_text
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
 PROJECT = Path(__file__).resolve().parents[2]
 
+
+class PathArgument(click.Path):
+    """A path whose name is UTF-8 all the way: records and lists, which are UTF-8, will hold it.
+
+    ``~/`` is the home folder, also where a shell leaves it: ``--out=~/runs``.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        value = at_home(str(value))
+        whole = str(Path(value).absolute())
+        if not is_utf8(whole):
+            raise Trouble(f"{printable(whole)}: {NOT_UTF8}", "rename the file or folder")
+        return super().convert(value, param, ctx)
+
+
+def at_home(text: str) -> str:
+    """``~`` and ``~/…`` with the home folder in their place, other texts as they are."""
+    home = os.environ.get("HOME", "")
+    if (text == "~" or text.startswith("~/")) and home.startswith("/"):
+        return home + text[1:]
+    return text
+
+
+PATH = PathArgument()
 JSON = click.option("--json", "json_wanted", is_flag=True, help="Print JSON.")
 DRY = click.option("--dry-run", is_flag=True, help="Show what would be done; write nothing.")
 
@@ -48,17 +82,110 @@ MOVED = click.option(
     metavar="OLD=NEW",
     help="The data moved: replace the leading folder OLD of the recorded paths by NEW.",
 )
+
+
+def sites_that_begin(
+    _context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> List[str]:
+    from jobtemplates.sites import profile_folders, profiles_in
+
+    names = {name for folder in profile_folders(os.environ) for name in profiles_in(folder)[0]}
+    return sorted(name for name in names if name.startswith(incomplete))
+
+
+def stacks_that_begin(
+    _context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> List[str]:
+    return [name for name in locked_stacks(PROJECT) if name.startswith(incomplete)]
+
+
 STACK = click.option(
-    "--stack", default=DEFAULT_STACK, show_default=True, help="The stack to use; cpu needs no GPU."
+    "--stack",
+    default=DEFAULT_STACK,
+    show_default=True,
+    shell_complete=stacks_that_begin,
+    help="The stack to use; cpu needs no GPU.",
 )
 MIRROR = click.option(
     "--mirror", metavar="URL", help="Debian mirror to use instead of this machine's own."
 )
-RUN = click.argument("run", type=click.Path(path_type=Path))
+
+
+class RunArgument(PathArgument):
+    """A run by its path, or by a name as manifests.rundir.run_names has them."""
+
+    name = "run"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        path = super().convert(value, param, ctx)
+        text = str(value)
+        if "/" in text or (path / "manifest.json").is_file():
+            return path
+        from manifests.rundir.run_names import LISTED, run_named
+
+        found = run_named(text, Cache(cache_root(os.environ)))
+        if found is None and not path.exists():
+            raise Trouble(f"{text}: is neither a path nor the name of a run", LISTED)
+        return found or path
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> List[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        from manifests.rundir.known_outs import known_outs
+        from manifests.rundir.run_names import known_runs
+
+        runs = known_runs(known_outs(Cache(cache_root(os.environ))))[::-1]
+        names = ["@last", *(run.name for run in runs)]
+        found = [CompletionItem(name) for name in names if name.startswith(incomplete)]
+        return found if found and "/" not in incomplete else [CompletionItem("", type="dir")]
+
+
+NAMED_RUN = RunArgument()
+RUN = click.argument("run", type=NAMED_RUN)
+RUNS = click.argument("runs", nargs=-1, type=NAMED_RUN)
+
+
+class Verbs(click.Group):
+    """Verbs; a mistyped one is answered with the nearest, which click does from 8.2 on."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: List[str]
+    ) -> Tuple[Optional[str], Optional[click.Command], List[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], self.list_commands(ctx), n=1)
+            if not near or "Did you mean" in error.format_message():
+                raise
+            raise click.UsageError(f"{error.message} Did you mean {near[0]!r}?", ctx) from None
+
+
+#: How a shell asks for completions.
+COMPLETION_VARIABLE = "_BUNDLE_COMPLETE"
+
+#: How hints of the project name the program.
+PROGRAM = "python bundle.py"
+
+#: The words by which it was called: ``python3 ../bundle.py``, or a wrapper's own name.
+CALLED = os.environ.get("BUNDLE_CALLED", PROGRAM)
+
+
+def called(text: str) -> str:
+    """``text`` with hints that can be copied: they name the program as it was called."""
+    return text.replace(PROGRAM, CALLED)
 
 
 def host_context() -> HostContext:
     return read_host_context(PROJECT, Drawn())
+
+
+def say_next(text: str, err: bool = False) -> None:
+    """What to do next, below what the user asked for."""
+    say(f"-> {called(text)}", err=err)
 
 
 def say(text: str, err: bool = False) -> None:
@@ -68,7 +195,7 @@ def say(text: str, err: bool = False) -> None:
 
 def note(text: str) -> None:
     """What goes along with it."""
-    click.echo(f"bundle: {text}", err=True)
+    click.echo(f"bundle: {called(text)}", err=True)
 
 
 @cache  # a record is read more than once, its warning is said once
@@ -77,5 +204,8 @@ def warn(text: str) -> None:
 
 
 def as_json(value: Any) -> None:
-    """Valid JSON for every reader: see manifests.record.json_numbers."""
-    say(json_text(value))
+    """Valid JSON for every reader: see manifests.record.json_numbers.
+
+    Bytes of names that are not UTF-8 are escaped, as ``\\udce9``.
+    """
+    say(json_text(value).encode("utf-8", "backslashreplace").decode("utf-8"))

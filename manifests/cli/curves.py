@@ -19,7 +19,7 @@ from manifests.record.log_columns import (
     VALIDATION_ACCURACY_TOP5,
     VALIDATION_LOSS,
 )
-from manifests.record.schema import RunFiles
+from manifests.record.run_files import RunFiles
 from manifests.rundir.records import RESTORE, Warn, ignore, read_manifest
 
 #: Title of a panel -> the columns of training and validation in it. Logs of versions before top-5

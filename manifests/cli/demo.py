@@ -17,7 +17,7 @@ from manifests.flows.start import start_new
 from manifests.flows.submit import plan_submit
 from manifests.host.context import HostContext
 from manifests.host.image_source import build_stack
-from manifests.record.schema import RunFiles
+from manifests.record.run_files import RunFiles
 from manifests.rundir.known_outs import remember_out
 from manifests.rundir.records import read_result
 from manifests.verdict.compare import exit_code, lines

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, NoReturn
 
 from jobtemplates.schedulers import backend_named
-from manifests.cli.command_line import as_json, note, say, warn
+from manifests.cli.command_line import as_json, note, say, say_next, warn
 from manifests.flows.cancel import cancel_run
 from manifests.flows.explain import explain_failure
 from manifests.flows.follow import exit_code_of, follow
 from manifests.host.context import HostContext
 from manifests.record.json_numbers import not_finite_text
-from manifests.record.schema import RunFiles
+from manifests.record.run_files import RunFiles
 from manifests.rundir.job import Job
 from manifests.rundir.records import read_manifest, read_result
 
@@ -45,7 +45,7 @@ def say_started(
         if json_wanted:
             as_json(told)
         else:
-            say(f"-> python bundle.py logs -f {files.root}")
+            say_next(f"python bundle.py logs -f {files.root}")
         return
     code = wait_for(files, host, json_wanted, after)
     repeated = read_manifest(files).circumstance.rerun_of

@@ -7,7 +7,8 @@ from typing import List, Optional
 from manifests.config.determinism import KNOBS, has_gpus
 from manifests.config.run_config import RunConfig
 from manifests.record.communicators import COMMUNICATOR_KINDS, counted
-from manifests.record.schema import IMAGE_SIDE, INPUT_SIDE, Loading
+from manifests.record.keys import IMAGE_SIDE, INPUT_SIDE
+from manifests.record.schema import Loading
 
 
 def _stack_problems(config: RunConfig) -> List[str]:
@@ -36,6 +37,20 @@ def _node_problems(config: RunConfig) -> List[str]:
             "use nnodes 1 or another communicator"
         )
     return problems
+
+
+def _sharing_problems(config: RunConfig) -> List[str]:
+    if not config.share_gpus or config.stack not in KNOBS:
+        return []
+    if not has_gpus(config.stack):
+        return [f"share_gpus: the stack {config.stack} has no GPUs; leave it out"]
+    if COMMUNICATOR_KINDS[config.communicator].host_memory:
+        return []
+    able = [name for name, kind in COMMUNICATOR_KINDS.items() if kind.host_memory]
+    return [
+        f"share_gpus: {config.communicator} uses NCCL, which refuses two ranks on one GPU; "
+        f"use {' or '.join(able)}"
+    ]
 
 
 def _optimizer_problems(config: RunConfig) -> List[str]:
@@ -140,6 +155,7 @@ def check_combinations(
         *_stack_problems(config),
         *limits,
         *_node_problems(config),
+        *_sharing_problems(config),
         *_optimizer_problems(config),
         *_loading_problems(config),
         *_input_problems(config),

@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 from container.trouble import Trouble
 from container.yaml_text import load_yaml, read_text
 from manifests.config.modules_file import is_module_name, parse_modules
-from manifests.config.run_config import RunConfig, default_jobname
+from manifests.config.run_config import NotExpanded, RunConfig, default_jobname, expanded
 
 #: Other spellings that the original trainer's sample files use.
 ALIASES = {"nodetype": "nnodetype", "mean": "mean.npy"}
@@ -62,10 +62,14 @@ def _canonical_keys(raw: Dict[Any, Any]) -> Tuple[Dict[str, Any], List[str]]:
     return kept, problems
 
 
-def _module_names(value: Any, folder: Path) -> Tuple[Any, List[str]]:
+def _module_names(value: Any, folder: Path, home: Optional[Path]) -> Tuple[Any, List[str]]:
     """Turn the value of ``modules`` (path, mapping or list) into a list of module names."""
     if isinstance(value, str) and value.strip():
-        path = folder / value
+        try:
+            path = folder / expanded(value, home)
+        except NotExpanded as error:
+            expected = RunConfig.model_fields["modules"].description
+            return [], [f"modules: found {shown(value)}, expected {expected}; {error}"]
         try:
             names, problems = parse_modules(read_text(path))
         except Trouble as trouble:
@@ -105,6 +109,8 @@ def _sentence(error: Any) -> Optional[str]:
             expected = "a name without control characters"
     elif error["type"] == "literal_error" and isinstance(found, str):
         near = _nearest(found, str(expected).replace("one of ", "").split(", "))
+    if isinstance(error.get("ctx", {}).get("error"), NotExpanded):
+        near = f"; {error['ctx']['error']}"
     if error["type"] == "string_type" and not isinstance(found, (dict, list)):
         near = "; write it in quotes"
     return f"{path}: found {shown(found)}, expected {expected}{near}"
@@ -120,7 +126,7 @@ def _check(
     values, problems = _canonical_keys(raw)
     values.setdefault("jobname", default_jobname(where))
     if "modules" in values:
-        values["modules"], found = _module_names(values["modules"], folder)
+        values["modules"], found = _module_names(values["modules"], folder, home)
         problems += found
     try:
         config = RunConfig.model_validate(values, context={"folder": folder, "home": home})
@@ -145,7 +151,7 @@ def parse_config(
     return config
 
 
-def read_config(path: Path, *, home: Optional[Path] = None) -> RunConfig:
+def read_config(path: Path, *, home: Optional[Path]) -> RunConfig:
     """Read a YAML or JSON config file; ``~/`` in its paths means ``home``.
 
     Raises Trouble when it cannot be read, is not UTF-8, not YAML (JSON), or has wrong keys or

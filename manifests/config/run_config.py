@@ -14,24 +14,26 @@ from typing import Any, Dict, List, Optional
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 from typing_extensions import Annotated
 
-from container.stack import DEFAULT_STACK
+from container.stack_names import DEFAULT_STACK
 from manifests.config.determinism import has_gpus
-from manifests.record.packed_file import beside
-from manifests.record.schema import (
+from manifests.record.keys import (
     INPUT_SIDE,
     Arch,
-    Checkpointing,
     Communicator,
     Iterator,
-    Loading,
     LoadType,
+    OptimizerName,
+    Precision,
+    values_of,
+)
+from manifests.record.packed_file import beside
+from manifests.record.schema import (
+    Checkpointing,
+    Loading,
     Observing,
     Optimizer,
-    OptimizerName,
     Placement,
-    Precision,
     Training,
-    values_of,
 )
 
 #: Values of ``lr`` where the config gives none: a common choice for momentum SGD at a global
@@ -62,10 +64,28 @@ def _host_path(value: Any, info: ValidationInfo) -> Any:
         return value
     if re.match(_NO_CONTROL, value) is None or value != value.strip():
         raise ValueError("an empty path or one with control characters or outer white space")
-    context: Dict[str, Path] = info.context or {}
-    home = context.get("home")
-    path = home / value[2:] if home and value.startswith("~/") else Path(value)
-    return Path(os.path.normpath(context.get("folder", Path("/")) / path))
+    context: Dict[str, Optional[Path]] = info.context or {}
+    path = expanded(value, context.get("home"))
+    return Path(os.path.normpath((context.get("folder") or Path("/")) / path))
+
+
+def expanded(text: str, home: Optional[Path]) -> Path:
+    """``~`` and ``~/…`` with the home folder in their place; other texts as they are.
+
+    Raises NotExpanded where there is no home folder, and for ``~name``.
+    """
+    first, _, rest = text.partition("/")
+    if not first.startswith("~"):
+        return Path(text)
+    if first != "~":
+        raise NotExpanded(f"write {first} as a whole path: only ~/ is expanded")
+    if home is None:
+        raise NotExpanded("write the whole path: HOME is not set, so ~/ means nothing here")
+    return home / rest
+
+
+class NotExpanded(ValueError):
+    """A path that begins with ``~`` and cannot be expanded; the text says what to write."""
 
 
 def _directive_value(value: Any) -> Any:
@@ -191,6 +211,7 @@ class RunConfig(BaseModel):
     trail_interval: int = Field(
         Observing().trail_interval, ge=1, description="a whole number >= 1 (steps)"
     )
+    snapshot_limit: int = Field(1000, ge=1, description="a whole number >= 1 (MB)")
 
     checkpoint_minutes: float = Field(
         Checkpointing().minutes, gt=0, description="a number > 0 (minutes)"
@@ -226,6 +247,7 @@ class RunConfig(BaseModel):
     nnodes: int = Field(1, ge=1, description="a whole number >= 1")
     ranks_per_node: Optional[int] = Field(None, ge=1, description="a whole number >= 1, or null")
     processes: Optional[int] = Field(None, ge=1, description="a whole number >= 1, or null")
+    share_gpus: bool = Field(False, description="true, false or null")
     walltime: Optional[Walltime] = Field(
         None, description="hours, minutes and seconds as hh:mm:ss, or null"
     )
@@ -276,6 +298,7 @@ def placement(config: RunConfig) -> Placement:
         stderr=config.stderr,
         others=dict(config.others),
         modules=list(config.modules),
+        share_gpus=config.share_gpus,
     )
 
 

@@ -23,7 +23,7 @@ from PIL import Image, features
 from manifests.datasets.image_folder import Problem
 from manifests.datasets.jpeg_damage import jpeg_damage
 from manifests.datasets.pillow import kind_of, load_problem, open_image
-from manifests.record.schema import IMAGE_SIDE
+from manifests.record.keys import IMAGE_SIDE
 
 #: To be raised when other bytes would come out for the same original and Pillow.
 FORMAT = 1

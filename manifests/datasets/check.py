@@ -5,6 +5,7 @@ A problem is what `submit` refuses. A warning is what it takes and a person may 
 
 from __future__ import annotations
 
+import posixpath
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,6 +131,13 @@ def _repeated(keys: Sequence[str]) -> Iterator[Tuple[int, int]]:
             yield earlier, place
 
 
+def _plain(path: str) -> str:
+    """The same for ``./a//b.jpg`` and ``a/b.jpg``: `find .` writes the former."""
+    return (
+        posixpath.normpath(path) if path.startswith("./") or "//" in path or "/./" in path else path
+    )
+
+
 def _labels(samples: SampleList, first: int, second: int) -> str:
     one, other = samples.labels[first], samples.labels[second]
     return "" if one == other else f", with the labels {one} and {other}"
@@ -139,7 +147,7 @@ def _other_numbers(samples: SampleList) -> List[str]:
     """Classes in folders whose names are numbers, but not those of the labels."""
     classes = {
         (label, path.partition("/")[0])
-        for path, label in zip(samples.paths, samples.labels)
+        for path, label in zip(map(_plain, samples.paths), samples.labels)
         if "/" in path
     }
     return number_warnings(samples.where, sorted(classes))
@@ -149,7 +157,7 @@ def _same_paths(samples: SampleList) -> List[str]:
     return [
         f"{samples.where}: {printable(samples.paths[first])} stands in lines "
         f"{samples.lines[first]} and {samples.lines[second]}{_labels(samples, first, second)}"
-        for first, second in _repeated(samples.paths)
+        for first, second in _repeated(list(map(_plain, samples.paths)))
     ]
 
 
@@ -160,5 +168,5 @@ def _same_images(samples: SampleList, found: Fingerprint) -> List[str]:
         f"{printable(paths[second])} "
         f"(line {samples.lines[second]}) are the same image{_labels(samples, first, second)}"
         for first, second in _repeated(digests)
-        if paths[first] != paths[second]
+        if _plain(paths[first]) != _plain(paths[second])
     ]

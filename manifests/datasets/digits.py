@@ -26,7 +26,7 @@ from container.progress import Progress
 from container.trouble import Trouble
 from manifests.datasets.list_file import render_list
 from manifests.datasets.mean import mean_bytes
-from manifests.record.schema import IMAGE_SIDE
+from manifests.record.keys import IMAGE_SIDE
 
 NCLASSES = 8
 #: One sample in five of each class is for validation.

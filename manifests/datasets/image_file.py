@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Optional, Tuple
 from container.trouble import Trouble
 from manifests.datasets.digest_cache import stamp_of
 from manifests.datasets.image_folder import Problem
-from manifests.record.schema import IMAGE_SIDE
+from manifests.record.keys import IMAGE_SIDE
 
 if TYPE_CHECKING:  # images that are remembered need neither
     import numpy as np

@@ -11,8 +11,7 @@ from __future__ import annotations
 import re
 from typing import Optional
 
-import simplejpeg
-
+from container.trouble import Trouble
 from manifests.datasets.jpeg_stream import (
     SOF_PROGRESSIVE,
     SOF_SEQUENTIAL,
@@ -25,10 +24,23 @@ from manifests.datasets.jpeg_stream import (
     zero_filled,
 )
 
+try:
+    import simplejpeg
+except ImportError as error:
+    raise Trouble(
+        f"the package simplejpeg, which tells damaged JPEG files, cannot be imported: {error}",
+        "run: make setup",
+    ) from error
+
 #: Bytes too many that a writer may have left at the end of a scan; of equal ones any number.
 MOST_LEFT = 4
+#: Less than 65535 by so much as the edges of an image of any shape may add.
+_MOST_UNITS = 48000
+#: Blocks of 8x8 pixels that a unit covers, by simplejpeg's names of the sampling of colours.
+_BLOCKS_OF_A_UNIT = {"422": 2, "440": 2, "420": 4, "411": 4}
+_LONG_INTERVAL = b"\xff\xdd\0\x04\xff\xff"
 _ZEROS_INSIDE = "has zeros in the place of a part of its data"
-_EXTRA = re.compile(r"(\d+) extraneous bytes before marker")
+_EXTRA = re.compile(r"(\d+) extraneous bytes before marker 0x([0-9a-f]{2})")
 _HARMLESS = ("Adobe", "JFIF", "Invalid SOS parameters", "ICC")
 _WARNINGS = ("Corrupt JPEG data", "Premature end", *_HARMLESS)
 
@@ -76,9 +88,23 @@ def _damage(data: bytes) -> Optional[str]:
     lost = f"has {extra[1]} bytes too many in its data: a part was lost or overwritten"
     if frame in SOF_SEQUENTIAL:
         return _sequential_damage(data, lost)
-    # libjpeg counts those that it had not read ahead.
+    if extra[2] == "d9" and int(extra[1]) <= MOST_LEFT:
+        return ""
+    # Between the scans of a progressive file no writer leaves anything but, maybe, zeros.
     ends = [segment.entropy[-int(extra[1]) :] for segment in segments(data) if segment.is_scan]
-    return "" if int(extra[1]) <= 2 or any(len(set(end)) == 1 for end in ends) else lost
+    return "" if any(not end.strip(b"\0") for end in ends) else lost
+
+
+def _carefully(data: bytes, pixels: int, sampling: str) -> bytes:
+    """The same image with a restart interval that is longer than it is.
+
+    libjpeg-turbo takes codes that do not exist without a word, but where restarts are to be
+    expected (jdhuff.c, jdphuff.c has no such haste). An interval is of at most 65535 units.
+    """
+    units = pixels // 64
+    if units >= _MOST_UNITS and data.count(b"\xff\xda") == 1:  # all components in one scan
+        units //= _BLOCKS_OF_A_UNIT.get(sampling, 1)
+    return data[:2] + _LONG_INTERVAL + data[2:] if units < _MOST_UNITS else data
 
 
 def _may_be_harmless(warning: str) -> bool:
@@ -88,9 +114,11 @@ def _may_be_harmless(warning: str) -> bool:
 def _warning(data: bytes) -> Optional[str]:
     """libjpeg-turbo's first warning; "" where it has none, None where it refuses the file."""
     try:
-        _, _, colours, _ = simplejpeg.decode_jpeg_header(data)
+        height, width, colours, sampling = simplejpeg.decode_jpeg_header(data)
         simplejpeg.decode_jpeg(
-            data, colorspace="CMYK" if colours in ("CMYK", "YCCK") else "GRAY", min_factor=8
+            _carefully(data, width * height, sampling),
+            colorspace="CMYK" if colours in ("CMYK", "YCCK") else "GRAY",
+            min_factor=8,
         )
     except ValueError as error:
         text = str(error)

@@ -205,6 +205,8 @@ def _read_tables(decoder: _Decoder, body: bytes) -> None:
         table: List[int] = []
         for length, count in enumerate(counts, start=1):
             for symbol in (next(symbols, 0) for _ in range(count)):
+                if len(table) >= 1 << 16:
+                    raise StreamFault("has a table of more codes than there are")
                 table += [length << 8 | symbol] * (1 << 16 - length)
         decoder.tables[body[0]] = (table + [0] * (1 << 16))[: 1 << 16]
         body = body[17 + sum(counts) :]

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, List, Optional, Tuple
 
-from manifests.record.schema import IMAGE_SIDE, ArrayIdentity
+from manifests.record.keys import IMAGE_SIDE
+from manifests.record.schema import ArrayIdentity
 
 if TYPE_CHECKING:
     import numpy as np

@@ -21,7 +21,7 @@ from manifests.datasets.mean import mean_bytes
 from manifests.datasets.pillow import decoding
 from manifests.datasets.shown import capped
 from manifests.datasets.workers import spread
-from manifests.record.schema import IMAGE_SIDE
+from manifests.record.keys import IMAGE_SIDE
 
 #: Images that a worker sums at a time. 256 values of at most 255 stay below 2**16.
 _CHUNK = 256

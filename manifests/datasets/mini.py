@@ -144,7 +144,7 @@ def _write(
         classes=classes,
     )
     record = _record_of(output)
-    with prepared(record, output):
+    with prepared(output, record):
         write_json(record, choice.model_dump(mode="json"))
         write_bytes(output, data)
     return Mini(str(output), str(record), len(kept), choice)

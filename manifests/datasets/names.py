@@ -6,6 +6,7 @@ import re
 import unicodedata
 from typing import Iterable
 
+NOT_UTF8 = "its name is not UTF-8"
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 #: Folders and files that systems put beside what people store: thumbnails, waste baskets, found
@@ -23,12 +24,19 @@ def is_system_name(name: str) -> bool:
     return name.lower() in SYSTEM_NAMES
 
 
-def name_problem(name: str) -> str:
-    """Why no list file can hold a name; "" when one can."""
+def is_utf8(name: str) -> bool:
+    """Whether a name of a file, as Python has it, is UTF-8 on the disk."""
     try:
         name.encode("utf-8")
     except UnicodeEncodeError:
-        return "its name is not UTF-8"
+        return False
+    return True
+
+
+def name_problem(name: str) -> str:
+    """Why no list file can hold a name; "" when one can."""
+    if not is_utf8(name):
+        return NOT_UTF8
     return "its name has control characters" if CONTROL.search(name) else ""
 
 

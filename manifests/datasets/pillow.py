@@ -11,7 +11,7 @@ from typing import Iterator, Optional, Sequence, Tuple
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from container.trouble import Trouble
-from manifests.record.schema import PNG_TEXT_LIMIT
+from manifests.record.keys import PNG_TEXT_LIMIT
 
 # Pillow would warn of many pixels, or refuse them without saying how many there are: whoever opens
 # an image looks at its size before a pixel is decoded.
@@ -45,7 +45,8 @@ def kind_of(data: bytes) -> str:
 
 def reason_of(error: Exception) -> str:
     """What a decoder says; some say nothing but their name."""
-    return f"{error}" or type(error).__name__
+    text = str(error)
+    return type(error).__name__ if text in ("", "None") else text
 
 
 @contextmanager
@@ -91,10 +92,9 @@ def _refusal(data: bytes, kind: str) -> str:
     Image.init()
     try:
         Image.OPEN[kind][0](io.BytesIO(data), "")
-    except (struct.error, IndexError, EOFError):
-        return "it ends within its header"
     except Exception as error:
-        return reason_of(error)
+        ends = isinstance(error.__cause__ or error, (struct.error, IndexError, EOFError))
+        return "it ends within its header" if ends else reason_of(error)
     return "its header cannot be read"
 
 

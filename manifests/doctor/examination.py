@@ -16,6 +16,7 @@ from container.room import room_to_come
 from container.runtime import Runtime
 from container.stack import Stack, find_stack
 from container.trouble import Trouble
+from container.unpacked import left_behind, size_of
 from jobtemplates.local import inherited
 from jobtemplates.mpi import find_host_mpi
 from jobtemplates.sites import Site, load_site, profile_folders
@@ -27,6 +28,7 @@ from manifests.doctor.folder import (
     out_finding,
     shared_memory_finding,
     tmp_finding,
+    unpacked_finding,
 )
 from manifests.doctor.image import image_finding
 from manifests.doctor.job_check import Asked, examine_job
@@ -153,6 +155,10 @@ def checks_of(site: Site, stack: Stack, host: HostContext) -> List[Check]:
             return warn(problem, "ask for nodes of the x86-64-v3 kind (Intel Haswell, AMD Zen, …)")
         return processor_finding(looking.look_at_processor(), promises)
 
+    def unpacked() -> Finding:
+        left = left_behind(host.environ)
+        return unpacked_finding(left, sum(map(size_of, left)))
+
     def cache_folder() -> Finding:
         needed = room_to_come(shared.recipe.lock, host.cache) if shared.lacks("image") else 0
         return cache_finding(looking.look_at_folder(cache), needed)
@@ -195,7 +201,8 @@ def checks_of(site: Site, stack: Stack, host: HostContext) -> List[Check]:
             "out folders",
             lambda: out_finding([looking.look_at_folder(out) for out in known_outs(host.cache)]),
         ),
-        Check("TMPDIR", lambda: tmp_finding(looking.look_at_folder(tmp)), of_nodes=True),
+        Check("TMPDIR", lambda: tmp_finding(looking.look_at_scratch(tmp)), of_nodes=True),
+        Check("unpacked images", unpacked),
         Check(
             "shared memory",
             lambda: shared_memory_finding(looking.look_at_folder(Path("/dev/shm")), host.cores),

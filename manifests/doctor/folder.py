@@ -76,19 +76,37 @@ def out_finding(folders: Sequence[Folder]) -> Finding:
     return together(findings, f"{len(folders)} known, {gb(least.free)} free or more ({least.path})")
 
 
+#: What jobs use where TMPDIR is of no use (jobtemplates/scripts/scratch.sh).
+INSTEAD = Path("/tmp")
+
+
 def tmp_finding(tmp: Folder) -> Finding:
     if not tmp.path.is_absolute():
         return warn(
             f"TMPDIR is {str(tmp.path)!r}, no absolute path: jobs run as if it were not set",
             "unset TMPDIR, or give the whole path",
         )
+    advice = "set TMPDIR to a folder that you may write"
+    if tmp.problem and tmp.path != INSTEAD:
+        return warn(f"{tmp.path}: {tmp.problem}: jobs use {INSTEAD}", advice)
     if tmp.problem:
-        return fail(f"{tmp.path}: {tmp.problem}", "set TMPDIR to a folder that you may write")
+        return fail(f"{tmp.path}: {tmp.problem}", advice)
     if tmp.free < LEAST_TMP:
         return warn(
             f"{tmp.path}: only {gb(tmp.free)} free", "free some space, or set TMPDIR to another"
         )
     return ok(f"{tmp.path}, {gb(tmp.free)} free")
+
+
+def unpacked_finding(left: Sequence[Path], size: int) -> Finding:
+    """On images that killed containers left unpacked; ``size`` in bytes."""
+    if not left:
+        return ok("nothing was left by a container that was killed")
+    names = ", ".join(str(folder) for folder in left)
+    return warn(
+        f"{names}: left by a container that was killed, {gb(size)}",
+        "the next start of a run on this host removes it",
+    )
 
 
 def shared_memory_finding(shm: Folder, cores: int) -> Finding:

@@ -26,7 +26,7 @@ from manifests.config.determinism import determinism_for, has_gpus, promises_for
 from manifests.doctor.allocation import Allocation, allocation_findings
 from manifests.flows.cancel import cancel_run
 from manifests.flows.explain import explain_failure
-from manifests.flows.follow import job_now, words_of
+from manifests.flows.follow import Waiting, job_now, words_of
 from manifests.flows.plan import new_run
 from manifests.flows.preflight import built_image, launch_context_of
 from manifests.flows.start import start_run
@@ -34,8 +34,10 @@ from manifests.host.context import TOOL_VERSION, HostContext
 from manifests.host.finding import Finding, fail, of_trouble, ok
 from manifests.host.placing import limit_problems, nodetype_for, place
 from manifests.record import schema
+from manifests.record.mounts import TRAIN_MOUNT
+from manifests.record.run_files import RunFiles
 from manifests.rundir.directory import create_run
-from manifests.rundir.run_state import left_exit_code
+from manifests.rundir.run_state import interruption, left_exit_code
 from manifests.rundir.snapshot import copy_snapshot, take_snapshot
 from manifests.rundir.submission import refuse_too_many_nodes
 
@@ -115,15 +117,15 @@ def work_of_job(site: Site, stack: Stack, host: HostContext, asked: Asked) -> Wo
         with_gpus=with_gpus,
         image=str(image.path),
         image_sha256=image.sha256,
-        data={schema.TRAIN_MOUNT: image.path.parent},
-        command=[*COMMAND, str(schema.TRAIN_MOUNT / image.path.name), *gpus],
-        report=schema.RunFiles(Path()).allocation.name,
+        data={TRAIN_MOUNT: image.path.parent},
+        command=[*COMMAND, str(TRAIN_MOUNT / image.path.name), *gpus],
+        report=RunFiles(Path()).allocation.name,
         tool_version=TOOL_VERSION,
     )
 
 
 @contextmanager
-def job_folder(work: Work, site: Site, host: HostContext) -> Iterator[schema.RunFiles]:
+def job_folder(work: Work, site: Site, host: HostContext) -> Iterator[RunFiles]:
     """Where the job works: code, job script, logs; removed unless the job failed."""
     out = host.cache.root / "doctor"
     snapshot = take_snapshot(host.project, exclude=[host.cache.root])
@@ -131,7 +133,7 @@ def job_folder(work: Work, site: Site, host: HostContext) -> Iterator[schema.Run
     target = new_run(out, "doctor", host.now(), work.image_sha256)
     script = render_work(work, target, site, context)
 
-    def fill(files: schema.RunFiles) -> None:
+    def fill(files: RunFiles) -> None:
         copy_snapshot(snapshot, files.code)
         files.logs.mkdir()
         atomic.write_bytes(files.job_script, script.encode("utf-8"))
@@ -149,11 +151,14 @@ def job_folder(work: Work, site: Site, host: HostContext) -> Iterator[schema.Run
             files.root.parent.rmdir()
 
 
-def look(files: schema.RunFiles, work: Work, host: HostContext) -> Dict[str, Finding]:
+def look(files: RunFiles, work: Work, host: HostContext) -> Dict[str, Finding]:
     begin = time.monotonic()
     job = start_run(files, host, placement=work.placement)
+    waiting = Waiting(host.progress.stage)
     try:
         while (entry := job_now(files, host)) is not None:
+            if not backend_named(job.backend).runs_here:
+                waiting(entry)
             if time.monotonic() - begin > PATIENCE:
                 cancel_run(files, host)
                 late = f"did not end within {PATIENCE:g} s"
@@ -165,7 +170,8 @@ def look(files: schema.RunFiles, work: Work, host: HostContext) -> Dict[str, Fin
     seconds = time.monotonic() - begin
     code = left_exit_code(files)
     if code is None:
-        return {"job": fail(f"job {job.id} was killed: it left no exit code", see(files))}
+        ended = interruption(files) or "it was killed: it left no exit code"
+        return {"job": fail(f"job {job.id}: {ended}", see(files))}
     if code != 0:
         log = files.logs / log_name(work.placement, "stderr")
         return {"job": fail(f"job {job.id}: {explain_failure(files, log)}", see(files))}
@@ -186,5 +192,5 @@ def look(files: schema.RunFiles, work: Work, host: HostContext) -> Dict[str, Fin
     }
 
 
-def see(files: schema.RunFiles) -> str:
+def see(files: RunFiles) -> str:
     return f"remove {files.root} when you have looked into its logs/"

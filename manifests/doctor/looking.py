@@ -19,7 +19,6 @@ from jobtemplates.launcher import mpirun_tokens
 from jobtemplates.mpi import find_host_mpi
 from jobtemplates.schedulers import SCHEDULERS
 from jobtemplates.sites import Site
-from jobtemplates.transport import transport_mca
 from manifests.doctor import control_group
 from manifests.doctor.folder import Folder
 from manifests.doctor.machine import LIMITS, LOCKED, Cores, Memory, Processor
@@ -100,6 +99,13 @@ def look_at_folder(path: Path) -> Folder:
     return Folder(path, "", free, skew)
 
 
+def look_at_scratch(path: Path) -> Folder:
+    """As :func:`look_at_folder`; no job makes a scratch folder that is not there."""
+    if path.is_absolute() and not path.is_dir():
+        return Folder(path, "is not a folder")
+    return look_at_folder(path)
+
+
 # --- machine --------------------------------------------------------------------------------
 
 
@@ -156,7 +162,7 @@ def look_at_launch(site: Site, ranks: int, as_root: bool, environ: Mapping[str, 
     tokens = mpirun_tokens(
         site.mpirun,
         World(ranks=ranks, nodes=1),
-        transport_mca(site.transport, site.mca, site.environment),
+        site.launch_mca,
         as_root=as_root,
         in_user_namespace=True,
         series=mpi.series,

@@ -21,7 +21,8 @@ from manifests.record.checkpoint import (
     step_of,
     steps_digest,
 )
-from manifests.record.schema import Identity, Manifest, Resumed, RunFiles
+from manifests.record.run_files import RunFiles
+from manifests.record.schema import Identity, Manifest, Resumed
 from manifests.rundir.rank_code import counted_code
 from manifests.rundir.records import Warn, ignore, read_manifest
 from manifests.verdict.comparison import FieldDifference

@@ -9,14 +9,21 @@ from typing import List, Optional, Sequence
 
 from jobtemplates.script import quoted
 from manifests.record.checkpoint import checkpoints_in
-from manifests.record.schema import RUN_MOUNT, RunFiles
+from manifests.record.mounts import RUN_MOUNT
+from manifests.record.run_files import RunFiles
 from manifests.rundir.job_logs import log_of
 from manifests.rundir.records import read_failure, read_stop
 from manifests.rundir.run_state import left_exit_code
 
 #: Lines at the end of standard error that are shown, and in which a launcher's report may be.
 SHOWN = 20
-LOOKED_AT = 200
+LAST_WORDS = 5
+LOOKED_AT = 40
+
+#: With which code the job script refuses (scripts/body.sh.j2), and how it ends where it knows
+#: nothing: then the lines above tell more.
+REFUSED = 2
+WORDLESS = "bundle: the ranks ended with status "
 
 #: A launcher's report that is not on a rank which ended: between two rules of dashes.
 COMPLAINT = re.compile(r"^-{40,}\n(?!Primary job  terminated|-{40,})", re.MULTILINE)
@@ -51,10 +58,11 @@ def why_failed(files: RunFiles, log: Optional[Path] = None) -> str:
         return text.replace(f"{RUN_MOUNT}/", f"{files.root}/")  # what the ranks call it
     log = log or log_of(files, "stderr")
     said = log.read_text(errors="replace").splitlines() if log.is_file() else []
-    refused = refusal_in(said)
+    code = left_exit_code(files) or 0
+    refused = refusal_in(said) if code == REFUSED else []
     if refused:
         return "\n".join(refused)
-    name = signal_of(left_exit_code(files) or 0, "\n".join(said[-LOOKED_AT:]))
+    name = signal_of(code, "\n".join(said[-LOOKED_AT:]))
     why = " (often: no memory was left)" if name == "SIGKILL" else ""
     first = (
         f"the job failed: a rank was ended by {name}{why}"
@@ -65,8 +73,13 @@ def why_failed(files: RunFiles, log: Optional[Path] = None) -> str:
 
 
 def refusal_in(said: Sequence[str]) -> List[str]:
-    """What the job script last refused, and its next step; empty where it refused nothing."""
-    for number in range(len(said) - 2, -1, -1):
+    """What the job script refused at its end, and its next step; empty where it refused nothing.
+
+    Earlier jobs of the run may have written into the same log.
+    """
+    for number in range(len(said) - 2, max(-1, len(said) - LAST_WORDS), -1):
+        if said[number].startswith(WORDLESS):
+            return []
         if said[number].startswith("bundle: ") and said[number + 1].startswith("-> "):
             return [said[number][len("bundle: ") :], said[number + 1]]
     return []

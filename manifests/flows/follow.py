@@ -13,12 +13,13 @@ from jobtemplates.schedulers import backend_named
 from manifests.flows.explain import go_on
 from manifests.host.context import HostContext
 from manifests.record.outcome import STOPPED_EXIT_CODE
-from manifests.record.schema import RunFiles
+from manifests.record.run_files import RunFiles
+from manifests.rundir.cancellation import read_cancellation
 from manifests.rundir.job import read_job
 from manifests.rundir.job_logs import logs_of
 from manifests.rundir.queue import Queues
 from manifests.rundir.records import Warn, ignore
-from manifests.rundir.run_state import left_exit_code
+from manifests.rundir.run_state import interruption, left_exit_code
 
 #: Between two looks at a job's log.
 POLL_SECONDS = 0.2
@@ -118,11 +119,15 @@ def exit_code_of(files: RunFiles, host: HostContext) -> int:
     while code is None and time.monotonic() - begun < patience:
         time.sleep(POLL_SECONDS)
         code = left_exit_code(files)
+    cancelled = read_cancellation(files)
+    if code != 0 and cancelled is not None:
+        raise Trouble(f"{files.root}: was {cancelled.text}", f"to go on: {go_on(files)}")
     if code is None:
         ending = Queues(host).ending(job) if job else None
+        why = interruption(files) or "the job ended without leaving its exit code: it was killed"
         said = f" ({job.backend}: {ending.words})" if job and ending and ending.words else ""
         raise Trouble(
-            f"{files.root}: the job ended without leaving its exit code: it was killed{said}",
+            f"{files.root}: {why}{said}",
             f"look into {files.logs}, then: {go_on(files)}",
         )
     return code

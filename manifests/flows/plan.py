@@ -10,7 +10,8 @@ from typing import Callable, List
 
 from container import atomic
 from container.digest import sha256_of_file
-from manifests.record.schema import Manifest, Placement, RunFiles
+from manifests.record.run_files import RunFiles
+from manifests.record.schema import Manifest, Placement
 from manifests.rundir.directory import Taken, create_run, run_name
 
 

@@ -20,15 +20,16 @@ from manifests.flows.preflight import (
 )
 from manifests.host import asking, hosting
 from manifests.host.context import TOOL_VERSION, HostContext
-from manifests.host.image_source import find_image_of_run, image_of_run, recipe_of_run
+from manifests.host.image_source import image_of_run, recipe_of_run
 from manifests.host.placing import output_warnings, place_again, unseen_warnings
 from manifests.record import schema
+from manifests.record.run_files import RunFiles
 from manifests.rundir.directory import find_run, refuse_unwritable
 from manifests.rundir.queue import Queues
 from manifests.rundir.records import Warn, ignore, read_failure, read_manifest, read_result
 from manifests.rundir.snapshot import copy_recorded
 from manifests.rundir.submission import refuse_too_many_nodes
-from manifests.rundir.verify import before_problems, verify_run
+from manifests.rundir.verify import before_problems
 from manifests.verdict import comparison
 from manifests.verdict.compare import compare
 from manifests.verdict.comparison import Comparison
@@ -114,14 +115,14 @@ def plan_rerun(
     jobname = again.circumstance.placement.jobname
     files = new_run(out, jobname, host.now(), manifest.identity_digest)
 
-    def fill(target: schema.RunFiles) -> None:
+    def fill(target: RunFiles) -> None:
         shutil.copyfile(old.config, target.config)
         copy_recorded(old.code, target.code, manifest)
         shutil.copytree(old.inputs, target.inputs)
 
     launch_context, launch_warnings = launch_context_of(site, image, host)
 
-    def render(files: schema.RunFiles) -> str:
+    def render(files: RunFiles) -> str:
         return render_script(again, files, site, launch_context)
 
     return Plan(
@@ -143,7 +144,7 @@ def plan_rerun(
 
 
 def promises_on_gpus(
-    old: schema.RunFiles,
+    old: RunFiles,
     manifest: schema.Manifest,
     site: Site,
     host: HostContext,
@@ -162,7 +163,7 @@ def promises_on_gpus(
     return again
 
 
-def unfinished(files: schema.RunFiles, host: HostContext) -> str:
+def unfinished(files: RunFiles, host: HostContext) -> str:
     alive = Queues(host)(files).state in ("queued", "running")
     return "is still running" if alive else "did not end well (no DONE)"
 
@@ -235,7 +236,7 @@ def restore_step(circumstance: schema.Circumstance) -> str:
 
 def circumstance_again(
     before: schema.Circumstance,
-    old: schema.RunFiles,
+    old: RunFiles,
     image: Path,
     out: Path,
     placement: schema.Placement,
@@ -260,14 +261,14 @@ def compare_runs(first: Path, second: Path, warn: Warn = ignore) -> Comparison:
     return compare(*records)
 
 
-def judge(old: Path, again: schema.RunFiles, warn: Warn = ignore) -> Comparison:
+def judge(old: Path, again: RunFiles, warn: Warn = ignore) -> Comparison:
     """Compare the ended rerun with its original and keep the verdict in ``verdict.json``."""
     comparison = refused(old, again, warn) or compare_runs(old, again.root, warn)
     atomic.write_json(again.verdict, comparison.model_dump(mode="json"))
     return comparison
 
 
-def refused(old: Path, again: schema.RunFiles, warn: Warn = ignore) -> Optional[Comparison]:
+def refused(old: Path, again: RunFiles, warn: Warn = ignore) -> Optional[Comparison]:
     """The verdict where the trainer found that its machine cannot give the promised bits."""
     failure = None if again.done.exists() else read_failure(again, warn)
     if failure is None or not failure.cannot_promise:
@@ -278,25 +279,3 @@ def refused(old: Path, again: schema.RunFiles, warn: Warn = ignore) -> Optional[
 
 def cannot_run(old: Path, error: CannotRun) -> Comparison:
     return comparison.cannot_run(str(old), error.problems, error.next_step)
-
-
-def verify_whole(
-    run: Path,
-    host: HostContext,
-    *,
-    moved: Dict[str, str],
-    check_data: bool,
-    warn: Warn = ignore,
-) -> List[str]:
-    """Every mismatch between a run directory, its image, its data and its manifest."""
-    files = find_run(str(run))
-    manifest = read_manifest(files)
-    return verify_run(
-        files,
-        image_path=lambda _identity: find_image_of_run(manifest, host),
-        progress=host.progress,
-        check_data=check_data,
-        circumstance=data_moved(manifest.circumstance, moved),
-        cache_folder=host.cache.root / "fingerprints",
-        warn=warn,
-    )

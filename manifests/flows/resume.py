@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from container import atomic
-from container.trouble import Trouble
+from container.trouble import Trouble, first_of
 from jobtemplates.backend import QueueEntry
 from jobtemplates.schedulers import backend_named
 from jobtemplates.script import quoted, render_script, run_of_script
@@ -22,13 +22,14 @@ from manifests.host.context import HostContext
 from manifests.host.placing import charged, place_on
 from manifests.record.checkpoint import Head, checkpoints_in
 from manifests.record.communicators import counted
-from manifests.record.schema import Circumstance, Identity, Manifest, Placement, RunFiles
+from manifests.record.run_files import RunFiles
+from manifests.record.schema import Circumstance, Identity, Manifest, Placement
 from manifests.rundir.directory import find_run, state_of
 from manifests.rundir.job import read_job
-from manifests.rundir.queue import Queues
+from manifests.rundir.queue import Queues, settle
 from manifests.rundir.rank_code import counted_code
 from manifests.rundir.records import Warn, ignore, read_manifest
-from manifests.rundir.run_state import left_exit_code
+from manifests.rundir.run_state import interruption, left_exit_code
 from manifests.rundir.submission import refuse_lost, refuse_too_many_nodes
 from manifests.rundir.verify import companion_problems, identity_files_problems
 
@@ -78,7 +79,7 @@ def plan_resume(
         *missing_data(manifest.circumstance),
     ]
     if problems:
-        raise Trouble(problems, "restore what was altered or moved, then resume again")
+        raise Trouble(first_of(problems), "restore what was altered or moved, then resume again")
     placement = manifest.circumstance.placement
     for text in driver_warnings(
         manifest.identity.image.stack, manifest.promises, placement.scheduler, host,
@@ -169,19 +170,25 @@ def refuse_busy(files: RunFiles, host: HostContext, warn: Warn = ignore) -> None
     root = files.root
     if state == "done":
         raise Trouble(f"{root}: is complete", f"to run it again: python bundle.py rerun {root}")
+    # A job that fails leaves its mark before its last process has ended.
+    earlier = None if state == "damaged" else read_job(files)
+    if state in ("failed", "stopped", "cancelled") and earlier is not None:
+        settle(earlier, host)
     entry = QueueEntry("unknown") if state in ("prepared", "damaged") else queues(files)
     job = entry.state
     if state != "damaged" and files.submitting.exists():
-        refuse_lost(files, read_manifest(files).circumstance.placement, host)
+        placement = read_manifest(files).circumstance.placement
+        refuse_lost(files, placement, host, queues.questions)
         if read_job(files) is None:
             return
-    # A job that fails leaves its mark before its last process has ended.
     if "running" in (state, job) or "queued" in (state, job):
         still = "runs" if "running" in (state, job) else "waits in its queue"
         raise Trouble(
             f"{root}: its job still {still}", f"to end it first: python bundle.py cancel {root}"
         )
-    if job == "unknown" and state not in ("prepared", "damaged") and may_live(files):
+    if state != "damaged" and script_ended(files):
+        return
+    if job == "unknown" and state not in ("prepared", "damaged") and of_scheduler(files):
         raise Trouble(
             f"{root}: {entry.why}: whether its job still runs is not known",
             "resume it where the scheduler answers and shows the job; if you know that none of its "
@@ -194,15 +201,21 @@ def refuse_busy(files: RunFiles, host: HostContext, warn: Warn = ignore) -> None
         )
 
 
-def may_live(files: RunFiles) -> bool:
-    """Whether a scheduler may have a job of the run, as far as the run's files tell.
+def of_scheduler(files: RunFiles) -> bool:
+    job = read_job(files)
+    return job is not None and not backend_named(job.backend).runs_here
 
-    The code is the last thing that a job script leaves, and it is removed when another one starts.
+
+def script_ended(files: RunFiles) -> bool:
+    """Whether the run's files tell that its scheduler has no job of it any more.
+
+    Its code, or how its ranks were ended from outside, is the last thing that a job script leaves,
+    and it is removed when another one starts.
     """
     job = read_job(files)
-    if job is None or backend_named(job.backend).runs_here:
+    if job is None or job.chain or not of_scheduler(files):
         return False
-    return bool(job.chain) or left_exit_code(files) is None
+    return left_exit_code(files) is not None or bool(interruption(files))
 
 
 def refuse_moved(files: RunFiles) -> None:

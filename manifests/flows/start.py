@@ -10,9 +10,10 @@ from typing import Any, Dict, List, Optional
 from container import atomic
 from container.digest import sha256_of_file
 from container.trouble import Trouble
+from container.unpacked import remove_left_behind
 from manifests.host.context import HostContext
-from manifests.record.run_files import temporaries
-from manifests.record.schema import Placement, RunFiles
+from manifests.record.run_files import RunFiles, temporaries
+from manifests.record.schema import Placement
 from manifests.rundir import submission
 from manifests.rundir.job import Job, read_job
 from manifests.rundir.records import read_manifest
@@ -42,6 +43,7 @@ def start_run(
     Raises Refused, with everything as it was, when no job was started, or it was ended again
     because it could not be recorded; Trouble when that is not known.
     """
+    remove_left_behind(host.environ)
     before = read_job(files)
     placement = placement or read_manifest(files).circumstance.placement
     aside: Dict[Path, Path] = {}
@@ -128,7 +130,9 @@ def sweep(files: RunFiles) -> None:
 
 
 def marks_of(files: RunFiles) -> List[Path]:
-    return [files.exit_code, files.failure, files.stopped]
+    return [
+        files.exit_code, files.failure, files.interrupted, files.stopped, files.cancelled,
+    ]  # fmt: skip
 
 
 def kept_as(mark: Path) -> Path:

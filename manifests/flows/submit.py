@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, List, Optional
 
@@ -51,9 +50,11 @@ from manifests.host.placing import (
     unseen_warnings,
 )
 from manifests.record import schema
+from manifests.record.run_files import RunFiles
 from manifests.rundir.directory import refuse_unwritable
 from manifests.rundir.rank_code import load_imports, save_imports
 from manifests.rundir.snapshot import Snapshot, copy_snapshot, take_snapshot
+from manifests.rundir.snapshot_size import large_text, size_text
 from manifests.rundir.submission import refuse_too_many_nodes
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def plan_submit(
     Raises Trouble with every problem that can be known before the run.
     """
     warnings: List[str] = []
-    config = read_config(config_path)
+    config = read_config(config_path, home=host.home)
     site = load_site(config.site, profile_folders(host.environ))
     world = world_of(config, site)
     asked = placement_of(config, site, world, group)
@@ -92,7 +93,9 @@ def plan_submit(
     memory = ImageMemory(host.cache.root, read_only=read_only)
     image = built_image(recipe, host, memory.digest)
     data = [config.train_root, config.val_root, config.train_pack, config.val_pack]
-    snapshot = code_snapshot(host, [config.out, *data], read_only=read_only)
+    snapshot = code_snapshot(
+        host, [config.out, *data], warnings, config.snapshot_limit, read_only=read_only
+    )
     images = fingerprints(config, lists, recipe, host, read_only=read_only)
     identity = schema.Identity(
         training=training(config),
@@ -113,7 +116,7 @@ def plan_submit(
     )
     files = new_run(config.out, config.jobname, host.now(), manifest.identity_digest)
 
-    def fill(target: schema.RunFiles) -> None:
+    def fill(target: RunFiles) -> None:
         atomic.write_bytes(target.config, config_path.read_bytes())
         copy_snapshot(snapshot, target.code)
         target.inputs.mkdir()
@@ -127,11 +130,12 @@ def plan_submit(
 
     launch_context, launch_warnings = launch_context_of(site, image.path, host, memory)
 
-    def render(files: schema.RunFiles) -> str:
+    def render(files: RunFiles) -> str:
         return render_script(manifest, files, site, launch_context)
 
     warnings += [
         *launch_warnings,
+        *memory.warnings,
         *([initmodel.note] if initmodel and initmodel.few else []),
         *lists.warnings,
         *images.warnings,
@@ -154,18 +158,25 @@ def plan_submit(
         notes=[
             *([initmodel.note] if initmodel and not initmodel.few else []),
             *hosting.notes(manifest, placed),
+            *([] if large_text(snapshot.sizes) else [size_text(snapshot.sizes)]),
         ],
     )
 
 
-def code_snapshot(host: HostContext, exclude: List[Path], *, read_only: bool) -> Snapshot:
+def code_snapshot(
+    host: HostContext, exclude: List[Path], warnings: List[str], limit_mb: int, *, read_only: bool
+) -> Snapshot:
     memory = host.cache.root / "imports.json"
     known = load_imports(memory)
     before = len(known)
-    snapshot = take_snapshot(host.project, exclude=exclude, known=known)
+    snapshot = take_snapshot(host.project, exclude=exclude, known=known, limit_mb=limit_mb)
+    warnings += filter(None, [large_text(snapshot.sizes)])
     if not read_only and len(known) != before:
-        with suppress(OSError):  # it only saves time
+        try:  # it only saves time
             save_imports(memory, known)
+        except (OSError, Trouble) as error:
+            why = error.strerror if isinstance(error, OSError) else error.problems[0]
+            warnings.append(f"what ranks import is not remembered: {memory}: {why}")
     return snapshot
 
 
@@ -295,5 +306,6 @@ def circumstance_of(
         checkpointing=checkpointing(config),
         resumed=before.resumed() if before else None,
         git=snapshot.git,
+        bundleignore=snapshot.bundleignore,
         other_code=snapshot.other,
     )

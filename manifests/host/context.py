@@ -8,7 +8,7 @@ import socket
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Callable, FrozenSet, Mapping
+from typing import Callable, FrozenSet, Mapping, Optional
 
 from container.cache import Cache, cache_root
 from container.progress import Progress
@@ -37,6 +37,12 @@ class HostContext:
     cores: int  # that this process, and so a job of site local, may use
     progress: Progress
     nvidia_driver: Callable[[], Driver] = loaded_driver
+
+    @property
+    def home(self) -> Optional[Path]:
+        """The account's home folder, as a shell expands ``~``; None where HOME names none."""
+        home = self.environ.get("HOME", "")
+        return Path(home) if home.startswith("/") else None
 
     def timestamp(self) -> str:
         """UTC, ISO 8601, whole seconds, with a Z."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 from typing import Callable, Dict, List
 
@@ -66,6 +67,16 @@ def git_files(root: Path, *, untracked: bool = True) -> List[str]:
         elif os.path.lexists(path) or _mangled(name):
             found.append(name)
     return found
+
+
+def names_matched(root: Path, patterns: Path) -> List[str]:
+    """What below ``root`` git's patterns in the file ``patterns`` match, and nothing else ignores;
+    ``root`` need not be a checkout. A repository inside of it is one name with ``/`` at the end."""
+    with tempfile.TemporaryDirectory() as folder:
+        _git(root, "init", "-q", folder)
+        where = (f"--git-dir={folder}/.git", f"--work-tree={root}")
+        listed = ("ls-files", "-z", "--others", "--ignored", f"--exclude-from={patterns}")
+        return _git(root, *where, *listed)
 
 
 def git_state(root: Path, left_out: Callable[[Path], bool]) -> GitState:

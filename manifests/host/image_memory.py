@@ -10,16 +10,16 @@ import json
 import os
 import re
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
 from container import atomic
-from container.digest import canonical_json, sha256_of_bytes
+from container.digest import sha256_of_bytes
 from container.image import image_digest
 from container.runtime import EXEC_OPTIONS, PLACES, Runtime
 from container.trouble import Trouble
 from manifests.datasets.digest_cache import SETTLED_NS, stamp_of
+from manifests.record.canonical_json import canonical_json
 
 #: So many ways to start one image are kept: a home folder may be shared by several login nodes.
 KEPT = 16
@@ -45,11 +45,12 @@ RIGHTS = re.compile(r"^(?:Uid|Gid|Groups|NoNewPrivs|Seccomp|Cap\w+):.*$", re.MUL
 
 class ImageMemory:
     """One small file for each image path; a damaged one counts as empty, and one that cannot be
-    written is done without. ``read_only``: it is asked and never written."""
+    written is a warning. ``read_only``: it is asked and never written."""
 
     def __init__(self, cache_root: Path, *, read_only: bool = False) -> None:
         self.folder = cache_root / "remembered"
         self.read_only = read_only
+        self.warnings: List[str] = []
 
     def digest(self, image: Path) -> str:
         """sha256 of the file. It is read unless its path, size, times and inode are those of the
@@ -98,9 +99,12 @@ class ImageMemory:
     def _write(self, image: Path, known: Dict[str, Any]) -> None:
         if self.read_only:
             return
-        with suppress(OSError, Trouble):
+        try:
             self.folder.mkdir(parents=True, exist_ok=True)
             atomic.write_json(self._file(image), known)
+        except (OSError, Trouble) as error:
+            why = error.strerror if isinstance(error, OSError) else error.problems[0]
+            self.warnings = [f"images are not remembered: {self.folder}: {why}"]
 
 
 def start_conditions(runtime: Runtime, image: Path) -> str:

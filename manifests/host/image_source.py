@@ -34,12 +34,13 @@ from container.sources import configured_index, deb_source, wheel_source
 from container.stack import check_stack_name, find_stack
 from container.trouble import Trouble
 from manifests.host.context import HostContext
+from manifests.record.alteration import was_altered
 from manifests.record.schema import Manifest
 
 
 def build_recipe(recipe: Recipe, host: HostContext, mirror: Optional[str]) -> Image:
     """The recipe's image, built now if the cache does not have it. Raises Trouble."""
-    known = find_image(recipe, host.cache)
+    known = find_image(recipe, host.cache, warn=host.progress.stage)
     if known is not None:
         return known
     return build_image(
@@ -56,9 +57,10 @@ def build_stack(
     stack: str, host: HostContext, *, mirror: Optional[str], output: Optional[Path]
 ) -> Image:
     """Build the image of a stack of the working tree, and copy it to ``output`` where given."""
-    image = build_recipe(load_recipe(host.project, stack), host, mirror)
-    if output is not None:
-        copy_image(image, output)
+    with atomic.prepared(*([] if output is None else [output])):
+        image = build_recipe(load_recipe(host.project, stack), host, mirror)
+        if output is not None:
+            copy_image(image, output)
     notice = others_notice(image) if image.fresh else None
     if notice is not None:
         host.progress.stage(notice)
@@ -189,10 +191,7 @@ def recipe_of_run(manifest: Manifest, where: str) -> Recipe:
         raise Trouble([f"{named} lacks {name}" for name in lacking], restore)
     recipe = Recipe(kept.stack, dict(kept.files))
     if recipe.sha256 != image.recipe_sha256:
-        raise Trouble(
-            f"{named} was altered: sha256 expected {image.recipe_sha256}, found {recipe.sha256}",
-            restore,
-        )
+        raise Trouble(f"{named} {was_altered(recipe.sha256, image.recipe_sha256)}", restore)
     try:
         parse_lock(recipe.lock_text, f"{named}: lock")
     except Trouble as error:
@@ -246,7 +245,7 @@ def image_of_run(
             "leave --dry-run out",
         )
     host.progress.stage(f"{lost}: building it again from the manifest's recipe")
-    stale = find_image(recipe, host.cache)
+    stale = find_image(recipe, host.cache, warn=host.progress.stage)
     fault = fault_of(stale) if stale else None
     if stale is not None and fault is not None:
         # Altered behind the back of its time stamps: the build would take it for up to date.

@@ -22,9 +22,11 @@ from typing import AbstractSet, Dict, Iterator, List, Optional, Tuple
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import Literal
 
+from manifests.record.canonical_json import digest_of
 from manifests.record.outcome import SeenGpus
 from manifests.record.run_files import RunFiles
-from manifests.record.schema import SCHEMA_VERSION, Identity, check_version, digest_of
+from manifests.record.schema import Identity
+from manifests.record.version import SCHEMA_VERSION, check_version
 
 HEAD = "head.json"
 _NAME = re.compile(r"step-([0-9]{9,})\.npz")

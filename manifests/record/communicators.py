@@ -6,11 +6,14 @@ from typing import Dict, NamedTuple, Tuple
 
 
 class CommunicatorKind(NamedTuple):
-    """``sums_by_node``: the order of its sums follows the nodes, so their number decides bits."""
+    """``sums_by_node``: the order of its sums follows the nodes, so their number decides bits.
+    ``host_memory``: ranks meet in host memory only, also those on GPUs; the others use NCCL there,
+    which refuses two ranks on one GPU."""
 
     needs_gpus: bool = False
     one_node: bool = False
     sums_by_node: bool = False
+    host_memory: bool = False
 
     def can_be_hosted(self, *, with_gpus: bool) -> bool:
         """Whether its order of sums is this project's own, so that any number of processes can add
@@ -23,8 +26,8 @@ COMMUNICATOR_KINDS: Dict[str, CommunicatorKind] = {
     "hierarchical": CommunicatorKind(sums_by_node=True),
     "two_dimensional": CommunicatorKind(sums_by_node=True),
     "single_node": CommunicatorKind(one_node=True, sums_by_node=True),
-    "flat": CommunicatorKind(),
-    "naive": CommunicatorKind(),
+    "flat": CommunicatorKind(host_memory=True),
+    "naive": CommunicatorKind(host_memory=True),
     "ordered": CommunicatorKind(),
 }
 

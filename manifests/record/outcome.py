@@ -10,7 +10,8 @@ from typing import Dict, List, Optional, Tuple
 from pydantic import Field
 from typing_extensions import Literal
 
-from manifests.record.schema import SCHEMA_VERSION, GpuClass, Record
+from manifests.record.schema import GpuClass, Record
+from manifests.record.version import SCHEMA_VERSION
 
 
 class RankPlace(Record):

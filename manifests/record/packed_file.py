@@ -36,7 +36,8 @@ from typing import List, NamedTuple, Optional, Tuple
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import Literal
 
-from manifests.record.schema import IMAGE_SIDE, canonical_json
+from manifests.record.canonical_json import canonical_json
+from manifests.record.keys import IMAGE_SIDE
 
 MAGIC = b"\x93BPACK\r\n"
 VERSION = (1, 0)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from manifests.record.schema import SCHEMA_VERSION, Manifest
+from manifests.record.schema import Manifest
+from manifests.record.version import SCHEMA_VERSION
 
 PUBLISHED = Path(__file__).with_name("manifest.schema.json")
 

@@ -33,10 +33,12 @@ class RunFiles:
         self.result = root / "result.json"
         self.failure = root / "failure.json"
         self.stopped = root / "stopped.json"
+        self.cancelled = root / "cancelled.json"  # by a person
         self.ready = (
             root / "ready"
         )  # all ranks take the warning signal; the job script waits for it
         self.exit_code = root / "exit_code"
+        self.interrupted = root / "interrupted"  # how ranks ended that were ended from outside
         self.done = root / "DONE"
         self.allocation = root / "allocation.json"  # of a job that only looks at its nodes
         self.verdict = root / "verdict.json"

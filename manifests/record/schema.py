@@ -2,18 +2,12 @@
 
 Only the standard library and pydantic may be imported here, and the text must run on the host's
 Python (>= 3.9) and on the image's. What comes out of a run is ``manifests/record/outcome.py``.
-
-Versioning: an unknown major version is an error, an unknown minor version is read with its extra
-fields kept (:func:`check_version`).
 """
 
 from __future__ import annotations
 
 import copy
-import hashlib
-import json
-from pathlib import PurePosixPath
-from typing import Any, Dict, List, Mapping, Optional, Tuple, get_args
+from typing import Any, Dict, List, Mapping, Optional
 
 from pydantic import (
     BaseModel,
@@ -28,95 +22,15 @@ from pydantic import (
 )
 from typing_extensions import Literal, Self
 
-from manifests.record.run_files import RunFiles as RunFiles
-
-SCHEMA_VERSION = "1.3"
-
-# --- where things lie inside the container --------------------------------------------------
-
-CODE_MOUNT = PurePosixPath("/bundle/code")
-RUN_MOUNT = PurePosixPath("/bundle/run")
-TRAIN_MOUNT = PurePosixPath("/bundle/data/train")
-VAL_MOUNT = PurePosixPath("/bundle/data/val")
-TRAIN_PACK_MOUNT = PurePosixPath("/bundle/data/train.pack")
-VAL_PACK_MOUNT = PurePosixPath("/bundle/data/val.pack")
-
-#: The job script gives the trainer the second (since 1970) at which the job will be ended.
-DEADLINE_VARIABLE = "BUNDLE_DEADLINE"
-
-# --- values of the keys ---------------------------------------------------------------------
-
-Arch = Literal["alex", "googlenet", "googlenetbn", "nin", "resnet50"]
-Communicator = Literal[
-    "pure_nccl", "hierarchical", "two_dimensional", "single_node", "flat", "naive", "ordered"
-]
-LoadType = Literal["original", "custom"]
-Iterator = Literal["serial", "thread", "process"]
-OptimizerName = Literal["momentum_sgd", "adam", "rmsprop_warmup", "rmsprop"]
-Precision = Literal["float32", "mixed"]
-
-
-def values_of(key_type: Any) -> Tuple[str, ...]:
-    """The legal values of one of the types above, in their order."""
-    return get_args(key_type)
-
-
-#: (smallest, paper's own) side of the square input in pixels, per network.
-INPUT_SIDE: Dict[str, Tuple[int, int]] = {
-    "alex": (227, 227),
-    "googlenet": (224, 224),
-    "googlenetbn": (224, 224),
-    "nin": (67, 227),
-    "resnet50": (224, 224),
-}
-
-#: Side in pixels of the stored images and of the mean image (ImageNet practice: short side
-#: scaled to 256, centre 256x256 kept; Krizhevsky et al. 2012, section 2).
-IMAGE_SIDE = 256
-
-#: Bytes of one unpacked colour profile or note in a PNG file, on both sides of the container.
-PNG_TEXT_LIMIT = 2**26
+from manifests.record.canonical_json import digest_of
+from manifests.record.keys import Arch, Communicator, Iterator, LoadType, OptimizerName, Precision
+from manifests.record.version import SCHEMA_VERSION
 
 
 class Record(BaseModel):
     """Unknown fields are kept, so that a newer minor version survives being read and written."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
-
-
-class UnsupportedVersion(ValueError):
-    """A record whose major version this code does not know."""
-
-
-def check_version(found: object) -> Optional[str]:
-    """Return a warning for an unknown minor version, None for a known one.
-
-    Raises UnsupportedVersion for another major version or a text that is no version.
-    """
-    known_major, known_minor = (int(part) for part in SCHEMA_VERSION.split("."))
-    try:
-        major, minor = (int(part) for part in str(found).split("."))
-    except ValueError:
-        raise UnsupportedVersion(f"version {found!r} is not of the form MAJOR.MINOR") from None
-    if major != known_major:
-        raise UnsupportedVersion(
-            f"version {found} is not known: this bundle reads version {known_major}.x"
-        )
-    if minor > known_minor:
-        return f"version {found} is newer than {SCHEMA_VERSION}: fields it added are kept, not used"
-    return None
-
-
-def canonical_json(value: Any) -> bytes:
-    """Bytes that depend on the value alone: sorted keys, no white space, UTF-8."""
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    ).encode("utf-8")
-
-
-def digest_of(value: Any) -> str:
-    """sha256, hexadecimal, of the canonical JSON of ``value``."""
-    return hashlib.sha256(canonical_json(value)).hexdigest()
 
 
 # --- identity: what decides the bits --------------------------------------------------------
@@ -323,6 +237,7 @@ class Placement(Record):
     submit_options: List[str] = Field(default_factory=list)  # words of its command line
     nodes: Optional[int] = None  # that the ranks lie on; None: the identity's
     processes: Optional[int] = Field(default=None, ge=1)  # that compute the ranks; None: one each
+    share_gpus: bool = False  # ranks of a node may work on one GPU; it changes no bit
 
     def layout(self, world: World) -> World:
         """The processes that compute the ranks of ``world``, as its ``ranks``, and their nodes."""
@@ -362,6 +277,8 @@ class Circumstance(Record):
     #: The files of the snapshot that are not in ``identity.code``: documentation, tests, host code.
     #: None up to version 1.2, where the identity has all files.
     other_code: Optional[CodeIdentity] = None
+    #: The text of ``.bundleignore``: what its patterns match is not in the snapshot.
+    bundleignore: Optional[str] = None
     rerun_of: Optional[str] = None  # path of the run directory that is being repeated
 
 

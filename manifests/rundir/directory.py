@@ -6,7 +6,6 @@ import errno
 import fcntl
 import glob
 import os
-import re
 import shutil
 import socket
 from contextlib import contextmanager, suppress
@@ -17,13 +16,13 @@ from typing import Callable, Iterator, List, Optional, Tuple, Union
 
 from container.trouble import Trouble
 from jobtemplates.backend import QueueEntry
-from manifests.record.schema import RunFiles
+from manifests.record.run_files import RunFiles
 from manifests.rundir.job import read_job
 from manifests.rundir.records import Warn, ignore
-from manifests.rundir.run_state import State, left_exit_code, present_names, run_state
+from manifests.rundir.run_names import parse_run_name
+from manifests.rundir.run_state import State, interruption, left_exit_code, present_names, run_state
 
 PARTIAL = ".partial-"
-_NAME = re.compile(r"(?P<jobname>.+)-(?P<created>[0-9]{8}T[0-9]{6}Z)-(?P<identity>[0-9a-f]{8})")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -190,7 +189,7 @@ def state_of(files: RunFiles, job_of: JobOf, warn: Warn = ignore) -> Tuple[State
     code = left_exit_code(files) if "exit_code" in present else None
     state = run_state(present, code, "unknown")
     try:
-        if state == "unknown" or (state == "stopped" and has_follow_ups(files)):
+        if state == "unknown" or (state in ("stopped", "cancelled") and has_follow_ups(files)):
             entry = job_of(files)
             state = run_state(present, code, entry.state, chained=True)
             if state in ("queued", "running", "unknown"):
@@ -199,7 +198,7 @@ def state_of(files: RunFiles, job_of: JobOf, warn: Warn = ignore) -> Tuple[State
         for problem in trouble.problems:
             warn(problem)
         return "damaged", "", ""
-    return state, "", ""
+    return state, interruption(files) if state == "failed" else "", ""
 
 
 def has_follow_ups(files: RunFiles) -> bool:
@@ -208,13 +207,13 @@ def has_follow_ups(files: RunFiles) -> bool:
 
 
 def summary_of(files: RunFiles, job_of: JobOf, warn: Warn = ignore) -> RunSummary:
-    match = _NAME.fullmatch(files.root.name)
+    name = parse_run_name(files.root.name)
     state, why, job = state_of(files, job_of, warn)
     return RunSummary(
         files=files,
-        jobname=match["jobname"] if match else files.root.name,
-        created=match["created"] if match else "",
-        identity=match["identity"] if match else "",
+        jobname=name.jobname if name else files.root.name,
+        created=name.created if name else "",
+        identity=name.identity if name else "",
         state=state,
         why=why,
         job=job,

@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from typing_extensions import Literal
 
 from jobtemplates.schedulers import BACKENDS
-from manifests.record.schema import SCHEMA_VERSION, RunFiles
+from manifests.record.run_files import RunFiles
+from manifests.record.version import SCHEMA_VERSION
 from manifests.rundir.records import Warn, ignore, read_record
 
 #: Cluster names stand on command lines.

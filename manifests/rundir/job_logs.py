@@ -7,7 +7,7 @@ from typing import List
 
 from jobtemplates.backend import job_number
 from jobtemplates.script import log_name
-from manifests.record.schema import RunFiles
+from manifests.record.run_files import RunFiles
 from manifests.rundir.job import read_job
 from manifests.rundir.records import read_manifest
 

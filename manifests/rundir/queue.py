@@ -11,7 +11,7 @@ from jobtemplates import local
 from jobtemplates.backend import JobEnd, QueueEntry, Scheduler, Unreadable, job_number
 from jobtemplates.schedulers import backend_named
 from manifests.host.context import HostContext
-from manifests.record.schema import RunFiles
+from manifests.record.run_files import RunFiles
 from manifests.rundir import questions
 from manifests.rundir.job import Job, read_job
 from manifests.rundir.questions import Place, Questions, places_of, program_of, why_silent
@@ -19,6 +19,9 @@ from manifests.rundir.records import Warn, ignore
 
 #: So many questions after single jobs that left the queue; further ones stay unanswered.
 _MOST_QUESTIONS = 20
+
+#: Seconds that a job on this host has to end when it has left its exit code.
+SETTLE_SECONDS = 30.0
 
 Listing = Dict[str, QueueEntry]
 
@@ -60,6 +63,19 @@ def cancel(files: RunFiles, job: Job, host: HostContext) -> bool:
     return bool(alive)
 
 
+def settle(job: Job, host: HostContext) -> None:
+    """Wait a little for the last processes of a job whose end its files tell already, and end what
+    it left. Only of a job on this host: a scheduler sees to that for its own."""
+    if is_here(job, host):
+        local.wait_until_gone(job.id, SETTLE_SECONDS)
+        local.end_helpers(job.id)
+
+
+def is_here(job: Job, host: HostContext) -> bool:
+    """Whether the job is one of processes on this very host."""
+    return not isinstance(backend_named(job.backend), Scheduler) and job.host == host.hostname
+
+
 class Queues:
     """What the schedulers say of jobs at one moment: each is asked once for all of a user's jobs,
     and all questions to one have one time limit.
@@ -70,7 +86,7 @@ class Queues:
     def __init__(self, host: HostContext, warn: Warn = ignore) -> None:
         self._host = host
         self._warn = warn
-        self._questions = Questions(host)
+        self.questions = Questions(host)
         self._listings: Dict[Tuple[Place, str], Tuple[Optional[Listing], str]] = {}
         self._endings = 0
         self._silent: set[Place] = set()
@@ -157,7 +173,7 @@ class Queues:
             return None
         argv = backend.ending(name, job.cluster)
         try:
-            return backend.parse_ending(self._questions.ask(place, argv))
+            return backend.parse_ending(self.questions.ask(place, argv))
         except CommandFailed as error:
             if error.timed_out:
                 self._silent.add(place)
@@ -194,7 +210,7 @@ class Queues:
         if job.host == host.hostname and job.program == program and recorded == place.variables:
             return ""
         if job.home:
-            home = self._questions.home(place)
+            home = self.questions.home(place)
             if home == job.home:
                 return ""
             answers = "does not say its name" if home is None else f"is {home}"
@@ -210,7 +226,7 @@ class Queues:
         backend, why = place.backend, ""
         for argv in backend.states(user, place.cluster):
             try:
-                return backend.parse_states(self._questions.ask(place, argv)), ""
+                return backend.parse_states(self.questions.ask(place, argv)), ""
             except CommandFailed as error:
                 why = why_silent(argv, error)
                 if error.returncode is None:

@@ -16,7 +16,8 @@ from typing import Callable, Dict, Iterator, List, Mapping, MutableMapping, Opti
 
 from container import atomic
 from container.trouble import Trouble
-from manifests.record.schema import FileDigest, Manifest, RunFiles
+from manifests.record.run_files import RunFiles
+from manifests.record.schema import FileDigest, Manifest
 
 #: What ``python3 -m trainer`` runs; its registries and data files need no ``import`` statement.
 ROOT = "trainer/"

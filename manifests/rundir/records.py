@@ -11,7 +11,9 @@ from pydantic import BaseModel, ValidationError
 
 from container.trouble import Trouble
 from manifests.record.outcome import Failure, Result, Stop, TrailRecord
-from manifests.record.schema import Manifest, RunFiles, UnsupportedVersion, check_version
+from manifests.record.run_files import RunFiles
+from manifests.record.schema import Manifest
+from manifests.record.version import UnsupportedVersion, check_version
 
 Record = TypeVar("Record", bound=BaseModel)
 Warn = Callable[[str], None]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import signal
+from pathlib import Path
 from typing import AbstractSet, Optional
 
 from typing_extensions import Literal
 
 from jobtemplates.backend import JobState
 from manifests.record.outcome import STOPPED_EXIT_CODE
-from manifests.record.schema import RunFiles
+from manifests.record.run_files import RunFiles
 
-State = Literal["prepared", "queued", "running", "stopped", "done", "failed", "unknown", "damaged"]
+State = Literal[
+    "prepared", "queued", "running", "stopped", "cancelled", "done", "failed", "unknown", "damaged",
+]  # fmt: skip
 
 
 def run_state(
@@ -23,8 +27,11 @@ def run_state(
     exit code is a success, never a job's absence; ``stopped`` means that the run ended early at a
     checkpoint, to be resumed, by a follow-up job where one waits; whether one does is not known of
     a ``chained`` run whose scheduler is silent. ``submitting`` without a job: the scheduler was
-    given one, and its answer never came.
+    given one, and its answer never came. ``cancelled``: a person ended the job; what it left on its
+    way out is no failure.
     """
+    if "cancelled.json" in present and not {"DONE", "result.json"} <= present:
+        return _cancelled(exit_code, job, chained=chained)
     if exit_code == STOPPED_EXIT_CODE and "stopped.json" in present:
         if job in ("queued", "running") or (chained and job == "unknown"):
             return job
@@ -42,6 +49,14 @@ def run_state(
     return "failed" if job == "ended" else "unknown"
 
 
+def _cancelled(exit_code: Optional[int], job: JobState, *, chained: bool) -> State:
+    """A job may take its time to end; whether it has is not known where nobody answers."""
+    if job in ("queued", "running"):
+        return job
+    over = job in ("ended", "vanished") or (exit_code is not None and not chained)
+    return "cancelled" if over else "unknown"
+
+
 def present_names(files: RunFiles) -> AbstractSet[str]:
     try:
         return {entry.name for entry in files.root.iterdir()}
@@ -51,7 +66,27 @@ def present_names(files: RunFiles) -> AbstractSet[str]:
 
 def left_exit_code(files: RunFiles) -> Optional[int]:
     """What the job script wrote last; None where it wrote nothing whole."""
+    return _number_in(files.exit_code)
+
+
+def interruption(files: RunFiles) -> str:
+    """How the ranks of a job were ended from outside, which is no failure of the run; "" where
+    they were not."""
+    status = _number_in(files.interrupted)
+    if status is None:
+        return ""
+    if status - 128 in {number.value for number in signal.Signals}:
+        name = signal.Signals(status - 128).name
+        why = " (often: no memory was left)" if name == "SIGKILL" else ""
+        return f"the job was ended from outside: a rank was ended by {name}{why}"
+    if status == 0:
+        return "the job was ended from outside, before its ranks were done"
+    lost = "its launcher was ended, or lost ranks or a node"
+    return f"the job was ended from outside: {lost} (status {status})"
+
+
+def _number_in(path: Path) -> Optional[int]:
     try:
-        return int(files.exit_code.read_text(encoding="ascii"))
+        return int(path.read_text(encoding="ascii"))
     except (OSError, ValueError):
         return None

@@ -1,7 +1,8 @@
 """The code of a run: which files of the project belong to it, their digests, and a copy.
 
 Of a git checkout these are the tracked, modified, staged and untracked files minus the ignored
-ones; of a folder without ``.git`` (an unpacked archive) all files but :data:`LEFT_OUT`.
+ones; of a folder without ``.git`` (an unpacked archive) all files but :data:`LEFT_OUT`. Of both,
+what the patterns of ``.bundleignore`` match is left out.
 
 A symbolic link to a regular file inside the project is kept as that file's content; any other
 link is refused, because what it names would not be under the snapshot's digest. Submodules and
@@ -15,24 +16,21 @@ import hashlib
 import os
 import re
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import BinaryIO, Dict, FrozenSet, Iterable, Iterator, List, Optional, Sequence
+from typing import BinaryIO, Dict, FrozenSet, Iterable, Iterator, List, Optional, Sequence, Tuple
 
 from container.trouble import Trouble
-from manifests.host.git_checkout import git_files, git_state, is_checkout
+from manifests.host.git_checkout import git_files, git_state, is_checkout, names_matched
 from manifests.record.alteration import was_altered
-from manifests.record.schema import (
-    CodeIdentity,
-    FileDigest,
-    GitState,
-    Manifest,
-    RunFiles,
-    digest_of,
-)
+from manifests.record.canonical_json import digest_of
+from manifests.record.run_files import RunFiles
+from manifests.record.schema import CodeIdentity, FileDigest, GitState, Manifest
 from manifests.rundir.directory import PARTIAL
 from manifests.rundir.rank_code import Imports, rank_code
+from manifests.rundir.snapshot_size import BUNDLEIGNORE, NEXT_STEP, too_large
 
 #: Names that are never code, for folders that no ``.gitignore`` speaks for.
 LEFT_OUT = (
@@ -53,6 +51,11 @@ class Snapshot:
     files: Dict[str, FileDigest]
     git: Optional[GitState]
     executed: FrozenSet[str] = frozenset()
+    bundleignore: Optional[str] = None  # the text of the file, where there is one
+
+    @property
+    def sizes(self) -> Dict[str, int]:
+        return {name: digest.size for name, digest in self.files.items()}
 
     @property
     def identity(self) -> CodeIdentity:
@@ -167,10 +170,17 @@ class _RunFolders:
 
 
 def take_snapshot(
-    project: Path, *, exclude: Sequence[Path] = (), known: Optional[Imports] = None
+    project: Path,
+    *,
+    exclude: Sequence[Path] = (),
+    known: Optional[Imports] = None,
+    limit_mb: Optional[int] = None,
 ) -> Snapshot:
     """List and digest the code of ``project``, without what lies below the folders ``exclude``.
     ``known`` is for :func:`manifests.rundir.rank_code.rank_code`.
+
+    What the patterns of ``.bundleignore`` match is left out, whether git tracks it or not; code
+    that ranks execute cannot be. More than ``limit_mb`` are refused before any byte is read.
 
     Folders that are not below the project, or are the project, exclude nothing, and what git
     tracks is never excluded: it is code wherever it lies. Run directories, half-made ones too,
@@ -185,12 +195,21 @@ def take_snapshot(
     names = git_files(root) if in_git else _folder_files(root)
     tracked = frozenset(git_files(root, untracked=False)) if in_git and excluded else frozenset()
     runs = _RunFolders(root)
+    patterns, ignored = _ignored(root)
     kept = sorted(
         name
         for name in set(names)
-        if not runs.hold(root / name) and (name in tracked or not _below(root / name, excluded))
+        if not runs.hold(root / name)
+        and (name in tracked or not _below(root / name, excluded))
+        and not ignored.has(name)
     )
+    _refuse_size(root, kept, limit_mb)
     problems = [f"{root}: {text}" for text in (_refusal(root, name) for name in kept) if text]
+    problems += [
+        f"{root}: {BUNDLEIGNORE} leaves out {name}, which ranks execute"
+        for name in sorted(set(names))
+        if name.startswith(_EXECUTED) and name.endswith(".py") and ignored.has(name)
+    ]
     files: Dict[str, FileDigest] = {}
     if not problems:
         for name in kept:
@@ -203,8 +222,51 @@ def take_snapshot(
     executed = frozenset(rank_code(files, lambda name: (root / name).read_bytes(), known))
     state = None
     if in_git:
-        state = git_state(root, lambda path: runs.hold(path) or _below(path, excluded))
-    return Snapshot(root, files, state, executed)
+
+        def left_out(path: Path) -> bool:
+            name = path.relative_to(root).as_posix()
+            return runs.hold(path) or _below(path, excluded) or ignored.has(name)
+
+        state = git_state(root, left_out)
+    return Snapshot(root, files, state, executed, patterns)
+
+
+#: Where the code of ranks lies (manifests.rundir.rank_code).
+_EXECUTED = ("trainer/", "manifests/record/")
+
+
+class _Ignored:
+    """Names, and folders with ``/`` at the end."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = frozenset(names)
+        self._folders = tuple(name for name in names if name.endswith("/"))
+
+    def has(self, name: str) -> bool:
+        return name in self._names or name.startswith(self._folders)
+
+
+def _ignored(root: Path) -> Tuple[Optional[str], _Ignored]:
+    """The text of ``.bundleignore`` and what it matches. Raises Trouble where it is not text."""
+    path = root / BUNDLEIGNORE
+    if not os.path.lexists(path):
+        return None, _Ignored([])
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
+        raise Trouble(f"{path}: cannot be read: {reason}", "correct or remove this file") from error
+    return text, _Ignored(names_matched(root, path))
+
+
+def _refuse_size(root: Path, names: Sequence[str], limit_mb: Optional[int]) -> None:
+    sizes = {}
+    for name in names:
+        with suppress(OSError):  # said when it is read
+            sizes[name] = (root / name).stat().st_size
+    problem = too_large(root, sizes, limit_mb)
+    if problem:
+        raise Trouble(problem, NEXT_STEP)
 
 
 def copy_snapshot(snapshot: Snapshot, target: Path) -> None:

@@ -15,7 +15,8 @@ from jobtemplates.schedulers import backend_named
 from jobtemplates.script import quoted
 from jobtemplates.sites import Site
 from manifests.host.context import HostContext
-from manifests.record.schema import Placement, RunFiles
+from manifests.record.run_files import RunFiles
+from manifests.record.schema import Placement
 from manifests.rundir import questions
 from manifests.rundir.job import Job, Submitting, read_submitting
 from manifests.rundir.questions import (
@@ -202,14 +203,16 @@ def directives_of(script: Path, prefix: str) -> List[str]:
     return [line[len(prefix) :].strip() for line in lines if line.startswith(f"{prefix} ")]
 
 
-def refuse_lost(files: RunFiles, placement: Placement, host: HostContext) -> None:
+def refuse_lost(
+    files: RunFiles, placement: Placement, host: HostContext, asked: Optional[Questions] = None
+) -> None:
     """Where a scheduler was given the run's job and its answer never came: raise Trouble unless it
     says now that no such job is in its queue."""
     backend = backend_named(placement.scheduler)
     noted = read_submitting(files)
     if noted is None or not isinstance(backend, Scheduler):
         return
-    why, found = _look_for_lost(backend, noted, files, host)
+    why, found = _look_for_lost(backend, noted, files, asked or Questions(host))
     if why:
         raise Trouble(
             f"{files.root}: whether {backend.title} took its job is not known, and {why}",
@@ -226,16 +229,16 @@ def refuse_lost(files: RunFiles, placement: Placement, host: HostContext) -> Non
 
 
 def _look_for_lost(
-    backend: Scheduler, noted: Submitting, files: RunFiles, host: HostContext
+    backend: Scheduler, noted: Submitting, files: RunFiles, asked: Questions
 ) -> Tuple[str, List[str]]:
     """(why nothing is known, ids of jobs that may be the run's)."""
+    host, why = asked.host, ""
     user = noted.user or host.user
     if noted.environment is None:
         place = place_here(backend, host, noted.cluster)
     else:
         recorded = tuple(sorted(variables_of(backend, noted.environment).items()))
         place = Place(backend, recorded, noted.cluster)
-    asked, why = Questions(host), ""
     for argv in backend.working(user, noted.cluster):
         try:
             printed = asked.ask(place, argv)

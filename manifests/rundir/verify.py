@@ -13,17 +13,12 @@ from container.trouble import Trouble
 from manifests.datasets.packed_images import decoder_of, pack_problems
 from manifests.datasets.table import table_problems
 from manifests.record.alteration import was_altered
+from manifests.record.canonical_json import digest_of
 from manifests.record.checkpoint import checkpoints_in, damage
 from manifests.record.outcome import Result
 from manifests.record.packed_file import Decoder
-from manifests.record.schema import (
-    Circumstance,
-    ImageIdentity,
-    Manifest,
-    RunFiles,
-    SampleSetIdentity,
-    digest_of,
-)
+from manifests.record.run_files import RunFiles
+from manifests.record.schema import Circumstance, ImageIdentity, Manifest, SampleSetIdentity
 from manifests.rundir.job import read_job
 from manifests.rundir.records import (
     Warn,
@@ -234,8 +229,11 @@ def result_problems(files: RunFiles, manifest: Manifest, warn: Warn = ignore) ->
 
 
 def checkpoint_problems(files: RunFiles) -> List[str]:
+    """A checkpoint that is gone by now made room for a newer one."""
     found = ((path, damage(path)) for path in checkpoints_in(files.checkpoints))
-    return [f"results/checkpoints/{path.name}: {text}" for path, text in found if text]
+    return [
+        f"results/checkpoints/{path.name}: {text}" for path, text in found if text and path.exists()
+    ]
 
 
 def _ending_problems(files: RunFiles, warn: Warn) -> List[str]:
@@ -344,12 +342,14 @@ def verify_run(
     image_path: ImageLookup,
     progress: Progress,
     check_data: bool = True,
+    ended: bool = True,
     circumstance: Optional[Circumstance] = None,
     cache_folder: Optional[Path] = None,
     warn: Warn = ignore,
 ) -> List[str]:
     """Return every mismatch between a run directory, its image, its data and its manifest.
 
+    A run that has not ``ended`` is not asked for what it has still to leave.
     ``circumstance`` says where the data is now, by default the manifest's; ``cache_folder`` None
     reads every image again. Raises Trouble when the manifest itself cannot be read.
     """
@@ -368,4 +368,5 @@ def verify_run(
         cache_folder=cache_folder,
         progress=progress,
     )
-    return [*problems, *checkpoint_problems(files), *result_problems(files, manifest, warn)]
+    problems += checkpoint_problems(files)
+    return [*problems, *(result_problems(files, manifest, warn) if ended else [])]

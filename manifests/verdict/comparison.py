@@ -7,7 +7,8 @@ from typing import Any, Dict, List, Optional
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import Literal
 
-from manifests.record.schema import SCHEMA_VERSION
+from container.trouble import first_of
+from manifests.record.version import SCHEMA_VERSION
 
 Verdict = Literal["identical", "diverged", "cannot-run", "inconclusive"]
 
@@ -91,7 +92,7 @@ def lines(comparison: Comparison) -> List[str]:
     return [
         f"verdict: {comparison.verdict}",
         *names,
-        *(f"  - {sentence}" for sentence in comparison.evidence),
+        *(f"  - {sentence}" for sentence in first_of(comparison.evidence)),
         *_fields("differs in what decides the bits (a | b):", comparison.suspects),
         *_fields("differs in what only describes (a | b):", comparison.circumstances),
         *([f"-> {comparison.next_step}"] if comparison.next_step else []),

@@ -7,7 +7,8 @@ from typing import List, Optional
 
 from container.trouble import Trouble
 from manifests.record.outcome import Result, TrailRecord
-from manifests.record.schema import Manifest, RunFiles
+from manifests.record.run_files import RunFiles
+from manifests.record.schema import Manifest
 from manifests.rundir.records import (
     Warn,
     ignore,

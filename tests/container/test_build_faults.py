@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -251,8 +252,12 @@ def test_a_folder_that_cannot_be_written(small: Recipe, tmp_path: Path, runtime:
     )
 
 
+def no_room(path: Path, _sha256: str) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+
 def test_an_image_that_was_altered_is_not_used(
-    built_image: Image, recipe: Recipe, tmp_path: Path
+    built_image: Image, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Touched is fine, after reading it whole; one byte is not."""
     cache = Cache(tmp_path / "cache")
@@ -263,6 +268,12 @@ def test_an_image_that_was_altered_is_not_used(
     found = find_image(recipe, cache)
     assert found is not None
     assert found.sha256 == built_image.sha256
+    os.utime(path, (1, 1))
+    warnings: List[str] = []
+    with monkeypatch.context() as full:
+        full.setattr("container.image.record_image", no_room)
+        assert find_image(recipe, cache, warn=warnings.append) == found
+    assert warnings == [f"{path}: that it was read is not remembered: No space left on device"]
     with path.open("r+b") as stream:
         stream.seek(1_000_000)
         byte = stream.read(1)

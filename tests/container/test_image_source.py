@@ -10,7 +10,7 @@ import pytest
 
 from container.build import build_image
 from container.cache import Cache
-from container.digest import canonical_json, sha256_of_bytes
+from container.digest import sha256_of_bytes
 from container.image import Image
 from container.recipe import FORMAT_ENTRY, Recipe, load_recipe, lock_path
 from container.runtime import Runtime
@@ -25,6 +25,7 @@ from manifests.host.image_source import (
     others_notice,
     write_lock,
 )
+from manifests.record.canonical_json import canonical_json
 from manifests.record.schema import Manifest
 from tests.records import manifest_values
 
@@ -307,7 +308,7 @@ def test_an_altered_recipe_in_a_manifest_is_named_by_the_manifest(
     other = edited(tiny, "Singularity.def", "Bootstrap: scratch\n")
     manifest.recipe.files["Singularity.def"] = "Bootstrap: scratch\n"
     assert refused(manifest, host, may_build=may_build) == (
-        f"the recipe in {WHERE} was altered: sha256 expected {tiny.sha256}, found {other.sha256}"
+        f"the recipe in {WHERE} was altered: sha256 {other.sha256}, expected {tiny.sha256}"
         f"\n-> {RESTORE}"
     )
 

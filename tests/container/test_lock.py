@@ -3,9 +3,10 @@ from typing import Any, Callable, Dict
 
 import pytest
 
-from container.digest import canonical_json, sha256_of_bytes
+from container.digest import sha256_of_bytes
 from container.lock import Lock, lock_text, parse_lock
 from container.trouble import Trouble
+from manifests.record.canonical_json import canonical_json
 
 REWRITE = "restore it from version control, or write it anew with `bundle.py lock`"
 

@@ -4,7 +4,8 @@ import pytest
 
 from container.lock import parse_lock
 from container.recipe import load_recipe
-from container.stack import DEFAULT_STACK, find_stack, load_stack
+from container.stack import find_stack, load_stack
+from container.stack_names import DEFAULT_STACK
 from container.trouble import Trouble
 
 WHOLE = """

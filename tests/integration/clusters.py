@@ -3,52 +3,67 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Union
+from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 
+from container.yaml_text import load_yaml
+from jobtemplates.sites import PROFILES as PROFILES_OF_THE_PROJECT
 from tests.integration.conftest import Bench
 from tests.schedulers.gridengine_server import GridEngineServer
 from tests.schedulers.slurm_server import SlurmServer
 
 Server = Union[SlurmServer, GridEngineServer]
 
-#: Two nodes on one machine share no memory as MPI sees it: TCP between them, by an interface that
-#: stays. MPI would take any, also the bridge of another test, and hang when that is removed.
+
+def shipped(scheduler: str, **filled_in: Any) -> str:
+    """The project's own profile of a scheduler as ``kite``, with what a site has to fill in."""
+    profile = load_yaml(PROFILES_OF_THE_PROJECT / f"{scheduler}.yaml")
+    return json.dumps({**profile, "name": "kite", **filled_in})
+
+
+def changed(text: str, name: str, **changes: Any) -> str:
+    """A profile of another name; a key whose new value is None is left out."""
+    values = {**json.loads(text), "name": name, **changes}
+    return json.dumps({key: value for key, value in values.items() if value is not None})
+
+
+def walltime_of(text: str, walltime: str) -> List[str]:
+    """The directives, with a walltime of their own."""
+    return [line.replace("{walltime}", walltime) for line in json.loads(text)["directives"]]
+
+
+#: Between the nodes by an interface that stays: MPI would take any, also the bridge of another
+#: test, and hang when that is removed.
 PROFILES: Dict[str, str] = {
-    "slurm": """\
-name: kite
-description: a private Slurm
-scheduler: slurm
-max_walltime: "01:00:00"
-directives: ["--nodes={nodes}", "--ntasks-per-node={ranks_per_node}", "--time={walltime}"]
-mpirun: [mpirun, --bind-to, none]
-mca: {btl: "self,tcp", pml: ob1, btl_tcp_if_include: lo}
-""",
-    "gridengine": """\
-name: kite
-description: a private Grid Engine with the resource types of TSUBAME 3
-scheduler: gridengine
-max_nodes: 2
-max_walltime: "01:00:00"
-default_walltime: "00:10:00"
-nodetypes:
-  f_node: {ranks: 2, cores: 2, directives: ["-l f_node={nodes}"]}
-directives: ["-l h_rt={walltime}"]
-mpirun: [mpirun, --bind-to, none]
-mca: {btl: "self,tcp", pml: ob1, btl_tcp_if_include: eth0}
-""",
+    "slurm": shipped("slurm", max_walltime="01:00:00", mca={"btl_tcp_if_include": "lo"}),
+    "gridengine": shipped(
+        "gridengine",
+        max_nodes=2,
+        max_walltime="01:00:00",
+        default_walltime="00:10:00",
+        mca={"btl_tcp_if_include": "eth0"},
+    ),
 }
+
+#: Grid Engine with the resource types of TSUBAME 3.
+TYPES = changed(
+    PROFILES["gridengine"],
+    "kite-types",
+    nodetypes={"f_node": {"ranks": 2, "cores": 2, "directives": ["-l f_node={nodes}"]}},
+    directives=["-l h_rt={walltime}"],
+)
 
 #: A profile of which the trainer is told no walltime; Grid Engine's ends a job after 25 s, Slurm is
 #: told to by the test.
 SHORT: Dict[str, Callable[[str], str]] = {
-    "slurm": lambda text: text.replace("name: kite", "name: kite-short"),
-    "gridengine": lambda text: (
-        text.replace("name: kite", "name: kite-short")
-        .replace('default_walltime: "00:10:00"\n', "")
-        .replace("{walltime}", "0:0:25")
+    "slurm": lambda text: changed(text, "kite-short"),
+    "gridengine": lambda text: changed(
+        text, "kite-short", default_walltime=None, directives=walltime_of(text, "0:0:25")
     ),
 }
 
@@ -58,6 +73,7 @@ class Cluster:
     scheduler: str
     server: Server
     bench: Bench
+    never_ended: Optional[Path] = None  # what other runs are compared with
 
     def config(self, name: str, **changes: Any) -> Path:
         """Two nodes with one rank each; the fields of the bench's own configs."""
@@ -87,6 +103,26 @@ class Cluster:
             assert time.monotonic() < deadline, logs(run)
             time.sleep(0.05)
 
+    def lose_a_node(self) -> None:
+        """The launcher's daemon on the second node and all that it started die at once; the job
+        script on the first one lives."""
+        ours = processes_of(self.server)
+        daemons = [pid for pid, (name, words) in ours.items() if name == "orted"]
+        second = [pid for pid in daemons if b"SLURMD_NODENAME=n2" in ours[pid][1]] or daemons
+        dying = descendants(second[0])
+        for pid in dying:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def end_a_rank(self, rank: int, number: signal.Signals) -> None:
+        mark = f"OMPI_COMM_WORLD_RANK={rank}".encode()
+        ranks = [
+            pid
+            for pid, (name, words) in processes_of(self.server).items()
+            if name.startswith("python3") and mark in words
+        ]
+        os.kill(ranks[0], number)
+
     def wait_for_exit_code(self, run: Path, seconds: float = 60.0) -> None:
         """The script leaves it after the ranks have left their own marks."""
         deadline = time.monotonic() + seconds
@@ -104,6 +140,31 @@ class Cluster:
     def jobs(self, run: Path) -> List[str]:
         job = json.loads((run / "job.json").read_text())
         return [job["id"], *job["chain"]]
+
+
+def processes_of(server: Server) -> Dict[int, Tuple[str, List[bytes]]]:
+    """Living processes that were started with the server's settings: name and environment."""
+    name = "SLURM_CONF" if "SLURM_CONF" in server.environment else "SGE_ROOT"
+    mark = f"{name}={server.environment[name]}".encode()
+    found = {}
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            words = (path / "environ").read_bytes().split(b"\0")
+            if mark in words:
+                found[int(path.name)] = ((path / "comm").read_text().strip(), words)
+    return found
+
+
+def descendants(pid: int) -> List[int]:
+    """A process and all that it started, the first one first."""
+    parents = {}
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError, IndexError):
+            parents[int(path.name)] = int((path / "stat").read_text().rpartition(")")[2].split()[1])
+    found = [pid]
+    for parent in found:
+        found += [child for child, its in parents.items() if its == parent]
+    return found
 
 
 def logs(run: Path) -> str:

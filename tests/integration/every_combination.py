@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Callable, Dict, Iterable, Iterator, List, Optional, Sequence, get_args
 
 from container import atomic
+from manifests.record.canonical_json import digest_of
+from manifests.record.keys import INPUT_SIDE, Arch, Communicator, OptimizerName
 from manifests.record.outcome import Result
-from manifests.record.schema import INPUT_SIDE, Arch, Communicator, OptimizerName, digest_of
 from manifests.rundir.snapshot import take_snapshot
 
 PROJECT = Path(__file__).resolve().parents[2]

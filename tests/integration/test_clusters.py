@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import signal
 from pathlib import Path
 from typing import Iterator
 
 import pytest
 
-from tests.integration.clusters import PROFILES, SHORT, Cluster
+from tests.integration.clusters import (
+    PROFILES,
+    SHORT,
+    TYPES,
+    Cluster,
+    changed,
+    logs,
+    walltime_of,
+)
 from tests.integration.conftest import Bench
 from tests.schedulers.daemons import INSTALL
 from tests.schedulers.gridengine_server import GridEngineServer
@@ -42,8 +52,12 @@ def cluster(
     profiles.mkdir(parents=True)
     text = PROFILES[request.param]
     (profiles / "kite.yaml").write_text(text)
-    loose = text.replace("name: kite", "name: kite-loose").replace("{walltime}", "00:10:00")
+    loose = changed(text, "kite-loose", directives=walltime_of(text, "00:10:00"))
     (profiles / "kite-loose.yaml").write_text(loose)
+    if request.param == "gridengine":
+        (profiles / "kite-types.yaml").write_text(TYPES)
+        filled = changed(text, "kite-filled", parallel_environment="mpi_fill")
+        (profiles / "kite-filled.yaml").write_text(filled)
     (profiles / "kite-short.yaml").write_text(SHORT[request.param](text))
     environment = {"XDG_CONFIG_HOME": str(root / "config"), **server.environment}
     yield Cluster(request.param, server, Bench(root, environment=environment))
@@ -75,6 +89,46 @@ def test_two_nodes_and_the_same_bits_on_this_machine(cluster: Cluster) -> None:
     assert "  placement.site: kite | local\n" in again.stdout
     assert f"  placement.scheduler: {cluster.scheduler} | local\n" in again.stdout
     assert not list(bench.root.parent.rglob("owned"))
+
+
+@pytest.mark.parametrize(("nodes", "ranks"), [(1, 2), (2, 1)])
+def test_the_projects_own_profile_as_it_is(cluster: Cluster, nodes: int, ranks: int) -> None:
+    name = f"stock{nodes}"
+    config = cluster.config(name, site=cluster.scheduler, nnodes=nodes, ranks_per_node=ranks)
+    run = cluster.bench.submit(config)
+    observed = json.loads((run / "result.json").read_text())["observed"]["ranks"]
+    assert len(observed) == 2
+    if cluster.scheduler == "gridengine":  # its environment mpi goes round the hosts
+        assert {rank["host"] for rank in observed} == {"n1", "n2"}
+        said = (run / "logs" / "stderr.log").read_text()
+        assert (
+            "bundle: warning: the run wants 1 host with 2 ranks, and Grid Engine gave it slots: "
+            in said
+        ) == (nodes == 1)
+
+
+def test_slots_that_fall_on_too_few_hosts_are_named(cluster: Cluster) -> None:
+    if cluster.scheduler != "gridengine":
+        pytest.skip("Slurm gives the nodes that it is asked for")
+    bench = cluster.bench
+    assert bench.submit(cluster.config("one", site="kite-filled", nnodes=1, ranks_per_node=2))
+    done = bench.bundle("submit", "--wait", cluster.config("two", site="kite-filled"), code=2)
+    found = re.search(r"Grid Engine gave it slots: (n[12] 2)\n", done.stderr)
+    assert found, done.stderr
+    assert done.stderr.endswith(
+        "bundle: the run wants 2 hosts with 1 rank each, and Grid Engine gave it slots: "
+        f"{found[1]}\n-> use a parallel environment whose allocation_rule is the number of ranks "
+        "on a node (qconf -sp NAME shows it, qconf -spl lists them; site profile: "
+        "parallel_environment)\n"
+    )
+
+
+def test_resource_types_of_grid_engine(cluster: Cluster) -> None:
+    if cluster.scheduler != "gridengine":
+        pytest.skip("Slurm has node types by directives alone")
+    run = cluster.bench.submit(cluster.config("types", site="kite-types", nnodetype="f_node"))
+    observed = json.loads((run / "result.json").read_text())["observed"]["ranks"]
+    assert [(rank["host"], rank["local_rank"]) for rank in observed] == [("n1", 0), ("n2", 0)]
 
 
 @pytest.mark.long
@@ -166,6 +220,83 @@ def test_killed_without_a_word_and_gone_on_with(cluster: Cluster) -> None:
     assert "verdict: identical\n" in compared.stdout
 
 
+#: Parts of a path that Slurm and Grid Engine replace, or read as a sign of their own.
+ODD_FOLDERS = {
+    "slurm": ["50%j", "10%decay", "a\\b%j", "100%%"],
+    "gridengine": ["$JOB_ID", "x$HOME", "a:b,c", "50%j\\d"],
+}
+
+
+@pytest.mark.long
+def test_runs_in_folders_with_patterns_in_their_names(cluster: Cluster) -> None:
+    for number, folder in enumerate(ODD_FOLDERS[cluster.scheduler]):
+        config = cluster.config(
+            f"odd{number}", nnodes=1, epoch=1, out=str(cluster.bench.root / folder)
+        )
+        done = cluster.bench.bundle("submit", "--wait", config)
+        (run,) = (cluster.bench.root / folder).iterdir()
+        assert (run / "DONE").exists()
+        lost = "there will be no logs/scheduler.log" in done.stderr
+        assert lost == ("$" in folder), done.stderr
+        assert (run / "logs" / "scheduler.log").exists() != lost
+
+
+#: Epochs of three steps: enough to meet a run in its middle.
+EPOCHS = 12
+
+
+def gone_on_with(cluster: Cluster, run: Path) -> None:
+    """A follow-up job finished the run, from a checkpoint, with the bits of a run never ended."""
+    cluster.wait_for_state(run, "done", "failed", "stopped")
+    assert not (run / "failure.json").exists(), logs(run)
+    assert json.loads((run / "result.json").read_text())["observed"]["resumed_at"], logs(run)
+    if cluster.never_ended is None:
+        cluster.never_ended = cluster.bench.submit(
+            cluster.bench.config("never-ended", epoch=EPOCHS)
+        )
+    compared = cluster.bench.bundle("compare", cluster.never_ended, run)
+    assert "verdict: identical\n" in compared.stdout
+
+
+def under_way(cluster: Cluster, name: str) -> Path:
+    config = cluster.config(name, epoch=EPOCHS, checkpoint_interval=1)
+    run = cluster.start(config, "--chain", "1")
+    cluster.wait_for_steps(run, 3)
+    return run
+
+
+@pytest.mark.long
+def test_a_node_without_the_job_script_dies(cluster: Cluster) -> None:
+    run = under_way(cluster, "node")
+    cluster.lose_a_node()
+    gone_on_with(cluster, run)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_rank_is_ended(cluster: Cluster, number: signal.Signals) -> None:
+    run = under_way(cluster, f"rank{number.value}")
+    cluster.end_a_rank(1, number)
+    gone_on_with(cluster, run)
+
+
+@pytest.mark.long
+def test_preempted_with_a_grace_time(cluster: Cluster) -> None:
+    """Slurm's TERM goes to the daemons and ranks at once, KILL to all after the grace time."""
+    if isinstance(cluster.server, GridEngineServer):
+        pytest.skip("Grid Engine stops or requeues what it preempts; it does not end it")
+    run = under_way(cluster, "preempted")
+    cluster.server.preempt()
+    gone_on_with(cluster, run)
+
+
+@pytest.mark.long
+def test_a_scancel_or_qdel_of_one_job(cluster: Cluster) -> None:
+    run = under_way(cluster, "ended")
+    cluster.server.cancel(cluster.jobs(run)[0])
+    gone_on_with(cluster, run)
+
+
 def test_the_doctor_looks_at_two_nodes(cluster: Cluster) -> None:
     words = ["doctor", "--stack", "cpu", "--site", "kite", "--job", "--nodes", "2"]
     done = cluster.bench.bundle(*words, code=None)
@@ -173,6 +304,8 @@ def test_the_doctor_looks_at_two_nodes(cluster: Cluster) -> None:
     assert said[0].startswith("ok    job "), done.stdout
     assert [line.split()[0] for line in said] == ["ok"] * len(said), done.stdout
     assert any(line.startswith("ok    job: ranks ") and " on 2 nodes" in line for line in said)
+    (messages,) = [line for line in said if line.startswith("ok    job: messages ")]
+    assert messages.endswith("  2 ranks exchanged all kinds of messages over pml ob1, btl self tcp")
     more = cluster.bench.bundle(*words[:-1], "3", code=2)
     there = "Slurm has 2 here: the job would wait for ever"
     there = there if cluster.scheduler == "slurm" else "site kite has 2"
@@ -190,9 +323,10 @@ def test_cancel_ends_the_job_and_its_follow_ups(cluster: Cluster) -> None:
         f"bundle: {run}: its job still runs\n-> to end it first: python bundle.py cancel {run}\n"
     )
     assert cluster.bench.bundle("cancel", run).stdout == "cancelled\n"
+    cluster.wait_for_state(run, "cancelled", "failed", "stopped")
     # Grid Engine's warning comes first, so the run stops at a checkpoint.
-    state = cluster.wait_for_state(run, "failed", "stopped")["state"]
-    assert state == ("failed" if cluster.scheduler == "slurm" else "stopped")
+    assert (run / "stopped.json").exists() == (cluster.scheduler != "slurm")
+    assert cluster.row(run)["state"] == "cancelled"
     cluster.wait_for_queue(run)
     assert cluster.bench.bundle("cancel", run).stdout == "had ended before\n"
     assert not (run / "DONE").exists()
@@ -257,7 +391,19 @@ def test_the_scheduler_is_away_for_a_while(cluster: Cluster) -> None:
     steps = (run / "results" / "trail" / "rank-00000.jsonl").read_bytes().count(b"\n")
     cluster.wait_for_steps(run, steps + 2)
     assert bench.bundle("cancel", run).stdout == "cancelled\n"
-    cluster.wait_for_state(run, "failed", "stopped")
+    cluster.wait_for_state(run, "cancelled")
+
+
+def test_cancel_may_save_first(cluster: Cluster) -> None:
+    run = cluster.start(cluster.config("saving", epoch=1000), "--chain", "1")
+    cluster.wait_for_steps(run, 2)
+    done = cluster.bench.bundle("cancel", "--save", run)
+    stop = json.loads((run / "stopped.json").read_text())
+    assert done.stdout == f"cancelled after step {stop['step']}, which is saved\n"
+    cluster.wait_for_state(run, "cancelled")
+    cluster.wait_for_queue(run)
+    dry = cluster.bench.bundle("resume", run, "--dry-run")
+    assert f"goes on after step {stop['step']} of " in dry.stderr
 
 
 def test_what_the_scheduler_refuses(cluster: Cluster) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,14 +20,14 @@ from tests.integration.conftest import PROJECT
 pytestmark = pytest.mark.image
 
 JOB = [
-    "job", "job: ranks", "job: allreduce", "job: image", "job: processor", "job: cores",
+    "job", "job: ranks", "job: messages", "job: image", "job: processor", "job: cores",
     "job: TMPDIR", "job: GPUs",
 ]  # fmt: skip
 
 #: Starts its commands side by side, as an mpirun whose variables do not reach the container.
 LONELY = """#!/bin/bash
 case $1 in --version) exec mpirun --version ;; esac
-while [ $# -gt 0 ] && [[ $1 != */apptainer && $1 != */singularity ]]; do shift; done
+while [ $# -gt 0 ] && [ "$1" != bash ]; do shift; done
 [ $# -gt 0 ] || exit 0
 "$@" & "$@" & wait
 """
@@ -92,7 +93,9 @@ def test_a_job_at_this_machine(own_cache: Path, image: str) -> None:
     assert list(found)[-len(JOB) :] == JOB
     assert {found[name]["state"] for name in JOB} == {"ok"}
     assert found["job: ranks"]["found"].startswith("2 on 1 node (")
-    assert found["job: allreduce"]["found"] == "2 ranks in the image added up the same numbers"
+    assert found["job: messages"]["found"] == (
+        "2 ranks exchanged all kinds of messages over pml ob1, btl self vader"
+    )
     assert found["job: image"]["found"] == f"sha256 {image} on every node"
     assert not (own_cache / "doctor").exists()
 
@@ -117,6 +120,57 @@ def test_a_job_that_fails_is_kept_and_named(own_cache: Path, profiles: Path) -> 
     assert 'unknown option "--no-such-option"' in found["job"]["found"]
     assert found["job"]["advice"] == f"remove {kept} when you have looked into its logs/"
     assert (kept / "logs" / "stderr.log").is_file()
+
+
+def test_the_call_that_fails_and_its_transport_are_named(own_cache: Path, profiles: Path) -> None:
+    """What Open MPI takes by itself: training would end in it too."""
+    folder = profiles / "bundle" / "sites"
+    text = (folder / "broken.yaml").read_text().replace("broken", "chance").replace(
+        ', "--no-such-option"', ', "--oversubscribe", "--bind-to", "none"'
+    )  # fmt: skip
+    (folder / "chance.yaml").write_text(text.replace("pml: ob1", "pml: cm"))
+    found = findings(
+        2, "--site", "chance", BUNDLE_CACHE=str(own_cache), XDG_CONFIG_HOME=str(profiles)
+    )
+    assert [name for name in found if name.startswith("job")] == ["job"]
+    (kept,) = (own_cache / "doctor").iterdir()
+    number = json.loads((kept / "job.json").read_text())["id"]
+    assert re.fullmatch(
+        rf"job {number}: rank [01]: MPI_\S+( of objects)? between the ranks fails over pml cm, mtl "
+        r"ofi: MPI_ERR_OTHER: known error not in list\n"
+        r"-> let the site profile name another transport \(docs/sites.md, Transport\)",
+        found["job"]["found"],
+    ), found["job"]["found"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "taken"),
+    [
+        ({"transport": "ucx", "mca": {"plm": "isolated"}}, "pml ucx"),
+        (
+            {
+                "transport": "ofi",
+                "mca": {"plm": "isolated", "mtl_ofi_provider_include": "tcp;ofi_rxm"},
+            },
+            "pml cm, mtl ofi",
+        ),
+        ({"mca": {"plm": "isolated"}}, "pml ob1, btl self tcp vader"),
+    ],
+)
+def test_each_transport_carries_all_messages(
+    own_cache: Path, profiles: Path, keys: Dict[str, Any], taken: str
+) -> None:
+    values = {
+        "name": "other", "description": "", "scheduler": "local",
+        "mpirun": ["mpirun", "--oversubscribe", "--bind-to", "none"], **keys,
+    }  # fmt: skip
+    (profiles / "bundle" / "sites" / "other.yaml").write_text(json.dumps(values))
+    found = findings(
+        0, "--site", "other", BUNDLE_CACHE=str(own_cache), XDG_CONFIG_HOME=str(profiles)
+    )
+    assert found["job: messages"]["found"] == (
+        f"2 ranks exchanged all kinds of messages over {taken}"
+    )
 
 
 def test_an_interrupted_doctor_leaves_no_job_and_no_folder(own_cache: Path) -> None:

@@ -48,7 +48,7 @@ def test_a_golden_run_verifies_and_reruns(golden: Tuple[Bench, Path], version: s
     bench, images = golden
     run = unpack(version, bench.root / "old")
     done = bench.bundle("verify", run, *moved(images), code=1)
-    assert done.stdout == "results/model.npz: is missing\n1 mismatches\n"
+    assert done.stdout == "results/model.npz: is missing\n1 mismatch\n"
     done = bench.bundle("rerun", run, *moved(images), "--out", bench.out)
     again = next(bench.out.iterdir())
     assert done.stdout.splitlines()[-1] != ""
@@ -101,7 +101,7 @@ def test_the_next_field_and_the_next_move_break_no_old_run(
     raw["circumstance"]["checkpointing"] = {"minutes": 10.0, "interval": 2, "kept": 2}
     (run / "manifest.json").write_text(json.dumps(raw))
     done = later.bundle("verify", run, *moved(images), code=1)
-    assert done.stdout == "results/model.npz: is missing\n1 mismatches\n"
+    assert done.stdout == "results/model.npz: is missing\n1 mismatch\n"
 
     argv = [sys.executable, str(later.project / "bundle.py"), "rerun", str(run), *moved(images)]
     with subprocess.Popen(

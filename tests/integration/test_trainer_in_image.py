@@ -15,6 +15,7 @@ import pytest
 from container.runtime import find_runtime
 from jobtemplates.launcher import INSIDE
 from tests.integration.conftest import PROJECT
+from tests.trainer.image import capabilities
 
 #: pytest and what it imports, all of it plain Python: bound into the image for this test only.
 PYTEST = ("pytest", "_pytest", "pluggy", "iniconfig", "packaging", "pygments", "py")
@@ -45,8 +46,9 @@ def image_file(stack: str = "cpu") -> Path:
     return Path(json.loads(built.stdout)["path"])
 
 
-def pytest_in(image: Path, tmp_path: Path, *paths: str) -> str:
-    """What pytest printed in the image; asserts that nothing failed."""
+def pytest_in(image: Path, tmp_path: Path, *paths: str, gpus: bool = False) -> str:
+    """What pytest printed in the image, which sees this host's GPUs or not; asserts that nothing
+    failed."""
     tools = tmp_path / "pytest"
     tools.mkdir()
     for name in PYTEST:
@@ -59,7 +61,8 @@ def pytest_in(image: Path, tmp_path: Path, *paths: str) -> str:
             shutil.copy(origin, tools / origin.name)
     scratch = tmp_path / "scratch"
     environment = {"PYTHONPATH": tools, "PYTHONNOUSERSITE": 1, "PYTHONDONTWRITEBYTECODE": 1}
-    options = ["--bind", f"{tmp_path}", "--bind", f"{PROJECT}:{PROJECT}:ro", "--pwd", f"{PROJECT}"]
+    options = ["--nv"] if gpus else []
+    options += ["--bind", f"{tmp_path}", "--bind", f"{PROJECT}:{PROJECT}:ro", "--pwd", f"{PROJECT}"]
     for name, value in environment.items():
         options += ["--env", f"{name}={value}"]
     command = ["python3", "-m", "pytest", "-p", "no:cacheprovider", "-q", "-rs"]
@@ -103,3 +106,13 @@ def test_what_is_for_gpus_passes_in_the_image_for_gpus(tmp_path: Path) -> None:
     printed = pytest_in(image_file("cuda12"), tmp_path, *paths)
     assert "CuPy is not installed" not in printed
     assert "no Chainer" not in printed
+
+
+@pytest.mark.gpu
+@pytest.mark.long
+@pytest.mark.skipif(not capabilities(), reason="there is no GPU, or no image for GPUs is built")
+def test_what_needs_a_gpu_passes_in_the_image(tmp_path: Path) -> None:
+    """But whole runs: tests/trainer starts those from the host."""
+    words = ["-m", "gpu and not mpi", "tests/trainer"]
+    printed = pytest_in(image_file("cuda12"), tmp_path, *words, gpus=True)
+    assert " skipped" not in printed

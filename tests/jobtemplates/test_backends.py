@@ -6,6 +6,7 @@ examples of the PBS Professional user's guide, chapter 10.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import List
 
@@ -48,6 +49,14 @@ def test_each_backend_has_a_script_and_ids_of_its_own(backend: Backend) -> None:
         assert not pattern.fullmatch(wrong)
 
 
+def test_nothing_asks_for_a_backend_by_its_name() -> None:
+    project = Path(__file__).resolve().parents[2]
+    asks = re.compile(rf"""[!=]=\s*["'](?:{"|".join(BACKENDS)})["']""")
+    sources = [*(project / "manifests").rglob("*.py"), *(project / "jobtemplates").glob("*.py")]
+    assert len(sources) > 50
+    assert [str(path) for path in sources if asks.search(path.read_text(encoding="utf-8"))] == []
+
+
 def test_submitting() -> None:
     assert SLURM.submit(SCRIPT) == ["sbatch", "--parsable", "/out/a b/job.sh"]
     assert SLURM.submit(SCRIPT, after="7") == [
@@ -67,6 +76,7 @@ def test_submitting() -> None:
     [
         (SLURM, "12\n", Submitted("12")),
         (SLURM, "12;kite\n", Submitted("12", "kite")),
+        (SLURM, "500\nSubmitted batch job 12 on cluster gpu\n", Submitted("12", "gpu")),
         (SLURM, "Welcome to kite\n\n 12 \n", Submitted("12")),
         (GRID_ENGINE, "12\n", Submitted("12")),
         (GRID_ENGINE, "Points left: many\n12\n", Submitted("12")),

@@ -200,6 +200,16 @@ def test_the_group_of_tsubame_stands_on_the_command_line() -> None:
     assert "-N j1st" in lines
 
 
+@pytest.mark.parametrize(("share_gpus", "gpus"), [(False, 4), (True, 1)])
+def test_ranks_that_may_share_a_gpu_need_one_a_node(share_gpus: bool, gpus: int) -> None:
+    site = load_site("slurm", [PROFILES])
+    asked = Placement(site="slurm", jobname="x", share_gpus=share_gpus)
+    lines, _ = directives(site, asked, World(ranks=8, nodes=2), with_gpus=True)
+    assert f"--gpus-per-node={gpus}" in lines
+    lines, _ = directives(site, asked, World(ranks=8, nodes=2), with_gpus=False)
+    assert not [line for line in lines if "gpus" in line]
+
+
 def test_a_profile_of_ones_own() -> None:
     site = parse_site(
         {

@@ -194,3 +194,21 @@ def test_a_cluster_with_node_types_wants_one_named() -> None:
 def test_limits_of_a_node_type_go_before_those_of_the_site() -> None:
     site = load_site("abci3", [PROFILES])
     assert (site.nodes_there_are("rt_HG"), site.nodes_there_are("rt_HF")) == (1, 64)
+
+
+def test_a_folder_of_profiles_that_cannot_be_read_is_passed_over(tmp_path: Path) -> None:
+    """As below the ``HOME`` of another account. Root can read those, so here it is a loop."""
+    folder = tmp_path / "config" / "bundle" / "sites"
+    folder.parent.mkdir(parents=True)
+    folder.symlink_to(folder)
+    folders = profile_folders({"XDG_CONFIG_HOME": str(tmp_path / "config")})
+    assert load_site("slurm", folders).name == "slurm"
+    with pytest.raises(Trouble) as caught:
+        load_site("mars", folders)
+    assert str(caught.value) == (
+        f"site: there is no site 'mars'\n{folder} cannot be read: Too many levels of symbolic links"
+        "\n-> known sites: abci3, gridengine, local, pbs, slurm, tsubame3, tsubame4"
+    )
+    folder.unlink()
+    folder.write_text("a file in its place")
+    assert load_site("slurm", folders).name == "slurm"

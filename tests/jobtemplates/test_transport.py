@@ -11,7 +11,8 @@ from container.trouble import Trouble
 from jobtemplates.script import render_script
 from jobtemplates.sites import PROFILES, Site, load_site, parse_site
 from jobtemplates.transport import VARIABLES
-from manifests.record.schema import Manifest, RunFiles
+from manifests.record.run_files import RunFiles
+from manifests.record.schema import Manifest
 from tests.jobtemplates.test_script import GOLDEN, PLACES, USER, Stage
 from tests.records import manifest_values
 

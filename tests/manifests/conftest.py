@@ -14,6 +14,8 @@ from PIL import Image
 
 from container.recipe import Recipe
 from manifests.record import outcome, schema
+from manifests.record.canonical_json import digest_of
+from manifests.record.run_files import RunFiles
 from manifests.rundir.job import Job
 from manifests.rundir.records import trail_digest
 from manifests.rundir.snapshot import copy_snapshot, take_snapshot
@@ -110,7 +112,7 @@ def make_manifest(
     set_identity = schema.SampleSetIdentity(sha256="1" * 64, samples=4)
     array = schema.ArrayIdentity(sha256="2" * 64, shape=[3, 256, 256], dtype="float32")
     files = {"train.py": schema.FileDigest(sha256="3" * 64, size=1)}
-    digest = schema.digest_of({key: item.model_dump(mode="json") for key, item in files.items()})
+    digest = digest_of({key: item.model_dump(mode="json") for key, item in files.items()})
     identity = schema.Identity(
         training=schema.Training(
             **{
@@ -159,7 +161,7 @@ def make_result(
         identity_digest=manifest.identity_digest,
         steps=steps,
         digests=outcome.ResultDigests(
-            parameters=schema.digest_of(tensors),
+            parameters=digest_of(tensors),
             tensors=tensors,
             trail=trail_sha256,
             model=sha(model),
@@ -184,7 +186,7 @@ def result() -> Callable[..., outcome.Result]:
     return make_result
 
 
-def write_trail(files: schema.RunFiles, trail: List[List[outcome.TrailRecord]]) -> None:
+def write_trail(files: RunFiles, trail: List[List[outcome.TrailRecord]]) -> None:
     files.trail.mkdir(parents=True, exist_ok=True)
     for rank, records in enumerate(trail):
         lines = (record.model_dump_json(exclude_none=True) + "\n" for record in records)
@@ -192,7 +194,7 @@ def write_trail(files: schema.RunFiles, trail: List[List[outcome.TrailRecord]]) 
 
 
 @pytest.fixture
-def finished_run(tmp_path: Path, data_set: Path) -> schema.RunFiles:
+def finished_run(tmp_path: Path, data_set: Path) -> RunFiles:
     """A whole run directory on real files, as if it had been trained."""
     project = tmp_path / "project"
     project.mkdir()
@@ -200,7 +202,7 @@ def finished_run(tmp_path: Path, data_set: Path) -> schema.RunFiles:
     (project / "trainer" / "train.py").write_text("print('hello')\n")
     (project / "go.sh").write_text("#!/bin/sh\n")
     (project / "go.sh").chmod(0o755)
-    files = schema.RunFiles(tmp_path / "out" / "digits-20260131T235958Z-01234567")
+    files = RunFiles(tmp_path / "out" / "digits-20260131T235958Z-01234567")
     files.inputs.mkdir(parents=True)
     snapshot = take_snapshot(project)
     copy_snapshot(snapshot, files.code)

@@ -206,8 +206,9 @@ class GridEngineServer:
             values = ["qconf", "-rattr", "exechost", "complex_values", f"f_node={count}", "global"]
             self._admin(*values)
         self._put("-Ahgrp", "hosts", f"group_name @hosts\nhostlist {' '.join(self.hosts)}\n")
-        # One slot after the other, all on one host, or a node's worth of them on each host.
-        for name, rule in (("mpi", "$round_robin"), ("mpi_f_node", str(self.slots))):
+        # Round the hosts, a node's worth of slots on each, or one host after the other.
+        rules = {"mpi": "$round_robin", "mpi_f_node": str(self.slots), "mpi_fill": "$fill_up"}
+        for name, rule in rules.items():
             none = "".join(f"{key} NONE\n" for key in NONE_IN_PE)
             self._put(
                 "-Ap",
@@ -222,7 +223,7 @@ class GridEngineServer:
             "queue",
             "qname all.q\nhostlist @hosts\nseq_no 0\nnsuspend 1\nsuspend_interval 00:05:00\n"
             "priority 0\nmin_cpu_interval 00:05:00\nprocessors UNDEFINED\n"
-            "qtype BATCH INTERACTIVE\npe_list mpi mpi_f_node\nrerun TRUE\n"
+            "qtype BATCH INTERACTIVE\npe_list mpi mpi_f_node mpi_fill\nrerun TRUE\n"
             f"slots {self.slots}\ntmpdir /tmp\nshell /bin/bash\n"
             f"shell_start_mode unix_behavior\nnotify 00:00:10\ninitial_state default\n"
             f"{none}{limits}",
@@ -250,6 +251,9 @@ class GridEngineServer:
 
     def release(self, *jobs: str) -> None:
         call(["qrls", *jobs], self.environment)
+
+    def cancel(self, job: str) -> None:
+        call(["qdel", job], self.environment)
 
     def queued(self) -> List[str]:
         done = call(["qstat"], self.environment)

@@ -47,7 +47,11 @@ KillWait=5
 OverTimeLimit=0
 SchedulerParameters=batch_sched_delay=0,sched_min_interval=0,sched_interval=1,bf_interval=1
 {nodes}
-PartitionName=debug Nodes=ALL Default=YES DefaultTime=10 MaxTime=INFINITE State=UP
+PreemptType=preempt/partition_prio
+PreemptMode=CANCEL
+PartitionName=DEFAULT Nodes=ALL DefaultTime=10 MaxTime=INFINITE State=UP
+PartitionName=debug Default=YES PriorityTier=1 GraceTime=8
+PartitionName=urgent PriorityTier=9
 """
 
 
@@ -131,6 +135,16 @@ class SlurmServer:
         """Whether the time that Slurm had given it was cut, and it ended within that."""
         fields = dict(word.partition("=")[::2] for word in self.show(job).split())
         return fields["TimeLimit"] != "00:10:00" or fields["JobState"] == "TIMEOUT"
+
+    def cancel(self, job: str) -> None:
+        call(["scancel", job], self.environment)
+
+    def preempt(self) -> None:
+        """A short job of a partition that goes before takes all nodes."""
+        script = self.folder / "urgent.sh"
+        script.write_text("#!/bin/bash\nsleep 1\n")
+        words = ["--partition=urgent", f"--nodes={len(self.nodes)}", "--exclusive"]
+        call(["sbatch", *words, "--output=/dev/null", str(script)], self.environment)
 
     def warn(self, job: str) -> None:
         call(["scancel", "--batch", "--signal=USR2", job], self.environment)

@@ -21,14 +21,22 @@ import pytest
 from PIL import Image
 
 from container.progress import Silent
+from jobtemplates.one_host import mpirun_here
 from manifests.datasets.pack import pack
 from manifests.record import schema
-from manifests.record.schema import RunFiles
+from manifests.record.run_files import RunFiles
+from tests.trainer.image import (
+    GPU_STACK,
+    IN_IMAGE,
+    PROJECT,
+    capabilities,
+    capabilities_here,
+    image_python,
+)
 
 #: These are tests of image code. Whole runs start from the host, each rank in the image, as in a
 #: job, and kernels are tested where a C compiler may be; the others need the image's own Python
 #: (tests/integration/test_trainer_in_image.py).
-IN_IMAGE = importlib.util.find_spec("chainer") is not None
 FROM_THE_HOST = (
     "test_prefetch.py",
     "test_gpu_kernels.py",
@@ -38,7 +46,9 @@ FROM_THE_HOST = (
     "test_normalization.py",
     "test_rank_ends.py",
     "test_resume_runs.py",
+    "test_starting_on_gpus.py",
     "test_update_kernels.py",
+    "test_whole_runs_on_gpu.py",
 )
 _here = Path(__file__).parent
 collect_ignore = [
@@ -54,7 +64,6 @@ if importlib.util.find_spec("simplejpeg") is None:
     _absent.__dict__.update(decode_jpeg=_refuse, decode_jpeg_header=_refuse)
     sys.modules["simplejpeg"] = _absent
 
-PROJECT = Path(__file__).resolve().parents[2]
 NAMES = ["plain.jpg", 'a b/"c".jpg', "dé'f.jpg"]
 
 
@@ -82,25 +91,22 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: List[pytest.Item]) -> None:
-    missing = {}
-    if shutil.which("mpirun") is None:
-        missing["mpi"] = "there is no mpirun here"
-    if not gpus():
-        missing["gpu"] = "there is no GPU that CuPy can use here"
     for item in items:
-        for marker, reason in missing.items():
-            if item.get_closest_marker(marker):
-                item.add_marker(pytest.mark.skip(reason=reason))
+        reason = lacking(item) if _here in item.path.parents else ""
+        if reason:
+            item.add_marker(pytest.mark.skip(reason=reason))
 
 
-def gpus() -> int:
-    try:
-        import cupy
-
-        return int(cupy.cuda.runtime.getDeviceCount())
-    # Without a driver CuPy raises errors of its own kind.
-    except Exception:
-        return 0
+def lacking(item: pytest.Item) -> str:
+    """Why a test cannot run here. From the host, too, ranks on GPUs start, each in the image."""
+    ranks = item.get_closest_marker("mpi") is not None
+    if ranks and shutil.which("mpirun") is None:
+        return "there is no mpirun here: start it from the host (docs/gpu.md)"
+    if item.get_closest_marker("gpu") is None or (capabilities() if ranks else capabilities_here()):
+        return ""
+    if not IN_IMAGE and capabilities():
+        return "this Python has no CuPy: run it in the image (docs/gpu.md)"
+    return "there is no GPU that CuPy can use here"
 
 
 def make_pixels(seed: int, shape: tuple[int, ...]) -> Any:
@@ -186,41 +192,13 @@ class Case:
 
     def start(self, ranks: int = 2, **environment: str) -> subprocess.Popen[str]:
         """Start the ranks and do not wait for them."""
-        command = [*image_python(self.root), "-m", "trainer", *self.arguments()]
+        stack = GPU_STACK if self.manifest["promises"].get("gpu") else "cpu"
+        command = [*image_python(self.root, stack), "-m", "trainer", *self.arguments()]
         mca = self.manifest["identity"]["determinism"]["mca"]
         argv = [*mpirun_words(ranks, mca), *command]
         pipe = subprocess.PIPE
         env = {**self.environment(), **environment}
         return subprocess.Popen(argv, env=env, stdout=pipe, stderr=pipe, text=True)
-
-
-@cache
-def image_exec() -> tuple[str, ...]:
-    """``singularity exec … IMAGE`` on the cpu image, which is built if it is not there."""
-    from container.build import build_image
-    from container.cache import Cache, cache_root
-    from container.recipe import load_recipe
-    from container.runtime import find_runtime
-    from container.sources import deb_source, wheel_source
-
-    runtime = find_runtime(PROJECT, os.environ)
-    image = build_image(
-        load_recipe(PROJECT, "cpu"),
-        Cache(cache_root(os.environ)),
-        runtime=runtime,
-        deb_source=deb_source(None),
-        wheel_source=wheel_source(),
-    )
-    words = runtime.exec_argv(image.path, [])
-    return (words[0], "--quiet", *words[1:-1], "--bind", f"{PROJECT}:{PROJECT}:ro", words[-1])
-
-
-def image_python(folder: Path) -> List[str]:
-    """The image's Python: this one inside of it, else through singularity with ``folder`` bound."""
-    if IN_IMAGE:
-        return [sys.executable]
-    *options, image = image_exec()
-    return [*options, "--bind", str(folder), image, "python3"]
 
 
 def mpirun(
@@ -237,14 +215,9 @@ def mpirun(
 
 
 def mpirun_words(ranks: int, mca: Dict[str, str]) -> List[str]:
-    argv = ["mpirun", "-np", str(ranks), "--oversubscribe", "--bind-to", "none", "--quiet"]
-    if os.geteuid() == 0:
-        argv.append("--allow-run-as-root")
     # Ranks in sibling user namespaces may not read each other's memory.
-    argv += ["--mca", "btl_vader_single_copy_mechanism", "none", "--mca", "pml", "ob1"]
-    for key, value in mca.items():
-        argv += ["--mca", key, value]
-    return argv
+    apart = {"btl_vader_single_copy_mechanism": "none", "pml": "ob1"}
+    return mpirun_here(ranks, {**apart, **mca}, as_root=os.geteuid() == 0)
 
 
 def sha256(path: Path) -> str:
@@ -269,8 +242,8 @@ def launch_ranks() -> Callable[..., subprocess.CompletedProcess[str]]:
 
 
 @pytest.fixture
-def python_for() -> Callable[[Path], List[str]]:
-    """The words that start the image's Python with a folder in sight."""
+def python_for() -> Callable[..., List[str]]:
+    """The words that start the image's Python with a folder in sight; of stack cpu unless named."""
     return image_python
 
 

@@ -21,7 +21,7 @@ from manifests.record.checkpoint import (
     read_head,
     steps_digest,
 )
-from manifests.record.schema import RunFiles
+from manifests.record.run_files import RunFiles
 from trainer.checkpoint_file import fill_arrays, own_arrays, shared_arrays
 from trainer.checkpoints import Checkpoints, Written, newest_good
 from trainer.files import JsonLines

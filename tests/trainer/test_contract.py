@@ -10,8 +10,16 @@ from typing import Any
 
 import pytest
 
-from manifests.record import schema
 from manifests.record.communicators import COMMUNICATOR_KINDS
+from manifests.record.keys import (
+    Arch,
+    Communicator,
+    Iterator,
+    LoadType,
+    OptimizerName,
+    Precision,
+    values_of,
+)
 from manifests.record.schema import CodeIdentity, Determinism, Promises
 from trainer import contract
 from trainer.communicators import COMMUNICATORS
@@ -28,15 +36,15 @@ from trainer.trouble import TrainerError
 
 def test_registries_are_what_the_host_believes() -> None:
     registries: dict[Any, Any] = {
-        schema.Arch: MODELS,
-        schema.Communicator: COMMUNICATORS,
-        schema.Iterator: ITERATORS,
-        schema.LoadType: LOADTYPES,
-        schema.OptimizerName: OPTIMIZERS,
-        schema.Precision: PRECISIONS,
+        Arch: MODELS,
+        Communicator: COMMUNICATORS,
+        Iterator: ITERATORS,
+        LoadType: LOADTYPES,
+        OptimizerName: OPTIMIZERS,
+        Precision: PRECISIONS,
     }
     for key_type, registry in registries.items():
-        assert set(registry) == set(schema.values_of(key_type))
+        assert set(registry) == set(values_of(key_type))
     assert set(COMMUNICATOR_KINDS) == set(COMMUNICATORS)
 
 

@@ -13,7 +13,7 @@ import chainer.links as L
 import numpy as np
 import pytest
 
-from manifests.record.schema import INPUT_SIDE, Arch, values_of
+from manifests.record.keys import INPUT_SIDE, Arch, values_of
 from trainer.data import TrainingBatch
 from trainer.device import Device
 from trainer.initial import named_gradients, set_initial

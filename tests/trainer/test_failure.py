@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from manifests.record.outcome import RankGpu
-from manifests.record.schema import SCHEMA_VERSION, GpuClass, GpuPromise, Promises, RunFiles
+from manifests.record.run_files import RunFiles
+from manifests.record.schema import GpuClass, GpuPromise, Promises
+from manifests.record.version import SCHEMA_VERSION
 from trainer.contract import check_cpu
 from trainer.failure import report
 from trainer.gpu.contract import check_class, check_driver
@@ -34,15 +36,17 @@ def test_mpirun_that_was_killed_is_no_failure_of_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     monkeypatch.setattr(sys, "stdout", Gone())
-    assert report(OSError(number, "gone"), 0, RunFiles(tmp_path)) == 1
+    assert report(OSError(number, "gone"), 0, RunFiles(tmp_path)) == 2
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_disk_that_fails_is_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = RunFiles(tmp_path)
-    assert report(OSError(errno.EIO, "Input/output error"), 1, files) == 1
+    assert report(OSError(errno.EIO, "Input/output error"), 1, files) == 2
     assert "Input/output error" in files.failure.read_text()
-    assert "rank 1: the trainer has a fault: OSError" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "\nrank 1: the system of " in said
+    assert " refused: Input/output error\n-> look after this node, then start" in said
 
 
 @pytest.mark.parametrize("kind", [TrainerError, CannotPromise])
@@ -132,7 +136,6 @@ def test_a_gpu_that_fails(
 @pytest.mark.parametrize("error", [
     fake_of("trainer.somewhere", "CUDARuntimeError")("of the same name"),
     fake_of("cupy.somewhere", "AxisError", ValueError)("a wrong call"),
-    MemoryError("of the host"),
 ])  # fmt: skip
 def test_other_errors_are_the_trainers_fault(tmp_path: Path, error: Exception) -> None:
     files = RunFiles(tmp_path)

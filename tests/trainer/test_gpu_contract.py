@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from manifests.config.determinism import promises_for
+from manifests.record.communicators import COMMUNICATOR_KINDS
 from manifests.record.outcome import RankGpu, SeenGpus
-from manifests.record.schema import GpuClass, GpuPromise, RunFiles
+from manifests.record.run_files import RunFiles
+from manifests.record.schema import GpuClass, GpuPromise
 from trainer import device as device_module
 from trainer import session
 from trainer.communicators import COMMUNICATORS
@@ -34,6 +36,10 @@ from trainer.trouble import TrainerError
 V100 = GpuClass(model="Tesla V100-SXM2-16GB", capability="7.0", multiprocessors=80)
 A100 = GpuClass(model="NVIDIA A100-SXM4-40GB", capability="8.0", multiprocessors=108)
 K80 = GpuClass(model="Tesla K80", capability="3.7", multiprocessors=13)
+SHARED = (
+    "(runs with communicator naive or flat may also have `share_gpus: true` in their config: then "
+    "ranks take turns)"
+)
 PROMISE = GpuPromise(driver="525.60.13", capabilities=["6.0", "7.0"])
 
 
@@ -64,8 +70,16 @@ def test_too_few_gpus() -> None:
     )
     assert refusal(lambda: device_for(1, 4, 2, "n1")) == (
         "2 GPUs are visible on n1 for its 4 ranks\n"
-        "-> ask the scheduler for a GPU per rank on each node"
+        f"-> ask the scheduler for a GPU per rank on each node {SHARED}"
     )
+
+
+def test_ranks_that_may_share_take_turns() -> None:
+    taken = [device_for(k, 5, 2, "n1", shared=True) for k in range(5)]
+    assert taken == [0, 1, 0, 1, 0]
+    assert [device_for(k, 2, 1, "n1", shared=True) for k in range(2)] == [0, 0]
+    assert [device_for(k, 2, 4, "n1", shared=True) for k in range(2)] == [0, 1]
+    assert refusal(lambda: device_for(0, 2, 0, "n1", shared=True)).startswith("no GPU is visible")
 
 
 def test_driver() -> None:
@@ -108,7 +122,7 @@ def test_two_ranks_on_one_gpu() -> None:
     assert refusal(lambda: check_apart([gpu(0), gpu(1, bus=bus), gpu(2, bus=bus)])) == (
         "ranks 1 and 2 on n1 work on the same GPU, 0000:3b:00.0\n"
         "-> let the scheduler show all GPUs of a node to all its ranks (Slurm: --gpus-per-node), "
-        "and ask for one per rank"
+        f"and ask for one per rank {SHARED}"
     )
 
 
@@ -180,12 +194,15 @@ class Node:
 
     def __init__(self, rank: int, ranks: int) -> None:
         self.rank, self.size, self.mpi = rank, ranks, None
+        self.processes = ranks
         self.hosted = (rank,)
+        self.gpus = ranks
 
     def gather(self, own: RankGpu) -> List[RankGpu]:
+        devices = [k % self.gpus for k in range(self.size)]
         return [
-            own.model_copy(update={"rank": k, "device": k, "bus": f"0000:{0x3B + k:02x}:00.0"})
-            for k in range(self.size)
+            own.model_copy(update={"rank": k, "device": n, "bus": f"0000:{0x3B + n:02x}:00.0"})
+            for k, n in enumerate(devices)
         ]
 
     def by_rank(self, own: List[RankGpu]) -> List[RankGpu]:
@@ -205,9 +222,20 @@ def on_node(monkeypatch: pytest.MonkeyPatch, runtime: Runtime, rank: int, ranks:
     return used
 
 
-def manifest_for(promises: Any, precision: str = "float32") -> Any:
-    training = SimpleNamespace(precision=precision)
-    return SimpleNamespace(promises=promises, identity=SimpleNamespace(training=training))
+def manifest_for(
+    promises: Any,
+    precision: str = "float32",
+    communicator: str = "pure_nccl",
+    *,
+    share_gpus: bool = False,
+) -> Any:
+    training = SimpleNamespace(precision=precision, communicator=communicator)
+    placement = SimpleNamespace(share_gpus=share_gpus)
+    return SimpleNamespace(
+        promises=promises,
+        identity=SimpleNamespace(training=training),
+        circumstance=SimpleNamespace(placement=placement),
+    )
 
 
 def test_a_run_with_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,6 +249,48 @@ def test_a_run_with_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (seen.driver, seen.settings) == ("535.104.05", {"autotune": "False"})
     assert seen.nccl == {"version": "2.19.3"}
     assert [rank.bus for rank in seen.ranks] == [f"0000:{k}:00.0" for k in ("3b", "3c", "3d", "3e")]
+
+
+@pytest.mark.parametrize("communicator", ["naive", "flat"])
+@pytest.mark.parametrize("gpus", [1, 2])
+def test_ranks_share_gpus_where_asked_for(
+    monkeypatch: pytest.MonkeyPatch, communicator: str, gpus: int
+) -> None:
+    promises = promises_for("cuda12")
+    for rank in range(3):
+        used = on_node(monkeypatch, Runtime(gpus), rank, 3)
+        world: Any = Node(rank, 3)
+        world.gpus = gpus
+        manifest = manifest_for(promises, communicator=communicator, share_gpus=True)
+        opened = open_device(world, manifest)
+        assert used == [rank % gpus] == [opened.number]
+        assert opened.seen is not None
+        assert [seen.device for seen in opened.seen.ranks] == [k % gpus for k in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("communicator", "processes", "share_gpus"),
+    [
+        *((name, 2, True) for name, kind in COMMUNICATOR_KINDS.items() if not kind.host_memory),
+        ("naive", 2, False),
+        # Processes with more than one rank meet by NCCL, whatever the communicator.
+        ("naive", 1, True),
+    ],
+)
+def test_ranks_do_not_share_gpus_otherwise(
+    monkeypatch: pytest.MonkeyPatch, communicator: str, processes: int, share_gpus: bool
+) -> None:
+    on_node(monkeypatch, Runtime(1), 1, 2)
+    world: Any = Node(1, 2)
+    world.gpus, world.processes = 1, processes
+    manifest = manifest_for(
+        promises_for("cuda12"), communicator=communicator, share_gpus=share_gpus
+    )
+    assert refusal(lambda: open_device(world, manifest)) == (
+        "ranks 0 and 1 on n1 work on the same GPU, 0000:3b:00.0\n"
+        "-> let the scheduler show all GPUs of a node to all its ranks (Slurm: --gpus-per-node), "
+        f"and ask for one per rank {SHARED}"
+    )
 
 
 def test_what_a_gpu_raises_while_a_run_trains_names_the_gpu(

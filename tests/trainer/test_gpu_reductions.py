@@ -15,8 +15,8 @@ from typing import Any, List
 import numpy as np
 import pytest
 
-from manifests.record.schema import Communicator, values_of
-from tests.trainer.conftest import gpus
+from manifests.record.keys import Communicator, values_of
+from tests.trainer.image import GPU_STACK, capabilities
 from tests.trainer.test_mpi_runs import doubling
 
 REDUCE = """
@@ -158,8 +158,8 @@ def test_communicators_on_gpus(
     make_case: Any, launch_ranks: Any, python_for: Any, fixed_mca: Any, tmp_path: Path
 ) -> None:
     """The real ones, one rank per GPU of this machine."""
-    ranks = gpus()
-    command = [*python_for(tmp_path), "-c", ON_GPUS, str(ranks)]
+    ranks = len(capabilities())
+    command = [*python_for(tmp_path, GPU_STACK), "-c", ON_GPUS, str(ranks)]
     done = launch_ranks(command, ranks, fixed_mca, make_case().environment())
     assert done.returncode == 0, done.stderr
 

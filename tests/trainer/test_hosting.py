@@ -14,7 +14,7 @@ import pytest
 
 from manifests.record.checkpoint import checkpoints_in
 from manifests.record.outcome import Failure, Result
-from manifests.record.schema import RunFiles
+from manifests.record.run_files import RunFiles
 from tests.trainer.test_mpi_runs import summed
 from tests.trainer.test_resume_runs import below, rank_of
 from trainer.order import Order

@@ -9,7 +9,7 @@ import sys
 import time
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
 import numpy as np
 import pytest
@@ -201,8 +201,7 @@ def test_killed_loader_is_an_error_that_names_images(make_case: Any, loadtype: s
     case = make_case(loading={"loadtype": loadtype})
     begun = time.monotonic()
     with closing(ITERATORS["process"](loadtype, sets_of(case), 2)) as pool:
-        for pid in pool.pids:  # type: ignore[attr-defined]
-            os.kill(pid, signal.SIGKILL)
+        os.kill(pool.pids[0], signal.SIGKILL)  # type: ignore[attr-defined]
         with pytest.raises(TrainerError) as caught:
             list(pool.batches(BATCHES))
     assert str(caught.value) == (
@@ -245,6 +244,20 @@ def test_a_dead_loader_is_noticed_by_the_next_batch(make_case: Any) -> None:
     assert str(caught.value) == f"a loader process died\n-> {WHY_LOADERS_DIE}"
 
 
+@pytest.mark.parametrize("kind", ["serial", "thread"])
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(0)])
+def test_whatever_ends_a_loading_thread_is_raised_in_the_trainer(
+    make_case: Any, monkeypatch: pytest.MonkeyPatch, kind: str, error: BaseException
+) -> None:
+    def load_part(*arguments: Any) -> None:
+        raise error
+
+    with closing(ITERATORS[kind]("original", sets_of(make_case()), 2)) as pool:
+        monkeypatch.setattr(f"trainer.iterators.{kind}.load_part", load_part)
+        with pytest.raises(type(error)):
+            list(pool.batches(BATCHES))
+
+
 FAULTY = """
 import os, signal, sys
 from contextlib import closing
@@ -265,11 +278,16 @@ if __name__ == "__main__":
     except BaseException as error:
         print(f"{type(error).__name__}: {error}")
 """
-DIED_AT_WORK = (
-    "TrainerError: a loader process died before it delivered image '003.jpg' (line 4 of "
-    f"inputs/train.tsv) to image '003.jpg' (line 4 of inputs/train.tsv)\n-> {WHY_LOADERS_DIE}\n"
-)
-DIED_AT_START = f"TrainerError: a loader process died as it started\n-> {WHY_LOADERS_DIE}\n"
+#: Both loaders die, each with one image; which of them is missed first is a matter of time.
+DIED_AT_WORK = [
+    f"TrainerError: a loader process died before it delivered {image} to {image}\n"
+    f"-> {WHY_LOADERS_DIE}\n"
+    for image in (
+        "image '003.jpg' (line 4 of inputs/train.tsv)",
+        "image 'a b/\"c\".jpg' (line 2 of inputs/train.tsv)",
+    )
+]
+DIED_AT_START = [f"TrainerError: a loader process died as it started\n-> {WHY_LOADERS_DIE}\n"]
 
 
 @pytest.mark.parametrize("when", ["load_part", "open_sets"])
@@ -281,7 +299,7 @@ DIED_AT_START = f"TrainerError: a loader process died as it started\n-> {WHY_LOA
     ("os.kill(os.getpid(), signal.SIGTERM)", None),
 ])  # fmt: skip
 def test_whatever_ends_a_loader_is_raised_in_the_trainer(
-    make_case: Any, tmp_path: Path, what: str, said: str, when: str
+    make_case: Any, tmp_path: Path, what: str, said: Optional[str], when: str
 ) -> None:
     case = make_case()
     script = tmp_path / "parent.py"
@@ -292,7 +310,7 @@ def test_whatever_ends_a_loader_is_raised_in_the_trainer(
         env=case.environment(), capture_output=True, text=True, timeout=30, check=True,
     )  # fmt: skip
     died = DIED_AT_WORK if when == "load_part" else DIED_AT_START
-    assert done.stdout.startswith(said or died)
+    assert done.stdout in died if said is None else done.stdout.startswith(said)
     assert done.stderr == ""
 
 

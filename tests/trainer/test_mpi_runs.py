@@ -16,16 +16,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from manifests.record.canonical_json import digest_of
+from manifests.record.keys import INPUT_SIDE, Communicator, Iterator, LoadType, values_of
 from manifests.record.outcome import Failure, Result, TrailRecord
 from manifests.record.packed_file import RECORD
-from manifests.record.schema import (
-    INPUT_SIDE,
-    Communicator,
-    Iterator,
-    LoadType,
-    digest_of,
-    values_of,
-)
 from trainer.loadtypes.custom import PACK_AGAIN
 
 pytestmark = pytest.mark.mpi

@@ -10,7 +10,7 @@ import chainer.functions as F
 import numpy as np
 import pytest
 
-from manifests.record.schema import INPUT_SIDE, Arch, values_of
+from manifests.record.keys import INPUT_SIDE, Arch, values_of
 from trainer.data import TrainingBatch
 from trainer.digest import tensor_digests
 from trainer.initial import named_arrays, named_gradients, set_initial

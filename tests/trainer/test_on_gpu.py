@@ -8,7 +8,8 @@ from typing import Any, Dict, Iterator, List
 import numpy as np
 import pytest
 
-from manifests.record.schema import INPUT_SIDE, Arch, Optimizer, values_of
+from manifests.record.keys import INPUT_SIDE, Arch, values_of
+from manifests.record.schema import Optimizer
 
 pytestmark = pytest.mark.gpu
 chainer = pytest.importorskip("chainer", reason="no Chainer here")

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
-from typing import Any, Tuple
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Dict, List, Tuple
 
 import pytest
 
 from manifests.record.outcome import Failure
+from tests.trainer.conftest import IN_IMAGE
+from tests.trainer.test_resume_runs import below, wait_for_step
+from trainer.guard import parent_of
 
 pytestmark = pytest.mark.mpi
 
@@ -118,11 +125,22 @@ def test_a_rank_that_is_gone_ends_all_without_a_word(
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("what", ["raise KeyboardInterrupt", "sys.exit(0)", "raise ImportError"])
+@pytest.mark.parametrize(("what", "named"), [
+    ("raise KeyboardInterrupt", "KeyboardInterrupt"),
+    ("sys.exit(0)", "SystemExit: 0"),
+    ("raise ImportError('no such part')", "ImportError: no such part"),
+])  # fmt: skip
 def test_what_is_raised_while_a_rank_imports_ends_all(
-    make_case: Any, launch_ranks: Any, python_for: Any, what: str
+    make_case: Any, launch_ranks: Any, python_for: Any, what: str, named: str
 ) -> None:
-    _case, done = ended(make_case, launch_ranks, python_for, "import", what)
+    case, done = ended(make_case, launch_ranks, python_for, "import", what)
+    record = Failure.model_validate_json(case.files.failure.read_bytes())
+    assert (record.rank, record.step, record.message, record.exit_code) == (
+        1,
+        None,
+        f"the trainer has a fault: {named}",
+        1,
+    )
     assert done.returncode == 1
     assert done.stderr.count("Traceback") == 1
 
@@ -140,3 +158,64 @@ def test_a_start_sweeps_what_killed_writers_left(make_case: Any) -> None:
     assert sorted(path.name for path in files.results.iterdir()) == [
         "log.jsonl", "model.npz", "trail",
     ]  # fmt: skip
+
+
+def command_of(pid: int) -> Tuple[str, str]:
+    """Name and command line; both "" where the process is gone."""
+    with suppress(OSError):
+        words = Path(f"/proc/{pid}/cmdline").read_text(errors="replace").replace("\0", " ")
+        return Path(f"/proc/{pid}/comm").read_text().strip(), words
+    return "", ""
+
+
+def parts_below(pid: int) -> Dict[str, List[int]]:
+    """Processes of a running job by what they are; ``rank`` are the trainers."""
+    parts: Dict[str, List[int]] = {"mpirun": [pid], "container": [], "guard": [], "rank": []}
+    for child in below(pid):
+        name, words = command_of(child)
+        if name.startswith("starter"):
+            parts["container"].append(child)
+        elif " -m trainer " in words:
+            above = parent_of(child)
+            parts["rank" if " -m trainer " in command_of(above)[1] else "guard"].append(child)
+    return parts
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("victim", "number"), [
+    ("rank", signal.SIGINT),
+    ("rank", signal.SIGKILL),
+    ("guard", signal.SIGKILL),
+    ("guard", signal.SIGTERM),
+    ("container", signal.SIGINT),
+    ("container", signal.SIGKILL),
+    ("mpirun", signal.SIGKILL),
+])  # fmt: skip
+def test_a_part_that_is_killed_from_outside_takes_all_with_it(
+    make_case: Any, victim: str, number: signal.Signals
+) -> None:
+    if IN_IMAGE and victim == "container":
+        pytest.skip("inside an image there are no containers")
+    case = make_case(epochs=2000)
+    with case.start() as process:
+        wait_for_step(case.files, 2, process)
+        parts = parts_below(process.pid)
+        assert len(parts["rank"]) == len(parts["guard"]) == 2
+        os.kill(parts[victim][-1], number)
+        deadline = time.monotonic() + LIMIT
+        everyone = [pid for pids in parts.values() for pid in pids if pid != process.pid]
+        while any(is_alive(pid) for pid in everyone):
+            assert time.monotonic() < deadline, parts
+            time.sleep(0.1)
+        process.communicate(timeout=LIMIT)
+    assert process.returncode != 0
+    assert not case.files.failure.exists()
+    assert not case.files.result.exists()
+
+
+def is_alive(pid: int) -> bool:
+    """Not gone and no zombie: nobody may be there to reap it."""
+    with suppress(OSError):
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2]
+        return stat.split()[0] not in "ZX"
+    return False

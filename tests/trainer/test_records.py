@@ -16,7 +16,7 @@ import pytest
 
 from manifests.record.log_columns import COLUMNS
 from manifests.record.outcome import Failure, TrailRecord
-from manifests.record.schema import RunFiles
+from manifests.record.run_files import RunFiles
 from trainer import failure, files
 from trainer.digest import samples_digest, tensor_digest
 from trainer.evaluation import Correct

@@ -17,7 +17,7 @@ import pytest
 
 from manifests.record.checkpoint import checkpoints_in
 from manifests.record.outcome import Result, Stop
-from manifests.record.schema import RunFiles
+from manifests.record.run_files import RunFiles
 from tests.trainer.conftest import case_maker
 
 pytestmark = [pytest.mark.mpi, pytest.mark.slow]

@@ -9,12 +9,20 @@ from manifests.record.outcome import RankGpu
 from manifests.record.schema import GpuPromise
 from trainer.trouble import CannotPromise, TrainerError
 
+#: What ends the advice where a GPU per rank is missing.
+SHARING = (
+    "(runs with communicator naive or flat may also have `share_gpus: true` in their config: then "
+    "ranks take turns)"
+)
 
-def device_for(local_rank: int, local_ranks: int, visible: int, host: str) -> int:
+
+def device_for(
+    local_rank: int, local_ranks: int, visible: int, host: str, *, shared: bool = False
+) -> int:
     """CUDA's number of the GPU of a rank that is ``local_rank`` of so many on its host.
 
-    Who sees one GPU takes it: the scheduler may show each rank its own. Raises TrainerError when
-    there are too few.
+    Who sees one GPU takes it: the scheduler may show each rank its own. ``shared``: where there are
+    fewer than ranks, they are taken in turn. Raises TrainerError when there are too few.
     """
     if visible == 0:
         raise TrainerError(
@@ -23,12 +31,12 @@ def device_for(local_rank: int, local_ranks: int, visible: int, host: str) -> in
         )
     if visible == 1:
         return 0
-    if visible < local_ranks:
+    if visible < local_ranks and not shared:
         raise TrainerError(
             f"{visible} GPUs are visible on {host} for its {local_ranks} ranks",
-            "ask the scheduler for a GPU per rank on each node",
+            f"ask the scheduler for a GPU per rank on each node {SHARING}",
         )
-    return local_rank
+    return local_rank % visible
 
 
 def check_driver(promise: GpuPromise, found: str, host: str) -> None:
@@ -68,5 +76,5 @@ def check_apart(gpus: Sequence[RankGpu]) -> None:
             raise TrainerError(
                 f"ranks {other} and {gpu.rank} on {gpu.host} work on the same GPU, {gpu.bus}",
                 "let the scheduler show all GPUs of a node to all its ranks (Slurm: "
-                "--gpus-per-node), and ask for one per rank",
+                f"--gpus-per-node), and ask for one per rank {SHARING}",
             )

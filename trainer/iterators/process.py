@@ -138,6 +138,11 @@ class _Loader:
         self.is_dead = False
 
     @property
+    def waiting(self) -> int:
+        """How many parts it has been asked for and has not delivered."""
+        return len(self._in_work)
+
+    @property
     def oldest(self) -> Optional[_Task]:
         return self._in_work[0] if self._in_work else None
 
@@ -198,8 +203,8 @@ class _Loading:
 class ProcessPool(Pool):
     """Make it before MPI is initialised. For one thread at a time.
 
-    Each part of a batch has its own loader, and each loader a pipe of its own: one that is killed
-    at any moment holds no lock that another waits for.
+    Each part of a batch goes to the loader that has the least to do, by a pipe of its own: one that
+    is killed at any moment holds no lock that another waits for.
     """
 
     def __init__(self, loadtype: str, sets: Dict[str, SampleSet], workers: int) -> None:
@@ -229,7 +234,8 @@ class ProcessPool(Pool):
         form = Form(self.shape_of(batch), self.dtype_of(batch).str)
         slot, out = self._leases.lend(form)
         tasks = []
-        for loader, (first, part) in zip(self._loaders, self.pieces(batch)):
+        for first, part in self.pieces(batch):
+            loader = min(self._loaders, key=lambda loader: loader.waiting)
             task = _Task(part, out)
             loader.ask(task, _Work(part, slot, form, first))
             tasks.append(task)

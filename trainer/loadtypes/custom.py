@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from manifests.record.keys import IMAGE_SIDE
 from manifests.record.packed_file import RECORD, SHAPE, PackedFile, PackFault, own_decoder
-from manifests.record.schema import IMAGE_SIDE
 from trainer import image
 from trainer.loadtypes.views import Views
 from trainer.sampleset import SampleSet

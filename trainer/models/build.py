@@ -7,7 +7,8 @@ from typing import List, Tuple
 import chainer
 import numpy as np
 
-from manifests.record.schema import DataIdentity, RunFiles, Training
+from manifests.record.run_files import RunFiles
+from manifests.record.schema import DataIdentity, Training
 from trainer.initial import set_initial
 from trainer.model_file import load_initial
 from trainer.models import MODELS

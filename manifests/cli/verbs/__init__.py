@@ -9,6 +9,7 @@ import click
 from manifests.cli.verbs.build import build
 from manifests.cli.verbs.cancel import cancel
 from manifests.cli.verbs.compare import compare
+from manifests.cli.verbs.completion import completion
 from manifests.cli.verbs.data import data
 from manifests.cli.verbs.demo import demo
 from manifests.cli.verbs.doctor import doctor
@@ -41,4 +42,5 @@ VERBS: Tuple[click.Command, ...] = (
     verify,
     demo,
     data,
+    completion,
 )

@@ -8,13 +8,13 @@ from typing import Optional
 
 import click
 
-from manifests.cli.command_line import DRY, JSON, MIRROR, STACK, as_json, host_context, say
+from manifests.cli.command_line import DRY, JSON, MIRROR, PATH, STACK, as_json, host_context, say
 
 
 @click.command()
 @STACK
 @MIRROR
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Copy the image there too.")
+@click.option("-o", "--output", type=PATH, help="Copy the image there too.")
 @DRY
 @JSON
 def build(

@@ -6,15 +6,25 @@ from pathlib import Path
 
 import click
 
-from manifests.cli.command_line import RUN, host_context, say
+from manifests.cli.command_line import RUN, host_context, note, say, say_next
 
 
 @click.command()
 @RUN
-def cancel(run: Path) -> None:
-    """End the job of RUN."""
-    from manifests.flows.cancel import cancel_run
+@click.option("--save", is_flag=True, help="Let it write a checkpoint first, and wait for that.")
+def cancel(run: Path, save: bool) -> None:
+    """End the job of RUN and its follow-ups; `resume` goes on from the newest checkpoint."""
+    from manifests.flows.cancel import Cancelled, cancel_run, cancel_saving
+    from manifests.flows.explain import go_on
+    from manifests.record.checkpoint import checkpoints_in, step_of
     from manifests.rundir.directory import find_run
 
-    files = find_run(str(run))
-    say("cancelled" if cancel_run(files, host_context()) else "had ended before")
+    files, host = find_run(str(run)), host_context()
+    done = cancel_saving(files, host, note) if save else Cancelled(cancel_run(files, host))
+    if not done.alive:
+        say("had ended before")
+        return
+    say("cancelled" if done.step is None else f"cancelled after step {done.step}, which is saved")
+    checkpoints = checkpoints_in(files.checkpoints)
+    where = f"after step {step_of(checkpoints[0])}" if checkpoints else "with the first step"
+    say_next(f"to go on {where}: {go_on(files)}", err=True)

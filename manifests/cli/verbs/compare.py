@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from manifests.cli.command_line import JSON, warn
+from manifests.cli.command_line import JSON, NAMED_RUN, warn
 
 
 @click.command()
-@click.argument("first", type=click.Path(path_type=Path))
-@click.argument("second", type=click.Path(path_type=Path))
+@click.argument("first", type=NAMED_RUN)
+@click.argument("second", type=NAMED_RUN)
 @JSON
 def compare(first: Path, second: Path, json_wanted: bool) -> None:
     """Say whether two runs gave the same bits, or the first step where they do not."""

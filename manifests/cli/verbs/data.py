@@ -13,9 +13,18 @@ from typing import Any, Dict, List, Optional, Protocol
 import click
 
 from container.trouble import Trouble
-from manifests.cli.command_line import DRY, JSON, as_json, host_context, note, say, warn
+from manifests.cli.command_line import (
+    DRY,
+    JSON,
+    PATH,
+    Verbs,
+    as_json,
+    host_context,
+    note,
+    say,
+    warn,
+)
 
-PATH = click.Path(path_type=Path)
 WORKERS = click.option(
     "--workers",
     type=click.IntRange(1, 1024),
@@ -49,19 +58,31 @@ def tell(done: Told, json_wanted: bool) -> None:
         say("\n".join(done.lines()))
 
 
-@click.group()
+@click.group(cls=Verbs)
 def data() -> None:
     """Make and check data sets."""
 
 
 @data.command()
 @click.argument("folder", type=PATH)
-def digits(folder: Path) -> None:
+@JSON
+def digits(folder: Path, json_wanted: bool) -> None:
     """Make an 8-class set of 256x256 JPEG files of handwritten digits in FOLDER."""
     from manifests.datasets.digits import make_digits
 
-    make_digits(folder, progress=host_context().progress)
-    say(f"made {folder}: train.txt, val.txt, mean.npy")
+    done = make_digits(folder, progress=host_context().progress)
+    if json_wanted:
+        as_json(
+            {
+                "folder": str(folder),
+                "made": done.made,
+                "nclasses": done.nclasses,
+                "train": done.train_samples,
+                "val": done.val_samples,
+            }
+        )
+    else:
+        say(f"{'made' if done.made else 'up to date:'} {folder}: train.txt, val.txt, mean.npy")
 
 
 @data.command()

@@ -8,11 +8,11 @@ from typing import Optional
 
 import click
 
-from manifests.cli.command_line import MIRROR, host_context, say
+from manifests.cli.command_line import MIRROR, PATH, host_context, say
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path), default=Path("demo"))
+@click.argument("folder", type=PATH, default=Path("demo"))
 @MIRROR
 def demo(folder: Path, mirror: Optional[str]) -> None:
     """Build, train, rerun, compare: the whole tool on handwritten digits, in FOLDER."""

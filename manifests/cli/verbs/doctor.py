@@ -7,14 +7,28 @@ from typing import TYPE_CHECKING, Any, Mapping
 
 import click
 
-from manifests.cli.command_line import GROUP, JSON, STACK, as_json, host_context, say
+from manifests.cli.command_line import (
+    GROUP,
+    JSON,
+    STACK,
+    as_json,
+    host_context,
+    say,
+    sites_that_begin,
+)
 
 if TYPE_CHECKING:
     from manifests.host.finding import Finding
 
 
 @click.command()
-@click.option("--site", default="local", show_default=True, help="The site to submit to from here.")
+@click.option(
+    "--site",
+    default="local",
+    show_default=True,
+    shell_complete=sites_that_begin,
+    help="The site to submit to from here.",
+)
 @STACK
 @click.option("--job", is_flag=True, help="Also submit a small job that looks at its nodes.")
 @click.option("--nodes", type=click.IntRange(1), default=1, help="Nodes of that job.")

@@ -7,12 +7,12 @@ from typing import Tuple
 
 import click
 
-from manifests.cli.command_line import JSON, as_json, host_context, say, warn
+from manifests.cli.command_line import JSON, PATH, as_json, host_context, say, warn
 from manifests.cli.terminal import table
 
 
 @click.command("list")
-@click.argument("outs", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("outs", nargs=-1, type=PATH)
 @JSON
 def list_(outs: Tuple[Path, ...], json_wanted: bool) -> None:
     """List runs, newest last: those below OUTS, or all that were submitted from this account."""

@@ -7,15 +7,15 @@ from typing import Optional, Tuple
 
 import click
 
-from manifests.cli.command_line import host_context, say, warn
+from manifests.cli.command_line import NAMED_RUN, PATH, host_context, say, warn
 
 
 @click.command()
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("runs", nargs=-1, required=True, type=NAMED_RUN)
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Write the figure there: .pdf, .png or .svg (default: plot.png in the one run).",
 )
 def plot(runs: Tuple[Path, ...], output: Optional[Path]) -> None:

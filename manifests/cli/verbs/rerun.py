@@ -15,10 +15,12 @@ from manifests.cli.command_line import (
     MIRROR,
     MOVED,
     NODES,
+    PATH,
     PROCESSES,
     RUN,
     host_context,
     note,
+    sites_that_begin,
     warn,
 )
 
@@ -27,13 +29,15 @@ from manifests.cli.command_line import (
 @RUN
 @MOVED
 @MIRROR
-@click.option("--site", help="Run at this site instead of the one recorded.")
-@GROUP
 @click.option(
-    "--out", type=click.Path(path_type=Path), help="Folder for the new run (default: beside RUN)."
+    "--site",
+    shell_complete=sites_that_begin,
+    help="Run at this site instead of the one recorded.",
 )
 @PROCESSES
 @NODES
+@GROUP
+@click.option("--out", type=PATH, help="Folder for the new run (default: beside RUN).")
 @click.option("--other-gpu", is_flag=True, help="On any GPU; a difference is then inconclusive.")
 @DRY
 @JSON

@@ -8,12 +8,12 @@ from typing import Tuple
 
 import click
 
-from manifests.cli.command_line import JSON, as_json, host_context, say, warn
+from manifests.cli.command_line import JSON, RUNS, as_json, host_context, say, warn
 from manifests.cli.terminal import table
 
 
 @click.command()
-@click.argument("runs", nargs=-1, type=click.Path(path_type=Path))
+@RUNS
 @click.option("--watch", is_flag=True, help="Show it again and again while a run goes on.")
 @JSON
 def status(runs: Tuple[Path, ...], watch: bool, json_wanted: bool) -> None:

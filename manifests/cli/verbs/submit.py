@@ -8,15 +8,23 @@ from typing import Any, Dict, Optional
 import click
 
 from container import atomic
-from manifests.cli.command_line import CHAIN, DRY, GROUP, JSON, as_json, host_context, note, warn
+from manifests.cli.command_line import (
+    CHAIN,
+    DRY,
+    GROUP,
+    JSON,
+    PATH,
+    as_json,
+    host_context,
+    note,
+    warn,
+)
 
 
 @click.command()
-@click.argument("config", type=click.Path(path_type=Path))
+@click.argument("config", type=PATH)
 @click.option("--wait", is_flag=True, help="Stay until the job ends and show its output.")
-@click.option(
-    "--out", "script_name", type=click.Path(path_type=Path), help="Also write the job script there."
-)
+@click.option("--out", "script_name", type=PATH, help="Also write the job script there.")
 @GROUP
 @CHAIN
 @DRY
@@ -39,28 +47,30 @@ def submit(
     from manifests.rundir.known_outs import remember_out
 
     host = host_context()
-    plan = plan_submit(config, host, group=group, read_only=dry_run)
-    for warning in [*plan.warnings, *chain_warnings(plan.placement, chain)]:
-        warn(warning)
-    for text in plan.notes:
-        note(text)
-    told: Dict[str, Any] = {"run": str(plan.files.root), "identity": plan.manifest.identity_digest}
-    if dry_run:
-        if json_wanted:
-            as_json({**told, "script": plan.script})
-        else:
-            click.echo(plan.script, nl=False)
-        return
-    if script_name is None:
-        files = write_run(plan)
-    else:
-        # The script gets its name only if the run is there, and the run is there only if the
-        # script can be written.
-        with atomic.replacing(script_name) as stream:
-            stream.write(plan.script.encode("utf-8"))
+    told: Dict[str, Any] = {}
+    with atomic.prepared(*([] if script_name is None or dry_run else [script_name])):
+        plan = plan_submit(config, host, group=group, read_only=dry_run)
+        for warning in [*plan.warnings, *chain_warnings(plan.placement, chain)]:
+            warn(warning)
+        for text in plan.notes:
+            note(text)
+        told.update(run=str(plan.files.root), identity=plan.manifest.identity_digest)
+        if dry_run:
+            if json_wanted:
+                as_json({**told, "script": plan.script})
+            else:
+                click.echo(plan.script, nl=False)
+            return
+        if script_name is None:
             files = write_run(plan)
-            stream.seek(0)
-            stream.write(files.job_script.read_bytes())  # of the name that it got: as long
+        else:
+            # The script gets its name only if the run is there, and the run is there only if the
+            # script can be written.
+            with atomic.replacing(script_name) as stream:
+                stream.write(plan.script.encode("utf-8"))
+                files = write_run(plan)
+                stream.seek(0)
+                stream.write(files.job_script.read_bytes())  # of the name that it got: as long
     told["run"] = str(files.root)
     job = start_new(files, host, chain)
     remember_out(host.cache, files.root.parent, warn)

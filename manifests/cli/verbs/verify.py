@@ -8,6 +8,7 @@ from typing import Tuple
 
 import click
 
+from container.trouble import first_of
 from manifests.cli.command_line import JSON, MOVED, RUN, as_json, host_context, say, warn
 
 
@@ -17,15 +18,18 @@ from manifests.cli.command_line import JSON, MOVED, RUN, as_json, host_context, 
 @click.option("--no-data", is_flag=True, help="Do not read the images of the data set.")
 @JSON
 def verify(run: Path, moved: Tuple[str, ...], no_data: bool, json_wanted: bool) -> None:
-    """Hold everything in RUN against its manifest and name every mismatch."""
-    from manifests.flows.rerun import parse_moved, verify_whole
+    """Check RUN against its manifest; name every mismatch.
 
-    problems = verify_whole(
+    Of a run that has not ended, what is there so far. 20 are shown, --json has all.
+    """
+    from manifests.flows.rerun import parse_moved
+    from manifests.flows.verify import verify_whole
+
+    done = verify_whole(
         run, host_context(), moved=parse_moved(moved), check_data=not no_data, warn=warn
     )
     if json_wanted:
-        as_json({"run": str(run), "problems": problems})
+        as_json({"run": str(run), "state": done.state, "problems": done.problems})
     else:
-        end = f"{len(problems)} mismatches" if problems else "verified: nothing differs"
-        say("\n".join([*problems, end]))
-    sys.exit(1 if problems else 0)
+        say("\n".join([*first_of(done.problems), done.text]))
+    sys.exit(1 if done.problems else 0)

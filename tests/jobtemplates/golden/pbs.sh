@@ -6,6 +6,7 @@
 #PBS -j oe
 #PBS -r n
 #PBS -l select=2:ngpus=2:mpiprocs=2
+#PBS -l place=scatter
 #PBS -l walltime=01:00:00
 #PBS -P physics
 #PBS -M ada@example.org
@@ -22,6 +23,8 @@ ended=
 trap 'warned=1' USR2
 trap 'ended=1; [ -z "$child" ] || kill -TERM "$child"; [ -n "$child" ] || exit 143' TERM INT
 unwarned() { (trap '' USR2 && "$@"); }
+# Names are bytes, whatever the user's locale is and whether this node has it.
+export LC_ALL=C
 
 run=/out/digits-20260102T030405Z-abcdef01
 image=/images/cpu.sif
@@ -38,6 +41,23 @@ refuse() {
     printf 'bundle: %s\n-> %s\n' "$1" "$2" >&2
     leave 2
 }
+# Whether ranks that ended with STATUS were ended from outside: a node that died, a limit, a preemption,
+# a signal to one of them or to mpirun, no memory left. A rank that fails says so: in failure.json, by an
+# exit code of its own, of which mpirun tells, or by a signal that only its own fault sends (ILL, TRAP,
+# ABRT, BUS, FPE, SEGV, SYS). What else is above 128 is another signal, or mpirun's word for what it lost;
+# before the ranks were ready such words are about their start.
+outside() { # STATUS
+    if [ -f failure.json ]; then return 1; fi
+    if [ -n "$ended" ]; then return 0; fi
+    case $1 in
+    132 | 133 | 134 | 135 | 136 | 139 | 159) return 1 ;;
+    137 | 138 | 140 | 142 | 143 | 152) return 0 ;; # KILL, USR1, USR2, ALRM, TERM, XCPU
+    esac
+    if [ ! -f ready ]; then return 1; fi
+    if [ "$1" -eq 0 ] || [ "$1" -gt 128 ]; then return 0; fi
+    ! (trap '' USR2 && tail -c "+$((said + 1))" -- /out/digits-20260102T030405Z-abcdef01/logs/stdout.log |
+        grep -q -i -E 'MPI_ABORT|exit code|non-zero status')
+}
 # A follow-up job has nothing to do where the one before it finished the run, or failed.
 if [ -f DONE ] && [ -f result.json ]; then exit 0; fi
 if [ -f failure.json ]; then exit 0; fi
@@ -46,7 +66,7 @@ for log in /out/digits-20260102T030405Z-abcdef01/logs/stdout.log /out/digits-202
     unwarned mkdir -p -- "${log%/*}"
 done
 exec >>/out/digits-20260102T030405Z-abcdef01/logs/stdout.log 2>&1
-unwarned rm -f DONE exit_code failure.json ready result.json stopped.json
+unwarned rm -f DONE exit_code failure.json interrupted ready result.json stopped.json
 # At this second (since 1970) the job will be ended; the trainer saves and ends before it.
 printf -v deadline '%(%s)T' -1
 deadline=$((deadline + 3600))
@@ -59,6 +79,13 @@ for name in $(trap '' USR2 && compgen -e); do
     CHAINER* | CUPY_* | CUDNN_* | CUBLAS* | CUDA_* | NVRTC_* | NVIDIA_TF32* | NCCL_* | OPENBLAS_* | GOTO_* | OMP_* | MKL_* | BLIS_* | NPY_* | NUMEXPR_* | PYTHON* | LD_PRELOAD* | GLIBC_TUNABLES* | MALLOC_* | OMPI_MCA_coll* | SINGULARITY* | APPTAINER*) unset "$name" ;;
     esac
 done
+
+# Short of descriptors mpirun waits for ever for ranks that it could not start.
+files=$(ulimit -S -n)
+if [ "$files" != unlimited ] && [ "$files" -lt 98 ] && ! ulimit -S -n 98 2>/dev/null; then
+    refuse "a process on $(uname -n) may open $(ulimit -H -n) files, mpirun needs 98" \
+        'raise the limit of open files there (ulimit -n)'
+fi
 
 digest() {
     trap '' USR2
@@ -176,6 +203,14 @@ fail() { # MESSAGE NEXT-STEP: failure.json of the first rank that fails, whole o
     rm -f "$part"
     exit 2
 }
+for name in APPTAINER_TMPDIR SINGULARITY_TMPDIR; do # where an image may be unpacked
+    problem=$([ -z "${!name:-}" ] || scratch_problem "${!name}")
+    if [ -n "$problem" ]; then
+        printf 'bundle: warning: %s: %s=%s %s: it is not used\n' "$node" "$name" "${!name}" \
+            "$problem" >&2
+        unset "$name"
+    fi
+done
 found=
 for name in "$program" apptainer singularity; do
     if command -v -- "$name" >/dev/null; then
@@ -245,6 +280,7 @@ start() { # mpirun takes the place of the shell that calls this
     python3 -m trainer
 }
 again=
+said=$(unwarned stat -c %s -- /out/digits-20260102T030405Z-abcdef01/logs/stdout.log)
 while :; do
     (trap '' USR2 && start) &
     child=$!
@@ -263,7 +299,7 @@ while :; do
         # `wait` also returns when a trapped signal arrives; the ranks may go on after it.
         if kill -0 "$child" 2>/dev/null; then continue; fi
         # Where they ended at that very moment bash has lost how; what they left tells.
-        if [ -f stopped.json ]; then status=0; fi
+        if [ -f stopped.json ] || [ -f result.json ]; then status=0; fi
         break
     done
     # A warning that ended the ranks before they were ready: they begin anew, and get it when they are.
@@ -281,16 +317,26 @@ while :; do
     break
 done
 
+# Killed, or ended by an MPI that has no word for it: the log is not to be empty.
+if [ "$status" -ne 0 ] && [ -z "$ended" ] && [ ! -f failure.json ] && [ ! -f stopped.json ] &&
+    [ ! -f result.json ]; then
+    printf 'bundle: the ranks ended with status %s, and none of them could say why\n-> %s\n' "$status" \
+        'look at their nodes: memory (137 is a kill), room in /dev/shm and TMPDIR, ulimit -n' >&2
+fi
+# From outside: that is no failure of the run. What they had to write is whole, or the job leaves no
+# code, like one that is killed, and a follow-up job goes on from the newest checkpoint.
+if [ -f stopped.json ] || [ -f result.json ]; then
+    if outside "$status"; then status=0; fi
+elif outside "$status"; then
+    rm -f ready
+    printf '%s\n' "$status" >interrupted
+    [ "$status" -ne 0 ] || status=143
+    exit "$status"
+fi
 if [ "$status" -eq 0 ] && [ -f stopped.json ]; then leave 75; fi
 if [ "$status" -eq 0 ] && [ ! -f result.json ]; then
     refuse 'the ranks ended without an error and without a result' \
         'look into logs/; was the job stopped from outside?'
 fi
 if [ "$status" -eq 0 ]; then : >DONE; fi
-# Ended from outside, at the scheduler's limit or by a cancel: that is no failure of the run. It leaves
-# no code, as a job that is killed, and a follow-up job goes on.
-if [ -n "$ended" ] && [ "$status" -ne 0 ] && [ ! -f failure.json ]; then
-    rm -f ready
-    exit "$status"
-fi
 leave "$status"

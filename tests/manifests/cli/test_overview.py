@@ -13,7 +13,7 @@ import pytest
 from container.progress import Silent
 from manifests.cli.overview import last_row, list_rows, show_lines, status_rows
 from manifests.host.context import HostContext, read_host_context, user_name
-from manifests.record.schema import RunFiles
+from manifests.record.run_files import RunFiles
 from manifests.rundir.directory import create_run
 from manifests.verdict.run_record import load_record
 

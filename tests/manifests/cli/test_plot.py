@@ -18,7 +18,7 @@ from container.trouble import Trouble
 from manifests.cli import plot
 from manifests.cli.curves import PANELS, read_curves
 from manifests.cli.plot import draw, fill, plot_at_the_end, plot_runs
-from manifests.record.schema import RunFiles
+from manifests.record.run_files import RunFiles
 
 PROJECT = Path(__file__).resolve().parents[3]
 MAGIC = {".pdf": b"%PDF-", ".png": b"\x89PNG", ".svg": b"<?xml"}

@@ -29,6 +29,9 @@ def test_what_works() -> None:
     assert check(ranks=31) == []
     assert check(optimizer="rmsprop_warmup", momentum=0.8, lr_batch=128) == []
     assert check(optimizer="adam", warmup_epochs=1, momentum=None) == []
+    for communicator in ("naive", "flat"):
+        assert check(stack="cuda12", communicator=communicator, share_gpus=True) == []
+    assert check(share_gpus=False) == []
     assert check(loadtype="custom") == check(loadtype="custom", train_pack="x", val_pack="y") == []
 
 
@@ -49,6 +52,17 @@ def test_what_works() -> None:
         ({"nnodes": 2, "communicator": "single_node"}, [
             "communicator: single_node works on one node, nnodes is 2; "
             "use nnodes 1 or another communicator",
+        ]),
+        ({"share_gpus": True}, ["share_gpus: the stack cpu has no GPUs; leave it out"]),
+        ({"share_gpus": True, "stack": "cuda12"}, [
+            "share_gpus: pure_nccl uses NCCL, which refuses two ranks on one GPU; "
+            "use flat or naive",
+        ]),
+        ({"share_gpus": True, "stack": "cuda12", "communicator": "ordered"}, [
+            "share_gpus: ordered uses NCCL, which refuses two ranks on one GPU; use flat or naive",
+        ]),
+        ({"share_gpus": True, "stack": "cuda11"}, [
+            "stack: no stack 'cuda11'; available: cpu, cuda12",
         ]),
         ({"optimizer": "adam", "momentum": 0.9}, [
             "momentum: adam has no use for it; leave it out",

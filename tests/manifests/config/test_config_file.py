@@ -56,6 +56,7 @@ EVERY: Dict[str, Any] = {
     "seed": 5,
     "ranks_per_node": 2,
     "processes": 3,
+    "share_gpus": True,
     "val_batchsize": 16,
     "lr_batch": 512,
     "momentum": 0.5,
@@ -66,6 +67,7 @@ EVERY: Dict[str, Any] = {
     "precision": "mixed",
     "insize": 67,
     "trail_interval": 3,
+    "snapshot_limit": 7,
     "checkpoint_minutes": 2.5,
     "checkpoint_interval": 100,
     "checkpoints_kept": 5,
@@ -117,7 +119,7 @@ def test_communicator_defaults_to_naive_on_the_cpu() -> None:
 @pytest.mark.parametrize("name", ["c.yaml", "c.json"])
 def test_every_key_in_yaml_and_json(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text(json.dumps(EVERY))
-    config = read_config(tmp_path / name)
+    config = read_config(tmp_path / name, home=None)
     assert placement(config) == Placement(
         site="tsubame3",
         jobname="my-job_1.a",
@@ -128,6 +130,7 @@ def test_every_key_in_yaml_and_json(tmp_path: Path, name: str) -> None:
         stderr="err.$JOB_ID",
         others={"j": "y", "p": "-5", "cwd": ""},
         modules=["cuda/8.0.61", "openmpi/2.1.2"],
+        share_gpus=True,
     )
     assert loading(config) == Loading(loadtype="custom", iterator="thread", loaderjob=7)
     assert observing(config) == Observing(test=True, trail_interval=3)
@@ -156,7 +159,7 @@ def test_plain_yaml_words_stay_text(tmp_path: Path) -> None:
     path.write_text(
         small + "walltime: 10:00:00\njobname: off\nlr: 1e-3\nothers: {j: y, k: no, l: 007}\n"
     )
-    config = read_config(path)
+    config = read_config(path, home=None)
     assert config.walltime == "10:00:00"
     assert config.jobname == "off"
     assert config.lr == 0.001
@@ -180,6 +183,21 @@ def test_home_is_only_replaced_where_it_leads() -> None:
     raw = {**SMALL, "out": "~/runs", "train": "a~/t"}
     config = parse_config(raw, "c", folder=Path("/f"), home=Path("/home/me"))
     assert (config.out, config.train) == (Path("/home/me/runs"), Path("/f/a~/t"))
+    assert parse_config({**SMALL, "out": "~"}, "c", home=Path("/home/me")).out == Path("/home/me")
+
+
+def test_what_is_not_a_home_folder_is_refused() -> None:
+    raw = {**SMALL, "out": "~ada/runs", "train": "~/t", "modules": "~/mods"}
+    with pytest.raises(Trouble) as caught:
+        parse_config(raw, "c.yaml")
+    unset = "write the whole path: HOME is not set, so ~/ means nothing here"
+    assert caught.value.problems == [
+        f"c.yaml: modules: found '~/mods' (text), expected the path of a file, or a mapping of "
+        f"name to module; {unset}",
+        f"c.yaml: train: found '~/t' (text), expected the path of a list file; {unset}",
+        "c.yaml: out: found '~ada/runs' (text), expected the path of a folder; "
+        "write ~ada as a whole path: only ~/ is expanded",
+    ]
 
 
 def test_modules_from_a_file(tmp_path: Path) -> None:
@@ -298,13 +316,13 @@ def test_file_without_a_mapping(tmp_path: Path, text: str, problem: str) -> None
     path = tmp_path / "c.yaml"
     path.write_text(text)
     with pytest.raises(Trouble) as caught:
-        read_config(path)
+        read_config(path, home=None)
     assert str(caught.value) == f"{path}: {problem}\n-> {NEXT_STEP}"
 
 
 def test_file_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(Trouble) as caught:
-        read_config(tmp_path / "c.yaml")
+        read_config(tmp_path / "c.yaml", home=None)
     assert str(caught.value) == (
         f"{tmp_path}/c.yaml: cannot be read: No such file or directory\n-> check the path"
     )
@@ -322,7 +340,7 @@ def test_a_path_that_is_not_utf8(tmp_path: Path) -> None:
     path = Path(os.fsdecode(folder)) / "config.yaml"
     path.write_text("arch: nin\n")
     with pytest.raises(Trouble) as caught:
-        read_config(path)
+        read_config(path, home=None)
     assert str(caught.value) == (
         f"{tmp_path}/caf\\xe9/config.yaml: the path is not UTF-8 text, "
         "and the records of a run are\n"

@@ -88,6 +88,19 @@ def test_what_is_odd_is_a_warning(data_set: Path) -> None:
     ]
 
 
+def test_one_path_written_in_two_ways(data_set: Path) -> None:
+    """As `find .` and a missing strip of slashes write it."""
+    lines = lines_of(data_set)
+    other = "./" + lines[0].replace("/", "//", 1)
+    (data_set / "train.txt").write_text("\n".join([*lines, other, ""]))
+    done = checked(data_set)
+    name = other.rsplit(" ", 1)[0]
+    assert done.good
+    assert done.values()["warnings"] == [
+        f"{data_set}/train.txt: {lines[0].rsplit(' ', 1)[0]} stands in lines 1 and 5"
+    ], name
+
+
 def test_a_training_list_lacks_no_class(data_set: Path) -> None:
     done = checked(data_set, nclasses=4)
     assert done.values()["problems"] == [

@@ -30,8 +30,8 @@ from manifests.host.gpus import Driver, Gpus
 PROJECT = Path(__file__).resolve().parents[3]
 NAMES = [
     "packages", "git", "runtime", "user namespaces", "/dev/fuse", "image", "image start", "cache",
-    "clock", "out folders", "TMPDIR", "shared memory", "mpirun", "mpirun start", "processor",
-    "cores", "memory", "limits", "GPUs", "scheduler",
+    "clock", "out folders", "TMPDIR", "unpacked images", "shared memory", "mpirun",
+    "mpirun start", "processor", "cores", "memory", "limits", "GPUs", "scheduler",
 ]  # fmt: skip
 SEE = "see to the file system, then try again"
 
@@ -212,7 +212,7 @@ def test_a_machine_that_is_well() -> None:
     assert "ok    scheduler        site local has none" in rows
     assert [row for row in rows if row.startswith("ok    image start      `exec")] != []
     assert rows[-1].endswith(" 0 fail")
-    assert done.stderr == "bundle: looking at this host: 20 checks\n"
+    assert done.stderr == "bundle: looking at this host: 21 checks\n"
 
 
 def test_what_is_wrong_is_said_with_what_to_do(tmp_path: Path) -> None:

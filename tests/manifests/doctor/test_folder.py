@@ -16,7 +16,9 @@ from manifests.doctor.folder import (
     out_finding,
     shared_memory_finding,
     tmp_finding,
+    unpacked_finding,
 )
+from manifests.doctor.looking import look_at_scratch
 from manifests.host.finding import (
     fail,
     ok,
@@ -62,9 +64,12 @@ def test_a_full_disk() -> None:
         "/home/u/.cache/bundle: cannot be written: No space left on device",
         "free space or restore its mode before the next run there",
     )
-    assert tmp_finding(full) == fail(
-        "/home/u/.cache/bundle: cannot be written: No space left on device",
-        "set TMPDIR to a folder that you may write",
+    advice = "set TMPDIR to a folder that you may write"
+    assert tmp_finding(full) == warn(
+        "/home/u/.cache/bundle: cannot be written: No space left on device: jobs use /tmp", advice
+    )
+    assert tmp_finding(replace(full, path=Path("/tmp"))) == fail(
+        "/tmp: cannot be written: No space left on device", advice
     )
 
 
@@ -107,3 +112,19 @@ def test_shared_memory() -> None:
         "/dev/shm: 67 MB free, and MPI takes up to 201 MB for 48 ranks",
         f"{ASK} for a larger /dev/shm (in Docker: --shm-size=1g)",
     )
+
+
+def test_what_a_killed_container_left_is_named() -> None:
+    assert unpacked_finding([], 0) == ok("nothing was left by a container that was killed")
+    left = [Path("/tmp/rootfs-1"), Path("/scratch/rootfs-2")]
+    assert unpacked_finding(left, 966 * 10**6) == warn(
+        "/tmp/rootfs-1, /scratch/rootfs-2: left by a container that was killed, 1.0 GB",
+        "the next start of a run on this host removes it",
+    )
+
+
+def test_a_scratch_folder_that_is_not_there_is_made_by_nobody(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    assert look_at_scratch(gone) == Folder(gone, "is not a folder")
+    assert look_at_scratch(tmp_path).problem == ""
+    assert list(tmp_path.iterdir()) == []

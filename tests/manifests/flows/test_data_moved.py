@@ -12,7 +12,8 @@ from container.trouble import Trouble
 from manifests.datasets.pack import pack
 from manifests.flows.rerun import data_moved, data_there, restore_step
 from manifests.flows.resume import missing_data
-from manifests.record.schema import Circumstance, RunFiles
+from manifests.record.run_files import RunFiles
+from manifests.record.schema import Circumstance
 from manifests.rundir.records import read_manifest
 from manifests.rundir.verify import before_problems, verify_run
 from tests.records import manifest

@@ -22,7 +22,8 @@ from manifests.flows.submit import plan_submit
 from manifests.host import asking
 from manifests.host.context import HostContext, read_host_context
 from manifests.host.gpus import Driver
-from manifests.record.schema import GpuPromise, Promises, RunFiles
+from manifests.record.run_files import RunFiles
+from manifests.record.schema import GpuPromise, Promises
 
 PROJECT = Path(__file__).resolve().parents[3]
 NEEDED = Promises(gpu=GpuPromise(driver="525.60.13", capabilities=["6.0"]))

@@ -15,11 +15,12 @@ from container.cache import Cache
 from container.trouble import Trouble
 from jobtemplates import local
 from jobtemplates.backend import QueueEntry
+from manifests.cli.overview import list_rows
 from manifests.flows import start
-from manifests.flows.follow import Waiting, follow
+from manifests.flows.follow import Waiting, exit_code_of, follow
 from manifests.flows.start import start_new, start_run
 from manifests.host.context import HostContext
-from manifests.record.schema import RunFiles
+from manifests.record.run_files import RunFiles
 from manifests.rundir.known_outs import known_outs, remember_out
 from tests.manifests.rundir.test_queue import Fakes, fakes, host, job, prepared
 
@@ -171,6 +172,42 @@ def test_notes_that_cannot_be_read_count_as_none(tmp_path: Path) -> None:
     (cache.root / "outs" / "abad").mkdir()
     (cache.root / "outs" / "aempty").write_text("")
     assert known_outs(cache) == [tmp_path]
+
+
+# --- the end ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("left", "why"),
+    [
+        ("", "the job ended without leaving its exit code: it was killed"),
+        ("137", "the job was ended from outside: a rank was ended by SIGKILL (often: no memory "
+                "was left)"),
+        ("143", "the job was ended from outside: a rank was ended by SIGTERM"),
+        ("0", "the job was ended from outside, before its ranks were done"),
+        ("205", "the job was ended from outside: its launcher was ended, or lost ranks or a node "
+                "(status 205)"),
+    ],
+)  # fmt: skip
+def test_a_job_that_was_ended_from_outside(
+    tmp_path: Path, host: HostContext, fakes: Fakes, monkeypatch: pytest.MonkeyPatch, left: str,
+    why: str,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("jobtemplates.slurm.Slurm.slow_files", 0.0)
+    files = prepared(tmp_path, "slurm")
+    job(files, "slurm")
+    if left:
+        files.interrupted.write_text(f"{left}\n")
+    fakes.says("squeue", "7|NODE_FAIL|NodeDown\n")
+    fakes.says("scontrol", "JobId=7 JobState=NODE_FAIL ExitCode=0:0\n")
+    with pytest.raises(Trouble) as caught:
+        exit_code_of(files, host)
+    assert str(caught.value) == (
+        f"{files.root}: {why} (slurm: NODE_FAIL)\n"
+        f"-> look into {files.logs}, then: python bundle.py resume {files.root}"
+    )
+    (row,) = list_rows([files.root.parent], host)
+    assert (row["state"], row["why"]) == ("failed", why if left else None)
 
 
 # --- waiting --------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from manifests.flows.start import sweep
-from manifests.record.schema import RunFiles
+from manifests.record.run_files import RunFiles
 
 
 def test_what_a_killed_job_was_writing_is_removed(tmp_path: Path) -> None:

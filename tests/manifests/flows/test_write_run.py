@@ -10,7 +10,8 @@ import pytest
 
 from container.trouble import Trouble
 from manifests.flows.plan import Plan, write_run
-from manifests.record.schema import Manifest, RunFiles
+from manifests.record.run_files import RunFiles
+from manifests.record.schema import Manifest
 from tests.records import manifest_values
 
 

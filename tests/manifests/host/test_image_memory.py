@@ -120,7 +120,12 @@ def test_a_damaged_memory_counts_as_empty(
 
 def test_a_cache_that_cannot_be_written(tmp_path: Path, image: Path, read: List[Path]) -> None:
     (tmp_path / "cache").write_text("a file")
-    assert ImageMemory(tmp_path / "cache").digest(image) == sha256(b"one image")
+    memory = ImageMemory(tmp_path / "cache")
+    assert memory.digest(image) == sha256(b"one image")
+    assert memory.exec_options(runtime_of(tmp_path), image) == ("--userns",)
+    assert memory.warnings == [
+        f"images are not remembered: {tmp_path}/cache/remembered: Not a directory"
+    ]
 
 
 @dataclass

@@ -11,7 +11,8 @@ import pytest
 
 from container.trouble import Trouble
 from manifests.record.published_schema import PUBLISHED, schema_text
-from manifests.record.schema import Manifest, RunFiles
+from manifests.record.run_files import RunFiles
+from manifests.record.schema import Manifest
 from manifests.rundir.records import (
     RESTORE,
     read_failure,

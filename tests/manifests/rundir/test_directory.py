@@ -17,7 +17,7 @@ import pytest
 
 from container.trouble import Trouble
 from jobtemplates.backend import JobState, QueueEntry
-from manifests.record.schema import RunFiles
+from manifests.record.run_files import RunFiles
 from manifests.rundir.directory import create_run, find_run, list_runs, run_name
 from manifests.rundir.job import Job, read_job
 from manifests.rundir.run_state import State, run_state
@@ -264,6 +264,28 @@ def test_a_chained_run_that_stopped_may_go_on_where_nothing_is_known_of_its_jobs
     assert run_state(present, 75, "unknown", chained=True) == "unknown"
     assert run_state(present, 75, "vanished", chained=True) == "stopped"
     assert run_state(present, 75, "unknown") == "stopped"
+
+
+@pytest.mark.parametrize(
+    ("present", "code", "job", "chained", "state"),
+    [
+        ("job.json", None, "running", False, "running"),
+        ("job.json", None, "queued", True, "queued"),
+        ("job.json", None, "ended", False, "cancelled"),
+        ("job.json", None, "vanished", True, "cancelled"),
+        ("job.json", None, "unknown", False, "unknown"),
+        ("job.json exit_code failure.json", 143, "unknown", False, "cancelled"),
+        ("job.json exit_code stopped.json", 75, "unknown", False, "cancelled"),
+        ("job.json exit_code stopped.json", 75, "unknown", True, "unknown"),
+        ("job.json exit_code stopped.json", 75, "ended", True, "cancelled"),
+        ("job.json exit_code DONE result.json", 0, "ended", False, "done"),
+    ],
+)
+def test_a_run_that_a_person_cancelled(
+    present: str, code: Optional[int], job: JobState, chained: bool, state: State
+) -> None:
+    names = {*present.split(), "cancelled.json"}
+    assert run_state(names, code, job, chained=chained) == state
 
 
 def test_job(tmp_path: Path) -> None:

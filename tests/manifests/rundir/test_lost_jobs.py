@@ -14,7 +14,7 @@ from manifests.flows.cancel import cancel_run
 from manifests.flows.resume import refuse_busy
 from manifests.flows.start import start_new, start_run
 from manifests.host.context import HostContext
-from manifests.record.schema import RunFiles
+from manifests.record.run_files import RunFiles
 from manifests.rundir import submission
 from tests.manifests.rundir.test_queue import Fakes, fakes, host, job, prepared
 

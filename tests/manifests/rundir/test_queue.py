@@ -19,7 +19,8 @@ from manifests.flows.cancel import cancel_run
 from manifests.flows.resume import refuse_busy
 from manifests.flows.start import start_new, start_run
 from manifests.host.context import HostContext, read_host_context
-from manifests.record.schema import Manifest, Placement, RunFiles
+from manifests.record.run_files import RunFiles
+from manifests.record.schema import Manifest, Placement
 from manifests.rundir import questions
 from manifests.rundir.job import Job
 from manifests.rundir.queue import Queues

@@ -9,7 +9,8 @@ from typing import Dict, List
 import pytest
 
 from container.trouble import Trouble
-from manifests.record.schema import FileDigest, RunFiles
+from manifests.record.run_files import RunFiles
+from manifests.record.schema import FileDigest
 from manifests.rundir import rank_code as rank_code_module
 from manifests.rundir.rank_code import counted_code, load_imports, rank_code, save_imports
 from manifests.rundir.snapshot import take_snapshot

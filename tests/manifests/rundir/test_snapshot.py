@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from container.trouble import Trouble
-from manifests.record.schema import GitState, RunFiles
+from manifests.record.run_files import RunFiles
+from manifests.record.schema import GitState
 from manifests.rundir.directory import create_run
 from manifests.rundir.snapshot import Snapshot, copy_snapshot, snapshot_problems, take_snapshot
 from tests.manifests.conftest import make_manifest

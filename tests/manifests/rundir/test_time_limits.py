@@ -11,7 +11,8 @@ import pytest
 from container.trouble import Trouble
 from manifests.cli.overview import list_rows
 from manifests.host.context import HostContext
-from manifests.record.schema import Placement, RunFiles
+from manifests.record.run_files import RunFiles
+from manifests.record.schema import Placement
 from manifests.rundir import questions
 from manifests.rundir.submission import refuse_too_many_nodes
 from tests.manifests.rundir.test_queue import Fakes, fakes, host, job

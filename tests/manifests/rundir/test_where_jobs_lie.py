@@ -15,7 +15,7 @@ from manifests.flows.cancel import cancel_run
 from manifests.flows.resume import refuse_busy
 from manifests.flows.start import start_run
 from manifests.host.context import HostContext
-from manifests.record.schema import RunFiles
+from manifests.record.run_files import RunFiles
 from manifests.rundir.job import Job, read_job
 from manifests.rundir.queue import Queues
 from manifests.rundir.records import read_manifest
@@ -115,10 +115,15 @@ def test_a_job_script_that_left_its_code_has_ended_for_everybody(
     tmp_path: Path, host: HostContext, fakes: Fakes
 ) -> None:
     files = submitted(tmp_path, host, fakes, "701\n")
+    bob = replace(host, user="bob")
+    fakes.fails("scontrol", "no\n")
+    refusal(files, bob)
+    files.interrupted.write_text("205\n")
+    refuse_busy(files, bob)
+    files.interrupted.unlink()
     files.exit_code.write_text("75\n")
     files.stopped.write_text("{}")
-    fakes.fails("scontrol", "no\n")
-    refuse_busy(files, replace(host, user="bob"))
+    refuse_busy(files, bob)
 
 
 def elsewhere(tmp_path: Path, host: HostContext) -> HostContext:
@@ -170,6 +175,20 @@ def test_a_job_is_asked_for_as_it_was_submitted(
     then = replace(host, environ={**host.environ, "SLURM_CONF": "/b"})
     assert Queues(then)(files).state == "running"
     assert cancel_run(files, then) is True
+
+
+def test_a_cluster_that_a_module_chose(tmp_path: Path, host: HostContext, fakes: Fakes) -> None:
+    for name, text in (
+        ("sbatch", 'echo "701;$SBATCH_CLUSTERS"'),
+        ("scontrol", 'echo "ClusterName = ${SLURM_CLUSTERS:-login}"'),
+        ("squeue", '[ "$SLURM_CLUSTERS" = gpu ] && echo "701|RUNNING|None"; true'),
+    ):
+        (fakes.folder / name).write_text(f"#!/bin/bash\n{text}\n")
+    chosen = {"SLURM_CLUSTERS": "gpu", "SBATCH_CLUSTERS": "gpu"}
+    files = prepared(tmp_path, "slurm")
+    job = start_run(files, replace(host, environ={**host.environ, **chosen}))
+    assert (job.cluster, job.home, job.environment) == ("", "gpu", chosen)
+    assert Queues(host)(files).state == "running"  # another module is loaded now
 
 
 def test_a_setting_that_leads_nowhere_any_more(

@@ -10,8 +10,9 @@ from typing import Any, Callable, Dict, List
 
 import pytest
 
+from manifests.record.canonical_json import digest_of
 from manifests.record.outcome import TrailRecord
-from manifests.record.schema import RunFiles, digest_of
+from manifests.record.run_files import RunFiles
 from manifests.verdict.compare import (
     Comparison,
     RunRecord,

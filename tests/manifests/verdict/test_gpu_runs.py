@@ -17,8 +17,10 @@ from manifests.flows.rerun import CannotRun, cannot_run, judge, promises_on_gpus
 from manifests.host import asking
 from manifests.host.context import HostContext, read_host_context
 from manifests.host.gpus import Driver, Gpus
+from manifests.record.canonical_json import digest_of
 from manifests.record.outcome import Failure, SeenGpus
-from manifests.record.schema import GpuClass, GpuPromise, Promises, RunFiles, digest_of
+from manifests.record.run_files import RunFiles
+from manifests.record.schema import GpuClass, GpuPromise, Promises
 from manifests.rundir.records import read_manifest
 from manifests.verdict.comparison import exit_code, lines
 from manifests.verdict.gpu_promise import NEXT_STEP, class_problems, promises_again

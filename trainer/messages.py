@@ -6,6 +6,7 @@ from typing import Any, Callable, Dict, List
 
 import numpy as np
 
+from trainer.communicators.exchange import make_exchange
 from trainer.communicators.host_sum import HostSum
 from trainer.communicators.nodes import node_communicator
 from trainer.communicators.pieces import InRankOrder
@@ -93,6 +94,16 @@ def _pieces_of(mpi: Any) -> bool:
     return bool((scattered == total).all() and (summed == total).all())
 
 
+def _exchange(ranks: Ranks) -> bool:
+    """All processes at once to all others, in both directions."""
+    exchange = make_exchange(ranks.mpi)
+    buffer = np.full(LENGTH, ranks.rank + 1, dtype=np.float32)
+    total: Any = sum(exchange.scatter(buffer, LENGTH, ranks.size))
+    exchange.piece(buffer)[:] = total
+    exchange.gather(buffer)
+    return bool((buffer == ranks.size * (ranks.size + 1) // 2).all())
+
+
 CALLS: Dict[str, Callable[[Ranks], bool]] = {
     "MPI_Allreduce": _allreduce,
     "MPI_Allreduce of a maximum": _maximum,
@@ -100,5 +111,6 @@ CALLS: Dict[str, Callable[[Ranks], bool]] = {
     "MPI_Bcast of objects": _broadcast,
     "MPI_Gather of objects": _gather,
     "MPI_Mrecv": _matched_receive,
+    "MPI_Isend and MPI_Irecv": _exchange,
     "MPI_Alltoallv and MPI_Allgatherv": _pieces,
 }

@@ -1,0 +1,70 @@
+"""verify: a run as it is now against its manifest; of one that has not ended, what is there"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Dict, List
+
+from manifests.flows.rerun import data_moved
+from manifests.host.context import HostContext
+from manifests.host.image_source import find_image_of_run
+from manifests.rundir.directory import find_run, state_of
+from manifests.rundir.queue import Queues
+from manifests.rundir.records import Warn, ignore, read_manifest
+from manifests.rundir.run_state import State
+from manifests.rundir.verify import verify_run
+
+#: What these have still to leave is not held against them.
+UNDER_WAY = {
+    "prepared": "was never started",
+    "queued": "waits in its queue",
+    "running": "is running",
+    "stopped": "stopped at a checkpoint, to be resumed",
+    "cancelled": "was cancelled, and can be resumed",
+    "unknown": "may be under way: the state of its job is not known here",
+}
+
+
+@dataclass(frozen=True)
+class Verified:
+    """``problems`` are all mismatches."""
+
+    state: State
+    problems: List[str]
+
+    @property
+    def text(self) -> str:
+        """The sentence at the end."""
+        count = len(self.problems)
+        found = f"{count} mismatch{'es' if count != 1 else ''}"
+        under_way = UNDER_WAY.get(self.state)
+        if under_way is None:
+            return found if self.problems else "verified: nothing differs"
+        if self.problems:
+            return f"{found} so far; the run {under_way}"
+        return f"the run {under_way}; what can be checked so far is right, a result is not there"
+
+
+def verify_whole(
+    run: Path, host: HostContext, *, moved: Dict[str, str], check_data: bool, warn: Warn = ignore
+) -> Verified:
+    """Every mismatch between a run directory, its image, its data and its manifest.
+
+    The result is looked at only where the run has ended. Raises Trouble when the manifest cannot be
+    read.
+    """
+    files = find_run(str(run))
+    manifest = read_manifest(files)
+    state, _, _ = state_of(files, Queues(host, warn))
+    problems = verify_run(
+        files,
+        image_path=lambda _identity: find_image_of_run(manifest, host),
+        progress=host.progress,
+        check_data=check_data,
+        ended=state not in UNDER_WAY,
+        circumstance=data_moved(manifest.circumstance, moved),
+        cache_folder=host.cache.root / "fingerprints",
+        warn=warn,
+    )
+    return Verified(state, problems)
