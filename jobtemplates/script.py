@@ -23,6 +23,7 @@ from jobtemplates.launcher import (
 from jobtemplates.mpi import NEXT_STEP, RANGE
 from jobtemplates.schedulers import SCHEDULERS
 from jobtemplates.sites import TEMPLATES, Site
+from manifests.record.communicators import counted
 from manifests.record.mounts import DEADLINE_VARIABLE
 from manifests.record.outcome import STOPPED_EXIT_CODE
 from manifests.record.run_files import RunFiles
@@ -84,13 +85,14 @@ class LaunchContext:
 
 @dataclass(frozen=True)
 class Work:
-    """What the ranks of one job run, and with what.
+    """What the processes of one job run, and with what.
 
-    ``data`` maps places in the container to what is bound there; ``report`` is the file name in the
-    run directory without which the ranks did not end well.
+    ``processes`` are so many (its ``ranks``) on so many nodes, called ``noun``. ``data`` maps
+    places in the container to what is bound there; ``report`` is the file name in the run directory
+    without which they did not end well.
     """
 
-    ranks: World
+    processes: World
     placement: Placement
     determinism: Determinism
     stack: str
@@ -101,14 +103,22 @@ class Work:
     command: Sequence[str]
     report: str
     tool_version: str
+    noun: str = "rank"
 
 
-def training_of(manifest: Manifest, files: RunFiles) -> Work:
-    """The training that a manifest describes."""
+def training_of(manifest: Manifest, files: RunFiles, placement: Optional[Placement] = None) -> Work:
+    """The training that a manifest describes; ``placement`` instead of the manifest's for a job
+    that goes on with other processes, of which its trainer is told."""
     identity, circumstance = manifest.identity, manifest.circumstance
-    placement = circumstance.placement
+    command: List[str] = [*TRAINER_COMMAND]
+    if placement is None:
+        placement = circumstance.placement
+    else:
+        told = placement.layout(identity.world)
+        command += ["--processes", str(told.ranks), "--nodes", str(told.nodes)]
+    processes = placement.layout(identity.world)
     return Work(
-        ranks=World(ranks=identity.world.ranks, nodes=placement.nodes or identity.world.nodes),
+        processes=processes,
         placement=placement,
         determinism=identity.determinism,
         stack=identity.image.stack,
@@ -116,15 +126,23 @@ def training_of(manifest: Manifest, files: RunFiles) -> Work:
         image=circumstance.paths.image,
         image_sha256=identity.image.sha256,
         data=data_binds(circumstance.paths, circumstance.loading),
-        command=TRAINER_COMMAND,
+        command=command,
         report=files.result.name,
         tool_version=circumstance.tool_version,
+        noun="rank" if processes.ranks == identity.world.ranks else "process",
     )
 
 
-def render_script(manifest: Manifest, files: RunFiles, site: Site, context: LaunchContext) -> str:
-    """The whole job script of a run. Raises Trouble as :func:`render_work`."""
-    return render_work(training_of(manifest, files), files, site, context)
+def render_script(
+    manifest: Manifest,
+    files: RunFiles,
+    site: Site,
+    context: LaunchContext,
+    placement: Optional[Placement] = None,
+) -> str:
+    """The whole job script of a run, or of a job of it that is placed otherwise. Raises Trouble as
+    :func:`render_work`."""
+    return render_work(training_of(manifest, files, placement), files, site, context)
 
 
 def render_work(work: Work, files: RunFiles, site: Site, context: LaunchContext) -> str:
@@ -132,13 +150,13 @@ def render_work(work: Work, files: RunFiles, site: Site, context: LaunchContext)
 
     Raises Trouble for values that cannot stand on a directive line, or collide there.
     """
-    placement, ranks = work.placement, work.ranks
+    placement = work.placement
     environment = work.determinism.environment
     binds = Binds(files.code, files.root, work.data)
     values: Dict[str, Any] = {
         **head_of(work, site),
         **launch_of(work, site, context),
-        **allocation_of(ranks, site),
+        **allocation_of(work, site),
         "run_name": files.root.name,
         "run_dir": str(files.root),
         "tool_version": work.tool_version,
@@ -154,7 +172,7 @@ def render_work(work: Work, files: RunFiles, site: Site, context: LaunchContext)
         "walltime_seconds": seconds_of(placement.walltime) if placement.walltime else None,
         "deadline_variable": Verbatim(DEADLINE_VARIABLE),
         "stopped_exit_code": STOPPED_EXIT_CODE,
-        "descriptors": descriptors_of(work.ranks),
+        "descriptors": descriptors_of(work.processes),
         "singularity": exec_tokens(binds, environment, with_gpus=work.with_gpus),
         "command": list(work.command),
         "report": Verbatim(work.report),
@@ -170,12 +188,12 @@ def descriptors_of(world: World) -> int:
 
 def launch_of(work: Work, site: Site, context: LaunchContext) -> Dict[str, Any]:
     """How mpirun and, on each node, the container program are called."""
-    values = values_of(site, work.placement, work.ranks, with_gpus=work.with_gpus)
+    values = values_of(site, work.placement, work.processes, with_gpus=work.with_gpus)
     cores = values["cores_per_rank"]
     mpirun, mpirun_5 = (
         mpirun_tokens(
             site.mpirun,
-            work.ranks,
+            work.processes,
             all_mca(site, work.determinism),
             as_root=context.as_root,
             in_user_namespace=context.use.in_user_namespace,
@@ -199,24 +217,23 @@ def launch_of(work: Work, site: Site, context: LaunchContext) -> Dict[str, Any]:
     }
 
 
-def allocation_of(ranks: World, site: Site) -> Dict[str, Any]:
+def allocation_of(work: Work, site: Site) -> Dict[str, Any]:
     """What the job wants of its hosts, where the scheduler's settings may give it another thing."""
-    variable = site.backend.host_file
+    variable, layout = site.backend.host_file, work.processes
     return {
-        "nodes": ranks.nodes,
-        "ranks_per_node": ranks.ranks // ranks.nodes,
-        "wanted_slots": wanted_slots(ranks),
+        "nodes": layout.nodes,
+        "ranks_per_node": layout.ranks // layout.nodes,
+        "wanted_slots": wanted_slots(layout, work.noun),
         "host_file": Verbatim(f'"${{{variable}:-/dev/null}}"') if variable else None,
         "title": Verbatim(site.backend.title),
         "slots_next_step": site.backend.slots_next_step,
     }
 
 
-def wanted_slots(world: World) -> str:
+def wanted_slots(layout: World, noun: str = "rank") -> str:
     """``2 hosts with 1 rank each``"""
-    each = world.ranks // world.nodes
-    hosts = f"{world.nodes} host{'s' * (world.nodes != 1)}"
-    return f"{hosts} with {each} rank{'s' * (each != 1)}{' each' * (world.nodes != 1)}"
+    each = counted(layout.ranks // layout.nodes, noun)
+    return f"{counted(layout.nodes, 'host')} with {each}{' each' * (layout.nodes != 1)}"
 
 
 def text_of(name: str) -> str:
@@ -228,7 +245,7 @@ def head_of(work: Work, site: Site) -> Dict[str, Any]:
     """The directive lines; they were checked, and no shell reads them."""
     if site.scheduler not in SCHEDULERS:
         return {}
-    lines, _ = directives(site, work.placement, work.ranks, with_gpus=work.with_gpus)
+    lines, _ = directives(site, work.placement, work.processes, with_gpus=work.with_gpus)
     return {
         "prefix": Verbatim(SCHEDULERS[site.scheduler].prefix),
         "directives": [Verbatim(line) for line in lines],

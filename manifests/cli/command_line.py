@@ -66,6 +66,15 @@ CHAIN = click.option(
     help="Go on in up to N follow-up jobs when the walltime is over.",
 )
 GROUP = click.option("-g", "--group", help="Group or account to charge, instead of the recorded.")
+PROCESSES = click.option(
+    "--processes",
+    type=int,
+    metavar="P",
+    help="Compute the ranks on P processes; the bits stay. Default: as recorded.",
+)
+NODES = click.option(
+    "--nodes", type=int, metavar="N", help="Nodes for these processes, in equal shares."
+)
 MOVED = click.option(
     "--data",
     "moved",

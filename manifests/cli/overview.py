@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
 from container.trouble import Trouble
 from manifests.host.context import HostContext
+from manifests.host.hosting import on_nodes
 from manifests.record.json_numbers import WORDS, not_finite_text, number
 from manifests.record.log_columns import (
     EPOCH,
@@ -21,7 +22,7 @@ from manifests.record.log_columns import (
 from manifests.record.outcome import SeenGpus
 from manifests.record.schema import GpuPromise, Manifest, Resumed
 from manifests.rundir.directory import RunSummary, find_run, list_runs, summary_of
-from manifests.rundir.job import read_job
+from manifests.rundir.job import Job, read_job
 from manifests.rundir.known_outs import known_outs
 from manifests.rundir.queue import Queues
 from manifests.rundir.records import Warn, ignore, read_manifest, read_result
@@ -146,7 +147,10 @@ def show_lines(run: Path, host: HostContext, warn: Warn = ignore) -> List[str]:
     files = found.files
     manifest = read_manifest(files, warn)
     lines = [f"run        {files.root}", f"state      {found.state}"]
-    lines += identity_lines(manifest)
+    job = None
+    with suppress(Trouble):  # a damaged one shows in the state
+        job = read_job(files)
+    lines += identity_lines(manifest, job)
     checkpoints = checkpoints_in(files.checkpoints)
     if checkpoints:
         steps = ", ".join(str(step_of(path)) for path in checkpoints)
@@ -183,7 +187,18 @@ def promise_line(promise: GpuPromise) -> str:
     return f"promised   a GPU per rank: {wanted}; driver {promise.driver} or newer"
 
 
-def identity_lines(manifest: Manifest) -> List[str]:
+def processes_lines(manifest: Manifest, job: Optional[Job]) -> List[str]:
+    """Who computes the ranks, where that is not one process for each on the identity's nodes."""
+    world = manifest.identity.world
+    layout = manifest.circumstance.placement.layout(world)
+    if job is not None and job.processes is not None and job.nodes is not None:
+        layout = layout.model_copy(update={"ranks": job.processes, "nodes": job.nodes})
+    if layout == world:
+        return []
+    return [f"processes  {on_nodes(layout)} compute{'s' * (layout.ranks == 1)} the ranks"]
+
+
+def identity_lines(manifest: Manifest, job: Optional[Job] = None) -> List[str]:
     identity, circumstance = manifest.identity, manifest.circumstance
     training = identity.training
     return [
@@ -194,6 +209,7 @@ def identity_lines(manifest: Manifest) -> List[str]:
         f"{training.optimizer.name} lr {training.optimizer.lr:g}, seed {training.seed}",
         f"world      {identity.world.ranks} ranks on {identity.world.nodes} node(s), "
         f"{training.communicator}",
+        *processes_lines(manifest, job),
         f"image      {identity.image.stack} {identity.image.sha256}",
         f"code       {identity.code.digest}",
         f"           {files_text(manifest)}, {git_text(manifest)}",

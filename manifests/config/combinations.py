@@ -6,7 +6,7 @@ from typing import List, Optional
 
 from manifests.config.determinism import KNOBS, has_gpus
 from manifests.config.run_config import RunConfig
-from manifests.record.communicators import COMMUNICATOR_KINDS
+from manifests.record.communicators import COMMUNICATOR_KINDS, counted
 from manifests.record.keys import IMAGE_SIDE, INPUT_SIDE
 from manifests.record.schema import Loading
 
@@ -104,17 +104,34 @@ def _sample_problems(
     return problems
 
 
-def loader_warnings(loading: Loading, ranks: int, cores: Optional[int]) -> List[str]:
-    """Whether one node with ``ranks`` ranks gets more loaders than it has cores (None: unknown)."""
+def _hosting_problems(config: RunConfig, ranks: int) -> List[str]:
+    """Fewer processes than ranks where the order of the sums is NCCL's."""
+    kind = COMMUNICATOR_KINDS[config.communicator]
+    hosted = config.processes is not None and config.processes < ranks
+    if not hosted or kind.can_be_hosted(with_gpus=has_gpus(config.stack)):
+        return []
+    return [
+        f"processes: {config.processes} asked for {ranks} ranks, and communicator "
+        f"{config.communicator} adds by NCCL in an order of its own; use communicator ordered, "
+        "flat or naive, or leave processes out"
+    ]
+
+
+def loader_warnings(
+    loading: Loading, ranks: int, cores: Optional[int], noun: str = "rank"
+) -> List[str]:
+    """Whether one node with ``ranks`` ranks, or processes by the ``noun``, gets more loaders than
+    it has cores (None: unknown)."""
     if cores is None or loading.iterator == "serial":
         return []
     loaders = ranks * loading.loaderjob
     if loaders <= cores:
         return []
+    many = counted(2, noun).partition(" ")[2]
     kind = "threads" if loading.iterator == "thread" else "processes"
-    remedy = f"loaderjob {cores // ranks}" if cores >= ranks else "fewer ranks or iterator serial"
+    remedy = f"loaderjob {cores // ranks}" if cores >= ranks else f"fewer {many} or iterator serial"
     return [
-        f"loaderjob: {ranks} {'rank' if ranks == 1 else 'ranks'} x {loading.loaderjob} are "
+        f"loaderjob: {counted(ranks, noun)} x {loading.loaderjob} are "
         f"{loaders} loader {kind} on a node of {cores} {'core' if cores == 1 else 'cores'}: they "
         f"take turns, which makes the run slower and changes no bit; use {remedy}"
     ]
@@ -130,7 +147,7 @@ def check_combinations(
 ) -> List[str]:
     """Every reason why this config cannot run, each ``key: reason; what to do``.
 
-    ``limits`` is what the site does not allow, ``ranks`` the number of processes in all; the
+    ``limits`` is what the site does not allow, ``ranks`` the number of ranks in all; the
     numbers of samples are None where the list files have not been read.
     """
     known = config.stack in KNOBS
@@ -143,6 +160,7 @@ def check_combinations(
         *_loading_problems(config),
         *_input_problems(config),
         *_sample_problems(config, ranks, train_samples, val_samples),
+        *_hosting_problems(config, ranks),
     ]
     # The communicator's default follows the stack: of a wrong stack it says nothing.
     return (

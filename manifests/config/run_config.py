@@ -246,6 +246,7 @@ class RunConfig(BaseModel):
     nnodetype: Optional[Text] = Field(None, description="the name of a node type, or null")
     nnodes: int = Field(1, ge=1, description="a whole number >= 1")
     ranks_per_node: Optional[int] = Field(None, ge=1, description="a whole number >= 1, or null")
+    processes: Optional[int] = Field(None, ge=1, description="a whole number >= 1, or null")
     share_gpus: bool = Field(False, description="true, false or null")
     walltime: Optional[Walltime] = Field(
         None, description="hours, minutes and seconds as hh:mm:ss, or null"

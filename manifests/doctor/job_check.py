@@ -110,7 +110,7 @@ def work_of_job(site: Site, stack: Stack, host: HostContext, asked: Asked) -> Wo
     with_gpus = has_gpus(stack.stack)
     gpus = ["--gpus"] if with_gpus else []
     return Work(
-        ranks=world_of_job(site, asked),
+        processes=world_of_job(site, asked),
         placement=placement,
         determinism=determinism_for(stack.stack),
         stack=stack.stack,
@@ -184,7 +184,7 @@ def look(files: RunFiles, work: Work, host: HostContext) -> Dict[str, Finding]:
         "job": ok(f"{job.id} ended well in {seconds:.1f} s"),
         **allocation_findings(
             found,
-            work.ranks,
+            work.processes,
             image_sha256=work.image_sha256,
             promises=promises_for(work.stack),
             stack=work.stack,

@@ -18,7 +18,7 @@ from manifests.flows.preflight import (
     launch_context_of,
     processor_warnings,
 )
-from manifests.host import asking
+from manifests.host import asking, hosting
 from manifests.host.context import TOOL_VERSION, HostContext
 from manifests.host.image_source import image_of_run, recipe_of_run
 from manifests.host.placing import output_warnings, place_again, unseen_warnings
@@ -51,12 +51,15 @@ def plan_rerun(
     group: Optional[str] = None,
     mirror: Optional[str] = None,
     other_gpu: bool = False,
+    processes: Optional[int] = None,
+    nodes: Optional[int] = None,
     read_only: bool = False,
     warn: Warn = ignore,
 ) -> Plan:
     """Old run -> Plan with the same identity, in ``out`` (beside the old one by default).
 
-    Nothing of the working tree enters it. Its GPUs must be of the classes that the old run had, if
+    So many ``processes`` on so many ``nodes`` compute its ranks. Nothing of the working tree enters
+    it. Its GPUs must be of the classes that the old run had, if
     it had any; of any class with ``other_gpu``.
 
     Raises CannotRun with all that differs from the manifest (a byte of the snapshot, a pixel of
@@ -65,6 +68,15 @@ def plan_rerun(
     old = find_run(str(run))
     manifest = read_manifest(old, warn)
     refuse_unfinished(old, host, warn)
+    site = load_site(
+        site_name or manifest.circumstance.placement.site, profile_folders(host.environ)
+    )
+    # What costs nothing to know comes before all data are read.
+    placed, left_behind = place_again(manifest, site, group, processes, nodes)
+    layout = placed.layout(manifest.identity.world)
+    impossible = hosting.refusal(manifest, layout)
+    if impossible is not None:
+        raise CannotRun(*impossible)
     host.progress.stage("holding snapshot, inputs and data against the manifest")
     circumstance, instead = data_there(data_moved(manifest.circumstance, moved))
     problems = before_problems(
@@ -76,19 +88,14 @@ def plan_rerun(
         raise CannotRun([*instead, *problems], restore_step(manifest.circumstance))
     out = (out or old.root.parent).resolve()
     refuse_unwritable(out)
-    site = load_site(
-        site_name or manifest.circumstance.placement.site, profile_folders(host.environ)
-    )
     promises = promises_on_gpus(old, manifest, site, host, other_gpu=other_gpu, warn=warn)
     warnings = processor_warnings(manifest.promises, site, host)
     warnings += driver_warnings(
         manifest.identity.image.stack, manifest.promises, site.scheduler, host,
         instead=lambda: "or name with --site a cluster that has them",
     )  # fmt: skip
-    placed, left_behind = place_again(manifest, site, group)
     if not read_only:
-        nodes = placed.nodes or manifest.identity.world.nodes
-        refuse_too_many_nodes(placed, nodes, host, site)
+        refuse_too_many_nodes(placed, layout.nodes, host, site)
     recipe = recipe_of_run(manifest, str(old.manifest))
     warnings += [*left_behind, *host_mpi_warnings(site, placed, image_mpi(recipe), host)]
     try:
@@ -131,6 +138,7 @@ def plan_rerun(
             *output_warnings(site, files.root),
             *script_warnings(again, site),
         ],
+        notes=hosting.notes(manifest, placed),
     )
 
 

@@ -7,27 +7,30 @@ import os
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterator, List, Optional
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
+from container import atomic
 from container.trouble import Trouble, first_of
 from jobtemplates.backend import QueueEntry
 from jobtemplates.schedulers import backend_named
-from jobtemplates.script import quoted, run_of_script
-from jobtemplates.sites import load_site, profile_folders
+from jobtemplates.script import quoted, render_script, run_of_script
+from jobtemplates.sites import Site, load_site, profile_folders
 from manifests.flows.continuation import fits, look_at
-from manifests.flows.preflight import driver_warnings
+from manifests.flows.preflight import driver_warnings, launch_context_of
+from manifests.host import hosting
 from manifests.host.context import HostContext
-from manifests.host.placing import charged
-from manifests.record.checkpoint import checkpoints_in
+from manifests.host.placing import charged, place_on
+from manifests.record.checkpoint import Head, checkpoints_in
+from manifests.record.communicators import counted
 from manifests.record.run_files import RunFiles
-from manifests.record.schema import Circumstance, Placement
+from manifests.record.schema import Circumstance, Identity, Manifest, Placement
 from manifests.rundir.directory import find_run, state_of
 from manifests.rundir.job import read_job
 from manifests.rundir.queue import Queues, settle
 from manifests.rundir.rank_code import counted_code
 from manifests.rundir.records import Warn, ignore, read_manifest
 from manifests.rundir.run_state import interruption, left_exit_code
-from manifests.rundir.submission import refuse_lost
+from manifests.rundir.submission import refuse_lost, refuse_too_many_nodes
 from manifests.rundir.verify import companion_problems, identity_files_problems
 
 
@@ -40,6 +43,9 @@ class Resumption:
     step: int
     steps: int
     placement: Placement
+    #: A job script of its own, where other processes go on with the run than those it was made for.
+    script: Optional[str] = None
+    notes: Tuple[str, ...] = ()
 
     def text(self) -> str:
         if self.checkpoint is None:
@@ -48,12 +54,20 @@ class Resumption:
 
 
 def plan_resume(
-    run: Path, host: HostContext, warn: Warn = ignore, *, group: Optional[str] = None
+    run: Path,
+    host: HostContext,
+    warn: Warn = ignore,
+    *,
+    group: Optional[str] = None,
+    processes: Optional[int] = None,
+    nodes: Optional[int] = None,
 ) -> Resumption:
     """Decide from where a run goes on; nothing is changed. ``group`` is charged where given.
 
-    Raises Trouble when it is complete or still runs, when anything that decides its bits was
-    altered, when its data are gone, or when this host would train and its driver is too old.
+    So many ``processes`` on so many ``nodes`` compute its ranks, those of the manifest where
+    neither is given. Raises Trouble when it is complete or still runs, when anything that decides
+    its bits was altered, when its data are gone, when this host would train and its driver is too
+    old, or when the run cannot be computed by these processes.
     """
     files = find_run(str(run))
     refuse_busy(files, host, warn)
@@ -72,28 +86,77 @@ def plan_resume(
         instead=lambda: f"or go on in a new run where there is one: resume: {files.root}",
     ):  # fmt: skip
         warn(text)
-    if group:
+    script: Optional[str] = None
+    notes: List[str] = []
+    if processes is not None or nodes is not None:
+        site = load_site(placement.site, profile_folders(host.environ))
+        moved = place_on(manifest, site, group, processes, nodes)
+        refuse_hosting(manifest, moved, site, host)
+        if moved.layout(manifest.identity.world) != placement.layout(manifest.identity.world):
+            image = Path(manifest.circumstance.paths.image)
+            context, warnings = launch_context_of(site, image, host)
+            for text in warnings:
+                warn(text)
+            placement, notes = moved, hosting.notes(manifest, moved)
+            script = render_script(manifest, files, site, context, moved)
+    if group and script is None:
         site = load_site(placement.site, profile_folders(host.environ))
         placement = charged(manifest, site, group)
     steps = manifest.identity.steps
+    told: Dict[str, Any] = {"placement": placement, "script": script, "notes": tuple(notes)}
     checkpoints = checkpoints_in(files.checkpoints)
     if not checkpoints:
-        return Resumption(files, None, 0, steps, placement)
+        return Resumption(files, None, 0, steps, **told)
     counted = counted_code(files, manifest)
     useless: List[str] = []
     for checkpoint in checkpoints:
         head, problem = look_at(checkpoint, files)
         if head is not None and not fits(head, manifest.identity, counted):
-            problem = "was made by another run"
+            problem = of_another_run(head, manifest.identity)
         elif head is not None:
             for text in useless:
                 warn(f"{text}; an older one is used")
-            return Resumption(files, checkpoint, head.step, steps, placement)
+            return Resumption(files, checkpoint, head.step, steps, **told)
         useless.append(f"{checkpoint}: {problem}")
     raise Trouble(
         useless,
         f"restore one from a copy, or remove {files.checkpoints} to begin with the first step",
     )
+
+
+def of_another_run(head: Head, identity: Identity) -> str:
+    if head.ranks == identity.world.ranks:
+        return "was made by another run"
+    return (
+        f"was made by a run of {counted(head.ranks, 'rank')}, "
+        f"this run has {identity.world.ranks}: processes may change, ranks may not"
+    )
+
+
+def refuse_hosting(manifest: Manifest, placement: Placement, site: Site, host: HostContext) -> None:
+    """Raise Trouble where the run cannot be computed by these processes, or not on this site."""
+    layout = placement.layout(manifest.identity.world)
+    refused = hosting.refusal(manifest, layout)
+    if refused is not None:
+        raise Trouble(*refused)
+    refuse_too_many_nodes(placement, layout.nodes, host, site)
+
+
+def write_script(plan: Resumption) -> RunFiles:
+    """The run with the job script that the plan wants, which is written where it is a new one."""
+    if plan.script is None:
+        return plan.files
+    assert plan.placement.processes is not None and plan.placement.nodes is not None
+    script = plan.files.script_for(plan.placement.processes, plan.placement.nodes)
+    try:
+        atomic.write_bytes(script, plan.script.encode("utf-8"))
+        script.chmod(0o755)
+    except OSError as error:
+        raise Trouble(
+            f"{script}: cannot be written: {error.strerror}",
+            "free some space or get the right to write there, then try again",
+        ) from error
+    return plan.files.with_script(script)
 
 
 def refuse_busy(files: RunFiles, host: HostContext, warn: Warn = ignore) -> None:

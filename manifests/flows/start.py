@@ -5,9 +5,10 @@ from __future__ import annotations
 import shutil
 from contextlib import suppress
 from pathlib import Path
-from typing import Dict, List, Optional
+from typing import Any, Dict, List, Optional
 
 from container import atomic
+from container.digest import sha256_of_file
 from container.trouble import Trouble
 from container.unpacked import remove_left_behind
 from manifests.host.context import HostContext
@@ -54,7 +55,12 @@ def start_run(
         except OSError as error:
             raise unwritable(error, files) from error
         job = submission.start(files, placement, host, follow_ups)
-        job = job.model_copy(update={"earlier": [*before.earlier, *before.ids] if before else []})
+        job = job.model_copy(
+            update={
+                "earlier": [*before.earlier, *before.ids] if before else [],
+                **other_script(files, placement),
+            }
+        )
         record(files, job, host)
     except Refused:
         for mark, kept in aside.items():
@@ -65,6 +71,18 @@ def start_run(
         kept.unlink()
     files.submitting.unlink(missing_ok=True)
     return job
+
+
+def other_script(files: RunFiles, placement: Placement) -> Dict[str, Any]:
+    """What job.json says of a job whose script is not the one that the manifest names."""
+    if files.job_script == RunFiles(files.root).job_script:
+        return {}
+    return {
+        "processes": placement.processes,
+        "nodes": placement.nodes,
+        "script": files.job_script.name,
+        "script_sha256": sha256_of_file(files.job_script),
+    }
 
 
 def record(files: RunFiles, job: Job, host: HostContext) -> None:

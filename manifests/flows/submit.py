@@ -39,10 +39,17 @@ from manifests.flows.preflight import (
     launch_context_of,
     processor_warnings,
 )
+from manifests.host import hosting
 from manifests.host.context import TOOL_VERSION, HostContext
 from manifests.host.image_memory import ImageMemory
 from manifests.host.image_source import built_words
-from manifests.host.placing import limit_problems, output_warnings, place, unseen_warnings
+from manifests.host.placing import (
+    limit_problems,
+    output_warnings,
+    place,
+    refuse_crowded,
+    unseen_warnings,
+)
 from manifests.record import schema
 from manifests.record.run_files import RunFiles
 from manifests.rundir.directory import refuse_unwritable
@@ -67,12 +74,12 @@ def plan_submit(
     config = read_config(config_path, home=host.home)
     site = load_site(config.site, profile_folders(host.environ))
     world = world_of(config, site)
-    asked = placement(config)
-    asked = asked.model_copy(update={"group": group}) if group else asked
-    placed = place(asked, site, world, with_gpus=has_gpus(config.stack))
+    asked = placement_of(config, site, world, group)
+    layout = asked.layout(world)
+    placed = place(asked, site, layout, with_gpus=has_gpus(config.stack))
     refuse_unwritable(config.out)
     lists = read_inputs(config)
-    refuse_combinations(config, site, world, lists)
+    refuse_combinations(config, site, world, layout, lists)
     initmodel = initmodel_of(config)
     warnings += processor_warnings(promises_for(config.stack), site, host)
     warnings += driver_warnings(
@@ -80,7 +87,7 @@ def plan_submit(
         instead=lambda: f"or write `stack: cpu` into the config{built_words(host)}",
     )  # fmt: skip
     if not read_only:
-        refuse_too_many_nodes(placed, config.nnodes, host, site)
+        refuse_too_many_nodes(placed, layout.nodes, host, site)
     before = beginning(config, warnings)
     recipe = load_recipe(host.project, config.stack)
     warnings += host_mpi_warnings(site, placed, image_mpi(recipe), host)
@@ -135,8 +142,9 @@ def plan_submit(
         *images.warnings,
         *loader_warnings(
             loading(config),
-            world.ranks // world.nodes,
+            layout.ranks // layout.nodes,
             site.cores_of_a_node(config.nnodetype, host.cores),
+            "rank" if layout.ranks == world.ranks else "process",
         ),
         *unseen_warnings(site, manifest.circumstance.paths),
         *output_warnings(site, files.root),
@@ -150,6 +158,7 @@ def plan_submit(
         warnings=[*warnings, *script_warnings(manifest, site)],
         notes=[
             *([initmodel.note] if initmodel and not initmodel.few else []),
+            *hosting.notes(manifest, placed),
             *([] if large_text(snapshot.sizes) else [size_text(snapshot.sizes)]),
         ],
     )
@@ -175,6 +184,27 @@ def code_snapshot(
 def world_of(config: RunConfig, site: Site) -> schema.World:
     per_node = site.ranks_on_a_node(config.nnodetype, config.ranks_per_node)
     return schema.World(ranks=per_node * config.nnodes, nodes=config.nnodes)
+
+
+def placement_of(
+    config: RunConfig, site: Site, world: schema.World, group: Optional[str]
+) -> schema.Placement:
+    """What the config asks for; fewer processes than ranks lie on as many of its nodes as there are
+    and as take equal shares. Raises Trouble for a number of processes that it cannot have."""
+    asked = placement(config)
+    if group:
+        asked = asked.model_copy(update={"group": group})
+    if config.processes is None:
+        return asked
+    there_are = site.nodes_there_are(config.nnodetype)
+    layout = hosting.asked_for(world, config.processes, None, there_are)
+    refuse_crowded(site, config.nnodetype, layout)
+    return asked.model_copy(
+        update={
+            "processes": None if layout.ranks == world.ranks else layout.ranks,
+            "nodes": None if layout.nodes == world.nodes else layout.nodes,
+        }
+    )
 
 
 def beginning(config: RunConfig, warnings: List[str]) -> Optional[Continuation]:
@@ -223,10 +253,12 @@ def fingerprints(
     )
 
 
-def refuse_combinations(config: RunConfig, site: Site, world: schema.World, lists: Lists) -> None:
+def refuse_combinations(
+    config: RunConfig, site: Site, world: schema.World, layout: schema.World, lists: Lists
+) -> None:
     problems = check_combinations(
         config,
-        limits=limit_problems(site, config.nnodetype, config.nnodes, config.walltime),
+        limits=limit_problems(site, config.nnodetype, layout.nodes, config.walltime),
         ranks=world.ranks,
         train_samples=len(lists.train.paths),
         val_samples=len(lists.val.paths),

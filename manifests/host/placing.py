@@ -10,6 +10,7 @@ from jobtemplates.backend import Scheduler
 from jobtemplates.directives import directives, seconds_of
 from jobtemplates.schedulers import backend_named
 from jobtemplates.sites import Site
+from manifests.host.hosting import asked_for, site_problems, walltime_for
 from manifests.record.communicators import COMMUNICATOR_KINDS
 from manifests.record.schema import Manifest, Paths, Placement, World
 
@@ -55,51 +56,109 @@ def place(asked: Placement, site: Site, world: World, *, with_gpus: bool) -> Pla
 
 
 def place_again(
-    manifest: Manifest, site: Site, group: Optional[str] = None
+    manifest: Manifest,
+    site: Site,
+    group: Optional[str] = None,
+    processes: Optional[int] = None,
+    nodes: Optional[int] = None,
 ) -> Tuple[Placement, List[str]]:
-    """The placement of a rerun on ``site``, with as many ranks, and what had to be left behind.
+    """The placement of a rerun on ``site``, and what had to be left behind.
 
-    On another site the old one's node type, group, modules and directives mean nothing; ``group``
-    is charged where given.
+    It has so many processes on so many nodes. With neither given it has those of the run, on
+    another site as many processes as ranks. There the old one's node type, group, modules and
+    directives mean nothing; ``group`` is charged where given.
 
-    Raises Trouble when the ranks cannot lie there as the bits ask for.
+    Raises Trouble when the ranks cannot lie there as the bits ask for, and for numbers of processes
+    that the run or the site cannot have.
     """
-    identity, before = manifest.identity, manifest.circumstance.placement
-    world, communicator = identity.world, identity.training.communicator
-    update: Dict[str, Any] = {"nodes": None}
+    before, world = manifest.circumstance.placement, manifest.identity.world
+    if processes is None and nodes is None and before.site == site.name and before.processes:
+        processes, nodes = before.processes, before.nodes
+    asked = processes is not None or nodes is not None
+    update: Dict[str, Any] = {"nodes": None, "processes": None}
     warnings: List[str] = []
     if before.site != site.name:
-        foreign: Dict[str, Any] = {"nodetype": None, "group": None, "modules": [], "others": {}}
-        left = [
-            name for name in foreign if getattr(before, name) and not (name == "group" and group)
-        ]
-        if left:
-            warnings.append(
-                f"{', '.join(left)} of site {before.site}: not used on site {site.name}"
-            )
-        joined = {key: value for key, value in before.others.items() if key == "j"}
-        update.update({**foreign, "others": joined, "nodetype": nodetype_for(site, world)})
+        wanted = asked_for(world, processes, nodes, site.max_nodes) if asked else world
+        foreign, warnings = left_behind(before, site, group)
+        update.update({**foreign, "nodetype": nodetype_for(site, wanted)})
     if group:
         update["group"] = group
     nodetype = update.get("nodetype", before.nodetype)
-    there_are = site.nodes_there_are(nodetype)
-    if there_are is not None and world.nodes > there_are:
-        if COMMUNICATOR_KINDS[communicator].sums_by_node or world.ranks % there_are:
-            raise Trouble(
-                f"the run has {world.nodes} nodes and its communicator {communicator} sums by "
-                f"them, site {site.name} has {there_are}",
-                "rerun it on a site with as many nodes",
-            )
-        update["nodes"] = there_are
-    if site.backend.runs_here:
-        update["walltime"] = None  # nobody ends it here, so it need not stop
+    if asked:
+        layout = asked_for(world, processes, nodes, site.nodes_there_are(nodetype))
+        refuse_crowded(site, nodetype, layout)
+        update["processes"] = None if layout.ranks == world.ranks else layout.ranks
+        update["nodes"] = None if layout.nodes == world.nodes else layout.nodes
+    else:
+        update["nodes"] = fewer_nodes(manifest, site, nodetype)
+    walltime = walltime_for(before, world.ranks, update["processes"] or world.ranks)
     limit = site.max_walltime
-    if before.walltime and limit and seconds_of(before.walltime) > seconds_of(limit):
-        warnings.append(f"walltime: {before.walltime} becomes {limit}, what {site.name} allows")
-        update["walltime"] = limit
+    if walltime and limit and seconds_of(walltime) > seconds_of(limit):
+        warnings.append(f"walltime: {walltime} becomes {limit}, what {site.name} allows")
+        walltime = limit
+    # Without a scheduler nobody ends it, so it need not stop.
+    update["walltime"] = None if site.backend.runs_here else walltime
     moved = before.model_copy(update=update)
     with_gpus = manifest.promises.gpu is not None
-    return place(moved, site, world_of(moved, world), with_gpus=with_gpus), warnings
+    return place(moved, site, moved.layout(world), with_gpus=with_gpus), warnings
+
+
+def left_behind(
+    before: Placement, site: Site, group: Optional[str]
+) -> Tuple[Dict[str, Any], List[str]]:
+    """What of a placement means nothing on another site, emptied, and a warning that names it."""
+    foreign: Dict[str, Any] = {"nodetype": None, "group": None, "modules": [], "others": {}}
+    left = [name for name in foreign if getattr(before, name) and not (name == "group" and group)]
+    joined = {key: value for key, value in before.others.items() if key == "j"}
+    text = f"{', '.join(left)} of site {before.site}: not used on site {site.name}"
+    return {**foreign, "others": joined}, [text] if left else []
+
+
+def fewer_nodes(manifest: Manifest, site: Site, nodetype: Optional[str]) -> Optional[int]:
+    """The nodes of the site where they are fewer than the run's, else None.
+
+    Raises Trouble where the bits would be others there, or the ranks do not lie on them evenly.
+    """
+    world, communicator = manifest.identity.world, manifest.identity.training.communicator
+    there_are = site.nodes_there_are(nodetype)
+    if there_are is None or world.nodes <= there_are:
+        return None
+    if COMMUNICATOR_KINDS[communicator].sums_by_node or world.ranks % there_are:
+        raise Trouble(
+            f"the run has {world.nodes} nodes and its communicator {communicator} sums by "
+            f"them, site {site.name} has {there_are}",
+            "rerun it on a site with as many nodes, or with --nodes N and --processes P, which "
+            "keep the order of its sums",
+        )
+    return there_are
+
+
+def place_on(
+    manifest: Manifest,
+    site: Site,
+    group: Optional[str],
+    processes: Optional[int],
+    nodes: Optional[int],
+) -> Placement:
+    """The placement of a further job of a written run, with other processes, on the run's site.
+
+    Raises Trouble for what the run or the site cannot have.
+    """
+    before, world = manifest.circumstance.placement, manifest.identity.world
+    layout = asked_for(world, processes, nodes, site.nodes_there_are(before.nodetype))
+    refuse_crowded(site, before.nodetype, layout)
+    walltime, limit = walltime_for(before, world.ranks, layout.ranks), site.max_walltime
+    if walltime and limit and seconds_of(walltime) > seconds_of(limit):
+        walltime = limit
+    update = {"processes": layout.ranks, "nodes": layout.nodes, "walltime": walltime}
+    moved = before.model_copy(update={**update, "group": group or before.group})
+    return place(moved, site, layout, with_gpus=manifest.promises.gpu is not None)
+
+
+def refuse_crowded(site: Site, nodetype: Optional[str], layout: World) -> None:
+    problems = site_problems(site, nodetype, layout)
+    if problems:
+        raise Trouble(problems, "give fewer processes, or more nodes: --processes P, --nodes N")
 
 
 def charged(manifest: Manifest, site: Site, group: str) -> Placement:
@@ -112,7 +171,7 @@ def charged(manifest: Manifest, site: Site, group: str) -> Placement:
     after = before.model_copy(update={"group": group})
     if site.backend.runs_here:
         return after
-    world = world_of(before, manifest.identity.world)
+    world = before.layout(manifest.identity.world)
     with_gpus = manifest.promises.gpu is not None
     written, _ = directives(site, before, world, with_gpus=with_gpus)
     wanted, options = directives(site, after, world, with_gpus=with_gpus)
@@ -135,10 +194,6 @@ def chain_warnings(placement: Placement, follow_ups: int) -> List[str]:
             "each follow-up repeats the steps since the last checkpoint"
         )
     return [f"--chain without a walltime: {why}; set the key walltime"]
-
-
-def world_of(placement: Placement, world: World) -> World:
-    return world.model_copy(update={"nodes": placement.nodes or world.nodes})
 
 
 def nodetype_for(site: Site, world: World) -> Optional[str]:

@@ -44,6 +44,16 @@ class RunFiles:
         self.verdict = root / "verdict.json"
         self.plot = root / "plot.png"  # drawn from the log, by whom and when it is wanted
 
+    def with_script(self, script: Path) -> RunFiles:
+        """The same run with a job script of another job."""
+        files = RunFiles(self.root)
+        files.job_script = script
+        return files
+
+    def script_for(self, processes: int, nodes: int) -> Path:
+        """The job script of jobs with other processes than the run was submitted for."""
+        return self.root / f"job-{processes}-on-{nodes}.sh"
+
     @property
     def of_first_rank(self) -> Tuple[Path, ...]:
         """What rank 0 alone writes, whole or not at all, checkpoints apart."""

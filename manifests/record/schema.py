@@ -239,6 +239,10 @@ class Placement(Record):
     processes: Optional[int] = Field(default=None, ge=1)  # that compute the ranks; None: one each
     share_gpus: bool = False  # ranks of a node may work on one GPU; it changes no bit
 
+    def layout(self, world: World) -> World:
+        """The processes that compute the ranks of ``world``, as its ``ranks``, and their nodes."""
+        return World(ranks=self.processes or world.ranks, nodes=self.nodes or world.nodes)
+
 
 class GitState(Record):
     commit: Optional[str] = None

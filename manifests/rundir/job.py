@@ -24,6 +24,9 @@ class Job(BaseModel):
     one), ``home`` what the scheduler called itself, ``environment`` the variables by which its
     commands found it and ``program`` the one that submitted. They are absent from older files.
 
+    ``processes`` on so many ``nodes`` computed the ranks, ``script`` with this sha256 started them,
+    where they were others than the manifest's.
+
     ``chain`` holds the ids of its ``follow_ups``, each held until the one before has ended; a local
     job runs them itself.
     """
@@ -41,6 +44,10 @@ class Job(BaseModel):
     home: str = ""
     environment: Optional[Dict[str, str]] = None
     program: str = ""
+    processes: Optional[int] = None
+    nodes: Optional[int] = None
+    script: Optional[str] = Field(default=None, pattern=r"^job[a-z0-9-]*\.sh$")
+    script_sha256: Optional[str] = None
     follow_ups: int = 0
     chain: List[str] = Field(default_factory=list)
     earlier: List[str] = Field(default_factory=list)  # ids of the jobs that this one goes on from

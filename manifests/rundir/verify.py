@@ -240,9 +240,12 @@ def _ending_problems(files: RunFiles, warn: Warn) -> List[str]:
     """What the job left of itself: DONE with exit code 0, and a ``job.json`` that can be read."""
     problems: List[str] = []
     try:
-        read_job(files, warn)
+        job = read_job(files, warn)
     except Trouble as trouble:
         problems += trouble.problems
+    else:
+        if job is not None and job.script is not None and job.script_sha256 is not None:
+            problems += file_problems(files.root / job.script, job.script, job.script_sha256)
     if not files.done.exists():
         return [*problems, "DONE: is missing, the run is not complete"]
     try:

@@ -141,6 +141,29 @@ def test_a_local_run_again_on_the_cluster(cluster: Cluster) -> None:
 
 
 @pytest.mark.long
+def test_two_nodes_with_two_ranks_each_on_one_process_and_back(cluster: Cluster) -> None:
+    """On one process here, on the nodes again, and on half of the nodes."""
+    bench = cluster.bench
+    nodetype = {"nnodetype": "f_node"} if cluster.scheduler == "gridengine" else {}
+    settings = {"ranks_per_node": 2, "batchsize": 2, "communicator": "hierarchical", **nodetype}
+    run = bench.submit(cluster.config("square", **settings))
+    single = bench.bundle("rerun", "--site", "local", "--processes", "1", run)
+    assert "verdict: identical\n" in single.stdout
+    assert "  placement.processes: absent | 1\n" in single.stdout
+    root = Path(single.stderr.partition("running again in ")[2].splitlines()[0])
+    back = bench.bundle("rerun", "--site", "kite", "--processes", "4", "--nodes", "2", root)
+    assert "verdict: identical\n" in back.stdout
+    # And with half of the nodes: two processes on one, whose job goes on with a stopped run.
+    stopped = cluster.start(cluster.config("stopped", epoch=8, checkpoint_interval=1, **settings))
+    cluster.wait_for_steps(stopped, 4)
+    bench.bundle("cancel", stopped)
+    cluster.wait_for_queue(stopped)
+    bench.bundle("resume", "--processes", "2", "--nodes", "1", "--wait", stopped)
+    straight = bench.bundle("rerun", "--site", "local", "--processes", "2", stopped)
+    assert "verdict: identical\n" in straight.stdout
+
+
+@pytest.mark.long
 def test_over_the_walltime_to_the_end_in_a_chain(cluster: Cluster) -> None:
     bench = cluster.bench
     # So short that each job ends after its first step. Slurm counts in minutes; Grid Engine would

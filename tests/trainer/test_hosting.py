@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
@@ -14,6 +16,7 @@ from manifests.record.checkpoint import checkpoints_in
 from manifests.record.outcome import Failure, Result
 from manifests.record.run_files import RunFiles
 from tests.trainer.test_mpi_runs import summed
+from tests.trainer.test_resume_runs import below, rank_of
 from trainer.order import Order
 
 pytestmark = pytest.mark.mpi
@@ -271,6 +274,55 @@ def test_networks_with_batch_normalisation(make_case: Any, arch: str, ranks: int
     for processes in range(1, ranks):
         case = run(make_case, f"on {processes}", ranks, processes, **settings)
         assert outcome(case.files, ranks) == expected, processes
+
+
+@pytest.mark.long
+def test_a_thousand_ranks_on_one_and_two_processes(make_case: Any) -> None:
+    """One step of 1024 batches of one image each; nobody here has a thousand processes, so the two
+    are held against each other, and the sums against the model of the order by the other tests.
+
+    The sums that wait are what a process needs beside a run of one rank: ten of the gradients' size
+    with one process, five with two, which have their own copy of the network each.
+    """
+    settings: Dict[str, Any] = {"batchsize": 1, "epochs": 1, "communicator": "ordered"}
+    most, found = {}, {}
+    for processes in (1, 2):
+        case = make_case(f"on {processes}", **settings)
+        case.manifest["identity"]["world"]["ranks"] = 1024
+        case.manifest["circumstance"]["placement"]["processes"] = processes
+        case.seal()
+        with case.start(processes) as launched:
+            most[processes] = peak_memory(launched)
+            _, errors = launched.communicate(timeout=280)
+        assert launched.returncode == 0, errors
+        found[processes] = outcome(case.files, 1024)
+    assert found[1] == found[2]
+    case = make_case("one rank", **settings)
+    case.manifest["identity"]["world"]["ranks"] = 1
+    case.seal()
+    with case.start(1) as launched:
+        alone = peak_memory(launched)
+    gradients = case.files.model.stat().st_size
+    depth = 10  # log2 of 1024
+    assert most[1] < alone + (1 + depth) * gradients + SLACK
+    assert most[2] < alone + (2 + depth / 2) * gradients + SLACK
+
+
+def peak_memory(launched: Any) -> float:
+    """The most that one trainer below ``launched`` had in memory, in bytes, until it ended."""
+    most = 0
+    while launched.poll() is None:
+        for pid in below(launched.pid):
+            with suppress(OSError, IndexError, ValueError):
+                if rank_of(pid)[1]:
+                    text = Path(f"/proc/{pid}/status").read_text()
+                    most = max(most, int(text.partition("VmHWM:")[2].split()[0]))
+        time.sleep(0.05)
+    return 1024.0 * most
+
+
+#: Bytes for a thousand trails, and what MPI needs.
+SLACK = 150e6
 
 
 def test_fewer_processes_than_declared(make_case: Any) -> None:

@@ -14,7 +14,9 @@ from manifests.cli.command_line import (
     JSON,
     MIRROR,
     MOVED,
+    NODES,
     PATH,
+    PROCESSES,
     RUN,
     host_context,
     note,
@@ -32,6 +34,8 @@ from manifests.cli.command_line import (
     shell_complete=sites_that_begin,
     help="Run at this site instead of the one recorded.",
 )
+@PROCESSES
+@NODES
 @GROUP
 @click.option("--out", type=PATH, help="Folder for the new run (default: beside RUN).")
 @click.option("--other-gpu", is_flag=True, help="On any GPU; a difference is then inconclusive.")
@@ -44,6 +48,8 @@ def rerun(
     site: Optional[str],
     group: Optional[str],
     out: Optional[Path],
+    processes: Optional[int],
+    nodes: Optional[int],
     other_gpu: bool,
     dry_run: bool,
     json_wanted: bool,
@@ -69,6 +75,8 @@ def rerun(
             group=group,
             mirror=mirror,
             other_gpu=other_gpu,
+            processes=processes,
+            nodes=nodes,
             read_only=dry_run,
             warn=warn,
         )
@@ -76,6 +84,8 @@ def rerun(
         print_comparison(cannot_run(run, error), json_wanted)
     for warning in plan.warnings:
         warn(warning)
+    for text in plan.notes:
+        note(text)
     if dry_run:
         click.echo(plan.script, nl=False)
         return

@@ -12,6 +12,8 @@ from manifests.cli.command_line import (
     DRY,
     GROUP,
     JSON,
+    NODES,
+    PROCESSES,
     RUN,
     as_json,
     host_context,
@@ -24,15 +26,24 @@ from manifests.cli.command_line import (
 @RUN
 @click.option("--wait", is_flag=True, help="Stay until the job ends and show its output.")
 @GROUP
+@PROCESSES
+@NODES
 @CHAIN
 @DRY
 @JSON
 def resume(
-    run: Path, wait: bool, group: Optional[str], chain: int, dry_run: bool, json_wanted: bool
+    run: Path,
+    wait: bool,
+    group: Optional[str],
+    processes: Optional[int],
+    nodes: Optional[int],
+    chain: int,
+    dry_run: bool,
+    json_wanted: bool,
 ) -> None:
     """Go on with RUN where it stopped, failed or was killed: the same job, from its checkpoint."""
     from manifests.cli.foreground import say_started
-    from manifests.flows.resume import alone, plan_resume
+    from manifests.flows.resume import alone, plan_resume, write_script
     from manifests.flows.start import start_run
     from manifests.host.placing import chain_warnings
     from manifests.rundir.directory import find_run
@@ -40,17 +51,21 @@ def resume(
 
     host = host_context()
     with alone(find_run(str(run))) as files:
-        plan = plan_resume(run, host, warn, group=group)
+        plan = plan_resume(run, host, warn, group=group, processes=processes, nodes=nodes)
         for warning in chain_warnings(plan.placement, chain):
             warn(warning)
         told = {"run": str(files.root), "step": plan.step, "steps": plan.steps}
         if not json_wanted:
             note(plan.text())
+        for text in plan.notes:
+            note(text)
         if dry_run:
             if json_wanted:
-                as_json(told)
+                as_json({**told, "script": plan.script} if plan.script else told)
+            elif plan.script:
+                click.echo(plan.script, nl=False)
             return
         written = {path: path.stat().st_size for path in files.logs.iterdir()}
-        job = start_run(files, host, chain, plan.placement)
+        job = start_run(write_script(plan), host, chain, plan.placement)
     after = written.get(logs_of(files, "stdout")[0], 0)
     say_started(files, job, told, host, wait, json_wanted, after)

@@ -55,6 +55,7 @@ EVERY: Dict[str, Any] = {
     "stack": "cuda12",
     "seed": 5,
     "ranks_per_node": 2,
+    "processes": 3,
     "share_gpus": True,
     "val_batchsize": 16,
     "lr_batch": 512,

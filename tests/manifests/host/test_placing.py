@@ -190,7 +190,8 @@ def test_fewer_nodes_only_where_the_sums_do_not_follow_them() -> None:
         place_again(made(communicator="hierarchical"), site("local"))
     assert str(caught.value) == (
         "the run has 2 nodes and its communicator hierarchical sums by them, site local has 1\n"
-        "-> rerun it on a site with as many nodes"
+        "-> rerun it on a site with as many nodes, or with --nodes N and --processes P, which keep "
+        "the order of its sums"
     )
 
 
