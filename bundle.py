@@ -80,7 +80,7 @@ def cli() -> None:
     """Training runs that can be run again, bit for bit, on real clusters.
 
     build -> submit -> rerun. Exit codes: 0 done or identical, 1 diverged, 2 trouble,
-    3 inconclusive; a job that was waited for passes its own code on.
+    3 inconclusive; with --wait: the job's exit code.
     """
 
 

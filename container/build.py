@@ -1,4 +1,4 @@
-"""The story of an image: recipe -> store -> sandbox -> squashfs -> SIF -> cache."""
+"""The steps of a build: recipe -> store -> sandbox -> squashfs -> SIF -> cache."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ class Downloader:
             missing = isinstance(error.reason, FileNotFoundError) or url.startswith("file:")
             raise NotFetched(str(error.reason), missing) from error
         except ValueError as error:
-            raise NotFetched(f"{url!r} is no URL that can be read: {error}", True) from error
+            raise NotFetched(f"{url!r} is not a URL that can be read: {error}", True) from error
         except (TimeoutError, ConnectionError, http.client.HTTPException) as error:
             raise NotFetched(str(error) or type(error).__name__, False) from error
 

@@ -58,7 +58,7 @@ need() {
 [ -w "$project" ] || refuse "$project cannot be written by this account" \
     "work in a clone of your own: git clone $project"
 if [ "$python" != python3 ] && ! python_is_usable; then
-    refuse "$python is no Python 3.9 or newer with its venv module" \
+    refuse "$python is not Python 3.9 or newer with its venv module" \
         "name another one: make PYTHON=/path/to/python3 …"
 fi
 if have mpirun && ! mpi_is_usable; then

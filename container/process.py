@@ -1,4 +1,4 @@
-"""The one door to subprocesses on the host side."""
+"""The single entry point to subprocesses on the host."""
 
 from __future__ import annotations
 

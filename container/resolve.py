@@ -155,7 +155,7 @@ def read_printed_uris(printed: str, base: str) -> List[LockedFile]:
     for line in printed.splitlines():
         match = PRINTED_URI.match(line)
         if match is None or not match["uri"].startswith(base):
-            raise Trouble(f"apt answered with a line that is no package: {line}")
+            raise Trouble(f"apt answered with a line that is not a package: {line}")
         name, version, _ = match["file"].split("_")
         files.append(
             LockedFile(

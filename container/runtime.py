@@ -138,7 +138,7 @@ class Runtime:
     def inspect(self, image: Path) -> Dict[str, Any]:
         """What the image says of itself: ``labels``, ``deffile``, ``runscript``, ``test``, …
 
-        Raises Trouble when the file is no image or the runtime cannot read it.
+        Raises Trouble when the file is not an image or the runtime cannot read it.
         """
         # It runs the image, but takes exec's options from the environment only; and spython runs
         # it by a function of its own, which is why `env` stands in front.

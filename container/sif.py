@@ -38,7 +38,7 @@ CYCLONEDX_JSON = struct.pack("<i", 1)
 
 
 class NotSif(Exception):
-    """The file is no SIF file, or is cut off."""
+    """The file is not a SIF file, or is cut off."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def list_objects(path: Path) -> List[SifObject]:
             raise NotSif(f"{path}: is not a SIF file")
         total, start = HEADER.unpack(raw)[8:10]
         if not (0 <= total <= 4096 and start >= 0):
-            raise NotSif(f"{path}: is no SIF file that makes sense: its table is at {start}")
+            raise NotSif(f"{path}: is not a SIF file that makes sense: its table is at {start}")
         stream.seek(start)
         table = stream.read(total * DESCRIPTOR.size)
     if len(table) < total * DESCRIPTOR.size:

@@ -177,7 +177,7 @@ def not_fetched(file: LockedFile, reason: str) -> str:
 
 
 def not_tried(files: Sequence[LockedFile]) -> str:
-    return "not tried after that: " + ", ".join(file.basename for file in files)
+    return "skipped after this failure: " + ", ".join(file.basename for file in files)
 
 
 def apt_problem(file: LockedFile, stderr: str) -> str:

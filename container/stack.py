@@ -110,7 +110,7 @@ def check_stack_name(name: str, known: List[str]) -> None:
     """Raises Trouble, with the ``known`` names, for what cannot be one: it becomes a file name."""
     if not re.fullmatch(STACK_NAME, name):
         raise Trouble(
-            f"{name!r} is no name of a stack (small letters and digits, a letter first); "
+            f"{name!r} is not a name of a stack (small letters and digits, a letter first); "
             f"known stacks: {', '.join(known) or 'none'}",
             "name one of these",
         )

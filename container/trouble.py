@@ -51,6 +51,6 @@ def fault_of(error: Exception) -> Trouble:
     ) as stream:
         traceback.print_exception(type(error), error, error.__traceback__, file=stream)
     return Trouble(
-        f"a fault of bundle itself: {type(error).__name__}: {error}",
+        f"internal error: {type(error).__name__}: {error}",
         f"please report it with {stream.name}",
     )

@@ -1,4 +1,4 @@
-"""The one door to YAML and JSON texts that people write.
+"""The single entry point to YAML and JSON texts that people write.
 
 Plain words mean what they mean in JSON: ``true``, ``false``, ``null`` and JSON's numbers are
 special, everything else is text. YAML 1.1 would read ``y``, ``no`` and ``off`` as booleans,

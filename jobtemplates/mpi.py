@@ -87,7 +87,7 @@ def find_host_mpi(mpirun: Sequence[str], environ: Optional[Mapping[str, str]] = 
     mpi = parse_version_text(done.stdout + done.stderr)
     if mpi is None:
         first = (done.stdout.strip().splitlines() or ["nothing"])[0]
-        problem = f"`{mpirun[0]} --version` printed {first!r}, which is no known MPI"
+        problem = f"`{mpirun[0]} --version` printed {first!r}, which is not a known MPI"
         raise Trouble(problem, NEXT_STEP)
     unfit = mpi_problem(mpi)
     if unfit:

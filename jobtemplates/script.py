@@ -1,4 +1,4 @@
-"""Job scripts: values in, text out. Shell quoting has one door, the finaliser made here."""
+"""Job scripts: values in, text out. Shell quoting has one entry point, the finaliser made here."""
 
 from __future__ import annotations
 

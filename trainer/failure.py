@@ -44,7 +44,7 @@ def report(error: BaseException, rank: int, files: RunFiles) -> int:
     """Record and print the failure; return the exit code.
 
     The first rank to fail writes ``failure.json``; ranks that fail of the same say nothing more.
-    That mpirun was killed is no failure of the run: the next job goes on from its checkpoint.
+    That mpirun was killed is not a failure of the run: the next job goes on from its checkpoint.
     """
     failure = describe(error, rank_of(error, rank))
     if _nobody_listens(error):

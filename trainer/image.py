@@ -54,7 +54,7 @@ def decode(data: bytes, what: str) -> Image.Image:
     except MemoryError as error:
         raise TrainerError(
             f"{what}: there is not enough memory to decode it",
-            "this is no fault of the image: ask for more memory per node, or for fewer loaders "
+            "this is not the image's fault: ask for more memory per node, or for fewer loaders "
             "(loaderjob), then submit a new run",
         ) from error
 

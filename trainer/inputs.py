@@ -51,7 +51,7 @@ def read_manifest(files: RunFiles) -> Manifest:
 
 
 def _version_of(text: bytes) -> object:
-    """The version that a record claims; the known one when it is no record at all."""
+    """The version that a record claims; the known one when it is not a record at all."""
     try:
         record = json.loads(text)
     except ValueError:

@@ -34,7 +34,7 @@ def load_initial(model: chainer.Link, path: Path) -> List[str]:
     """Copy what fits from a model file, parameters and running statistics; return a sentence for
     each that did not.
 
-    Raises TrainerError when the file is no model or nothing in it fits.
+    Raises TrainerError when the file is not a model or nothing in it fits.
     """
     stored = _read(path)
     report = []

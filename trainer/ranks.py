@@ -102,7 +102,7 @@ class Ranks:
                 f"the ranks do not hold the same parameters {when}: "
                 f"{name} of rank {rank} differs from that of rank 0 "
                 f"({len(differing)} differences in all)",
-                "compare CPUs and software of the ranks' nodes; this run is of no use",
+                "compare CPUs and software of the ranks' nodes; discard this run",
             )
 
 

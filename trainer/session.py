@@ -1,4 +1,4 @@
-"""The story of a run: data -> learner -> checkpoint -> records -> loop -> ending."""
+"""The steps of a run: data -> learner -> checkpoint -> records -> loop -> ending."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ SLOW_DISK = 50e6
 
 
 class StopRequest(IntEnum):
-    """What a rank wants after a step; the greatest wish of all ranks is done by all."""
+    """What a rank wants after a step; ranks take the strongest request."""
 
     GO_ON = 0
     SAVE = 1

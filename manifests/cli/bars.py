@@ -1,4 +1,4 @@
-"""Bars and colours on a terminal; the door to Rich, opened only where something is drawn."""
+"""Bars and colours on a terminal; Rich is imported here only, and only where something is drawn."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Rate(ProgressColumn):
 
 @contextmanager
 def bar(text: str, total: int, unit: str) -> Iterator[Advance]:
-    """A bar on standard error, gone at its end; none where that is no terminal that can redraw."""
+    """A bar on standard error, gone at its end; none where the terminal cannot redraw a line."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     columns = Progress(
         TextColumn("{task.description}"),

@@ -48,7 +48,7 @@ class Curves:
 def parse_log(data: bytes, where: str) -> List[Dict[str, Any]]:
     """The rows of a log; a last line that is not finished (a run under way) is left out.
 
-    Raises Trouble for a line that is no row: no object, or without its step or a number.
+    Raises Trouble for a line that is not a row: no object, or without its step or a number.
     """
     rows = []
     for place, line in enumerate(data.split(b"\n")[:-1], start=1):
@@ -59,7 +59,7 @@ def parse_log(data: bytes, where: str) -> List[Dict[str, Any]]:
                 raise ValueError(ITERATION)
             rows.append({ITERATION: steps, **_numbers(row)})
         except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
-            raise Trouble(f"{where}, line {place}: is no row of a log", RESTORE) from error
+            raise Trouble(f"{where}, line {place}: is not a valid log row", RESTORE) from error
     return rows
 
 

@@ -1,6 +1,6 @@
 """A job watched from the terminal that started it.
 
-What judges and draws a finished run is imported then: `submit` has no use for it.
+What judges and draws a finished run is imported then: `submit` does not need it.
 """
 
 from __future__ import annotations

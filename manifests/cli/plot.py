@@ -1,4 +1,4 @@
-"""A figure of loss and accuracy over the epochs of one run or more; the door to matplotlib."""
+"""A figure of loss and accuracy over the epochs of runs; matplotlib is imported here only."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def _optimizer_problems(config: RunConfig) -> List[str]:
         "rmsprop_warmup": ["lr_decay_factor", "lr_decay_epochs", "warmup_epochs"],
     }.get(config.optimizer, [])
     return [
-        f"{key}: {config.optimizer} has no use for it; leave it out"
+        f"{key}: {config.optimizer} does not use it; leave it out"
         for key in unused
         if key in config.model_fields_set
     ]
@@ -69,7 +69,7 @@ def _optimizer_problems(config: RunConfig) -> List[str]:
 
 def _loading_problems(config: RunConfig) -> List[str]:
     return [
-        f"{key}: loadtype {config.loadtype} has no use for it; leave it out"
+        f"{key}: loadtype {config.loadtype} does not use it; leave it out"
         for key in ("train_pack", "val_pack")
         if config.loadtype != "custom" and key in config.model_fields_set
     ]

@@ -1,4 +1,4 @@
-"""The story of `data check`: all that `submit` would find wrong with a list, and what is odd.
+"""The steps of `data check`: all that `submit` would find wrong with a list, and what is odd.
 
 A problem is what `submit` refuses. A warning is what it takes and a person may not have meant.
 """
@@ -87,7 +87,7 @@ def check(
     when the list file is not there at all.
     """
     if not list_file.is_file():
-        raise Trouble(f"{list_file}: is no file", "name a list file of `<path> <label>` lines")
+        raise Trouble(f"{list_file}: is not a file", "name a list file of `<path> <label>` lines")
     samples, list_problems = scan_list(list_file, root=root, nclasses=nclasses)
     mean_image, mean_problems = (None, []) if mean is None else scan_mean(mean)
     mean_warnings = [] if mean_image is None else mean_image.warnings

@@ -51,7 +51,7 @@ def samples_of_tree(
     labels: Dict[str, int] = {name: label for label, name in enumerate(names)}
     samples: List[Sample] = []
     problems += [
-        f"{root}/{printable(name)}: is no class of {classes_file}{twin_note(name, labels)}"
+        f"{root}/{printable(name)}: is not a class of {classes_file}{twin_note(name, labels)}"
         for name in present
         if name not in labels
     ]

@@ -1,4 +1,4 @@
-"""The story of `data crop`: look through the originals, refuse, make what is missing.
+"""The steps of `data crop`: look through the originals, refuse, make what is missing.
 
 The stored image of an original has its path, with the suffix ``.jpg`` where the original's is none
 of a JPEG file.
@@ -69,7 +69,7 @@ class Cropped:
 
 
 def stored_name(name: str) -> str:
-    """``a.JPEG`` stays, ``a.png`` becomes ``a.jpg``; empty where it is no image by its suffix."""
+    """``a.JPEG`` stays, ``a.png`` becomes ``a.jpg``; empty where the suffix is not an image's."""
     stem, _, suffix = name.rpartition(".")
     if stem and suffix.lower() in _JPEG:
         return name

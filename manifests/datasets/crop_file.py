@@ -58,7 +58,7 @@ def bring_up_to_date(original: str, stored: str, scratch: Optional[str]) -> Tupl
     except OSError as error:
         return Outcome.UNUSABLE, f"cannot be read: {error.strerror}"
     if not stat.S_ISREG(status.st_mode):
-        return Outcome.UNUSABLE, "is no regular file"
+        return Outcome.UNUSABLE, "is not a regular file"
     before, modified = stored_origin(stored)
     if before is None and scratch is None:
         return Outcome.MADE, ""

@@ -39,7 +39,7 @@ def refuse_nesting(source: Path, target: Path) -> None:
 
 
 def refuse_foreign(target: Path, settings: Dict[str, Any]) -> None:
-    """Refuse a target that is no folder, holds something else, or images made in another way."""
+    """Refuse a target that is not a folder, holds something else, or images made in another way."""
     if not target.exists():
         return
     if not target.is_dir():

@@ -169,7 +169,7 @@ def make_digits(target: Path, *, progress: Progress) -> DigitsSet:
     if _existing(target):
         return _set_in(target, made=False)
     try:
-        with suppress(FileExistsError):  # a file: the next line says that it is no folder
+        with suppress(FileExistsError):  # a file: the next line says that it is not a folder
             target.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     except OSError as error:

@@ -34,7 +34,7 @@ def samples_of_ground_truth(
     labels = {name: label for label, name in enumerate(classes)}
     used = {synsets[number] for number in numbers if number in synsets}
     problems += [
-        f"{printable(name)}: is no class of {classes_file}{twin_note(name, labels)}"
+        f"{printable(name)}: is not a class of {classes_file}{twin_note(name, labels)}"
         for name in sorted(used - set(labels))
     ]
     if problems:
@@ -52,7 +52,8 @@ def _lines(ground_truth: Path, count: int) -> Tuple[List[int], List[str]]:
         word = line.strip()
         if not (word.isascii() and word.isdigit() and 1 <= int(word[:9]) <= count):
             problems.append(
-                f"{where}, line {at}: '{printable(word)[:40]}' is no class number from 1 to {count}"
+                f"{where}, line {at}: '{printable(word)[:40]}' is not a class number "
+                f"from 1 to {count}"
             )
             numbers.append(0)
         else:

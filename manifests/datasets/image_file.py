@@ -92,7 +92,7 @@ def read_file(path: str) -> Tuple[bytes, Optional[os.stat_result], Problem]:
         if error.errno in _OF_THE_MACHINE:
             raise Trouble(
                 f"{path}: cannot be read: {error.strerror}",
-                "this is no fault of the file: see to the limits of this machine (ulimit -a), or "
+                "this is not the file's fault: see to the limits of this machine (ulimit -a), or "
                 "ask for fewer --workers",
             ) from error
         return b"", None, f"cannot be read: {error.strerror}"

@@ -69,7 +69,7 @@ class ImageFolder:
             return f"cannot be read: {error.strerror}"
         if problem:
             return problem
-        return stamp_of(status) if stat.S_ISREG(status.st_mode) else "is no regular file"
+        return stamp_of(status) if stat.S_ISREG(status.st_mode) else "is not a regular file"
 
     def _folder_problem(self, folder: str) -> Problem:
         problem = self.links.get(folder)

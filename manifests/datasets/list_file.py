@@ -125,7 +125,7 @@ def _sample(words: List[str], line: str, root: _Root, nclasses: Optional[int]) -
     limit = 10**9 if nclasses is None else nclasses
     if not (label.isascii() and label.isdigit() and len(label) < 10):
         end = "on" if nclasses is None else f"to {nclasses - 1}"
-        return "", f"label '{printable(label)}' is no whole number from 0 {end}"
+        return "", f"label '{printable(label)}' is not a whole number from 0 {end}"
     if int(label) >= limit:
         return "", f"label {int(label)} is outside of 0 to {limit - 1} (nclasses)"
     if CONTROL.search(path):

@@ -1,4 +1,4 @@
-"""The story of `data list`: classes, then samples, then the list file.
+"""The steps of `data list`: classes, then samples, then the list file.
 
 A classes file ties the labels of several lists together: the first list made in a folder writes
 it, the others follow it.

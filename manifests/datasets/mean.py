@@ -98,7 +98,7 @@ def _array_problem(array: np.ndarray) -> str:
 def _values(data: bytes) -> Tuple[Optional[Values], str]:
     """The values in C order, or what is wrong with the file."""
     if not data.startswith(b"\x93NUMPY"):
-        return None, "is no .npy file"
+        return None, "is not an .npy file"
     values = _plain_values(data)
     if values is None:
         import numpy as np

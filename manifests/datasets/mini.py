@@ -1,4 +1,4 @@
-"""The story of `data mini`: a list of few classes chosen from one of many, and its record.
+"""The steps of `data mini`: a list of few classes chosen from one of many, and its record.
 
 The record, ``<list>.json``, says from what was chosen and how, and which label became which: the
 validation list is chosen by the record of the training list.
@@ -66,7 +66,7 @@ class Mini:
 
 
 def read_choice(path: Path) -> Choice:
-    """Raises Trouble when the file is no record of a choice."""
+    """Raises Trouble when the file is not a record of a choice."""
     next_step = "give the .json file that `data mini` wrote beside the training list"
     try:
         return Choice.model_validate_json(path.read_bytes())

@@ -1,4 +1,4 @@
-"""The story of `data pack`: the images of a list, decoded once, in one packed file."""
+"""The steps of `data pack`: the images of a list, decoded once, in one packed file."""
 
 from __future__ import annotations
 

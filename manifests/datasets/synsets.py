@@ -104,4 +104,6 @@ def _rows_of_mat(path: Path) -> Tuple[List[Tuple[int, str]], List[str]]:
         return [(int(leaf["ILSVRC2012_ID"]), str(leaf["WNID"])) for leaf in leaves], []
     # A damaged file makes scipy raise nearly anything.
     except Exception as error:
-        return [], [f"{path}: is no meta.mat of a development kit: {type(error).__name__}: {error}"]
+        return [], [
+            f"{path}: is not a meta.mat of a development kit: {type(error).__name__}: {error}"
+        ]

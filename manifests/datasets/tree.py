@@ -99,7 +99,7 @@ class _Walker:
 
 
 def _folder_place(entry: os.DirEntry[str]) -> Optional[Place]:
-    """Where a folder lies; None for what is no folder. Raises OSError for a link in a circle."""
+    """Where a folder lies; None for what is not a folder. Raises OSError for a link in a circle."""
     if not entry.is_symlink() and not entry.is_dir():
         return None
     try:

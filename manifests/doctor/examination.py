@@ -1,4 +1,4 @@
-"""The story of `doctor`: one thing after the other, and whether runs can rely on it here."""
+"""The steps of `doctor`: one thing after the other, and whether runs can rely on it here."""
 
 from __future__ import annotations
 
@@ -292,6 +292,4 @@ def examined(check: Check) -> Finding:
         name = f"{error.filename}: " if error.filename else ""
         return fail(f"{name}{error.strerror}", "see to the file system, then try again")
     except Exception as error:
-        return fail(
-            f"a fault of bundle itself: {type(error).__name__}: {error}", "please report it"
-        )
+        return fail(f"internal error: {type(error).__name__}: {error}", "please report it")

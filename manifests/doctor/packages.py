@@ -65,8 +65,8 @@ def git_finding(version: Optional[str], tracked: Optional[int]) -> Finding:
     if tracked is not None:
         return ok(f"git {version or 'unknown'}, {tracked} files are tracked")
     if version is None:
-        return ok("no git, and the project is no checkout: a run takes all its files")
-    return ok(f"git {version}; the project is no checkout: a run takes all its files")
+        return ok("no git, and the project is not a checkout: a run takes all its files")
+    return ok(f"git {version}; the project is not a checkout: a run takes all its files")
 
 
 def parse_git(text: str) -> Optional[str]:

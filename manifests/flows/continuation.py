@@ -116,7 +116,7 @@ def _candidates(path: Path) -> Tuple[RunFiles, List[Path]]:
             if files.manifest.is_file() and files.checkpoints == path.parent:
                 return files, [path]
     raise Trouble(
-        f"resume: {path}: is no run directory and no checkpoint in one",
+        f"resume: {path}: is neither a run directory nor a checkpoint inside one",
         "give RUN or RUN/results/checkpoints/step-….npz; its trail and log are needed too",
     )
 

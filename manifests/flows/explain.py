@@ -50,7 +50,7 @@ def explain_failure(files: RunFiles, log: Optional[Path] = None) -> str:
         )
     lines = [why_failed(files, log)]
     if checkpoints_in(files.checkpoints):
-        lines.append(f"-> once that is mended: {go_on(files)}")
+        lines.append(f"-> after fixing the cause: {go_on(files)}")
     return "\n".join(lines)
 
 

@@ -77,7 +77,7 @@ def plan_rerun(
     impossible = hosting.refusal(manifest, layout)
     if impossible is not None:
         raise CannotRun(*impossible)
-    host.progress.stage("holding snapshot, inputs and data against the manifest")
+    host.progress.stage("verifying snapshot, inputs and data")
     circumstance, instead = data_there(data_moved(manifest.circumstance, moved))
     problems = before_problems(
         old, manifest, circumstance=circumstance,

@@ -255,6 +255,6 @@ def missing_data(circumstance: Circumstance) -> List[str]:
     paths = circumstance.paths
     if circumstance.loading.loadtype == "custom":
         packs = sorted({Path(pack) for pack in (paths.train_pack, paths.val_pack) if pack})
-        return [f"{pack}: is no file" for pack in packs if not pack.is_file()]
+        return [f"{pack}: is not a file" for pack in packs if not pack.is_file()]
     roots = sorted({Path(paths.train_root), Path(paths.val_root)})
-    return [f"{root}: is no folder" for root in roots if not root.is_dir()]
+    return [f"{root}: is not a folder" for root in roots if not root.is_dir()]

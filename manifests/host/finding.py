@@ -1,4 +1,4 @@
-"""Finding: what one check of this host came to, and what is to be done about it."""
+"""Finding: the result of one check of this host, and what to do about it."""
 
 from __future__ import annotations
 

@@ -214,7 +214,7 @@ def check_stack_of_run(stack: str, named: str, restore: str) -> None:
     try:
         check_stack_name(stack, [])
     except Trouble as error:
-        raise Trouble(f"{named}: {stack!r} is no name of a stack", restore) from error
+        raise Trouble(f"{named}: {stack!r} is not a name of a stack", restore) from error
 
 
 def image_of_run(

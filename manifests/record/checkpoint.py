@@ -116,7 +116,7 @@ def checkpoints_in(folder: Path) -> List[Path]:
 
 
 def read_head(path: Path) -> Head:
-    """Raises Damaged when the file is no checkpoint, OSError when it cannot be read."""
+    """Raises Damaged when the file is not a checkpoint, OSError when it cannot be read."""
     with _opened(path) as archive:
         return _head_of(archive)
 

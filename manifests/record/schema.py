@@ -332,7 +332,7 @@ class Recipe(Record):
 
 class Manifest(Record):
     """``companions`` maps the files written beside the manifest (``config.yaml``, ``job.sh``) to
-    their sha256; they decide no bit, but nobody is to take an edited one for the original."""
+    their sha256; they decide no bit, but an edited one must not pass for the original."""
 
     version: str = SCHEMA_VERSION
     kind: Literal["run", "rerun"] = "run"

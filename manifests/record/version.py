@@ -14,7 +14,7 @@ class UnsupportedVersion(ValueError):
 def check_version(found: object) -> Optional[str]:
     """Return a warning for an unknown minor version, None for a known one.
 
-    Raises UnsupportedVersion for another major version or a text that is no version.
+    Raises UnsupportedVersion for another major version or a text that is not a version.
     """
     known_major, known_minor = (int(part) for part in SCHEMA_VERSION.split("."))
     try:

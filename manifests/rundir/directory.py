@@ -156,7 +156,7 @@ def find_run(text: Union[str, Path]) -> RunFiles:
         raise Trouble(f"{text}: does not exist", "give a run directory or its manifest.json")
     if not RunFiles(root).manifest.is_file():
         raise Trouble(
-            f"{text}: is no run directory: it holds no manifest.json",
+            f"{text}: is not a run directory: it holds no manifest.json",
             "give a run directory or its manifest.json",
         )
     return RunFiles(root)

@@ -105,7 +105,7 @@ def read_stop(files: RunFiles, warn: Warn = ignore) -> Optional[Stop]:
 def parse_trail(data: bytes, where: str) -> List[TrailRecord]:
     """Records of one rank; a last line that was not finished (killed run) is left out.
 
-    Raises Trouble for a line that is no record.
+    Raises Trouble for a line that is not a record.
     """
     records = []
     for number, line in enumerate(data.split(b"\n")[:-1], start=1):

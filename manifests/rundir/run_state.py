@@ -28,7 +28,7 @@ def run_state(
     checkpoint, to be resumed, by a follow-up job where one waits; whether one does is not known of
     a ``chained`` run whose scheduler is silent. ``submitting`` without a job: the scheduler was
     given one, and its answer never came. ``cancelled``: a person ended the job; what it left on its
-    way out is no failure.
+    way out is not a failure.
     """
     if "cancelled.json" in present and not {"DONE", "result.json"} <= present:
         return _cancelled(exit_code, job, chained=chained)
@@ -70,7 +70,7 @@ def left_exit_code(files: RunFiles) -> Optional[int]:
 
 
 def interruption(files: RunFiles) -> str:
-    """How the ranks of a job were ended from outside, which is no failure of the run; "" where
+    """How the ranks of a job were ended from outside, which is not a failure of the run; "" where
     they were not."""
     status = _number_in(files.interrupted)
     if status is None:

@@ -131,9 +131,9 @@ def _refusal(root: Path, name: str) -> str:
         if root not in target.parents:
             return f"{name}: is a link to {target}, outside of the project"
         if not target.is_file():
-            return f"{name}: is a link to {target}, which is no regular file"
+            return f"{name}: is a link to {target}, which is not a regular file"
     elif not path.is_file():
-        return f"{name}: is no regular file"
+        return f"{name}: is not a regular file"
     return ""
 
 

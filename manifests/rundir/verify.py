@@ -50,7 +50,7 @@ def file_problems(path: Path, name: str, expected: str) -> List[str]:
 def identity_problems(files: RunFiles) -> List[str]:
     """Whether the identity digest is that of the identity as it stands in the file.
 
-    Raises Trouble when the manifest is no JSON object.
+    Raises Trouble when the manifest is not a JSON object.
     """
     raw = read_object(files.manifest)
     found, expected = digest_of(raw.get("identity")), raw.get("identity_digest")
@@ -99,7 +99,7 @@ def _extra_problems(folder: Path, shown: str, expected: Iterable[Path]) -> List[
         names = sorted(path.name for path in folder.iterdir())
     except OSError:
         return []  # that the files of it are missing is said for each
-    return [f"{shown}/{name}: is no file of this run" for name in names if name not in wanted]
+    return [f"{shown}/{name}: is not a file of this run" for name in names if name not in wanted]
 
 
 def input_problems(files: RunFiles, manifest: Manifest) -> List[str]:
@@ -273,7 +273,7 @@ def log_problems(files: RunFiles, result: Result) -> List[str]:
     except OSError as error:
         return [f"results/log.jsonl: cannot be read: {error.strerror}"]
     except (ValueError, TypeError, AttributeError, IndexError, RecursionError):
-        return ["results/log.jsonl: its last line is no row of a log"]
+        return ["results/log.jsonl: last line is not a valid log row"]
     metrics = _numbers(result.metrics)
     return [
         f"result.json: metrics.{name} is {metrics.get(name, 'absent')}, "

@@ -225,7 +225,7 @@ def _broken_conditions(record: RunRecord, result: Result) -> List[str]:
     absent = sorted(set(record.manifest.promises.cpu_features) - set(seen.cpu_features))
     if absent:
         broken.append(
-            f"the promise asks for the CPU features {' '.join(absent)}, {seen.cpu_model} has not"
+            f"the promise requires the CPU features {' '.join(absent)}; {seen.cpu_model} lacks them"
         )
     broken += _foreign_gpus(record.manifest.promises.gpu, seen.gpus)
     for name, value in record.manifest.identity.determinism.environment.items():
@@ -245,7 +245,7 @@ def _foreign_gpus(promise: Optional[GpuPromise], seen: Optional[SeenGpus]) -> Li
         return []
     wanted = " or ".join(kind.text for kind in promise.classes)
     return [
-        f"the promise asks for a {wanted}, rank {rank.rank} had a {rank.kind.text}"
+        f"the promise requires a {wanted}, rank {rank.rank} had a {rank.kind.text}"
         for rank in seen.ranks
         if rank.kind.text not in [kind.text for kind in promise.classes]
     ]

@@ -93,7 +93,7 @@ def lines(comparison: Comparison) -> List[str]:
         f"verdict: {comparison.verdict}",
         *names,
         *(f"  - {sentence}" for sentence in first_of(comparison.evidence)),
-        *_fields("differs in what decides the bits (a | b):", comparison.suspects),
-        *_fields("differs in what only describes (a | b):", comparison.circumstances),
+        *_fields("inputs that differ (a | b):", comparison.suspects),
+        *_fields("metadata that differs (a | b):", comparison.circumstances),
         *([f"-> {comparison.next_step}"] if comparison.next_step else []),
     ]

@@ -88,7 +88,7 @@ def test_a_mirror_that_does_not_answer_is_not_asked_for_every_file(
         fill(store, tmp_path, lines, (files, mirror))
     assert str(caught.value) == (
         unserved(files[0], "503 Service Unavailable")
-        + "\nnot tried after that: two_1.0+b1_amd64.deb, three_1.0+b1_amd64.deb\n"
+        + "\nskipped after this failure: two_1.0+b1_amd64.deb, three_1.0+b1_amd64.deb\n"
         f"-> {OTHER_MIRROR}"
     )
 
@@ -103,5 +103,5 @@ def test_an_index_that_does_not_answer_is_not_asked_for_every_file(
         fill(store, tmp_path, lines, (files, index))
     assert str(caught.value) == (
         f"{web.url}simple does not answer: 503 Service Unavailable\n"
-        f"not tried after that: one.whl, two.whl\n-> {OTHER_INDEX}"
+        f"skipped after this failure: one.whl, two.whl\n-> {OTHER_INDEX}"
     )

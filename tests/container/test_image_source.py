@@ -221,7 +221,7 @@ def test_a_dry_build_with_an_altered_image(
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("../x", "'../x' is no name of a stack (small letters and digits, a letter first); "
+        ("../x", "'../x' is not a name of a stack (small letters and digits, a letter first); "
                  "known stacks: none\n-> name one of these"),
         ("gpu", "there is no stack 'gpu' (container/stacks/gpu.yaml); known stacks: none\n"
                 "-> name one of these, or write that file"),
@@ -366,7 +366,7 @@ def test_a_manifest_s_stack_may_not_be_a_path(
     files = {**tiny.files, lock_path("../x"): tiny.lock_text}
     manifest = old_run(Recipe("../x", files), tmp_path / "gone.sif")
     assert refused(manifest, host) == (
-        f"the recipe in {WHERE}: '../x' is no name of a stack\n-> {RESTORE}"
+        f"the recipe in {WHERE}: '../x' is not a name of a stack\n-> {RESTORE}"
     )
 
 

@@ -61,7 +61,7 @@ def test_what_is_no_name_of_a_stack_is_refused(project: Path, name: str) -> None
     with pytest.raises(Trouble) as caught:
         load_recipe(project, name)
     assert str(caught.value) == (
-        f"{name!r} is no name of a stack (small letters and digits, a letter first); "
+        f"{name!r} is not a name of a stack (small letters and digits, a letter first); "
         "known stacks: cpu, cuda12\n-> name one of these"
     )
 

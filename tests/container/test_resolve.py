@@ -51,7 +51,7 @@ def test_a_line_of_another_kind_is_trouble() -> None:
     with pytest.raises(Trouble) as caught:
         read_printed_uris("Do you want to continue?", BASE)
     assert str(caught.value) == (
-        "apt answered with a line that is no package: Do you want to continue?"
+        "apt answered with a line that is not a package: Do you want to continue?"
     )
 
 

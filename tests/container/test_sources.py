@@ -126,7 +126,7 @@ def test_apt_names_what_is_missing_in_every_batch(
         file.basename for file in files[:BATCH]
     ]
     names = ", ".join(file.basename for file in files[BATCH:])
-    assert problems[-1] == f"not tried after that: {names}"
+    assert problems[-1] == f"skipped after this failure: {names}"
 
     lacking = (files[3], files[BATCH + 1])
     for number, file in enumerate(files):

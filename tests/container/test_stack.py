@@ -60,7 +60,7 @@ def test_what_is_no_name_of_a_stack_is_refused(tmp_path: Path, name: str) -> Non
     with pytest.raises(Trouble) as caught:
         find_stack(stacks(tmp_path), name)
     assert str(caught.value) == (
-        f"{name!r} is no name of a stack (small letters and digits, a letter first); "
+        f"{name!r} is not a name of a stack (small letters and digits, a letter first); "
         "known stacks: other, tiny\n-> name one of these"
     )
 

@@ -191,7 +191,7 @@ def test_what_the_key_resume_refuses(bench: Bench) -> None:
     alone = bench.root / "step-000000001.npz"
     shutil.copy(checkpoint, alone)
     assert refused(resume=str(alone)) == (
-        f"bundle: resume: {alone}: is no run directory and no checkpoint in one\n"
+        f"bundle: resume: {alone}: is neither a run directory nor a checkpoint inside one\n"
         "-> give RUN or RUN/results/checkpoints/step-….npz; its trail and log are needed too\n"
     )
     checkpoint.write_bytes(checkpoint.read_bytes()[:-9])

@@ -180,7 +180,7 @@ def test_labels_outside_of_nclasses(bench: Bench) -> None:
     val.write_text("c.jpg 1000\n")
     assert refused(bench, bench.config()) == (
         f"bundle: {train}, line 25: label 2 is outside of 0 to 1 (nclasses)\n"
-        f"{train}, line 26: label '-1' is no whole number from 0 to 1\n"
+        f"{train}, line 26: label '-1' is not a whole number from 0 to 1\n"
         f"{val}, line 1: label 1000 is outside of 0 to 1 (nclasses)\n{CORRECT}"
     )
 

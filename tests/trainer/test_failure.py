@@ -1,4 +1,4 @@
-"""What a rank records when it fails, and what is no failure of the run."""
+"""What a rank records when it fails, and what is not a failure of the run."""
 
 from __future__ import annotations
 

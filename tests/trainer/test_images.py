@@ -258,7 +258,7 @@ def test_whose_fault_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
 
     machine = (
         "image 'x': there is not enough memory to decode it\n"
-        "-> this is no fault of the image: ask for more memory per node, or for fewer loaders "
+        "-> this is not the image's fault: ask for more memory per node, or for fewer loaders "
         "(loaderjob), then submit a new run"
     )
     assert refusal(MemoryError()) == machine

@@ -118,7 +118,7 @@ def test_what_is_raised_in_a_rank_ends_all(
 def test_a_rank_that_is_gone_ends_all_without_a_word(
     make_case: Any, launch_ranks: Any, python_for: Any, when: str, what: str, status: int
 ) -> None:
-    """From outside, or past the interpreter: that is no failure of the run."""
+    """From outside, or past the interpreter: that is not a failure of the run."""
     case, done = ended(make_case, launch_ranks, python_for, when, what)
     assert not case.files.failure.exists()
     assert done.returncode == status if status else done.returncode != 0, done.stderr

@@ -37,7 +37,7 @@ WHY_LOADERS_DIE = (
 
 
 class LoaderFault(Exception):
-    """What a loader raised that is no TrainerError; its traceback is the cause."""
+    """What a loader raised that is not a TrainerError; its traceback is the cause."""
 
 
 class _Traceback(Exception):

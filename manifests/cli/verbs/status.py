@@ -14,7 +14,7 @@ from manifests.cli.terminal import table
 
 @click.command()
 @RUNS
-@click.option("--watch", is_flag=True, help="Show it again and again while a run goes on.")
+@click.option("--watch", is_flag=True, help="Refresh until no run is active.")
 @JSON
 def status(runs: Tuple[Path, ...], watch: bool, json_wanted: bool) -> None:
     """Show how far RUNS are; without RUNS, all that were submitted and have not ended."""

@@ -320,7 +320,7 @@ if [ "$status" -ne 0 ] && [ -z "$ended" ] && [ ! -f failure.json ] && [ ! -f sto
     printf 'bundle: the ranks ended with status %s, and none of them could say why\n-> %s\n' "$status" \
         'look at their nodes: memory (137 is a kill), room in /dev/shm and TMPDIR, ulimit -n' >&2
 fi
-# From outside: that is no failure of the run. What they had to write is whole, or the job leaves no
+# From outside: that is not a failure of the run. What they had to write is whole, or the job leaves no
 # code, like one that is killed, and a follow-up job goes on from the newest checkpoint.
 if [ -f stopped.json ] || [ -f result.json ]; then
     if outside "$status"; then status=0; fi

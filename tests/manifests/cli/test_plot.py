@@ -202,7 +202,7 @@ def test_plot_png_of_the_run_is_drawn_anew(run: RunFiles) -> None:
 
 
 def contents(place: Path) -> Dict[Path, Any]:
-    """Everything but matplotlib's cache, which is no trace of a run."""
+    """Everything but matplotlib's cache, which is not a trace of a run."""
     paths = [path for path in everything(place) if place / "cache" not in (path, *path.parents)]
     return {path: path.read_bytes() if path.is_file() else None for path in paths}
 
@@ -253,7 +253,7 @@ def test_a_damaged_log(run: RunFiles, line: str) -> None:
     run.log.write_text(f"{json.dumps(row(1))}\n{line}\n{json.dumps(row(3))}\n")
     with pytest.raises(Trouble) as caught:
         plot_runs([run.root], None, run.root / "cache")
-    assert str(caught.value) == f"{run.log}, line 2: is no row of a log\n-> {RESTORE}"
+    assert str(caught.value) == f"{run.log}, line 2: is not a valid log row\n-> {RESTORE}"
     assert not run.plot.exists()
 
 
@@ -273,7 +273,7 @@ def test_all_runs_that_cannot_be_drawn_are_told_at_once(run: RunFiles) -> None:
     target = run.root.parent / "all.pdf"
     runs = [str(files) for files in (run.root, damaged.root, none, young.root)]
     assert refused(run, *runs, "-o", str(target)) == (
-        f"bundle: {damaged.log}, line 1: is no row of a log\n"
+        f"bundle: {damaged.log}, line 1: is not a valid log row\n"
         f"{none}: does not exist\n"
         f"{young.root}: has no row in its log yet; one is written at the end of each epoch\n"
         f"-> {RESTORE}\n"

@@ -65,20 +65,20 @@ def test_what_works() -> None:
             "stack: no stack 'cuda11'; available: cpu, cuda12",
         ]),
         ({"optimizer": "adam", "momentum": 0.9}, [
-            "momentum: adam has no use for it; leave it out",
+            "momentum: adam does not use it; leave it out",
         ]),
         ({"optimizer": "rmsprop", "momentum": 0.9}, [
-            "momentum: rmsprop has no use for it; leave it out",
+            "momentum: rmsprop does not use it; leave it out",
         ]),
         ({"optimizer": "rmsprop_warmup", "warmup_epochs": 5, "lr_decay_epochs": 30,
           "lr_decay_factor": 0.1}, [
-            "lr_decay_factor: rmsprop_warmup has no use for it; leave it out",
-            "lr_decay_epochs: rmsprop_warmup has no use for it; leave it out",
-            "warmup_epochs: rmsprop_warmup has no use for it; leave it out",
+            "lr_decay_factor: rmsprop_warmup does not use it; leave it out",
+            "lr_decay_epochs: rmsprop_warmup does not use it; leave it out",
+            "warmup_epochs: rmsprop_warmup does not use it; leave it out",
         ]),
         ({"train_pack": "x", "val_pack": "y"}, [
-            "train_pack: loadtype original has no use for it; leave it out",
-            "val_pack: loadtype original has no use for it; leave it out",
+            "train_pack: loadtype original does not use it; leave it out",
+            "val_pack: loadtype original does not use it; leave it out",
         ]),
         ({"insize": 66}, ["insize: 66 given, nin needs at least 67"]),
         ({"insize": 257}, ["insize: 257 given, the stored images have 256"]),

@@ -57,7 +57,7 @@ def test_every_kind_of_problem_at_once(data_set: Path, jpeg: Callable[..., bytes
     assert problems == [
         f"{listing}, line 5: path '../outside.jpg' is outside of the root folder {data_set}",
         f"{listing}, line 6: label 7 is outside of 0 to 1 (nclasses)",
-        f"{data_set}/mean.npy: is no .npy file",
+        f"{data_set}/mean.npy: is not an .npy file",
         cut,
         f"{listing}, line 2: {data_set}/{second} has 300x200 pixels, expected 256x256",
         f"{listing}, line 7: {data_set}/missing.jpg does not exist",
@@ -133,5 +133,5 @@ def test_a_list_without_samples_and_one_that_is_not_there(data_set: Path) -> Non
     with pytest.raises(Trouble) as caught:
         checked(data_set)
     assert str(caught.value) == (
-        f"{data_set}/train.txt: is no file\n-> name a list file of `<path> <label>` lines"
+        f"{data_set}/train.txt: is not a file\n-> name a list file of `<path> <label>` lines"
     )

@@ -177,7 +177,7 @@ def test_bad_originals_are_named_and_the_others_are_done(source: Path, target: P
         f"{source}/x\\ty.jpg: its name has control characters\n"
         f"{cut}\n"
         f"{source}/n01/gone.jpg: cannot be read: No such file or directory\n"
-        f"{source}/n01/pipe.jpg: is no regular file\n"
+        f"{source}/n01/pipe.jpg: is not a regular file\n"
         f"{source}/n01/text.jpg: is not an image (JPEG, PNG, GIF, BMP, TIFF or WEBP)\n"
         "-> repair these originals or take them away, then run the same command again; the "
         "others need nothing more"

@@ -96,7 +96,7 @@ def test_every_bad_image_is_named_with_its_line(
         f"{listing}, line 4: {bad}/empty is empty",
         f"{listing}, line 5: {bad}/gif is a GIF file, expected JPEG or PNG",
         f"{listing}, line 6: {bad}/small has 300x200 pixels, expected 256x256",
-        f"{listing}, line 7: {bad}/folder is no regular file",
+        f"{listing}, line 7: {bad}/folder is not a regular file",
         f"{listing}, line 8: {bad}/link is a link that has the absolute target "
         f"{tmp_path}/outside.jpg, which the container does not have",
         f"{listing}, line 9: {bad}/inside is a link that has the absolute target "
@@ -152,7 +152,7 @@ def test_fresh_files_are_not_remembered(data_set: Path, tmp_path: Path) -> None:
 def test_broken_cache_is_a_warning(data_set: Path, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     cache.mkdir()
-    (cache / "images-3.sqlite3").write_text("this is no database, but long enough to be one" * 50)
+    (cache / "images-3.sqlite3").write_text("not a database, but long enough to be one" * 50)
     found = take(data_set, cache)
     assert found.table == take(data_set).table
     assert found.warnings == [

@@ -156,7 +156,7 @@ def test_limits_are_the_machines(monkeypatch: pytest.MonkeyPatch, number: int) -
         read_file("x")
     assert str(caught.value) == (
         f"x: cannot be read: {os.strerror(number)}\n"
-        "-> this is no fault of the file: see to the limits of this machine (ulimit -a), or ask "
+        "-> this is not the file's fault: see to the limits of this machine (ulimit -a), or ask "
         "for fewer --workers"
     )
 

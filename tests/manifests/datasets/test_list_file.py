@@ -39,13 +39,13 @@ def test_every_problem_with_its_line() -> None:
     text = "a\nb c\nd 8\ne -1\nf\tg 1\n../h 1\n/data/i 1\nj 1\nk 1.0\nl " + "9" * 5000
     assert problems_of(text)[:-1] == [
         "l.txt, line 1: found 'a', expected `<path> <label>`",
-        "l.txt, line 2: label 'c' is no whole number from 0 to 7",
+        "l.txt, line 2: label 'c' is not a whole number from 0 to 7",
         "l.txt, line 3: label 8 is outside of 0 to 7 (nclasses)",
-        "l.txt, line 4: label '-1' is no whole number from 0 to 7",
+        "l.txt, line 4: label '-1' is not a whole number from 0 to 7",
         "l.txt, line 5: path 'f\\tg' has control characters",
         "l.txt, line 6: path '../h' is outside of the root folder /data/set",
         "l.txt, line 7: path '/data/i' is outside of the root folder /data/set",
-        "l.txt, line 9: label '1.0' is no whole number from 0 to 7",
+        "l.txt, line 9: label '1.0' is not a whole number from 0 to 7",
     ]
 
 
@@ -79,7 +79,7 @@ def test_missing_and_not_utf8(tmp_path: Path) -> None:
 
 def test_without_a_number_of_classes_the_labels_say_it() -> None:
     _, problems = parse_list("a 0\nc x\n", "l.txt", root=ROOT, nclasses=None)
-    assert problems == ["l.txt, line 2: label 'x' is no whole number from 0 on"]
+    assert problems == ["l.txt, line 2: label 'x' is not a whole number from 0 on"]
     samples, problems = parse_list("a 0\nb 700000000\n", "l.txt", root=ROOT, nclasses=None)
     assert problems == []
     assert samples.labels == [0, 700000000]

@@ -84,7 +84,7 @@ def test_a_tree_that_does_not_fit_its_classes(tree: Path, tmp_path: Path) -> Non
     (tree / "n1" / "a\nb.jpg").write_text("")
     assert refused(tmp_path, lambda: list_tree(tree, tmp_path / "l.txt", None)) == (
         f"{tree}/n1/a\\nb.jpg: its name has control characters\n"
-        f"{tree}/n3: is no class of {classes}\n"
+        f"{tree}/n3: is not a class of {classes}\n"
         f"{tree}/stray.jpg: lies in no class folder\n"
         f"{tree}/n4: class 3 has no image\n"
         f"{tree}/n5: class 4 has no image\n"
@@ -175,7 +175,7 @@ def test_the_development_kit_itself(ilsvrc: Path) -> None:
 def test_damaged_or_other_mat_file(ilsvrc: Path) -> None:
     pytest.importorskip("scipy.io").savemat(ilsvrc / "ids.txt", {"other": 1})
     assert refused(ilsvrc, lambda: list_val(ilsvrc)) == (
-        f"{ilsvrc}/ids.txt: is no meta.mat of a development kit: KeyError: 'synsets'\n"
+        f"{ilsvrc}/ids.txt: is not a meta.mat of a development kit: KeyError: 'synsets'\n"
         f"-> {SYNSETS_NEXT_STEP}"
     )
 
@@ -245,15 +245,15 @@ def test_images_that_do_not_fit_the_ground_truth(ilsvrc: Path) -> None:
     truth.write_text("3\n1\n0\nx\n\u200b\n")
     (ilsvrc / "classes.txt").write_text("n01440764\n")
     assert refused(ilsvrc, lambda: list_val(ilsvrc)) == (
-        f"{truth}, line 3: '0' is no class number from 1 to 3\n"
-        f"{truth}, line 4: 'x' is no class number from 1 to 3\n"
-        f"{truth}, line 5: '\\u200b' is no class number from 1 to 3\n"
+        f"{truth}, line 3: '0' is not a class number from 1 to 3\n"
+        f"{truth}, line 4: 'x' is not a class number from 1 to 3\n"
+        f"{truth}, line 5: '\\u200b' is not a class number from 1 to 3\n"
         f"{val}: 2.jpg and ILSVRC2012_val_00000002.JPEG both have number 2\n"
         f"{val}/ILSVRC2012_val_00000009.JPEG: has number 9, {truth} has 5 lines\n"
         f"{val}/image.png: has no number in its name\n"
         f"{val}: no image has number 3, that of a line of {truth}\n"
         f"{val}: no image has number 5, that of a line of {truth}\n"
-        f"n02119789: is no class of {ilsvrc}/classes.txt\n"
+        f"n02119789: is not a class of {ilsvrc}/classes.txt\n"
         f"-> {TRUTH_NEXT_STEP}"
     )
 

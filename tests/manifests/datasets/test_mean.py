@@ -53,8 +53,8 @@ def test_good_mean(tmp_path: Path, mean_bytes: bytes) -> None:
          "holds values from -0.5 to -0.5, expected 0 to 255, as pixels have"),
         (saved(np.asfortranarray(np.full(SHAPE, 256, "<f4"))),
          "holds values from 256 to 256, expected 0 to 255, as pixels have"),
-        (b"PK\x03\x04", "is no .npy file"),
-        (b"", "is no .npy file"),
+        (b"PK\x03\x04", "is not an .npy file"),
+        (b"", "is not an .npy file"),
     ],
 )  # fmt: skip
 def test_bad_mean(tmp_path: Path, data: bytes, problem: str) -> None:

@@ -132,7 +132,7 @@ def test_every_bad_image_is_named(data_set: Path, jpeg: Callable[..., bytes]) ->
         f"{listing}, line 5: {bad}/missing does not exist",
         f"{listing}, line 7: {bad}/text is not an image (JPEG or PNG)",
         f"{listing}, line 8: {bad}/small has 300x200 pixels, expected 256x256",
-        f"{listing}, line 9: {bad}/pipe is no regular file",
+        f"{listing}, line 9: {bad}/pipe is not a regular file",
     ]
     assert (data_set / "train.pack").read_bytes() == b"\x93BPACK\r\nan older one"
 

@@ -147,7 +147,7 @@ def test_invisible_characters_in_messages(tmp_path: Path) -> None:
     with pytest.raises(Trouble) as caught:
         read_list(path, root=tmp_path)
     assert caught.value.problems == [
-        f"{path}, line 1: label 'x\\xad' is no whole number from 0 on",
+        f"{path}, line 1: label 'x\\xad' is not a whole number from 0 on",
         f"{path}, line 2: found 'b\\u200d.jpg', expected `<path> <label>`",
         f"{path}, line 3: path '/c\\u2066.jpg' is outside of the root folder {tmp_path}",
     ]
@@ -162,6 +162,6 @@ def test_a_class_that_differs_in_unicode_form_only(tmp_path: Path) -> None:
         samples_of_tree(tmp_path / "tree", [NFC], classes)
     only = "; one there differs in Unicode form only (NFC, NFD)"
     assert caught.value.problems == [
-        f"{tmp_path}/tree/{NFD}: is no class of {classes}{only}",
+        f"{tmp_path}/tree/{NFD}: is not a class of {classes}{only}",
         f"{tmp_path}/tree/{NFC}: class 0 has no image{only}",
     ]

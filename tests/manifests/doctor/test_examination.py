@@ -66,7 +66,7 @@ def test_a_check_that_hangs_is_left_behind() -> None:
         (OSError(5, "Input/output error", "/data"), fail("/data: Input/output error", SEE)),
         (
             KeyError("MemTotal"),
-            fail("a fault of bundle itself: KeyError: 'MemTotal'", "please report it"),
+            fail("internal error: KeyError: 'MemTotal'", "please report it"),
         ),
     ],
 )
@@ -151,7 +151,9 @@ def test_mpich_no_runtime_and_an_old_processor(
         "run on a processor of the x86-64-v3 kind (Intel Haswell, AMD Zen, or newer)",
     )
     assert findings["packages"].state == "warn"
-    assert findings["git"].found.endswith("the project is no checkout: a run takes all its files")
+    assert findings["git"].found.endswith(
+        "the project is not a checkout: a run takes all its files"
+    )
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def test_git() -> None:
     assert parse_git("git version 2.39.5 (Apple Git-154)\n") == "2.39.5"
     assert parse_git("hub 1") is None
     assert git_finding("2.39.5", 7) == ok("git 2.39.5, 7 files are tracked")
-    takes_all = "the project is no checkout: a run takes all its files"
+    takes_all = "the project is not a checkout: a run takes all its files"
     assert git_finding("2.39.5", None) == ok(f"git 2.39.5; {takes_all}")
     assert git_finding(None, None) == ok(f"no git, and {takes_all}")
 

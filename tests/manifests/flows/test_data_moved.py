@@ -73,11 +73,11 @@ def test_a_resumed_run_needs_what_its_script_binds(tmp_path: Path) -> None:
     pack_there = {"train_pack": str(tmp_path / "a.pack"), "val_pack": str(tmp_path / "b.pack")}
     circumstance = packed(**pack_there)
     (tmp_path / "a.pack").touch()
-    assert missing_data(circumstance) == [f"{tmp_path}/b.pack: is no file"]
+    assert missing_data(circumstance) == [f"{tmp_path}/b.pack: is not a file"]
     (tmp_path / "b.pack").touch()
     assert missing_data(circumstance) == []
     assert missing_data(manifest(train_root=str(tmp_path)).circumstance) == [
-        "/data/val: is no folder"
+        "/data/val: is not a folder"
     ]
 
 
@@ -113,7 +113,7 @@ def test_packed_files_take_part_in_verify(
             finished_run, known, circumstance=circumstance, cache_folder=None, progress=Silent()
         )
 
-    # The lock of this run is no lock: nobody can say what decodes in its image.
+    # The lock of this run is not a lock: nobody can say what decodes in its image.
     assert verify() == before() == []
     with Path(circumstance.paths.val_pack or "").open("r+b") as stream:
         stream.seek(-1, 2)

@@ -192,7 +192,7 @@ def test_found_by_directory_and_by_manifest(
     assert find_run(NAME).root == files.root
     for text, problem in (
         (f"{tmp_path}/no", "does not exist"),
-        (str(tmp_path), "is no run directory: it holds no manifest.json"),
+        (str(tmp_path), "is not a run directory: it holds no manifest.json"),
     ):
         with pytest.raises(Trouble) as caught:
             find_run(text)

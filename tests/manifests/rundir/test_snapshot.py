@@ -141,7 +141,7 @@ def test_links(checkout: Path, tmp_path: Path) -> None:
         take_snapshot(checkout)
     assert caught.value.problems == [
         f"{checkout}: dangling: is a link to nowhere, which does not exist",
-        f"{checkout}: folder: is a link to {checkout}/sub, which is no regular file",
+        f"{checkout}: folder: is a link to {checkout}/sub, which is not a regular file",
         f"{checkout}: out: is a link to /etc/passwd, outside of the project",
     ]
     assert caught.value.next_step == NEXT_STEP
@@ -282,7 +282,7 @@ def test_run_directories_below_the_project_are_no_code(
     after = take_snapshot(checkout, exclude=[checkout])
     assert after == before
     assert after.identity == before.identity
-    # A folder of this kind that is no run is code, and so is the project, whatever it looks like.
+    # A folder of this kind that is not a run is code; so is the project, whatever it looks like.
     (out / "a" / "job.sh").unlink()
     (checkout / "manifest.json").write_text("{}")
     (checkout / "job.sh").write_text("")

@@ -162,7 +162,7 @@ def test_runs_of_before_companions(finished_run: RunFiles, image: Path) -> None:
     edit_json(finished_run.result, lambda raw: raw.pop("log"))
     assert verify(finished_run, image) == []
     finished_run.log.write_text("[]\n")
-    assert verify(finished_run, image) == ["results/log.jsonl: its last line is no row of a log"]
+    assert verify(finished_run, image) == ["results/log.jsonl: last line is not a valid log row"]
     finished_run.log.unlink()
     assert verify(finished_run, image) == [
         "results/log.jsonl: cannot be read: No such file or directory"
@@ -235,8 +235,8 @@ def test_files_that_are_not_of_the_run(finished_run: RunFiles, image: Path) -> N
     (finished_run.inputs / "initmodel.npz").write_bytes(b"")
     (finished_run.trail / "rank-00002.jsonl").write_bytes(b"")
     assert verify(finished_run, image) == [
-        "inputs/initmodel.npz: is no file of this run",
-        "results/trail/rank-00002.jsonl: is no file of this run",
+        "inputs/initmodel.npz: is not a file of this run",
+        "results/trail/rank-00002.jsonl: is not a file of this run",
     ]
 
 

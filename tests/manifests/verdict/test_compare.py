@@ -252,7 +252,7 @@ def test_other_conditions_than_promised(run: Any) -> None:
     found = compare(run("a"), run("b", in_result=other_cpu))
     assert found.verdict == "inconclusive"
     assert evidence(found)[-1] == (
-        "b: the promise asks for the CPU features avx2, Some CPU has not"
+        "b: the promise requires the CPU features avx2; Some CPU lacks them"
     )
     found = compare(run("a"), run("b", in_result=other_knob))
     assert found.verdict == "inconclusive"
@@ -288,11 +288,11 @@ def test_suspects_and_circumstances(run: Any) -> None:
         ("host", "node1", "node2")
     ]
     assert lines(found)[-6:] == [
-        "differs in what decides the bits (a | b):",
+        "inputs that differ (a | b):",
         "  training.seed: 0 | 7",
         f"  code.files.train.py: {'3' * 64} | {'9' * 64}",
         f"  code.files.new.py: absent | {'8' * 64} x",
-        "differs in what only describes (a | b):",
+        "metadata that differs (a | b):",
         "  host: node1 | node2",
     ]
 

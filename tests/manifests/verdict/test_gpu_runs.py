@@ -182,7 +182,7 @@ def test_a_driver_and_places_are_circumstances(gpu_run: Any) -> None:
     assert (found.verdict, exit_code(found.verdict)) == ("diverged", 1)
     assert lines(found)[5:] == [
         EQUAL,
-        "differs in what only describes (a | b):",
+        "metadata that differs (a | b):",
         "  observed.gpus.driver: 535.104.05 | 550.54.14",
         "  observed.gpus.ranks.0: node 0, 0000:1a:00.0 | node 0, 0000:3b:00.0",
     ]
@@ -196,7 +196,7 @@ def test_other_places_decide_where_nccl_is_silent(gpu_run: Any) -> None:
     a, b = gpu_run(seen(nccl={})), gpu_run(spread, name="b", other_bits=True)
     assert told(a, b)[3:] == [
         "  - the ranks lie on other GPUs, and NCCL reported its rings for neither run",
-        "differs in what only describes (a | b):",
+        "metadata that differs (a | b):",
         "  observed.gpus.ranks.1: node 0, 0000:2a:00.0 | node 1, 0000:2a:00.0",
     ]
 
@@ -207,7 +207,7 @@ def test_a_gpu_that_was_not_promised(gpu_run: Any) -> None:
     found = rerun.compare_runs(a.root, b.root)
     assert found.verdict == "inconclusive"
     assert found.evidence[3:] == [
-        f"{b.root}: the promise asks for a {V100_TEXT}, rank 1 had a {A100_TEXT}",
+        f"{b.root}: the promise requires a {V100_TEXT}, rank 1 had a {A100_TEXT}",
         f"GPU class of rank 1: {V100_TEXT} | {A100_TEXT}",
     ]
     none = gpu_run(None, name="c", other_bits=True)

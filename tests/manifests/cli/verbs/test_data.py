@@ -87,7 +87,7 @@ def test_from_originals_to_what_a_config_names(place: Path) -> None:
 
 def test_a_list_that_is_not_there_is_trouble(place: Path) -> None:
     _, err = data(place, "check", "no.txt", code=2)
-    assert err == "bundle: no.txt: is no file\n-> name a list file of `<path> <label>` lines\n"
+    assert err == "bundle: no.txt: is not a file\n-> name a list file of `<path> <label>` lines\n"
 
 
 def test_options_that_do_not_go_together(place: Path) -> None:

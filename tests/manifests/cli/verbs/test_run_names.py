@@ -95,7 +95,7 @@ def test_many_of_a_name_are_counted(bundle: CommandLine, runs: List[Path]) -> No
         ("x/y", "x/y: does not exist\n-> give a run directory or its manifest.json"),
         (
             "cache",
-            "cache: is no run directory: it holds no manifest.json\n"
+            "cache: is not a run directory: it holds no manifest.json\n"
             "-> give a run directory or its manifest.json",
         ),
     ],

@@ -83,7 +83,7 @@ def test_a_long_list_ends_after_twenty(run: RunFiles, bundle: CommandLine) -> No
         (run.inputs / f"extra{number:02}").touch()
     lines = checked(bundle, run.root, 1)
     assert lines == [
-        *(f"inputs/extra{number:02}: is no file of this run" for number in range(20)),
+        *(f"inputs/extra{number:02}: is not a file of this run" for number in range(20)),
         "and 5 more",
         "25 mismatches",
     ]
