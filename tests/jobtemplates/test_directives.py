@@ -23,7 +23,7 @@ HEAD = {
     ],
     "pbs": [
         "-S /bin/bash", "-V", "-N digits", "-o logs/scheduler.log", "-j oe", "-r n",
-        "-l select=2:mpiprocs=3",
+        "-l select=2:mpiprocs=3", "-l place=scatter",
     ],
 }  # fmt: skip
 ALIKE = "change these keys; docs/sites.md says what may stand on a directive line"

@@ -266,7 +266,7 @@ def test_same_bits_are_identical_under_any_condition(run: Any) -> None:
         run("a"), run("b", in_result=lambda raw: raw["observed"].update(cpu_features=["sse2"]))
     )
     assert found.verdict == "identical"
-    assert evidence(found)[-1].startswith("b: the promise asks for the CPU features avx2")
+    assert evidence(found)[-1].startswith("b: the promise requires the CPU features avx2")
 
 
 def test_suspects_and_circumstances(run: Any) -> None:
