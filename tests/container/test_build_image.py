@@ -107,7 +107,8 @@ def test_another_user_elsewhere_gets_the_same_image(
     """Another folder, cache, day, umask, time zone; as an ordinary user when we are root."""
     copy = public_folder / "copied project"
     ignore = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(project / "container", copy / "container", ignore=ignore)
+    for package in ("container", "manifests"):
+        shutil.copytree(project / package, copy / package, ignore=ignore)
     cache = Cache(public_folder / "cache")
     fill(cache, warm_store, recipe)
     program = public_program(runtime, project, public_folder)

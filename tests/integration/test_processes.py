@@ -161,7 +161,7 @@ def test_a_resumption_that_is_refused(bench: Bench) -> None:
         assert bench.bundle("resume", *options, run, code=2).stderr == f"bundle: {text}"
     assert files_of(run) == before
     # A script that was altered after its job is told from the one that ran.
-    bench.bundle("resume", "--processes", "1", "--wait", run)
+    bench.bundle("resume", "--processes", "1", "--chain", "9", "--wait", run)
     script = run / "job-1-on-1.sh"
     script.write_text(script.read_text() + "\n")
     problems = json.loads(bench.bundle("verify", "--json", run, code=1).stdout)["problems"]
