@@ -93,7 +93,7 @@ def test_the_background_job_can_be_watched_and_cancelled(bench: Bench) -> None:
         time.sleep(0.1)
     row = json.loads(bench.bundle("status", "--json", run).stdout)[0]
     assert row["state"] == "running"
-    assert str(run) in bench.bundle("status").stdout
+    assert run.name in bench.bundle("status").stdout
     assert bench.bundle("cancel", run).stdout == "cancelled\n"
     assert json.loads(bench.bundle("status", "--json", run).stdout)[0]["state"] == "cancelled"
     assert bench.bundle("cancel", run).stdout == "had ended before\n"
