@@ -86,6 +86,7 @@ def run(arguments: Arguments, files: RunFiles) -> None:
     # Loaders first: their processes must descend from one that has not seen MPI.
     with warning_signal() as warned:
         pool = open_pool(arguments, files, manifest)
+        pool.forget_names()
     keep_freed_memory()
     placement = manifest.circumstance.placement
     processes = placement.processes if arguments.processes is None else arguments.processes

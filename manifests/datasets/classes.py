@@ -9,7 +9,7 @@ from container.atomic import write_bytes
 from container.trouble import Trouble
 from manifests.datasets.names import printable
 from manifests.datasets.shown import capped
-from manifests.datasets.text_file import scan_lines
+from manifests.datasets.text_file import scan_lines, text_bytes
 
 #: Beside the list files that share it.
 DEFAULT_NAME = "classes.txt"
@@ -36,7 +36,7 @@ def read_classes(path: Path) -> List[str]:
 
 
 def write_classes(path: Path, classes: List[str]) -> None:
-    write_bytes(path, "".join(f"{name}\n" for name in classes).encode("utf-8"))
+    write_bytes(path, text_bytes("".join(f"{name}\n" for name in classes)))
 
 
 def number_warnings(where: str, classes: Iterable[Tuple[int, str]]) -> List[str]:

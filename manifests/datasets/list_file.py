@@ -18,7 +18,7 @@ from container.trouble import Trouble
 from manifests.datasets.image_folder import absolute
 from manifests.datasets.names import CONTROL, printable
 from manifests.datasets.shown import capped
-from manifests.datasets.text_file import lines_of, scan_lines
+from manifests.datasets.text_file import lines_of, scan_lines, text_bytes
 
 NEXT_STEP = "correct the list file; its lines are `<path> <label>`, labels count from 0"
 
@@ -87,7 +87,7 @@ def parse_list(
 
     ``nclasses`` None lets the highest label say how many classes there are.
     """
-    return _parse(*lines_of(text.encode("utf-8"), where), where, root, nclasses)
+    return _parse(*lines_of(text_bytes(text), where), where, root, nclasses)
 
 
 def _parse(
@@ -159,4 +159,4 @@ def read_list(path: Path, *, root: Path, nclasses: Optional[int] = None) -> Samp
 
 def render_list(samples: Iterable[Tuple[str, int]]) -> bytes:
     """The bytes of a list file of (path relative to the root, label)."""
-    return "".join(f"{path} {label}\n" for path, label in samples).encode("utf-8")
+    return text_bytes("".join(f"{path} {label}\n" for path, label in samples))

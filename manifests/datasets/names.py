@@ -37,6 +37,8 @@ def name_problem(name: str) -> str:
     """Why no list file can hold a name; "" when one can."""
     if not is_utf8(name):
         return NOT_UTF8
+    if not name.strip():
+        return "its name is nothing but white space"
     return "its name has control characters" if CONTROL.search(name) else ""
 
 

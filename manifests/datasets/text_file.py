@@ -24,6 +24,11 @@ def scan_lines(path: Path) -> Tuple[List[str], List[str]]:
     return lines_of(data, str(path))
 
 
+def text_bytes(text: str) -> bytes:
+    """What `scan_lines` reads again as this text, be its first character a byte order mark."""
+    return text.encode("utf-8-sig" if text.startswith("\ufeff") else "utf-8")
+
+
 def lines_of(data: bytes, where: str) -> Tuple[List[str], List[str]]:
     """`scan_lines` of a file's bytes."""
     if data.startswith(_UTF16):

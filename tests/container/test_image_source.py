@@ -18,6 +18,7 @@ from container.trouble import Trouble
 from manifests.flows.preflight import built_image
 from manifests.host.context import HostContext
 from manifests.host.image_source import (
+    build_stack,
     copy_image,
     describe_build,
     find_image_of_run,
@@ -103,6 +104,31 @@ def test_an_altered_image_is_not_copied(tiny_image: Image, tmp_path: Path, keep_
         copy_image(tiny_image, tmp_path / "copy.sif")
     assert str(caught.value) == f"{fault}\n-> {REMEDY}"
     assert not (tmp_path / "copy.sif").exists()
+
+
+def test_where_the_copy_cannot_be_written_nothing_is_built(
+    host: HostContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "manifests.host.image_source.build_recipe", lambda *_: pytest.fail("it is built")
+    )
+    (tmp_path / "file").write_text("")
+    before = everything(tmp_path)
+    target = tmp_path / "file" / "new" / "copy.sif"
+    with pytest.raises(Trouble) as caught:
+        build_stack("tiny", host, mirror=None, output=target)
+    assert str(caught.value) == (
+        f"{target}: cannot be written: Not a directory\n-> name another file"
+    )
+    assert everything(tmp_path) == before
+
+
+def test_the_folder_of_a_copy_is_made(
+    tiny_image: Image, host: HostContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("manifests.host.image_source.build_recipe", lambda *_: tiny_image)
+    build_stack("tiny", host, mirror=None, output=tmp_path / "new" / "copy.sif")
+    assert (tmp_path / "new" / "copy.sif").read_bytes() == b"an image"
 
 
 def test_other_images_of_the_stack_are_counted(tiny_image: Image) -> None:

@@ -360,6 +360,38 @@ def test_nothing_stays_in_shared_memory_whoever_is_killed(make_case: Any) -> Non
             assert [line for line in shared if not line.endswith(" (deleted)")] == []
 
 
+KILLED = """
+import os, sys
+from pathlib import Path
+from trainer.iterators import ITERATORS
+from trainer.sampleset import Part, SampleSet
+table, root, mean = map(Path, sys.argv[1:])
+if __name__ == "__main__":
+    pool = ITERATORS["process"]("original", {"train": SampleSet(table, root, mean, 7, 67, 227)}, 2)
+    before = os.listdir(os.environ["TMPDIR"])
+    pool.forget_names()
+    list(pool.batches([Part("train", (3, 1), (0, 0))]))
+    print(len(before), flush=True)
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_nothing_stays_in_the_temporary_folder_whoever_is_killed(
+    make_case: Any, tmp_path: Path
+) -> None:
+    case = make_case()
+    script, scratch = tmp_path / "parent.py", tmp_path / "t"
+    script.write_text(KILLED)
+    scratch.mkdir()
+    done = subprocess.run(
+        [sys.executable, script, case.files.train_table, case.train_root, case.files.mean],
+        env={**case.environment(), "TMPDIR": str(scratch)},
+        capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGKILL, "1\n", "")
+    assert list(scratch.iterdir()) == []
+
+
 def runs(pid: int) -> bool:
     try:
         return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]

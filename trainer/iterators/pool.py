@@ -40,6 +40,10 @@ class Pool(ABC):
     def close(self) -> None:
         """Wait for the parts in work, drop those that wait, end the workers."""
 
+    def forget_names(self) -> None:  # noqa: B027 - most have none
+        """Leave nothing that would stay when this process is killed. No other pool may be made in
+        it afterwards."""
+
     def batches(self, work: Iterable[Part]) -> Iterator[Images]:
         """Yield each batch, strictly in the order of ``work``."""
         waiting: Deque[Pending] = deque()

@@ -9,6 +9,7 @@ process: to send a sample through a pipe costs several times what it costs to ma
 from __future__ import annotations
 
 import multiprocessing
+import shutil
 import signal
 import time
 import traceback
@@ -16,6 +17,7 @@ from collections import deque
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext
+from multiprocessing.util import get_temp_dir
 from typing import Deque, Dict, List, NamedTuple, Optional
 
 from trainer.iterators.pool import Images, Pool, load_part, open_sets, unchecked
@@ -227,6 +229,10 @@ class ProcessPool(Pool):
     def pids(self) -> List[int]:
         """Of the loaders."""
         return [loader.process.pid for loader in self._loaders if loader.process.pid is not None]
+
+    def forget_names(self) -> None:
+        # The socket of the fork server, by which all loaders have been started by now.
+        shutil.rmtree(get_temp_dir(), ignore_errors=True)
 
     def begin(self, batch: Part) -> _Loading:
         for loader in self._loaders:

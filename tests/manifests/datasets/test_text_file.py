@@ -11,6 +11,7 @@ from container.trouble import Trouble
 from manifests.datasets.class_tree import samples_of_tree
 from manifests.datasets.classes import read_classes, write_classes
 from manifests.datasets.list_file import read_list
+from manifests.datasets.make_list import list_tree
 from manifests.datasets.names import printable
 from manifests.datasets.synsets import NEXT_STEP as SYNSETS_NEXT_STEP
 from manifests.datasets.synsets import read_synsets
@@ -71,6 +72,36 @@ def test_a_name_with_a_line_separator_is_read_again(tmp_path: Path) -> None:
     names = ["a\u2028b", "c\u0085d", "\ufeffe", "f "]
     write_classes(tmp_path / "x.txt", ["first", *names])
     assert read_classes(tmp_path / "x.txt") == ["first", *names]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [" g ", "b\u2028", "c\u0085d", "f\u00a0", "h\u200b", "\u3000e", "\ufeffa"],
+        ["\ufeffa", "\ufeffb"],  # the first character of both files
+    ],
+)
+def test_what_data_list_writes_is_read_again(tmp_path: Path, names: list[str]) -> None:
+    tree = tmp_path / "t"
+    for name in names:
+        (tree / name).mkdir(parents=True)
+        (tree / name / f"{name}.jpg").write_bytes(b"")
+    list_tree(tree, tmp_path / "l.txt", None)
+    assert read_classes(tmp_path / "classes.txt") == sorted(names)
+    samples = read_list(tmp_path / "l.txt", root=tree)
+    assert samples.paths == [f"{name}/{name}.jpg" for name in sorted(names)]
+    list_tree(tree, tmp_path / "again.txt", None)
+    assert (tmp_path / "again.txt").read_bytes() == (tmp_path / "l.txt").read_bytes()
+
+
+def test_a_folder_of_white_space_is_no_class(tmp_path: Path) -> None:
+    for name in (" ", "a"):
+        (tmp_path / "t" / name).mkdir(parents=True)
+        (tmp_path / "t" / name / "x.jpg").write_bytes(b"")
+    with pytest.raises(Trouble) as caught:
+        list_tree(tmp_path / "t", tmp_path / "l.txt", None)
+    assert caught.value.problems[0] == f"{tmp_path}/t/ : its name is nothing but white space"
+    assert not (tmp_path / "classes.txt").exists()
 
 
 def test_a_blank_line_in_the_middle_is_a_problem(tmp_path: Path) -> None:
