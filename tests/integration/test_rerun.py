@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from manifests.record.version import SCHEMA_VERSION
 from tests.integration.conftest import Bench, clone_project
 
 pytestmark = pytest.mark.image
@@ -238,6 +239,6 @@ def test_a_newer_minor_version_is_read_with_a_warning(
     manifest = json.loads((run / "manifest.json").read_text())
     (run / "manifest.json").write_text(json.dumps({**manifest, "version": "1.7"}))
     assert bench.bundle("show", run).stderr == (
-        f"bundle: warning: {run}/manifest.json: version 1.7 is newer than 1.2: "
+        f"bundle: warning: {run}/manifest.json: version 1.7 is newer than {SCHEMA_VERSION}: "
         "fields it added are kept, not used\n"
     )
