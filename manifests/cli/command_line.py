@@ -53,6 +53,7 @@ def at_home(text: str) -> str:
 
 PATH = PathArgument()
 JSON = click.option("--json", "json_wanted", is_flag=True, help="Print JSON.")
+WIDE = click.option("--wide", is_flag=True, help="All columns, each run in one line.")
 DRY = click.option("--dry-run", is_flag=True, help="Show what would be done; write nothing.")
 
 

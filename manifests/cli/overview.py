@@ -1,17 +1,21 @@
-"""What the reading verbs show: rows and lines made from run directories, nothing is changed."""
+"""What `list` and `status` know of runs: a row each, from their directories; nothing is changed"""
 
 from __future__ import annotations
 
 import json
+import time
 from contextlib import suppress
+from dataclasses import asdict
+from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Sequence
 
 from container.trouble import Trouble
+from manifests.cli.run_table import Columns, Row, duration, plain, short, span
 from manifests.host.context import HostContext
-from manifests.host.hosting import on_nodes
-from manifests.record.json_numbers import WORDS, not_finite_text, number
+from manifests.record.json_numbers import not_finite_text
 from manifests.record.log_columns import (
+    ELAPSED,
     EPOCH,
     ITERATION,
     LOSS,
@@ -19,27 +23,18 @@ from manifests.record.log_columns import (
     VALIDATION_ACCURACY_TOP5,
     VALIDATION_LOSS,
 )
-from manifests.record.outcome import SeenGpus
-from manifests.record.schema import GpuPromise, Manifest, Resumed
+from manifests.record.run_files import RunFiles
 from manifests.rundir.directory import RunSummary, find_run, list_runs, summary_of
-from manifests.rundir.job import Job, read_job
+from manifests.rundir.job import read_job
 from manifests.rundir.known_outs import known_outs
+from manifests.rundir.labels import Labels, read_labels
+from manifests.rundir.outline import Outline, read_outline
+from manifests.rundir.progress import last_record, read_progress
 from manifests.rundir.queue import Queues
-from manifests.rundir.records import Warn, ignore, read_manifest, read_result
+from manifests.rundir.records import Warn, ignore
 
 #: A damaged run may be under way: it is shown with them.
 UNDER_WAY = ("prepared", "queued", "running", "stopped", "unknown", "damaged")
-
-#: Columns of :func:`row_of` that a person is shown; JSON has them all.
-LIST_COLUMNS = ["run", "state", "identity", "accuracy", "accuracy_top5", "created"]
-STATUS_COLUMNS = [
-    "run", "state", "job", "epoch", "iteration", "loss", "accuracy", "accuracy_top5",
-]  # fmt: skip
-
-
-def status_columns(rows: List[Dict[str, Any]]) -> List[str]:
-    """A scheduler's reasons are shown where there are any."""
-    return [*STATUS_COLUMNS, *(["why"] if any(row["why"] for row in rows) else [])]
 
 
 def runs_below(outs: List[Path], host: HostContext, warn: Warn = ignore) -> List[RunSummary]:
@@ -60,50 +55,96 @@ def last_row(log: Path) -> Dict[str, Any]:
 
     Numbers that are not finite are floats, in whichever form they were written.
     """
-    try:
-        with log.open("rb") as stream:
-            stream.seek(max(0, log.stat().st_size - 4096))
-            lines = stream.read().splitlines(keepends=True)
-    except OSError:
-        return {}
-    for line in reversed(lines):
-        if line.endswith(b"\n"):
-            with suppress(ValueError, RecursionError):
-                row = json.loads(line)
-                if isinstance(row, dict):
-                    return {k: number(v) if v in WORDS else v for k, v in row.items()}
-    return {}
+    return last_record(log) or {}
 
 
-def row_of(run: RunSummary, warn: Warn = ignore) -> Dict[str, Any]:
-    """One run in columns; a column that the run does not have yet is None.
+def row_of(run: RunSummary, warn: Warn = ignore, *, progress: bool = False) -> Dict[str, Any]:
+    """One run by the names of columns; what the run does not have yet is None.
 
     A run whose records cannot be read is ``damaged``; ``warn`` is told why.
     """
-    last = last_row(run.files.log)
+    files, last = run.files, last_row(run.files.log)
     numbers = {k: v for k, v in last.items() if isinstance(v, float)}
     state, job = run.state, None
     if state != "damaged":  # else it was said already
         try:
-            job = read_job(run.files, warn)
+            job = read_job(files, warn)
         except Trouble as trouble:
             state = "damaged"
             for problem in trouble.problems:
                 warn(problem)
+    outline, labels = _outline(files), _labels(files, warn)
     return {
-        "run": str(run.files.root),
+        "run": str(files.root),
+        "name": files.root.name,
+        "jobname": run.jobname,
         "state": state,
         "why": run.why or not_finite_text(numbers) or None,
         "job": run.job or (job.id if job else None),
         "identity": run.identity,
         "created": run.created,
+        "local": local_time(run.created),
+        "kind": outline.run_kind if outline else None,
+        "of": outline.of if outline else None,
+        "arch": outline.arch if outline else None,
+        "verdict": _verdict(files) if outline and outline.run_kind == "rerun" else None,
+        "message": labels.message,
+        "tags": labels.tags,
+        "notes": [note.text for note in labels.notes],
+        "seconds": last.get(ELAPSED),
         "epoch": last.get(EPOCH),
         "iteration": last.get(ITERATION),
         "loss": last.get(LOSS),
         "validation_loss": last.get(VALIDATION_LOSS),
         "accuracy": last.get(VALIDATION_ACCURACY),
         "accuracy_top5": last.get(VALIDATION_ACCURACY_TOP5),
+        **(_progress(files, outline, last, state) if progress else {}),
     }
+
+
+def _outline(files: RunFiles) -> Optional[Outline]:
+    """None where the manifest cannot be read: whoever asks for it is told."""
+    with suppress(Trouble):
+        return read_outline(files)
+    return None
+
+
+def _labels(files: RunFiles, warn: Warn) -> Labels:
+    try:
+        return read_labels(files, warn)
+    except Trouble as trouble:
+        for problem in trouble.problems:
+            warn(problem)
+        return Labels()
+
+
+def _verdict(files: RunFiles) -> Optional[str]:
+    try:
+        verdict = json.loads(files.verdict.read_bytes())["verdict"]
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return verdict if isinstance(verdict, str) else None
+
+
+def _progress(
+    files: RunFiles, outline: Optional[Outline], last: Dict[str, Any], state: str
+) -> Dict[str, Any]:
+    if outline is None:
+        return {}
+    found = read_progress(files, outline, last, running=state == "running", now=time.time())
+    values = asdict(found)
+    loss = values.pop("loss")
+    done = {"percent": found.percent, "last_loss": loss}
+    return {**values, **done}
+
+
+def local_time(created: str) -> Optional[str]:
+    """UTC as in a run's name -> this account's time, 2026-01-31 23:59."""
+    try:
+        moment = datetime.strptime(created, "%Y%m%dT%H%M%SZ").replace(tzinfo=timezone.utc)
+    except ValueError:
+        return None
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M")
 
 
 def list_rows(outs: List[Path], host: HostContext, warn: Warn = ignore) -> List[Dict[str, Any]]:
@@ -114,125 +155,112 @@ def list_rows(outs: List[Path], host: HostContext, warn: Warn = ignore) -> List[
 def status_rows(runs: List[Path], host: HostContext, warn: Warn = ignore) -> List[Dict[str, Any]]:
     if runs:
         queues = Queues(host, warn)
-        return [row_of(summary_of(find_run(str(run)), queues, warn), warn) for run in runs]
-    return [row_of(run, warn) for run in runs_below([], host, warn) if run.state in UNDER_WAY]
+        found = [summary_of(find_run(str(run)), queues, warn) for run in runs]
+    else:
+        found = [run for run in runs_below([], host, warn) if run.state in UNDER_WAY]
+    return [row_of(run, warn, progress=True) for run in found]
 
 
-# --- one run --------------------------------------------------------------------------------
+# --- what a person is shown -----------------------------------------------------------------
 
 
-def show_values(run: Path, host: HostContext, warn: Warn = ignore) -> Dict[str, Any]:
-    """The manifest without its bulk (code files, recipe texts), and the result."""
-    found = summary(run, host, warn)
-    files = found.files
-    manifest = read_manifest(files, warn)
-    values = manifest.model_dump(mode="json")
-    for code in (values["identity"]["code"], values["circumstance"].get("other_code")):
-        if code is not None:
-            code["files"] = len(code["files"])
-    values["recipe"]["files"] = sorted(manifest.recipe.files)
-    result = read_result(files, warn) if files.result.exists() else None
-    return {
-        "run": str(files.root),
-        "state": found.state,
-        "manifest": values,
-        "result": result.model_dump(mode="json") if result else None,
-    }
+def _steps(row: Row) -> str:
+    return f"{row['step']}/{row['steps']}" if row.get("steps") else "-"
 
 
-def show_lines(run: Path, host: HostContext, warn: Warn = ignore) -> List[str]:
-    from manifests.record.checkpoint import checkpoints_in, step_of
-
-    found = summary(run, host, warn)
-    files = found.files
-    manifest = read_manifest(files, warn)
-    lines = [f"run        {files.root}", f"state      {found.state}"]
-    job = None
-    with suppress(Trouble):  # a damaged one shows in the state
-        job = read_job(files)
-    lines += identity_lines(manifest, job)
-    checkpoints = checkpoints_in(files.checkpoints)
-    if checkpoints:
-        steps = ", ".join(str(step_of(path)) for path in checkpoints)
-        lines.append(f"checkpoint after step {steps} of {manifest.identity.steps}")
-    if files.result.exists():
-        result = read_result(files, warn)
-        metrics = ", ".join(f"{name} {value:.6g}" for name, value in sorted(result.metrics.items()))
-        lines += [
-            f"steps      {result.steps} in {result.observed.seconds:.1f} s",
-            f"parameters {result.digests.parameters}",
-            f"trail      {result.digests.trail}",
-            f"model      {result.digests.model}",
-            f"metrics    {metrics}",
-            *([f"warning    {odd}"] if (odd := not_finite_text(result.metrics)) else []),
-            *(gpu_lines(result.observed.gpus) if result.observed.gpus else []),
-        ]
-    return lines
+def _percent(row: Row) -> str:
+    return f"{row['percent']:.1f}%" if row.get("steps") else "-"
 
 
-def gpu_lines(seen: SeenGpus) -> List[str]:
-    """What the ranks worked on, and what NCCL reported."""
-    kinds = [rank.kind.text for rank in seen.ranks]
-    counted = ", ".join(f"{kinds.count(kind)} x {kind}" for kind in dict.fromkeys(kinds))
-    reported = ", ".join(f"{name} {value}" for name, value in sorted(seen.nccl.items()))
+LIST_COLUMNS: Columns = {
+    "run": plain("name"),
+    "state": plain("state"),
+    "submitted": plain("local"),
+    "took": duration("seconds"),
+    "top-1": short("accuracy", ".3f"),
+}
+STATUS_COLUMNS: Columns = {
+    "run": plain("name"),
+    "state": plain("state"),
+    "step": _steps,
+    "done": _percent,
+    "loss": short("last_loss", ".3g"),
+    "left": duration("seconds_left"),
+}
+WIDE_LIST: Columns = {
+    "run": plain("run"),
+    **{name: cell for name, cell in LIST_COLUMNS.items() if name != "run"},
+    "top-5": short("accuracy_top5", ".3f"),
+    "loss": short("loss"),
+    "arch": plain("arch"),
+    "kind": plain("kind"),
+    "of": plain("of"),
+    "verdict": plain("verdict"),
+    "tags": lambda row: ",".join(row["tags"]) or "-",
+    "message": plain("message"),
+    "why": plain("why"),
+}
+WIDE_STATUS: Columns = {
+    "run": plain("run"),
+    **{name: cell for name, cell in STATUS_COLUMNS.items() if name != "run"},
+    "job": plain("job"),
+    "epoch": short("epoch"),
+    "images/s": short("images_per_second", ".4g"),
+    "walltime left": duration("walltime_left"),
+    "checkpoint": plain("checkpoint_step"),
+    "age": duration("checkpoint_age"),
+    "resumed": plain("resumptions"),
+    "top-1": short("accuracy", ".3f"),
+    "top-5": short("accuracy_top5", ".3f"),
+    "why": plain("why"),
+}
+
+
+def list_parts(row: Row) -> List[str]:
+    """What `list` says of a run below its line."""
+    of = f" of {Path(row['of']).name}" if row["of"] else ""
+    kinds = {"rerun": f"rerun{of}", "resumed": f"goes on from {of[4:] or 'a checkpoint'}"}
+    verdict = f": {row['verdict']}" if row["verdict"] else ""
     return [
-        f"gpus       {counted}, driver {seen.driver}",
-        *([f"nccl       {reported}"] if reported else []),
+        *([kinds[row["kind"]] + verdict] if row["kind"] in kinds else []),
+        *([" ".join(f"#{tag}" for tag in row["tags"])] if row["tags"] else []),
+        *([row["message"]] if row["message"] else []),
+        *row["notes"][-1:],
+        *([row["why"]] if row["why"] else []),
     ]
 
 
-def promise_line(promise: GpuPromise) -> str:
-    kinds = [kind.text for kind in promise.classes]
-    wanted = " or ".join(kinds or [f"compute capability {', '.join(promise.capabilities)}"])
-    return f"promised   a GPU per rank: {wanted}; driver {promise.driver} or newer"
-
-
-def processes_lines(manifest: Manifest, job: Optional[Job]) -> List[str]:
-    """Who computes the ranks, where that is not one process for each on the identity's nodes."""
-    world = manifest.identity.world
-    layout = manifest.circumstance.placement.layout(world)
-    if job is not None and job.processes is not None and job.nodes is not None:
-        layout = layout.model_copy(update={"ranks": job.processes, "nodes": job.nodes})
-    if layout == world:
-        return []
-    return [f"processes  {on_nodes(layout)} compute{'s' * (layout.ranks == 1)} the ranks"]
-
-
-def identity_lines(manifest: Manifest, job: Optional[Job] = None) -> List[str]:
-    identity, circumstance = manifest.identity, manifest.circumstance
-    training = identity.training
+def status_parts(row: Row) -> List[str]:
+    """What `status` says of a run below its line."""
+    step, speed, left = (
+        row.get(name) for name in ("checkpoint_step", "images_per_second", "walltime_left")
+    )
+    times = row.get("resumptions") or 0
     return [
-        f"identity   {manifest.identity_digest}",
-        f"created    {circumstance.created} by {circumstance.user} on {circumstance.host}",
-        f"network    {training.arch}, {training.nclasses} classes, insize {training.insize}",
-        f"training   {training.epochs} epochs, {training.batchsize} per rank, "
-        f"{training.optimizer.name} lr {training.optimizer.lr:g}, seed {training.seed}",
-        f"world      {identity.world.ranks} ranks on {identity.world.nodes} node(s), "
-        f"{training.communicator}",
-        *processes_lines(manifest, job),
-        f"image      {identity.image.stack} {identity.image.sha256}",
-        f"code       {identity.code.digest}",
-        f"           {files_text(manifest)}, {git_text(manifest)}",
-        f"data       train {identity.data.train.samples}, val {identity.data.val.samples} samples",
-        *([promise_line(manifest.promises.gpu)] if manifest.promises.gpu else []),
-        *([f"rerun of   {circumstance.rerun_of}"] if circumstance.rerun_of else []),
-        *([resumed_text(circumstance.resumed)] if circumstance.resumed else []),
+        *([f"job {row['job']}"] if row["job"] else []),
+        *([f"{speed:.4g} images/s"] if isinstance(speed, (int, float)) else []),
+        *(
+            [f"checkpoint after step {step}, {span(row['checkpoint_age'])} ago"]
+            if step is not None
+            else []
+        ),
+        *([f"resumed {times} time{'s' if times != 1 else ''}"] if times else []),
+        *([f"{span(left)} of its walltime left"] if left is not None else []),
+        *([row["message"]] if row["message"] else []),
+        *([row["why"]] if row["why"] else []),
     ]
 
 
-def files_text(manifest: Manifest) -> str:
-    executed, other = len(manifest.identity.code.files), manifest.circumstance.other_code
-    if other is None:
-        return f"{executed} files"
-    return f"{executed} files that ranks execute, {len(other.files)} others"
+def lines_of(rows: Sequence[Row], verb: str, *, wide: bool, width: int) -> List[str]:
+    """The rows as `list` or `status` (``verb``) show them."""
+    from manifests.cli.run_table import joined, laid_out
 
-
-def resumed_text(resumed: Resumed) -> str:
-    return f"resumed    after step {resumed.step} of {resumed.run}"
-
-
-def git_text(manifest: Manifest) -> str:
-    git = manifest.circumstance.git
-    if git is None or git.commit is None:
-        return "not from a git commit"
-    return f"git {git.commit[:12]}{' and changes to it' if git.dirty else ''}"
+    narrow, full, parts = {
+        "list": (LIST_COLUMNS, WIDE_LIST, list_parts),
+        "status": (STATUS_COLUMNS, WIDE_STATUS, status_parts),
+    }[verb]
+    if not wide:
+        return laid_out(rows, narrow, parts, width)
+    cells = [list(full), *([text(row) for text in full.values()] for row in rows)]
+    widths = [max(len(line[place]) for line in cells) for place in range(len(full))]
+    return [joined(line, widths) for line in cells]

@@ -1,10 +1,9 @@
-"""What long work and tables look like on a terminal; pipes get plain lines or nothing."""
+"""What long work looks like on a terminal; pipes get plain lines or nothing."""
 
 from __future__ import annotations
 
 import sys
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Dict, List
 
 from container.progress import Advance
 
@@ -23,18 +22,3 @@ class Drawn:
         size = f"{total / 1e6:.0f} MB" if unit == "B" else f"{total} {unit}"
         self.stage(f"{text}: {size}")
         return nullcontext(lambda _count: None)
-
-
-def table(rows: List[Dict[str, Any]], columns: List[str]) -> str:
-    """Left-aligned columns with their names above; an absent value is a dash."""
-    cells = [columns, *([text_of(row.get(name)) for name in columns] for row in rows)]
-    widths = [max(len(line[place]) for line in cells) for place in range(len(columns))]
-    return "\n".join(
-        "  ".join(text.ljust(width) for text, width in zip(line, widths)).rstrip() for line in cells
-    )
-
-
-def text_of(value: Any) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

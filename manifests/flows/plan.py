@@ -13,6 +13,8 @@ from container.digest import sha256_of_file
 from manifests.record.run_files import RunFiles
 from manifests.record.schema import Manifest, Placement
 from manifests.rundir.directory import Taken, create_run, run_name
+from manifests.rundir.labels import Labels, write_labels
+from manifests.rundir.outline import write_outline
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Plan:
     fill: Callable[[RunFiles], None]
     warnings: List[str]
     notes: List[str] = field(default_factory=list)
+    labels: Labels = field(default_factory=Labels)
 
     @property
     def placement(self) -> Placement:
@@ -59,6 +62,9 @@ def _write(plan: Plan) -> RunFiles:
         companions = {path.name: sha256_of_file(path) for path in (files.config, files.job_script)}
         manifest = plan.manifest.model_copy(update={"companions": companions})
         atomic.write_json(files.manifest, manifest.as_written())
+        write_outline(files, manifest)
+        if not plan.labels.empty:
+            write_labels(files, plan.labels)
 
     return create_run(plan.files.root.parent, plan.files.root.name, fill)
 

@@ -14,6 +14,8 @@ class RunFiles:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.manifest = root / "manifest.json"
+        self.outline = root / "outline.json"  # of the manifest, for those who list many runs
+        self.labels = root / "labels.json"  # what a person says of the run, whenever that is
         self.config = root / "config.yaml"  # verbatim what the user gave
         self.code = root / "code"
         self.inputs = root / "inputs"

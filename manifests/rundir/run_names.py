@@ -53,10 +53,13 @@ def known_runs(outs: Iterable[Path]) -> List[Path]:
 
 def matches(text: str, runs: Iterable[Path]) -> List[Path]:
     """The runs that ``text`` may mean: those of exactly this directory name, else those of this
-    jobname and those whose directory name, time or identity begins with it."""
+    jobname, else those whose directory name, time or identity begins with it."""
     runs = list(runs)
-    exact = [run for run in runs if run.name == text]
-    return exact or [run for run in runs if _begins(text, run)]
+    return (
+        [run for run in runs if run.name == text]
+        or [run for run in runs if run.name.rpartition("-")[0].rpartition("-")[0] == text]
+        or [run for run in runs if _begins(text, run)]
+    )
 
 
 def _begins(text: str, run: Path) -> bool:
@@ -67,7 +70,7 @@ def _begins(text: str, run: Path) -> bool:
         return text.startswith(name.identity) and _identity_digest(run).startswith(text)
     parts = (name.created, name.identity)
     longer = text.startswith(f"{name.jobname}-") and run.name.startswith(text)
-    return longer or text == name.jobname or any(part.startswith(text) for part in parts)
+    return longer or any(part.startswith(text) for part in parts)
 
 
 def _identity_digest(run: Path) -> str:

@@ -44,7 +44,7 @@ def test_a_run_in_another_locale(bench: Bench, tmp_path: Path) -> None:
     assert digests[0] == digests[1]
     for verb in ("show", "status", "logs", "plot"):
         assert bench.bundle(verb, run).returncode == 0
-    assert "läufe" in bench.bundle("list").stdout
+    assert "läufe" in bench.bundle("list", "--wide").stdout
     done = bench.bundle("verify", run)
     assert done.stderr.count("warning") == 0
     assert "verdict: identical" in bench.bundle("rerun", run).stdout

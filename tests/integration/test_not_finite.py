@@ -55,7 +55,7 @@ def test_a_validation_that_is_not_finite(bench: Bench) -> None:
 def both_forms_are_read(bench: Bench, run: Path) -> None:
     (row,) = strict(bench.bundle("status", "--json", run).stdout)
     assert (row["validation_loss"], row["why"], row["state"]) == ("NaN", SAID, "done")
-    assert bench.bundle("status", run).stdout.splitlines()[1].endswith(f"  {SAID}")
+    assert bench.bundle("status", run).stdout.splitlines()[-1].endswith(f" {SAID}")
     shown = strict(bench.bundle("show", "--json", run).stdout)
     assert shown["result"]["metrics"]["validation/main/loss"] == "NaN"
     assert f"warning    {SAID}" in bench.bundle("show", run).stdout.splitlines()

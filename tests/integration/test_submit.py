@@ -27,7 +27,7 @@ def test_a_run_leaves_everything_that_its_manifest_promises(
     present = {path.name for path in run.iterdir()}
     assert present == {
         "manifest.json", "config.yaml", "code", "inputs", "job.sh", "job.json", "logs",
-        "results", "result.json", "exit_code", "DONE", "plot.png",
+        "results", "result.json", "exit_code", "DONE", "plot.png", "outline.json",
     }  # fmt: skip
     manifest = json.loads((run / "manifest.json").read_text())
     assert manifest["identity"]["image"]["sha256"] == image
@@ -61,9 +61,10 @@ def test_the_reading_verbs_tell_the_same_story(finished: tuple[Bench, Path]) -> 
     metrics = result_of(run)["metrics"]
     assert rows[0]["accuracy"] == metrics["validation/main/accuracy"]
     assert rows[0]["accuracy_top5"] == metrics["validation/main/accuracy_top5"] == 1.0
-    assert " accuracy_top5" in bench.bundle("status", run).stdout
-    assert " accuracy_top5 " in bench.bundle("list", bench.out).stdout
-    assert "validation/main/accuracy_top5 1, " in bench.bundle("show", run).stdout
+    for verb, name in (("status", run), ("list", bench.out)):
+        assert "  top-5  " in bench.bundle(verb, name, "--wide").stdout
+    shown_lines = bench.bundle("show", run).stdout.splitlines()
+    assert "           validation/main/accuracy_top5  1" in shown_lines
     listed = json.loads(bench.bundle("list", "--json", bench.out).stdout)
     assert str(run) in [row["run"] for row in listed]
     everywhere = json.loads(bench.bundle("list", "--json").stdout)
@@ -93,7 +94,7 @@ def test_the_background_job_can_be_watched_and_cancelled(bench: Bench) -> None:
         time.sleep(0.1)
     row = json.loads(bench.bundle("status", "--json", run).stdout)[0]
     assert row["state"] == "running"
-    assert str(run) in bench.bundle("status").stdout
+    assert run.name in bench.bundle("status").stdout
     assert bench.bundle("cancel", run).stdout == "cancelled\n"
     assert json.loads(bench.bundle("status", "--json", run).stdout)[0]["state"] == "cancelled"
     assert bench.bundle("cancel", run).stdout == "had ended before\n"

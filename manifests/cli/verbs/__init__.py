@@ -16,6 +16,7 @@ from manifests.cli.verbs.doctor import doctor
 from manifests.cli.verbs.list_ import list_
 from manifests.cli.verbs.lock import lock
 from manifests.cli.verbs.logs import logs
+from manifests.cli.verbs.note import note
 from manifests.cli.verbs.plot import plot
 from manifests.cli.verbs.rerun import rerun
 from manifests.cli.verbs.resume import resume
@@ -34,6 +35,7 @@ VERBS: Tuple[click.Command, ...] = (
     list_,
     status,
     show,
+    note,
     logs,
     plot,
     cancel,

@@ -3,23 +3,61 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Tuple
+from typing import Optional, Tuple
 
 import click
 
-from manifests.cli.command_line import JSON, PATH, as_json, host_context, say, warn
-from manifests.cli.terminal import table
+from manifests.cli.command_line import JSON, PATH, WIDE, as_json, host_context, say, warn
 
 
 @click.command("list")
 @click.argument("outs", nargs=-1, type=PATH)
+@click.option("--state", "states", multiple=True, help="Only those of this state; repeatable.")
+@click.option("--arch", help="Only those of this network.")
+@click.option("--tag", "tags", multiple=True, help="Only those with this tag; repeatable.")
+@click.option("--since", help="Only those submitted since: 2026-01-31, 3d, 12h.")
+@click.option(
+    "--sort",
+    "order",
+    type=click.Choice(["created", "name", "state", "took", "loss", "accuracy", "arch"]),
+    default="created",
+    show_default=True,
+    help="The greatest is the last.",
+)
+@click.option("-r", "--reverse", is_flag=True, help="The greatest is the first.")
+@click.option("-n", "count", type=click.IntRange(1), metavar="N", help="Only the last N.")
+@WIDE
 @JSON
-def list_(outs: Tuple[Path, ...], json_wanted: bool) -> None:
-    """List runs, newest last: those below OUTS, or all that were submitted from this account."""
-    from manifests.cli.overview import LIST_COLUMNS, list_rows
+def list_(
+    outs: Tuple[Path, ...],
+    states: Tuple[str, ...],
+    arch: Optional[str],
+    tags: Tuple[str, ...],
+    since: Optional[str],
+    order: str,
+    reverse: bool,
+    count: Optional[int],
+    wide: bool,
+    json_wanted: bool,
+) -> None:
+    """List runs, newest last: those below OUTS, or all that were submitted from this account.
 
-    rows = list_rows(list(outs), host_context(), warn)
+    Times are local; the names of runs have them in UTC.
+    """
+    from manifests.cli.overview import lines_of, list_rows
+    from manifests.cli.run_filter import chosen, in_order, parse_since, refuse_unknown
+    from manifests.cli.run_table import terminal_width
+
+    host = host_context()
+    refuse_unknown(states, arch)
+    begin = parse_since(since, host.now()) if since else None
+    rows = chosen(
+        list_rows(list(outs), host, warn), states=states, arch=arch, tags=tags, since=begin
+    )
+    rows = in_order(rows, order, reverse=reverse, count=count)
     if json_wanted:
         as_json(rows)
+    elif rows:
+        say("\n".join(lines_of(rows, "list", wide=wide, width=terminal_width())))
     else:
-        say(table(rows, LIST_COLUMNS))
+        say("no run is there" if not any((states, arch, tags, since)) else "no run is like that")

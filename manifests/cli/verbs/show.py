@@ -14,7 +14,7 @@ from manifests.cli.command_line import JSON, RUN, as_json, host_context, say, wa
 @JSON
 def show(run: Path, json_wanted: bool) -> None:
     """Show what RUN is and what came out of it."""
-    from manifests.cli.overview import show_lines, show_values
+    from manifests.cli.run_page import show_lines, show_values
 
     if json_wanted:
         as_json(show_values(run, host_context(), warn))

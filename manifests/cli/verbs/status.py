@@ -8,17 +8,18 @@ from typing import Tuple
 
 import click
 
-from manifests.cli.command_line import JSON, RUNS, as_json, host_context, say, warn
-from manifests.cli.terminal import table
+from manifests.cli.command_line import JSON, RUNS, WIDE, as_json, host_context, say, warn
 
 
 @click.command()
 @RUNS
 @click.option("--watch", is_flag=True, help="Refresh until no run is active.")
+@WIDE
 @JSON
-def status(runs: Tuple[Path, ...], watch: bool, json_wanted: bool) -> None:
+def status(runs: Tuple[Path, ...], watch: bool, wide: bool, json_wanted: bool) -> None:
     """Show how far RUNS are; without RUNS, all that were submitted and have not ended."""
-    from manifests.cli.overview import status_columns, status_rows
+    from manifests.cli.overview import lines_of, status_rows
+    from manifests.cli.run_table import terminal_width
     from manifests.cli.watching import watched
 
     host = host_context()
@@ -27,5 +28,7 @@ def status(runs: Tuple[Path, ...], watch: bool, json_wanted: bool) -> None:
             click.clear()
         if json_wanted:
             as_json(rows)
+        elif rows:
+            say("\n".join(lines_of(rows, "status", wide=wide, width=terminal_width())))
         else:
-            say(table(rows, status_columns(rows)) if rows else "no run is under way")
+            say("no run is under way")

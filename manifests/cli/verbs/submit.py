@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, Tuple
 
 import click
 
@@ -25,12 +26,16 @@ from manifests.cli.command_line import (
 @click.argument("config", type=PATH)
 @click.option("--wait", is_flag=True, help="Stay until the job ends and show its output.")
 @click.option("--out", "script_name", type=PATH, help="Also write the job script there.")
+@click.option("-m", "--message", help="What this run is for, in one line: `list` shows it.")
+@click.option("--tag", "tags", multiple=True, help="A tag, by which `list` finds it; repeatable.")
 @GROUP
 @CHAIN
 @DRY
 @JSON
 def submit(
     config: Path,
+    message: Optional[str],
+    tags: Tuple[str, ...],
     wait: bool,
     script_name: Optional[Path],
     group: Optional[str],
@@ -45,11 +50,14 @@ def submit(
     from manifests.flows.submit import plan_submit
     from manifests.host.placing import chain_warnings
     from manifests.rundir.known_outs import remember_out
+    from manifests.rundir.labels import checked_labels
 
     host = host_context()
+    labels = checked_labels(message, tags)
     told: Dict[str, Any] = {}
     with atomic.prepared(*([] if script_name is None or dry_run else [script_name])):
         plan = plan_submit(config, host, group=group, read_only=dry_run)
+        plan = replace(plan, labels=labels)
         for warning in [*plan.warnings, *chain_warnings(plan.placement, chain)]:
             warn(warning)
         for text in plan.notes:

@@ -11,7 +11,8 @@ from typing import Any, Dict, List
 import pytest
 
 from container.progress import Silent
-from manifests.cli.overview import last_row, list_rows, show_lines, status_rows
+from manifests.cli.overview import last_row, list_rows, status_rows
+from manifests.cli.run_page import show_lines
 from manifests.host.context import HostContext, read_host_context, user_name
 from manifests.record.run_files import RunFiles
 from manifests.rundir.directory import create_run

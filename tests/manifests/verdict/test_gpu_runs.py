@@ -11,7 +11,7 @@ import pytest
 from container.progress import Silent
 from container.trouble import Trouble
 from jobtemplates.sites import PROFILES, load_site
-from manifests.cli.overview import show_lines, show_values
+from manifests.cli.run_page import show_lines, show_values
 from manifests.flows import rerun
 from manifests.flows.rerun import CannotRun, cannot_run, judge, promises_on_gpus
 from manifests.host import asking

@@ -1,0 +1,67 @@
+"""``bundle.py note``: a message, tags and notes of a run, whenever a person thinks of them"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Optional, Tuple
+
+import click
+
+from container.trouble import Trouble
+from manifests.cli.command_line import JSON, RUN, as_json, host_context, say, warn
+
+
+@click.command()
+@RUN
+@click.argument("text", nargs=-1)
+@click.option("-m", "--message", help="Replace the run's message by this one; '' removes it.")
+@click.option("--tag", "tags", multiple=True, help="Add this tag; repeatable.")
+@click.option("--untag", "untags", multiple=True, help="Remove this tag; repeatable.")
+@JSON
+def note(
+    run: Path,
+    text: Tuple[str, ...],
+    message: Optional[str],
+    tags: Tuple[str, ...],
+    untags: Tuple[str, ...],
+    json_wanted: bool,
+) -> None:
+    """Add TEXT to the notes of RUN, set its message and tags; without any of them, show them.
+
+    They are no part of what decides the bits: `verify` and `compare` pass over them.
+    """
+    from manifests.cli.run_page import label_lines
+    from manifests.rundir.directory import find_run
+    from manifests.rundir.labels import (
+        Note,
+        line_problems,
+        read_labels,
+        tag_problems,
+        write_labels,
+    )
+
+    files, host = find_run(str(run)), host_context()
+    labels, said = read_labels(files, warn), " ".join(text)
+    problems = [
+        *line_problems("TEXT", said),
+        *line_problems("-m", message or ""),
+        *tag_problems("--tag", tags),
+        *(f"--untag: the run has no tag {tag!r}" for tag in untags if tag not in labels.tags),
+    ]
+    if problems:
+        raise Trouble(problems, "nothing was written; write it in other words")
+    kept = [tag for tag in dict.fromkeys([*labels.tags, *tags]) if tag not in untags]
+    notes = [Note(at=host.timestamp(), by=host.user, text=said)] if said else []
+    changed = labels.model_copy(
+        update={
+            "message": labels.message if message is None else message or None,
+            "tags": kept,
+            "notes": [*labels.notes, *notes],
+        }
+    )
+    if changed != labels:
+        write_labels(files, changed)
+    if json_wanted:
+        as_json({"run": str(files.root), **changed.model_dump(mode="json")})
+    else:
+        say("\n".join(label_lines(changed) or ["nothing is said of it yet"]))
