@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import closing
 from pathlib import Path
@@ -380,9 +381,8 @@ def test_nothing_stays_in_the_temporary_folder_whoever_is_killed(
     make_case: Any, tmp_path: Path
 ) -> None:
     case = make_case()
-    script, scratch = tmp_path / "parent.py", tmp_path / "t"
+    script, scratch = tmp_path / "parent.py", Path(tempfile.mkdtemp(dir="/tmp"))  # sockets: short
     script.write_text(KILLED)
-    scratch.mkdir()
     done = subprocess.run(
         [sys.executable, script, case.files.train_table, case.train_root, case.files.mean],
         env={**case.environment(), "TMPDIR": str(scratch)},
@@ -390,6 +390,7 @@ def test_nothing_stays_in_the_temporary_folder_whoever_is_killed(
     )  # fmt: skip
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGKILL, "1\n", "")
     assert list(scratch.iterdir()) == []
+    scratch.rmdir()
 
 
 def runs(pid: int) -> bool:

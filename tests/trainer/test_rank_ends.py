@@ -79,7 +79,6 @@ FAULTS = {
     "sys.exit(0)": "SystemExit: 0",
     "sys.exit('enough')": "SystemExit: enough",
     "raise GeneratorExit": "GeneratorExit",
-    "raise MemoryError('no more')": "MemoryError: no more",
     IN_THREAD.format("raise ValueError('in a thread')"): "ValueError: in a thread",
     IN_THREAD.format("sys.exit(0)"): "SystemExit: 0",
 }

@@ -8,6 +8,7 @@ process: to send a sample through a pipe costs several times what it costs to ma
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
 import shutil
 import signal
@@ -18,6 +19,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext
 from multiprocessing.util import get_temp_dir
+from pathlib import Path
 from typing import Deque, Dict, List, NamedTuple, Optional
 
 from trainer.iterators.pool import Images, Pool, load_part, open_sets, unchecked
@@ -232,7 +234,10 @@ class ProcessPool(Pool):
 
     def forget_names(self) -> None:
         # The socket of the fork server, by which all loaders have been started by now.
-        shutil.rmtree(get_temp_dir(), ignore_errors=True)
+        folder = Path(get_temp_dir())
+        shutil.rmtree(folder, ignore_errors=True)
+        # At a normal exit multiprocessing removes the folder, and complains where there is none.
+        atexit.register(folder.mkdir, mode=0o700, exist_ok=True)
 
     def begin(self, batch: Part) -> _Loading:
         for loader in self._loaders:
