@@ -35,7 +35,7 @@ demo: dev
 
 test: dev lint
 	@bash tests/install.sh
-	@$(VENV)/bin/python -m pytest -m 'not long'
+	@$(VENV)/bin/python -m pytest -m 'not long' -n 2 --dist loadfile
 
 # Jobs on real schedulers that are killed, chained, or left alone by their scheduler, and the image for
 # GPUs, which is built twice: minutes each.

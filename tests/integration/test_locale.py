@@ -23,6 +23,7 @@ def rename_classes(data: Path) -> None:
         (data / f"{part}.txt").write_text(text, encoding="utf-8")
 
 
+@pytest.mark.long
 def test_a_run_in_another_locale(bench: Bench, tmp_path: Path) -> None:
     rename_classes(bench.data)
     data = bench.data.rename(bench.root / "données")

@@ -103,6 +103,7 @@ def wait_for_steps(bench: Bench, run: Path, steps: int) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.long
 def test_resumed_on_other_processes_again_and_again(bench: Bench) -> None:
     """4 -> 2 -> 1 -> 4 processes, killed at random steps between: the run never stopped."""
     dice = random.Random()
@@ -131,6 +132,7 @@ def test_resumed_on_other_processes_again_and_again(bench: Bench) -> None:
     assert 1 <= len(resumed) <= 3
 
 
+@pytest.mark.long
 def test_a_chain_of_jobs_on_fewer_processes(bench: Bench) -> None:
     """The follow-up jobs have the script of the first."""
     settings = {**RANKS, "walltime": "00:00:01"}

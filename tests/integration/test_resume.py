@@ -97,7 +97,7 @@ def test_warned_and_resumed_in_its_own_directory(bench: Bench) -> None:
 
 
 def test_a_rerun_that_was_stopped_gets_its_verdict_from_resume(bench: Bench) -> None:
-    run = bench.submit(bench.config(epoch=40))
+    run = bench.submit(bench.config(epoch=12))
     command = [sys.executable, str(bench.project / "bundle.py"), "rerun", str(run)]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as process:

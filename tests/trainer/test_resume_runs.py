@@ -124,7 +124,9 @@ def warn(process: subprocess.Popen[str], dice: random.Random) -> None:
 Attack = Callable[[subprocess.Popen[str], random.Random], None]
 
 
-@pytest.mark.parametrize("attack", [kill_one_rank, kill_all, warn])
+@pytest.mark.parametrize(
+    "attack", [kill_all, warn, pytest.param(kill_one_rank, marks=pytest.mark.long)]
+)
 def test_killed_at_random_steps_and_resumed(
     make_case: Any, straight: Dict[str, Any], attack: Attack
 ) -> None:
