@@ -50,17 +50,22 @@ jobs = [submitit.SlurmJob(sys.argv[1], str(number)) for number in range(*map(int
 print(len([job.state for job in jobs]))
 """
 
+#: Module of the flows -> functions that are timed where it calls them, by title.
 PARTS = {
-    "config, profile, lists, mean": [
-        "read_config", "load_site", "place", "read_inputs", "refuse_combinations", "load_recipe",
-    ],
-    "scheduler: how many nodes": ["refuse_too_many_nodes"],
-    "which apptainer, which mpirun": ["find_runtime", "host_mpi_warnings"],
-    "image: digest, how it starts": ["built_image", "launch_context_of"],
-    "snapshot of the code": ["take_snapshot"],
-    "fingerprint of the data": ["fingerprints"],
-    "manifest and job script": ["render_script"],
-}  # fmt: skip
+    "submit": {
+        "config, profile, lists, mean": ["read_request"],
+        "manifest and job script": ["identity_of", "circumstance_of", "render_script"],
+    },
+    "host_answers": {
+        "scheduler: how many nodes": ["refuse_too_many_nodes"],
+        "which mpirun": ["host_mpi_warnings"],
+        "image: digest, how it starts": ["built_image", "launch_context_of"],
+    },
+    "material": {
+        "snapshot of the code": ["take_snapshot"],
+        "fingerprint of the data": ["fingerprints"],
+    },
+}
 
 #: Run by the project's own Python, with the functions above timed where submit calls them.
 INSIDE = """\
@@ -79,9 +84,11 @@ def timed(title, act):
         finally:
             spent[title] = spent.get(title, 0.0) + time.perf_counter() - begun
     return call
-for title, names in json.loads(sys.argv[2]).items():
-    for name in names:
-        setattr(submit, name, timed(title, getattr(submit, name)))
+for module, parts in json.loads(sys.argv[2]).items():
+    place = sys.modules[f"manifests.flows.{module}"]
+    for title, names in parts.items():
+        for name in names:
+            setattr(place, name, timed(title, getattr(place, name)))
 world = bundle.host_context()
 plan = timed("plan", submit.plan_submit)(Path(sys.argv[1]), world)
 files = timed("run directory", manifests.flows.plan.write_run)(plan)

@@ -3,64 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, List, Optional
+from typing import List, Optional
 
-from container import atomic
-from container.image import Image
-from container.recipe import Recipe, load_recipe
-from container.trouble import Trouble
 from jobtemplates.script import render_script, script_warnings
-from jobtemplates.sites import Site, load_site, profile_folders
-from manifests.config.combinations import check_combinations, loader_warnings
-from manifests.config.config_file import read_config
-from manifests.config.determinism import determinism_for, has_gpus, promises_for
-from manifests.config.run_config import (
-    RunConfig,
-    checkpointing,
-    loading,
-    observing,
-    placement,
-    training,
-)
-from manifests.datasets.inputs import (
-    Fingerprints,
-    Lists,
-    read_images,
-    read_lists,
-    read_packs,
-)
+from manifests.config.combinations import loader_warnings
+from manifests.config.determinism import determinism_for
+from manifests.config.run_config import checkpointing, loading, observing, training
+from manifests.flows.host_answers import HostAnswers, ask_host
+from manifests.flows.material import Material, fill_run, read_material
 from manifests.flows.plan import Plan, new_run
-from manifests.flows.preflight import (
-    built_image,
-    driver_warnings,
-    host_mpi_warnings,
-    image_identity,
-    image_mpi,
-    launch_context_of,
-    processor_warnings,
-)
+from manifests.flows.preflight import image_identity
+from manifests.flows.request import Request, read_request
 from manifests.host import hosting
 from manifests.host.context import TOOL_VERSION, HostContext
-from manifests.host.image_memory import ImageMemory
-from manifests.host.image_source import built_words
-from manifests.host.placing import (
-    limit_problems,
-    output_warnings,
-    place,
-    refuse_crowded,
-    unseen_warnings,
-)
+from manifests.host.placing import output_warnings, unseen_warnings
 from manifests.record import schema
 from manifests.record.run_files import RunFiles
-from manifests.rundir.directory import refuse_unwritable
-from manifests.rundir.rank_code import load_imports, save_imports
-from manifests.rundir.snapshot import Snapshot, copy_snapshot, take_snapshot
 from manifests.rundir.snapshot_size import large_text, size_text
-from manifests.rundir.submission import refuse_too_many_nodes
-
-if TYPE_CHECKING:
-    from manifests.datasets.initmodel import InitModel
-    from manifests.flows.continuation import Continuation
 
 
 def plan_submit(
@@ -70,238 +29,74 @@ def plan_submit(
 
     Raises Trouble with every problem that can be known before the run.
     """
-    warnings: List[str] = []
-    config = read_config(config_path, home=host.home)
-    site = load_site(config.site, profile_folders(host.environ))
-    world = world_of(config, site)
-    asked = placement_of(config, site, world, group)
-    layout = asked.layout(world)
-    placed = place(asked, site, layout, with_gpus=has_gpus(config.stack))
-    refuse_unwritable(config.out)
-    lists = read_inputs(config)
-    refuse_combinations(config, site, world, layout, lists)
-    initmodel = initmodel_of(config)
-    warnings += processor_warnings(promises_for(config.stack), site, host)
-    warnings += driver_warnings(
-        config.stack, promises_for(config.stack), site.scheduler, host,
-        instead=lambda: f"or write `stack: cpu` into the config{built_words(host)}",
-    )  # fmt: skip
-    if not read_only:
-        refuse_too_many_nodes(placed, layout.nodes, host, site)
-    before = beginning(config, warnings)
-    recipe = load_recipe(host.project, config.stack)
-    warnings += host_mpi_warnings(site, placed, image_mpi(recipe), host)
-    memory = ImageMemory(host.cache.root, read_only=read_only)
-    image = built_image(recipe, host, memory.digest)
-    data = [config.train_root, config.val_root, config.train_pack, config.val_pack]
-    snapshot = code_snapshot(
-        host, [config.out, *data], warnings, config.snapshot_limit, read_only=read_only
-    )
-    images = fingerprints(config, lists, recipe, host, read_only=read_only)
-    identity = schema.Identity(
-        training=training(config),
-        code=snapshot.identity,
-        image=image_identity(image),
-        data=data_identity(lists, images, initmodel),
-        world=world,
-        determinism=determinism_for(config.stack),
-    )
-    if before is not None:
-        before.refuse_another(identity)
+    request = read_request(config_path, host, group)
+    answers = ask_host(request, host, read_only=read_only)
+    material = read_material(request, answers.recipe, host, read_only=read_only)
+    identity = identity_of(request, answers, material)
+    if material.before is not None:
+        material.before.refuse_another(identity)
     manifest = schema.Manifest(
         identity_digest=identity.digest(),
         identity=identity,
-        circumstance=circumstance_of(config, config_path, image, snapshot, placed, before, host),
-        promises=promises_for(config.stack),
-        recipe=schema.Recipe(stack=recipe.stack, files=dict(recipe.files)),
+        circumstance=circumstance_of(request, answers, material, host),
+        promises=request.promises,
+        recipe=schema.Recipe(stack=answers.recipe.stack, files=dict(answers.recipe.files)),
     )
-    files = new_run(config.out, config.jobname, host.now(), manifest.identity_digest)
-
-    def fill(target: RunFiles) -> None:
-        atomic.write_bytes(target.config, config_path.read_bytes())
-        copy_snapshot(snapshot, target.code)
-        target.inputs.mkdir()
-        atomic.write_bytes(target.train_table, images.train.table)
-        atomic.write_bytes(target.val_table, images.val.table)
-        atomic.write_bytes(target.mean, lists.mean.data)
-        if initmodel is not None:
-            atomic.write_bytes(target.initmodel, initmodel.data)
-        if before is not None:
-            before.copy_to(target)
-
-    launch_context, launch_warnings = launch_context_of(site, image.path, host, memory)
+    files = new_run(
+        request.config.out, request.config.jobname, host.now(), manifest.identity_digest
+    )
 
     def render(files: RunFiles) -> str:
-        return render_script(manifest, files, site, launch_context)
+        return render_script(manifest, files, request.site, answers.launch)
 
-    warnings += [
-        *launch_warnings,
-        *memory.warnings,
-        *([initmodel.note] if initmodel and initmodel.few else []),
-        *lists.warnings,
-        *images.warnings,
-        *loader_warnings(
-            loading(config),
-            layout.ranks // layout.nodes,
-            site.cores_of_a_node(config.nnodetype, host.cores),
-            "rank" if layout.ranks == world.ranks else "process",
-        ),
-        *unseen_warnings(site, manifest.circumstance.paths),
-        *output_warnings(site, files.root),
-    ]
     return Plan(
         files=files,
         manifest=manifest,
         script=render(files),
         render=render,
-        fill=fill,
-        warnings=[*warnings, *script_warnings(manifest, site)],
-        notes=[
-            *([initmodel.note] if initmodel and not initmodel.few else []),
-            *hosting.notes(manifest, placed),
-            *([] if large_text(snapshot.sizes) else [size_text(snapshot.sizes)]),
-        ],
+        fill=lambda target: fill_run(target, request, material),
+        warnings=warnings_of(request, answers, material, manifest, files, host.cores),
+        notes=notes_of(request, material, manifest),
     )
 
 
-def code_snapshot(
-    host: HostContext, exclude: List[Path], warnings: List[str], limit_mb: int, *, read_only: bool
-) -> Snapshot:
-    memory = host.cache.root / "imports.json"
-    known = load_imports(memory)
-    before = len(known)
-    snapshot = take_snapshot(host.project, exclude=exclude, known=known, limit_mb=limit_mb)
-    warnings += filter(None, [large_text(snapshot.sizes)])
-    if not read_only and len(known) != before:
-        try:  # it only saves time
-            save_imports(memory, known)
-        except (OSError, Trouble) as error:
-            why = error.strerror if isinstance(error, OSError) else error.problems[0]
-            warnings.append(f"what ranks import is not remembered: {memory}: {why}")
-    return snapshot
-
-
-def world_of(config: RunConfig, site: Site) -> schema.World:
-    per_node = site.ranks_on_a_node(config.nnodetype, config.ranks_per_node)
-    return schema.World(ranks=per_node * config.nnodes, nodes=config.nnodes)
-
-
-def placement_of(
-    config: RunConfig, site: Site, world: schema.World, group: Optional[str]
-) -> schema.Placement:
-    """What the config asks for; fewer processes than ranks lie on as many of its nodes as there are
-    and as take equal shares. Raises Trouble for a number of processes that it cannot have."""
-    asked = placement(config)
-    if group:
-        asked = asked.model_copy(update={"group": group})
-    if config.processes is None:
-        return asked
-    there_are = site.nodes_there_are(config.nnodetype)
-    layout = hosting.asked_for(world, config.processes, None, there_are)
-    refuse_crowded(site, config.nnodetype, layout)
-    return asked.model_copy(
-        update={
-            "processes": None if layout.ranks == world.ranks else layout.ranks,
-            "nodes": None if layout.nodes == world.nodes else layout.nodes,
-        }
-    )
-
-
-def beginning(config: RunConfig, warnings: List[str]) -> Optional[Continuation]:
-    """The run that this one goes on from, where the config names one."""
-    if config.resume is None:
-        return None
-    from manifests.flows.continuation import read_continuation
-
-    return read_continuation(config.resume, warnings.append)
-
-
-def read_inputs(config: RunConfig) -> Lists:
-    return read_lists(
-        train=config.train,
-        train_root=config.train_root,
-        val=config.val,
-        val_root=config.val_root,
-        mean=config.mean,
-        nclasses=config.nclasses,
-    )
-
-
-def initmodel_of(config: RunConfig) -> Optional[InitModel]:
-    if config.initmodel is None:
-        return None
-    from manifests.datasets.initmodel import read_initmodel
-
-    return read_initmodel(config.initmodel, config.arch, config.nclasses)
-
-
-def fingerprints(
-    config: RunConfig, lists: Lists, recipe: Recipe, host: HostContext, *, read_only: bool
-) -> Fingerprints:
-    """The digests of both sets' images: of the files, or with `custom` as they were when packed."""
-    if config.loadtype == "custom":
-        from manifests.datasets.packed_images import Packs, decoder_of
-
-        packs = Packs(config.train_pack, config.val_pack)
-        return read_packs(lists, packs, decoder=decoder_of(recipe))
-    return read_images(
-        lists,
-        train_root=config.train_root,
-        val_root=config.val_root,
-        cache_folder=None if read_only else host.cache.root / "fingerprints",
-        progress=host.progress,
-    )
-
-
-def refuse_combinations(
-    config: RunConfig, site: Site, world: schema.World, layout: schema.World, lists: Lists
-) -> None:
-    problems = check_combinations(
-        config,
-        limits=limit_problems(site, config.nnodetype, layout.nodes, config.walltime),
-        ranks=world.ranks,
-        train_samples=len(lists.train.paths),
-        val_samples=len(lists.val.paths),
-    )
-    if problems:
-        raise Trouble(problems, "change these keys; docs/configuration.md lists every key")
-
-
-def data_identity(
-    lists: Lists, images: Fingerprints, initmodel: Optional[InitModel]
-) -> schema.DataIdentity:
-    return schema.DataIdentity(
-        train=images.train.identity,
-        val=images.val.identity,
-        mean=lists.mean.identity,
-        initmodel=initmodel.sha256 if initmodel else None,
+def identity_of(request: Request, answers: HostAnswers, material: Material) -> schema.Identity:
+    initmodel = request.initmodel
+    return schema.Identity(
+        training=training(request.config),
+        code=material.snapshot.identity,
+        image=image_identity(answers.image),
+        data=schema.DataIdentity(
+            train=material.images.train.identity,
+            val=material.images.val.identity,
+            mean=request.lists.mean.identity,
+            initmodel=initmodel.sha256 if initmodel else None,
+        ),
+        world=request.world,
+        determinism=determinism_for(request.config.stack),
     )
 
 
 def circumstance_of(
-    config: RunConfig,
-    config_path: Path,
-    image: Image,
-    snapshot: Snapshot,
-    placed: schema.Placement,
-    before: Optional[Continuation],
-    host: HostContext,
+    request: Request, answers: HostAnswers, material: Material, host: HostContext
 ) -> schema.Circumstance:
+    config, snapshot, before = request.config, material.snapshot, material.before
+    packed = config.loadtype == "custom"
     return schema.Circumstance(
         created=host.timestamp(),
         host=host.hostname,
         user=host.user,
         tool_version=TOOL_VERSION,
         paths=schema.Paths(
-            config=str(config_path.resolve()),
-            image=str(image.path),
+            config=str(request.config_path.resolve()),
+            image=str(answers.image.path),
             train_root=str(config.train_root),
             val_root=str(config.val_root),
-            train_pack=str(config.train_pack) if config.loadtype == "custom" else None,
-            val_pack=str(config.val_pack) if config.loadtype == "custom" else None,
+            train_pack=str(config.train_pack) if packed else None,
+            val_pack=str(config.val_pack) if packed else None,
             out=str(config.out),
         ),
-        placement=placed,
+        placement=request.placed,
         loading=loading(config),
         observing=observing(config),
         checkpointing=checkpointing(config),
@@ -310,3 +105,40 @@ def circumstance_of(
         bundleignore=snapshot.bundleignore,
         other_code=snapshot.other,
     )
+
+
+def warnings_of(
+    request: Request,
+    answers: HostAnswers,
+    material: Material,
+    manifest: schema.Manifest,
+    files: RunFiles,
+    cores: int,
+) -> List[str]:
+    site, layout, initmodel = request.site, request.layout, request.initmodel
+    return [
+        *answers.warnings,
+        *material.warnings,
+        *answers.launch_warnings,
+        *([initmodel.note] if initmodel and initmodel.few else []),
+        *request.lists.warnings,
+        *material.images.warnings,
+        *loader_warnings(
+            loading(request.config),
+            layout.ranks // layout.nodes,
+            site.cores_of_a_node(request.config.nnodetype, cores),
+            "rank" if layout.ranks == request.world.ranks else "process",
+        ),
+        *unseen_warnings(site, manifest.circumstance.paths),
+        *output_warnings(site, files.root),
+        *script_warnings(manifest, site),
+    ]
+
+
+def notes_of(request: Request, material: Material, manifest: schema.Manifest) -> List[str]:
+    initmodel, sizes = request.initmodel, material.snapshot.sizes
+    return [
+        *([initmodel.note] if initmodel and not initmodel.few else []),
+        *hosting.notes(manifest, request.placed),
+        *([] if large_text(sizes) else [size_text(sizes)]),
+    ]
