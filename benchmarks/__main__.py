@@ -19,12 +19,12 @@ PROJECT = Path(__file__).resolve().parents[1]
 
 HEAD = """# Benchmarks
 
-Made by `make bench` on {day}. Tests do not check these figures, and another machine has other figures.
-Each figure is compared with that of another program, measured in turns in the same run, so ratios are more
-reliable than seconds. Versions: {versions}.
+Made by `make bench` on {day}. Tests do not check these figures. Another machine has other
+figures. Each figure is compared with that of another program, measured in turns in the same run.
+So ratios are more reliable than seconds. Versions: {versions}.
 
-All programs run with the environment variables of [determinism.md](determinism.md) and one thread per
-process. Otherwise PyTorch has its own defaults.
+All programs run with the environment variables of [determinism.md](determinism.md) and one thread
+per process. Otherwise PyTorch has its own defaults.
 """
 
 

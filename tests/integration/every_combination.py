@@ -43,8 +43,8 @@ Made by `make matrix`. Each row is one `bundle.py submit` and one `bundle.py rer
 handwritten digits of 8 classes.
 
 `parameters` are the first 12 digits of the digest of the trained parameters. `verdict` is that of
-the rerun. `seconds` is the time of both, with all their checks. Two numbers have only one sum, so with
-two ranks all communicators agree. With more ranks they sum in different orders
+the rerun. `seconds` is the time of both, with all their checks. Two numbers have only one sum, so
+with two ranks all communicators agree. With more ranks they sum in different orders
 ([determinism.md](determinism.md)).
 """
 
