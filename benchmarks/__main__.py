@@ -19,12 +19,12 @@ PROJECT = Path(__file__).resolve().parents[1]
 
 HEAD = """# Benchmarks
 
-Made by `make bench` on {day}; nothing is asserted in tests, and another machine has other figures.
-Each figure stands beside that of its peer, measured in turns in the same run: ratios mean more than
-seconds. Versions: {versions}.
+Made by `make bench` on {day}. Tests do not check these figures. Another machine has other
+figures. Each figure is compared with that of another program, measured in turns in the same run.
+So ratios are more reliable than seconds. Versions: {versions}.
 
-All run with the knobs of [determinism.md](determinism.md) in their environment, one thread a
-process; PyTorch takes its own defaults otherwise.
+All programs run with the environment variables of [determinism.md](determinism.md) and one thread
+per process. Otherwise PyTorch has its own defaults.
 """
 
 

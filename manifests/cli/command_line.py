@@ -53,7 +53,7 @@ def at_home(text: str) -> str:
 
 PATH = PathArgument()
 JSON = click.option("--json", "json_wanted", is_flag=True, help="Print JSON.")
-WIDE = click.option("--wide", is_flag=True, help="All columns, each run in one line.")
+WIDE = click.option("--wide", is_flag=True, help="Print all columns, one line per run.")
 DRY = click.option("--dry-run", is_flag=True, help="Show what would be done; write nothing.")
 
 
@@ -64,24 +64,24 @@ CHAIN = click.option(
     type=click.IntRange(0, MOST_FOLLOW_UPS),
     default=0,
     metavar="N",
-    help="Go on in up to N follow-up jobs when the walltime is over.",
+    help="Continue in up to N follow-up jobs when the walltime is over.",
 )
-GROUP = click.option("-g", "--group", help="Group or account to charge, instead of the recorded.")
+GROUP = click.option("-g", "--group", help="Group or account to charge (default: as recorded).")
 PROCESSES = click.option(
     "--processes",
     type=int,
     metavar="P",
-    help="Compute the ranks on P processes; the bits stay. Default: as recorded.",
+    help="Compute the ranks on P processes, with the same bits (default: as recorded).",
 )
 NODES = click.option(
-    "--nodes", type=int, metavar="N", help="Nodes for these processes, in equal shares."
+    "--nodes", type=int, metavar="N", help="Distribute the processes equally over N nodes."
 )
 MOVED = click.option(
     "--data",
     "moved",
     multiple=True,
     metavar="OLD=NEW",
-    help="The data moved: replace the leading folder OLD of the recorded paths by NEW.",
+    help="If data moved: replace the folder OLD at the start of recorded paths with NEW.",
 )
 
 
@@ -105,10 +105,10 @@ STACK = click.option(
     default=DEFAULT_STACK,
     show_default=True,
     shell_complete=stacks_that_begin,
-    help="The stack to use; cpu needs no GPU.",
+    help="Software stack; cpu needs no GPU.",
 )
 MIRROR = click.option(
-    "--mirror", metavar="URL", help="Debian mirror to use instead of this machine's own."
+    "--mirror", metavar="URL", help="Debian mirror (default: as configured on this machine)."
 )
 
 

@@ -38,13 +38,13 @@ TRAIN_SAMPLES, VAL_SAMPLES = 12, 2  # 3 steps; one validation image for each ran
 INTRODUCTION = f"""\
 # Every network, optimizer and communicator
 
-Made by `make matrix`. Each row is one `bundle.py submit` and one `bundle.py rerun` of it:
+Made by `make matrix`. Each row is one `bundle.py submit` and one `bundle.py rerun` of that run:
 {RANKS} ranks on one machine, stack `cpu`, batch size {BATCHSIZE}, one epoch of {TRAIN_SAMPLES}
 handwritten digits of 8 classes.
 
-`parameters` are the first 12 digits of the digest of the trained parameters, `verdict` is that of
-the rerun, `seconds` are those of both, with all their checks. Two numbers have one sum, so with two
-ranks the communicators agree; with more they sum in different orders
+`parameters` are the first 12 digits of the digest of the trained parameters. `verdict` is that of
+the rerun. `seconds` is the time of both, with all their checks. Two numbers have only one sum, so
+with two ranks all communicators agree. With more ranks they sum in different orders
 ([determinism.md](determinism.md)).
 """
 

@@ -24,13 +24,13 @@ from manifests.cli.command_line import (
 @click.command()
 @STACK
 @MIRROR
-@click.option("-o", "--output", type=PATH, help="Copy the image there too.")
+@click.option("-o", "--output", type=PATH, help="Also copy the image to this file.")
 @DRY
 @JSON
 def build(
     stack: str, mirror: Optional[str], output: Optional[Path], dry_run: bool, json_wanted: bool
 ) -> None:
-    """Build the image of a stack from its lock; the same lock gives the same bytes."""
+    """Build the image of a stack from its lock. The same lock gives the same bytes."""
     from manifests.host.image_source import build_stack, describe_build
 
     host = host_context()

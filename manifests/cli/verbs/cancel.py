@@ -11,9 +11,9 @@ from manifests.cli.command_line import RUN, host_context, note, say, say_next
 
 @click.command()
 @RUN
-@click.option("--save", is_flag=True, help="Let it write a checkpoint first, and wait for that.")
+@click.option("--save", is_flag=True, help="Write a checkpoint first, and wait for it.")
 def cancel(run: Path, save: bool) -> None:
-    """End the job of RUN and its follow-ups; `resume` goes on from the newest checkpoint."""
+    """End the job of RUN and its follow-ups. `resume` continues from the newest checkpoint."""
     from manifests.flows.cancel import Cancelled, cancel_run, cancel_saving
     from manifests.flows.explain import go_on
     from manifests.record.checkpoint import checkpoints_in, step_of

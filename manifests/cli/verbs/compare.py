@@ -14,7 +14,7 @@ from manifests.cli.command_line import JSON, NAMED_RUN, warn
 @click.argument("second", type=NAMED_RUN)
 @JSON
 def compare(first: Path, second: Path, json_wanted: bool) -> None:
-    """Say whether two runs gave the same bits, or the first step where they do not."""
+    """Compare the bits of two runs. If they differ, print the first step that does."""
     from manifests.cli.foreground import print_comparison
     from manifests.flows.rerun import compare_runs
 

@@ -14,7 +14,7 @@ SHELLS = ("bash", "zsh", "fish")
 @click.command()
 @click.argument("shell", type=click.Choice(SHELLS))
 def completion(shell: str) -> None:
-    """Print a function `bundle` for SHELL, with completion of verbs, options, runs and sites.
+    """Print a shell function `bundle` with completion. It completes verbs, options, runs, sites.
 
     In ~/.bashrc (or ~/.zshrc): eval "$(python3 /path/to/bundle.py completion bash)";
     in ~/.config/fish/config.fish: python3 /path/to/bundle.py completion fish | source

@@ -29,19 +29,19 @@ from manifests.cli.command_line import (
 WORKERS = click.option(
     "--workers",
     type=click.IntRange(1, 1024),
-    help="Processes that share the work (default: one per core that may be used).",
+    help="Number of worker processes (default: one per available core).",
 )
 
 OUTPUT = click.option("-o", "--output", type=PATH, required=True, help="The file to write.")
 ROOT = click.option(
-    "--root", type=PATH, help="Folder that the paths of LIST start from (default: LIST's own)."
+    "--root", type=PATH, help="Folder at which the paths of LIST start (default: LIST's own)."
 )
 CLASSES_FILE = click.option(
     "--classes",
     "classes_file",
     type=PATH,
-    help="Classes, one per line in the order of their labels "
-    "(default: classes.txt beside the list, written by the first list that is made there).",
+    help="File with one class per line, in the order of the labels "
+    "(default: classes.txt beside the list; written if it does not exist).",
 )
 
 
@@ -68,7 +68,7 @@ def data() -> None:
 @click.argument("folder", type=PATH)
 @JSON
 def digits(folder: Path, json_wanted: bool) -> None:
-    """Make an 8-class set of 256x256 JPEG files of handwritten digits in FOLDER."""
+    """Make a small data set in FOLDER: handwritten digits. 8 classes, 256x256 JPEG files."""
     from manifests.datasets.digits import make_digits
 
     done = make_digits(folder, progress=host_context().progress)
@@ -95,10 +95,10 @@ def digits(folder: Path, json_wanted: bool) -> None:
 def crop(
     source: Path, target: Path, workers: Optional[int], dry_run: bool, json_wanted: bool
 ) -> None:
-    """Make 256x256 JPEG files in TARGET of the original images in SOURCE.
+    """Make 256x256 JPEG files in TARGET from images in SOURCE.
 
-    Short side to 256, then the centre. Only what is missing or out of date is made, so that a
-    crop that was stopped goes on. Exit code 2 if originals cannot be used; the others are done.
+    The short side becomes 256, and the centre is kept. Only missing or outdated images are made,
+    so a stopped crop continues. Exit code 2 if originals cannot be used; the others are done.
     """
     from manifests.datasets.crop import crop as crop_images
 
@@ -115,9 +115,9 @@ def crop(
 
 @data.command("list")
 @click.option("--tree", type=PATH, help="Folder that holds one folder of images per class.")
-@click.option("--ground-truth", type=PATH, help="ILSVRC's: line N has the class number of image N.")
-@click.option("--synsets", type=PATH, help="What the class numbers mean: meta.mat or a text file.")
-@click.option("--folder", type=PATH, help="The folder of the numbered images.")
+@click.option("--ground-truth", type=PATH, help="ILSVRC file; line N: class number of image N.")
+@click.option("--synsets", type=PATH, help="Meaning of the class numbers: meta.mat or a text file.")
+@click.option("--folder", type=PATH, help="Folder of the numbered images.")
 @CLASSES_FILE
 @OUTPUT
 @JSON
@@ -130,7 +130,7 @@ def list_(
     output: Path,
     json_wanted: bool,
 ) -> None:
-    """Write a list file: of a tree, or of ILSVRC's validation images and their ground truth.
+    """Write a list of a folder tree or of ILSVRC's validation set.
 
     \b
     data list --tree TRAIN -o train.txt
@@ -162,7 +162,7 @@ def list_(
 def mean(
     list_file: Path, root: Optional[Path], output: Path, workers: Optional[int], json_wanted: bool
 ) -> None:
-    """Write the mean image of the images in LIST: what a config names as `mean.npy`."""
+    """Write the mean image of LIST (the config's key `mean.npy`)."""
     from manifests.datasets.mean_of_list import write_mean
 
     done = write_mean(
@@ -178,12 +178,12 @@ def mean(
 @data.command()
 @click.argument("list_file", metavar="LIST", type=PATH)
 @ROOT
-@click.option("--classes", type=click.IntRange(min=1), help="How many classes to choose.")
+@click.option("--classes", type=click.IntRange(min=1), help="Number of classes to choose.")
 @click.option(
-    "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Chooses them."
+    "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Random seed."
 )
 @click.option("--per-class", type=click.IntRange(min=1), help="Samples per class (default: all).")
-@click.option("--choice", type=PATH, help="Choose as this record of another list says.")
+@click.option("--choice", type=PATH, help="Choose the classes in this record of another list.")
 @OUTPUT
 @JSON
 @click.pass_context
@@ -198,7 +198,7 @@ def mini(
     output: Path,
     json_wanted: bool,
 ) -> None:
-    """Write a list of a few classes of LIST, their labels counted from 0, and a record beside it.
+    """Write a list of a few classes of LIST. Labels start at 0. A record is written too.
 
     \b
     data mini train.txt --classes 8 -o mini/train.txt
@@ -225,10 +225,10 @@ def mini(
 @data.command()
 @click.argument("list_file", metavar="LIST", type=PATH)
 @ROOT
-@click.option("--nclasses", type=click.IntRange(min=1), help="Classes (default: as labels say).")
+@click.option("--nclasses", type=click.IntRange(min=1), help="Classes (default: by labels).")
 @click.option("--mean", type=PATH, help="Check this mean image too.")
 @click.option(
-    "--validation", is_flag=True, help="LIST is a validation list: it may lack samples of a class."
+    "--validation", is_flag=True, help="LIST is a validation list: a class may have no samples."
 )
 @click.option("--workers", type=click.IntRange(1, 1024), help="Threads that read images.")
 @JSON
@@ -241,9 +241,9 @@ def check(
     workers: Optional[int],
     json_wanted: bool,
 ) -> None:
-    """Say what `submit` would find wrong with LIST, its images, and the mean image.
+    """Check a list, its images and a mean image as `submit` would.
 
-    Exit code: 0 nothing, 1 something, 2 there is no LIST.
+    Exit code: 0 no errors, 1 errors found, 2 LIST does not exist.
     """
     from manifests.datasets.check import check as check_list
 
@@ -280,9 +280,9 @@ def pack(
     workers: Optional[int],
     json_wanted: bool,
 ) -> None:
-    """Write the pixels of LIST's images into one file, which `loadtype: custom` reads.
+    """Pack the pixels of LIST's images for `loadtype: custom`.
 
-    It takes 197 kB per image. Make it again when images or LIST change.
+    It takes 197 kB per image. Pack again when images or LIST change.
     """
     from manifests.datasets.pack import pack as pack_images
     from manifests.record.packed_file import beside

@@ -15,7 +15,7 @@ from manifests.cli.command_line import MIRROR, PATH, host_context, say
 @click.argument("folder", type=PATH, default=Path("demo"))
 @MIRROR
 def demo(folder: Path, mirror: Optional[str]) -> None:
-    """Build, train, rerun, compare: the whole tool on handwritten digits, in FOLDER."""
+    """Build, train, rerun and compare, on handwritten digits."""
     from manifests.cli.demo import run_demo
     from manifests.cli.foreground import wait_for
 

@@ -27,16 +27,16 @@ if TYPE_CHECKING:
     default="local",
     show_default=True,
     shell_complete=sites_that_begin,
-    help="The site to submit to from here.",
+    help="Site to submit to.",
 )
 @STACK
-@click.option("--job", is_flag=True, help="Also submit a small job that looks at its nodes.")
-@click.option("--nodes", type=click.IntRange(1), default=1, help="Nodes of that job.")
-@click.option("--nodetype", help="Their type (default: the smallest for two ranks).")
+@click.option("--job", is_flag=True, help="Also submit a small job that checks its nodes.")
+@click.option("--nodes", type=click.IntRange(1), default=1, help="Number of nodes of that job.")
+@click.option("--nodetype", help="Node type of that job (default: the smallest for two ranks).")
 @GROUP
 @JSON
 def doctor(site: str, stack: str, job: bool, json_wanted: bool, **asked: Any) -> None:
-    """Look at this host: can runs be built, submitted and trusted here? Exit code 2 if not."""
+    """Check if this host can build images and submit runs. Exit code 2 if it cannot."""
     from manifests.doctor.examination import examine
     from manifests.doctor.job_check import Asked
 

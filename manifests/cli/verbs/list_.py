@@ -12,20 +12,20 @@ from manifests.cli.command_line import JSON, PATH, WIDE, as_json, host_context, 
 
 @click.command("list")
 @click.argument("outs", nargs=-1, type=PATH)
-@click.option("--state", "states", multiple=True, help="Only those of this state; repeatable.")
-@click.option("--arch", help="Only those of this network.")
-@click.option("--tag", "tags", multiple=True, help="Only those with this tag; repeatable.")
-@click.option("--since", help="Only those submitted since: 2026-01-31, 3d, 12h.")
+@click.option("--state", "states", multiple=True, help="Only runs in this state; repeatable.")
+@click.option("--arch", help="Only runs of this network.")
+@click.option("--tag", "tags", multiple=True, help="Only runs with this tag; repeatable.")
+@click.option("--since", help="Only runs submitted since then: 2026-01-31, 3d, 12h.")
 @click.option(
     "--sort",
     "order",
     type=click.Choice(["created", "name", "state", "took", "loss", "accuracy", "arch"]),
     default="created",
     show_default=True,
-    help="The greatest is the last.",
+    help="Sort key; the largest comes last.",
 )
-@click.option("-r", "--reverse", is_flag=True, help="The greatest is the first.")
-@click.option("-n", "count", type=click.IntRange(1), metavar="N", help="Only the last N.")
+@click.option("-r", "--reverse", is_flag=True, help="Reverse the order.")
+@click.option("-n", "count", type=click.IntRange(1), metavar="N", help="Only the last N runs.")
 @WIDE
 @JSON
 def list_(
@@ -40,9 +40,9 @@ def list_(
     wide: bool,
     json_wanted: bool,
 ) -> None:
-    """List runs, newest last: those below OUTS, or all that were submitted from this account.
+    """List the runs below OUTS, newest last. Default: all submitted from this account.
 
-    Times are local; the names of runs have them in UTC.
+    Times are local; names of runs have UTC.
     """
     from manifests.cli.overview import lines_of, list_rows
     from manifests.cli.run_filter import chosen, in_order, parse_since, refuse_unknown

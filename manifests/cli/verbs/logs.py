@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 @click.command()
 @RUN
-@click.option("-f", "--follow", "following", is_flag=True, help="Go on until the job ends.")
-@click.option("--stderr", is_flag=True, help="Standard error instead of standard output.")
+@click.option("-f", "--follow", "following", is_flag=True, help="Follow until the job ends.")
+@click.option("--stderr", is_flag=True, help="Print standard error instead of standard output.")
 def logs(run: Path, following: bool, stderr: bool) -> None:
-    """Print what the job of RUN printed."""
+    """Print the output of RUN's job."""
     from manifests.flows.follow import follow
     from manifests.rundir.directory import find_run
     from manifests.rundir.job_logs import log_of

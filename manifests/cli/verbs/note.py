@@ -14,7 +14,7 @@ from manifests.cli.command_line import JSON, RUN, as_json, host_context, say, wa
 @click.command()
 @RUN
 @click.argument("text", nargs=-1)
-@click.option("-m", "--message", help="Replace the run's message by this one; '' removes it.")
+@click.option("-m", "--message", help="Set the run's message; '' removes it.")
 @click.option("--tag", "tags", multiple=True, help="Add this tag; repeatable.")
 @click.option("--untag", "untags", multiple=True, help="Remove this tag; repeatable.")
 @JSON
@@ -26,9 +26,9 @@ def note(
     untags: Tuple[str, ...],
     json_wanted: bool,
 ) -> None:
-    """Add TEXT to the notes of RUN, set its message and tags; without any of them, show them.
+    """Add TEXT to the notes of RUN, or set its message and tags. Without these, show them.
 
-    They are no part of what decides the bits: `verify` and `compare` pass over them.
+    Notes, message and tags are metadata: `verify` and `compare` ignore them.
     """
     from manifests.cli.run_page import label_lines
     from manifests.rundir.directory import find_run

@@ -16,10 +16,10 @@ from manifests.cli.command_line import NAMED_RUN, PATH, host_context, say, warn
     "-o",
     "--output",
     type=PATH,
-    help="Write the figure there: .pdf, .png or .svg (default: plot.png in the one run).",
+    help="File to write: .pdf, .png or .svg (default for one run: its plot.png).",
 )
 def plot(runs: Tuple[Path, ...], output: Optional[Path]) -> None:
-    """Draw loss and accuracy of RUNS over the epochs, all in one figure."""
+    """Draw loss and accuracy over the epochs. All RUNS are in one figure."""
     from manifests.cli.plot import plot_runs
 
     say(str(plot_runs(list(runs), output, host_context().cache.matplotlib, warn)))

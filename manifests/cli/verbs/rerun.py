@@ -32,13 +32,13 @@ from manifests.cli.command_line import (
 @click.option(
     "--site",
     shell_complete=sites_that_begin,
-    help="Run at this site instead of the one recorded.",
+    help="Site to run at (default: as recorded).",
 )
 @PROCESSES
 @NODES
 @GROUP
 @click.option("--out", type=PATH, help="Folder for the new run (default: beside RUN).")
-@click.option("--other-gpu", is_flag=True, help="On any GPU; a difference is then inconclusive.")
+@click.option("--other-gpu", is_flag=True, help="Allow any GPU; a difference is then inconclusive.")
 @DRY
 @JSON
 def rerun(
@@ -54,7 +54,7 @@ def rerun(
     dry_run: bool,
     json_wanted: bool,
 ) -> None:
-    """Run RUN again from its own snapshot, config and image; say whether the bits are the same.
+    """Run RUN again and compare the bits. It uses RUN's own snapshot, config and image.
 
     Exit code: 0 identical, 1 diverged, 2 cannot run, 3 inconclusive.
     """

@@ -24,7 +24,7 @@ from manifests.cli.command_line import (
 
 @click.command()
 @RUN
-@click.option("--wait", is_flag=True, help="Stay until the job ends and show its output.")
+@click.option("--wait", is_flag=True, help="Wait until the job ends and show its output.")
 @GROUP
 @PROCESSES
 @NODES
@@ -41,7 +41,7 @@ def resume(
     dry_run: bool,
     json_wanted: bool,
 ) -> None:
-    """Go on with RUN where it stopped, failed or was killed: the same job, from its checkpoint."""
+    """Continue a stopped or failed RUN from its newest checkpoint."""
     from manifests.cli.foreground import say_started
     from manifests.flows.resume import alone, plan_resume, write_script
     from manifests.flows.start import start_run

@@ -13,7 +13,7 @@ from manifests.cli.command_line import JSON, RUN, as_json, host_context, say, wa
 @RUN
 @JSON
 def show(run: Path, json_wanted: bool) -> None:
-    """Show what RUN is and what came out of it."""
+    """Show the settings and results of RUN."""
     from manifests.cli.run_page import show_lines, show_values
 
     if json_wanted:

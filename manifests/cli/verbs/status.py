@@ -17,7 +17,7 @@ from manifests.cli.command_line import JSON, RUNS, WIDE, as_json, host_context, 
 @WIDE
 @JSON
 def status(runs: Tuple[Path, ...], watch: bool, wide: bool, json_wanted: bool) -> None:
-    """Show how far RUNS are; without RUNS, all that were submitted and have not ended."""
+    """Show the progress of RUNS. Default: all submitted runs that have not ended."""
     from manifests.cli.overview import lines_of, status_rows
     from manifests.cli.run_table import terminal_width
     from manifests.cli.watching import watched

@@ -24,10 +24,10 @@ from manifests.cli.command_line import (
 
 @click.command()
 @click.argument("config", type=PATH)
-@click.option("--wait", is_flag=True, help="Stay until the job ends and show its output.")
-@click.option("--out", "script_name", type=PATH, help="Also write the job script there.")
-@click.option("-m", "--message", help="What this run is for, in one line: `list` shows it.")
-@click.option("--tag", "tags", multiple=True, help="A tag, by which `list` finds it; repeatable.")
+@click.option("--wait", is_flag=True, help="Wait until the job ends and show its output.")
+@click.option("--out", "script_name", type=PATH, help="Also write the job script to this file.")
+@click.option("-m", "--message", help="Purpose of the run in one line; `list` shows it.")
+@click.option("--tag", "tags", multiple=True, help="Tag of the run, for `list --tag`; repeatable.")
 @GROUP
 @CHAIN
 @DRY
@@ -43,7 +43,7 @@ def submit(
     dry_run: bool,
     json_wanted: bool,
 ) -> None:
-    """Snapshot CONFIG, code and data into a run directory and start its job."""
+    """Make a run directory from CONFIG and start its job. It records code, data and image."""
     from manifests.cli.foreground import say_started
     from manifests.flows.plan import write_run
     from manifests.flows.start import start_new

@@ -18,9 +18,10 @@ from manifests.cli.command_line import JSON, MOVED, RUN, as_json, host_context, 
 @click.option("--no-data", is_flag=True, help="Do not read the images of the data set.")
 @JSON
 def verify(run: Path, moved: Tuple[str, ...], no_data: bool, json_wanted: bool) -> None:
-    """Check RUN against its manifest; name every mismatch.
+    """Check RUN against its manifest; list every mismatch.
 
-    Of a run that has not ended, what is there so far. 20 are shown, --json has all.
+    If the run has not ended, the existing files are checked. 20 mismatches are printed;
+    --json has all.
     """
     from manifests.flows.rerun import parse_moved
     from manifests.flows.verify import verify_whole
