@@ -222,7 +222,8 @@ def test_another_user_elsewhere_gets_the_same_image(
         pytest.skip(f"{public_folder} has less than {ROOM / 1e9:.0f} GB free")
     copy = public_folder / "copied project"
     ignore = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(project / "container", copy / "container", ignore=ignore)
+    for package in ("container", "manifests"):
+        shutil.copytree(project / package, copy / package, ignore=ignore)
     cache = Cache(public_folder / "cache")
     fill(cache, Store(shared_cache.store), cuda12)
     program = public_program(runtime, project, public_folder)
