@@ -144,8 +144,7 @@ def test_a_local_run_again_on_the_cluster(cluster: Cluster) -> None:
 def test_two_nodes_with_two_ranks_each_on_one_process_and_back(cluster: Cluster) -> None:
     """On one process here, on the nodes again, and on half of the nodes."""
     bench = cluster.bench
-    nodetype = {"nnodetype": "f_node"} if cluster.scheduler == "gridengine" else {}
-    settings = {"ranks_per_node": 2, "batchsize": 2, "communicator": "hierarchical", **nodetype}
+    settings = {"ranks_per_node": 2, "batchsize": 2, "communicator": "hierarchical"}
     run = bench.submit(cluster.config("square", **settings))
     single = bench.bundle("rerun", "--site", "local", "--processes", "1", run)
     assert "verdict: identical\n" in single.stdout

@@ -54,6 +54,19 @@ def call(
     return done
 
 
+#: Ranks of a node find each other's shared memory by the node's name, and the nodes of a test have
+#: one name: on separate machines /dev/shm is the node's own.
+OWN_SHARED_MEMORY = "mount -t tmpfs tmpfs /dev/shm"
+
+
+def on_its_own_node(argv: List[str]) -> List[str]:
+    """``argv`` with a /dev/shm of its own, as on a machine of its own; as it is without root."""
+    if os.geteuid() != 0:
+        return argv
+    shell = f'{OWN_SHARED_MEMORY} && exec "$@"'
+    return ["unshare", "-m", "--propagation", "private", "sh", "-c", shell, "sh", *argv]
+
+
 def wait_until(is_so: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not is_so():

@@ -15,7 +15,15 @@ import tempfile
 from pathlib import Path
 from typing import Dict, List
 
-from tests.schedulers.daemons import NotUp, call, free_ports, missing, stop, wait_until
+from tests.schedulers.daemons import (
+    OWN_SHARED_MEMORY,
+    NotUp,
+    call,
+    free_ports,
+    missing,
+    stop,
+    wait_until,
+)
 
 PROGRAMS = ("sge_qmaster", "sge_execd", "qconf", "qsub")
 INSTALLED = Path("/var/lib/gridengine")
@@ -163,7 +171,7 @@ class GridEngineServer:
         if not self.several:
             return argv
         hosts = str(self.folder / "hosts")
-        rename = f"hostname {host}; " if host else ""
+        rename = f"hostname {host}; {OWN_SHARED_MEMORY}; " if host else ""
         shell = f'{rename}mount --bind "$0" /etc/hosts && exec "$@"'
         inner = ["unshare", "-m", *(["-u"] if host else []), "--propagation", "private"]
         outer = ["nsenter", f"--net=/run/netns/bge{self.tag}{host}"] if host else []

@@ -12,7 +12,15 @@ import tempfile
 from pathlib import Path
 from typing import Dict, List
 
-from tests.schedulers.daemons import NotUp, call, free_ports, missing, stop, wait_until
+from tests.schedulers.daemons import (
+    NotUp,
+    call,
+    free_ports,
+    missing,
+    on_its_own_node,
+    stop,
+    wait_until,
+)
 
 PROGRAMS = ("slurmctld", "slurmd", "munged", "mungekey", "sbatch")
 
@@ -95,7 +103,7 @@ class SlurmServer:
             call(["munged", *(f"--{flag}={at}/{name}" for flag, name in flags.items())], {})
             self.start_controller()
             for name in self.nodes:
-                call(["slurmd", "-N", name], self.environment)
+                call(on_its_own_node(["slurmd", "-N", name]), self.environment)
             wait_until(lambda: self.idle() == len(self.nodes), "idle nodes")
         except NotUp as error:
             logs = "\n".join(
