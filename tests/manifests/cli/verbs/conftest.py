@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Callable, Dict, Iterator
 
 import pytest
+
+from jobtemplates.local import read_process
+from manifests.record.run_files import RunFiles
+from manifests.rundir.job import Job
+
+LivingJob = Callable[[RunFiles], None]
 
 PROJECT = Path(__file__).resolve().parents[4]
 
@@ -51,3 +58,24 @@ def bundle(tmp_path: Path) -> CommandLine:
     line = CommandLine(tmp_path)
     line.know(tmp_path / "out")
     return line
+
+
+@pytest.fixture
+def living_job() -> Iterator[LivingJob]:
+    """Gives runs a job of site local that does nothing and lives until the test ends."""
+    sleeper = subprocess.Popen(["sleep", "600"], start_new_session=True)
+
+    def write_job(files: RunFiles) -> None:
+        process = read_process(sleeper.pid)
+        assert process is not None
+        job = Job(
+            backend="local",
+            id=f"{process.pid}.{process.started}",
+            host=socket.gethostname(),
+            submitted="2026-01-31T23:59:58Z",
+        )
+        files.job.write_text(job.model_dump_json())
+
+    yield write_job
+    sleeper.kill()
+    sleeper.wait()

@@ -15,8 +15,8 @@ from manifests.cli.run_table import span, wrapped
 from manifests.record.run_files import RunFiles
 from manifests.rundir.outline import Outline
 from manifests.rundir.progress import read_progress
-from tests.manifests.cli.verbs.conftest import CommandLine
-from tests.manifests.cli.verbs.test_verify import job_of_this_process, unfinished
+from tests.manifests.cli.verbs.conftest import CommandLine, LivingJob
+from tests.manifests.cli.verbs.test_verify import unfinished
 
 NAMES = [
     "digits-20260101T150000Z-aaaa0000",
@@ -199,12 +199,14 @@ def test_show_says_why_and_has_one_metric_a_line(bundle: CommandLine, runs: List
     ]
 
 
-def test_status_before_the_first_epoch(bundle: CommandLine, runs: List[RunFiles]) -> None:
+def test_status_before_the_first_epoch(
+    bundle: CommandLine, runs: List[RunFiles], living_job: LivingJob
+) -> None:
     """From the trail's end and the times of small files; the log has no row yet."""
     run = runs[2]
     for path in (run.failure, run.exit_code):
         path.unlink()
-    job_of_this_process(run)
+    living_job(run)
     now = time.time()
     run.ready.touch()
     os.utime(run.ready, (now - 100, now - 100))

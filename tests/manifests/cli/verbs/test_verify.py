@@ -3,34 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
 from pathlib import Path
 from typing import List
 
 import pytest
 
-from jobtemplates.local import read_process
 from manifests.record.run_files import RunFiles
-from manifests.rundir.job import Job
-from tests.manifests.cli.verbs.conftest import CommandLine
+from tests.manifests.cli.verbs.conftest import CommandLine, LivingJob
 
 NO_IMAGE = "image: no file with sha256 "
 SO_FAR = "what can be checked so far is right, a result is not there"
-
-
-def job_of_this_process(files: RunFiles) -> None:
-    """A job that is alive: the session of the process that runs the tests."""
-    session = os.getsid(0)
-    process = read_process(session)
-    assert process is not None
-    job = Job(
-        backend="local",
-        id=f"{session}.{process.started}",
-        host=socket.gethostname(),
-        submitted="2026-01-31T23:59:58Z",
-    )
-    files.job.write_text(job.model_dump_json())
 
 
 def unfinished(files: RunFiles) -> None:
@@ -54,10 +36,10 @@ def run(finished_run: RunFiles, bundle: CommandLine, monkeypatch: pytest.MonkeyP
     return finished_run
 
 
-def test_states(run: RunFiles, bundle: CommandLine) -> None:
+def test_states(run: RunFiles, bundle: CommandLine, living_job: LivingJob) -> None:
     assert checked(bundle, run.root, 0) == ["verified: nothing differs"]
     unfinished(run)
-    job_of_this_process(run)
+    living_job(run)
     assert checked(bundle, run.root, 0) == [f"the run is running; {SO_FAR}"]
     values = json.loads(bundle("verify", run.root, "--no-data", "--json").stdout)
     assert values == {"run": str(run.root), "state": "running", "problems": []}
