@@ -272,7 +272,7 @@ def test_networks_with_batch_normalisation(
 ) -> None:
     """Each rank's running statistics are its own: parameters and trail would not show it where
     ranks of a process shared them, only the model, validation and a checkpoint's state do."""
-    # GoogLeNet's auxiliary layers normalise one number of each image; Chainer warns of a batch of 1.
+    # Auxiliary layers of GoogLeNet normalise one number per image; Chainer warns of a batch of 1.
     settings: Dict[str, Any] = {"arch": arch, "insize": 224, "epochs": 1, "batchsize": batchsize}
     native = run(make_case, "native", ranks, ranks, **settings)
     expected = outcome(native.files, ranks)
