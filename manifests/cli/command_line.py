@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, List, Optional, Tuple
 import click
 
 from container.cache import Cache, cache_root
+from container.reachable import file_here
 from container.stack_names import DEFAULT_STACK, locked_stacks
 from container.trouble import Trouble
 from manifests.cli.terminal import Drawn
@@ -120,12 +121,12 @@ class RunArgument(PathArgument):
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
         path = super().convert(value, param, ctx)
         text = str(value)
-        if "/" in text or (path / "manifest.json").is_file():
+        if "/" in text or file_here(path / "manifest.json"):
             return path
         from manifests.rundir.run_names import LISTED, run_named
 
         found = run_named(text, Cache(cache_root(os.environ)))
-        if found is None and not path.exists():
+        if found is None and not os.path.lexists(path):
             raise Trouble(f"{text}: is neither a path nor the name of a run", LISTED)
         return found or path
 
