@@ -78,7 +78,8 @@ def test_moved_data_below_the_home_folder(run: RunFiles, bundle: CommandLine) ->
     data = bundle.folder / "data"
     data.rename(bundle.folder / "b")
     bundle.environment["HOME"] = str(bundle.folder)
-    assert bundle("verify", run.root, code=1).stdout.splitlines()[0].endswith(f"{data} does not exist")
+    first = bundle("verify", run.root, code=1).stdout.splitlines()[0]
+    assert first.endswith(f"{data} does not exist")
     done = bundle("verify", run.root, "--data", "~/data=~/b")
     assert done.stdout == "verified: nothing differs\n"
     done = bundle("verify", run.root, "--data", "~/c=~/b", code=2)
