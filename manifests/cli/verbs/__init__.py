@@ -13,6 +13,8 @@ from manifests.cli.verbs.completion import completion
 from manifests.cli.verbs.data import data
 from manifests.cli.verbs.demo import demo
 from manifests.cli.verbs.doctor import doctor
+from manifests.cli.verbs.export import export
+from manifests.cli.verbs.import_ import import_
 from manifests.cli.verbs.list_ import list_
 from manifests.cli.verbs.lock import lock
 from manifests.cli.verbs.logs import logs
@@ -42,6 +44,8 @@ VERBS: Tuple[click.Command, ...] = (
     rerun,
     compare,
     verify,
+    export,
+    import_,
     demo,
     data,
     completion,
