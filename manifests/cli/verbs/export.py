@@ -77,4 +77,4 @@ def export(
     elif head is not None:
         say(f"digest  {head.digest}")
         say(f"file    {plan.target}")
-        say_next(f"elsewhere: python bundle.py import {plan.target.name}")
+        say_next(f"elsewhere: python bundle.py import {plan.target.name}", err=True)

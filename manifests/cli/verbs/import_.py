@@ -38,4 +38,4 @@ def import_(file: Path, folder: Path, dry_run: bool, json_wanted: bool) -> None:
         say(f"run     {place}")
         site = done.manifest.circumstance.placement.site
         at = "" if site == "local" else " --site local"
-        say_next(f"python bundle.py rerun {quoted(place)}{at}")
+        say_next(f"python bundle.py rerun {quoted(place)}{at}", err=True)
