@@ -44,6 +44,7 @@ class RunFiles:
         self.done = root / "DONE"
         self.allocation = root / "allocation.json"  # of a job that only looks at its nodes
         self.verdict = root / "verdict.json"
+        self.statements = root / "statements"  # signed, of this run's and of other sites
         self.plot = root / "plot.png"  # drawn from the log, by whom and when it is wanted
 
     def with_script(self, script: Path) -> RunFiles:

@@ -6,6 +6,7 @@ from typing import Tuple
 
 import click
 
+from manifests.cli.verbs.attest import attest
 from manifests.cli.verbs.build import build
 from manifests.cli.verbs.cancel import cancel
 from manifests.cli.verbs.compare import compare
@@ -42,6 +43,7 @@ VERBS: Tuple[click.Command, ...] = (
     rerun,
     compare,
     verify,
+    attest,
     demo,
     data,
     completion,
