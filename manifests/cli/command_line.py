@@ -14,6 +14,7 @@ import click
 
 from container.cache import Cache, cache_root
 from container.nearest import nearest_word
+from container.reachable import file_here
 from container.stack_names import DEFAULT_STACK, locked_stacks
 from container.trouble import Trouble
 from manifests.cli.terminal import Drawn
@@ -77,10 +78,21 @@ PROCESSES = click.option(
 NODES = click.option(
     "--nodes", type=int, metavar="N", help="Distribute the processes equally over N nodes."
 )
+
+
+class MovedArgument(click.types.StringParamType):
+    """``OLD=NEW``, both with ``~/`` as the home folder."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        old, equals, new = str(value).partition("=")
+        return at_home(old) + equals + at_home(new)
+
+
 MOVED = click.option(
     "--data",
     "moved",
     multiple=True,
+    type=MovedArgument(),
     metavar="OLD=NEW",
     help="If data moved: replace the folder OLD at the start of recorded paths with NEW.",
 )
@@ -121,12 +133,12 @@ class RunArgument(PathArgument):
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
         path = super().convert(value, param, ctx)
         text = str(value)
-        if "/" in text or (path / "manifest.json").is_file():
+        if "/" in text or file_here(path / "manifest.json"):
             return path
         from manifests.rundir.run_names import LISTED, run_named
 
         found = run_named(text, Cache(cache_root(os.environ)))
-        if found is None and not path.exists():
+        if found is None and not os.path.lexists(path):
             raise Trouble(f"{text}: is neither a path nor the name of a run", LISTED)
         return found or path
 
