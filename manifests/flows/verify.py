@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Dict, List, Optional
 
 from jobtemplates.script import quoted
-from manifests.flows.rerun import data_moved
+from manifests.flows.rerun import data_here
 from manifests.flows.statement_check import (
     StatementCheck,
     check_statements,
@@ -94,11 +94,11 @@ def verify_whole(
     state, _, _ = state_of(files, Queues(host, warn))
     problems = verify_run(
         files,
-        image_path=lambda _identity: find_image_of_run(manifest, host),
+        image_path=lambda _identity: find_image_of_run(manifest, host, files),
         progress=host.progress,
         check_data=check_data,
         ended=state not in UNDER_WAY,
-        circumstance=data_moved(manifest.circumstance, moved),
+        circumstance=data_here(files, manifest.circumstance, moved),
         cache_folder=host.cache.root / "fingerprints",
         warn=warn,
     )

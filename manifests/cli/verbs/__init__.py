@@ -14,6 +14,7 @@ from manifests.cli.verbs.completion import completion
 from manifests.cli.verbs.data import data
 from manifests.cli.verbs.demo import demo
 from manifests.cli.verbs.doctor import doctor
+from manifests.cli.verbs.init import init
 from manifests.cli.verbs.list_ import list_
 from manifests.cli.verbs.lock import lock
 from manifests.cli.verbs.logs import logs
@@ -31,6 +32,7 @@ VERBS: Tuple[click.Command, ...] = (
     doctor,
     build,
     lock,
+    init,
     submit,
     resume,
     list_,
