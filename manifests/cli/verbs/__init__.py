@@ -8,6 +8,7 @@ import click
 
 from manifests.cli.verbs.build import build
 from manifests.cli.verbs.cancel import cancel
+from manifests.cli.verbs.clean import clean
 from manifests.cli.verbs.compare import compare
 from manifests.cli.verbs.completion import completion
 from manifests.cli.verbs.data import data
@@ -44,5 +45,6 @@ VERBS: Tuple[click.Command, ...] = (
     verify,
     demo,
     data,
+    clean,
     completion,
 )
