@@ -9,6 +9,7 @@ import click
 from manifests.cli.verbs.attest import attest
 from manifests.cli.verbs.build import build
 from manifests.cli.verbs.cancel import cancel
+from manifests.cli.verbs.clean import clean
 from manifests.cli.verbs.compare import compare
 from manifests.cli.verbs.completion import completion
 from manifests.cli.verbs.data import data
@@ -48,5 +49,6 @@ VERBS: Tuple[click.Command, ...] = (
     attest,
     demo,
     data,
+    clean,
     completion,
 )
