@@ -46,6 +46,10 @@ SECTIONS: Dict[str, Dict[str, str]] = {
         "checkpoint_interval": "also a checkpoint after each so many steps",
         "checkpoints_kept": "so many of the newest checkpoints stay",
     },
+    "Citation": {
+        "authors": "who is named for the run: a list of names, or of {name, orcid, affiliation}",
+        "license": "of what the run leaves, such as CC-BY-4.0",
+    },
     "Execution": {
         "stack": "software, which names the image",
         "communicator": "how the gradients of ranks are added",

@@ -12,6 +12,7 @@ from manifests.cli.verbs.cancel import cancel
 from manifests.cli.verbs.clean import clean
 from manifests.cli.verbs.compare import compare
 from manifests.cli.verbs.completion import completion
+from manifests.cli.verbs.crate import crate
 from manifests.cli.verbs.data import data
 from manifests.cli.verbs.demo import demo
 from manifests.cli.verbs.doctor import doctor
@@ -47,6 +48,7 @@ VERBS: Tuple[click.Command, ...] = (
     compare,
     verify,
     attest,
+    crate,
     demo,
     data,
     clean,
