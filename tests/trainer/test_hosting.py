@@ -17,7 +17,7 @@ from manifests.record.outcome import Failure, Result
 from manifests.record.run_files import RunFiles
 from tests.trainer.test_mpi_runs import summed
 from tests.trainer.test_resume_runs import below, rank_of
-from trainer.order import Order
+from trainer.order import SampleOrder
 
 pytestmark = pytest.mark.mpi
 
@@ -362,7 +362,7 @@ def test_a_failure_names_the_rank_at_work(make_case: Any) -> None:
     case = make_case(epochs=1)
     case.manifest["identity"]["world"]["ranks"] = 4
     case.manifest["circumstance"]["placement"]["processes"] = 2
-    order = Order(seed=7, samples=10, batchsize=2, ranks=4, epochs=1)
+    order = SampleOrder(seed=7, samples=10, batchsize=2, ranks=4, epochs=1)
     (broken,) = {order.batch(0, 3)[1].sample}
     name = case.train[broken]
     (case.train_root / name).write_bytes(b"no image")
