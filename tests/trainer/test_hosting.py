@@ -119,11 +119,11 @@ mpi4py.rc.initialize = False
 import numpy as np
 from trainer.ranks import join
 from trainer.communicators import ordered, nodes
-from trainer.communicators.summation import Order
+from trainer.communicators.summation import SumOrder
 processes, per_node, out = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 world = join(processes)
 ordered.node_communicator = lambda mpi: nodes.node_communicator(mpi, lambda rank: rank // per_node)
-levels = ordered.make_levels(world.mpi, Order(processes), None, one_level=1)
+levels = ordered.make_levels(world.mpi, SumOrder(processes), None, one_level=1)
 rng = np.random.Generator(np.random.Philox(world.rank))
 buffer = rng.standard_normal(2003 + 3, dtype=np.float32)
 ordered.reduce_by_levels(buffer, levels)
