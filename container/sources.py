@@ -13,6 +13,7 @@ from typing import Callable, Dict, List, Optional, Protocol, Sequence
 from container.download import Downloader, NotFetched
 from container.lock import LockedFile
 from container.process import CommandFailed, run
+from container.reachable import file_here, folder_here
 from container.store import mismatch
 from container.trouble import Trouble
 from container.wheel_index import WheelIndex, pip_settings
@@ -213,6 +214,32 @@ class Later:
 
     def fetch(self, files: Sequence[LockedFile], folder: Path, arrived: Arrived) -> None:
         self.make().fetch(files, folder, arrived)
+
+
+@dataclass(frozen=True)
+class FolderFirst:
+    """What a folder has of the files, whole, comes from there; the others come from elsewhere."""
+
+    folder: Path
+    elsewhere: Source
+
+    def fetch(self, files: Sequence[LockedFile], folder: Path, arrived: Arrived) -> None:
+        lacking: List[LockedFile] = []
+        for file in files:
+            here = self.folder / file.basename
+            if not file_here(here) or mismatch(here, file) is not None:
+                lacking.append(file)
+                continue
+            shutil.copyfile(here, folder / file.basename)
+            arrived(file, folder / file.basename)
+        if lacking:
+            self.elsewhere.fetch(lacking, folder, arrived)
+
+
+def folder_first(folder: Optional[Path], elsewhere: Source) -> Source:
+    """``elsewhere`` alone where there is no such folder."""
+    has = folder is not None and folder_here(folder)
+    return FolderFirst(folder, elsewhere) if folder is not None and has else elsewhere
 
 
 def deb_source(mirror: Optional[str]) -> Source:
