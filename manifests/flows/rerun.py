@@ -11,6 +11,7 @@ from container.reachable import file_here, folder_here
 from container.trouble import Trouble
 from jobtemplates.script import quoted, render_script, script_warnings
 from jobtemplates.sites import Site, load_site, profile_folders
+from manifests.flows.cannot_run import CannotRun
 from manifests.flows.plan import Plan, new_run
 from manifests.flows.preflight import (
     driver_warnings,
@@ -19,6 +20,7 @@ from manifests.flows.preflight import (
     launch_context_of,
     processor_warnings,
 )
+from manifests.flows.slice_plan import plan_slice
 from manifests.host import asking, hosting
 from manifests.host.context import TOOL_VERSION, HostContext
 from manifests.host.image_source import image_of_run, recipe_of_run
@@ -31,16 +33,12 @@ from manifests.rundir.queue import Queues
 from manifests.rundir.records import Warn, ignore, read_failure, read_manifest, read_result
 from manifests.rundir.snapshot import copy_recorded
 from manifests.rundir.submission import refuse_too_many_nodes
-from manifests.rundir.verify import before_problems
+from manifests.rundir.verify import ALL, before_problems
 from manifests.verdict import comparison
 from manifests.verdict.compare import compare
 from manifests.verdict.comparison import Comparison
 from manifests.verdict.gpu_promise import NEXT_STEP, class_problems, promises_again
 from manifests.verdict.run_record import load_record
-
-
-class CannotRun(Trouble):
-    """What was promised cannot be repeated here; every problem names its evidence."""
 
 
 def plan_rerun(
@@ -55,10 +53,13 @@ def plan_rerun(
     other_gpu: bool = False,
     processes: Optional[int] = None,
     nodes: Optional[int] = None,
+    steps: Optional[Tuple[int, int]] = None,
     read_only: bool = False,
     warn: Warn = ignore,
 ) -> Plan:
     """Old run -> Plan with the same identity, in ``out`` (beside the old one by default).
+
+    With ``steps`` (S, T) it runs the steps after S up to T only (manifests.flows.slice_plan).
 
     So many ``processes`` on so many ``nodes`` compute its ranks. Nothing of the working tree enters
     it. Its GPUs must be of the classes that the old run had, if
@@ -79,12 +80,13 @@ def plan_rerun(
     impossible = hosting.refusal(manifest, layout)
     if impossible is not None:
         raise CannotRun(*impossible)
+    part = None if steps is None else plan_slice(old, manifest, *steps, warn)
     host.progress.stage("verifying snapshot, inputs and data")
     circumstance, instead = data_there(data_here(old, manifest.circumstance, moved))
     problems = before_problems(
         old, manifest, circumstance=circumstance,
         cache_folder=None if read_only else host.cache.root / "fingerprints",
-        progress=host.progress,
+        progress=host.progress, needed=part.needed if part else ALL,
     )  # fmt: skip
     if problems:
         raise CannotRun([*instead, *problems], restore_step(manifest.circumstance))
@@ -111,11 +113,12 @@ def plan_rerun(
         )
     except Trouble as error:
         raise CannotRun(error.problems, error.next_step) from error
+    circumstance = circumstance_again(circumstance, old, image, out, placed, host)
     again = manifest.model_copy(
         update={
             "kind": "rerun",
             "promises": promises,
-            "circumstance": circumstance_again(circumstance, old, image, out, placed, host),
+            "circumstance": part.circumstance(circumstance) if part else circumstance,
         }
     )
     jobname = again.circumstance.placement.jobname
@@ -125,6 +128,8 @@ def plan_rerun(
         shutil.copyfile(old.config, target.config)
         copy_recorded(old.code, target.code, manifest)
         shutil.copytree(old.inputs, target.inputs)
+        if part is not None:
+            part.fill(old, target)
 
     launch_context, launch_warnings = launch_context_of(site, image, host)
 
@@ -145,7 +150,7 @@ def plan_rerun(
             *output_warnings(site, files.root),
             *script_warnings(again, site),
         ],
-        notes=hosting.notes(manifest, placed),
+        notes=[*(part.notes() if part else []), *hosting.notes(manifest, placed)],
     )
 
 

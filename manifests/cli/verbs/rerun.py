@@ -59,8 +59,9 @@ def rerun(
     Exit code: 0 identical, 1 diverged, 2 cannot run, 3 inconclusive.
     """
     from manifests.cli.foreground import print_comparison, wait_for_job
+    from manifests.flows.cannot_run import CannotRun
     from manifests.flows.plan import write_run
-    from manifests.flows.rerun import CannotRun, cannot_run, judge, parse_moved, plan_rerun
+    from manifests.flows.rerun import cannot_run, judge, parse_moved, plan_rerun
     from manifests.flows.start import start_new
     from manifests.rundir.known_outs import remember_out
 
