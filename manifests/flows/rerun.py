@@ -38,7 +38,8 @@ from manifests.verdict import comparison
 from manifests.verdict.compare import compare
 from manifests.verdict.comparison import Comparison
 from manifests.verdict.gpu_promise import NEXT_STEP, class_problems, promises_again
-from manifests.verdict.run_record import load_record
+from manifests.verdict.run_record import load_record, with_entries
+from manifests.verdict.span import common_span
 
 
 def plan_rerun(
@@ -53,13 +54,14 @@ def plan_rerun(
     other_gpu: bool = False,
     processes: Optional[int] = None,
     nodes: Optional[int] = None,
-    steps: Optional[Tuple[int, int]] = None,
+    steps: Optional[Tuple[int, Optional[int]]] = None,
     read_only: bool = False,
     warn: Warn = ignore,
 ) -> Plan:
     """Old run -> Plan with the same identity, in ``out`` (beside the old one by default).
 
-    With ``steps`` (S, T) it runs the steps after S up to T only (manifests.flows.slice_plan).
+    With ``steps`` (S, T) it runs the steps after S up to T only, or to the last where T is None
+    (manifests.flows.slice_plan).
 
     So many ``processes`` on so many ``nodes`` compute its ranks. Nothing of the working tree enters
     it. Its GPUs must be of the classes that the old run had, if
@@ -293,7 +295,11 @@ def circumstance_again(
 
 
 def compare_runs(first: Path, second: Path, warn: Warn = ignore) -> Comparison:
-    records = [load_record(find_run(str(run)), warn) for run in (first, second)]
+    found = [find_run(str(run)) for run in (first, second)]
+    records = [load_record(files, warn) for files in found]
+    span = common_span(*records)
+    if span is not None:  # what differs in the state that it ends on can be named
+        records = [with_entries(one, files, span.end) for one, files in zip(records, found)]
     return compare(*records)
 
 

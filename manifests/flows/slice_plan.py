@@ -98,15 +98,20 @@ def unbound(step: int) -> str:
 
 
 def plan_slice(
-    old: RunFiles, manifest: schema.Manifest, after: int, end: int, warn: Warn = ignore
+    old: RunFiles,
+    manifest: schema.Manifest,
+    after: int,
+    end: Optional[int] = None,
+    warn: Warn = ignore,
 ) -> SlicePlan:
-    """Plan the steps after ``after`` up to ``end`` of a finished run.
+    """Plan the steps after ``after`` up to ``end`` (None: the last) of a finished run.
 
     Raises Trouble for steps that the run does not have, CannotRun where its trail does not fit,
     where no state lies at or before ``after``, where that state was altered or is another run's,
     and where the trainer in its snapshot cannot end there.
     """
     steps = manifest.identity.steps
+    end = steps if end is None else end
     refuse_outside(after, end, steps)
     ends = can_end(manifest)
     if not ends and end < steps:

@@ -38,6 +38,8 @@ from manifests.cli.command_line import (
 @NODES
 @GROUP
 @click.option("--out", type=PATH, help="Folder for the new run (default: beside RUN).")
+@click.option("--from-step", type=int, metavar="S", help="Run the steps after S only (default: 0).")
+@click.option("--to-step", type=int, metavar="T", help="Run the steps up to T only.")
 @click.option("--other-gpu", is_flag=True, help="Allow any GPU; a difference is then inconclusive.")
 @DRY
 @JSON
@@ -50,11 +52,15 @@ def rerun(
     out: Optional[Path],
     processes: Optional[int],
     nodes: Optional[int],
+    from_step: Optional[int],
+    to_step: Optional[int],
     other_gpu: bool,
     dry_run: bool,
     json_wanted: bool,
 ) -> None:
     """Run RUN again and compare the bits. It uses RUN's own snapshot, config and image.
+
+    --from-step and --to-step check some steps alone, from a state that RUN kept.
 
     Exit code: 0 identical, 1 diverged, 2 cannot run, 3 inconclusive.
     """
@@ -78,6 +84,7 @@ def rerun(
             other_gpu=other_gpu,
             processes=processes,
             nodes=nodes,
+            steps=None if (from_step, to_step) == (None, None) else (from_step or 0, to_step),
             read_only=dry_run,
             warn=warn,
         )

@@ -71,6 +71,7 @@ EVERY: Dict[str, Any] = {
     "checkpoint_minutes": 2.5,
     "checkpoint_interval": 100,
     "checkpoints_kept": 5,
+    "checkpoint_archive": 4,
 }
 
 
