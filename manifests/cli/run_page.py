@@ -9,7 +9,6 @@ from typing import Any, Dict, List, Optional
 from container.trouble import Trouble
 from manifests.cli.overview import summary
 from manifests.host.context import HostContext
-from manifests.host.hosting import on_nodes
 from manifests.record.json_numbers import not_finite_text
 from manifests.record.outcome import SeenGpus
 from manifests.record.run_files import RunFiles
@@ -42,7 +41,7 @@ def show_values(run: Path, host: HostContext, warn: Warn = ignore) -> Dict[str, 
 
 
 def show_lines(run: Path, host: HostContext, warn: Warn = ignore) -> List[str]:
-    from manifests.record.checkpoint import checkpoints_in, step_of
+    from manifests.record.checkpoint_names import checkpoints_in, step_of
 
     found = summary(run, host, warn)
     files = found.files
@@ -126,6 +125,8 @@ def processes_lines(manifest: Manifest, job: Optional[Job]) -> List[str]:
         layout = layout.model_copy(update={"ranks": job.processes, "nodes": job.nodes})
     if layout == world:
         return []
+    from manifests.host.hosting import on_nodes
+
     return [f"processes  {on_nodes(layout)} compute{'s' * (layout.ranks == 1)} the ranks"]
 
 

@@ -21,7 +21,8 @@ from manifests.flows.preflight import driver_warnings, launch_context_of
 from manifests.host import hosting
 from manifests.host.context import HostContext
 from manifests.host.placing import charged, place_on
-from manifests.record.checkpoint import Head, checkpoints_in
+from manifests.record.checkpoint import Head
+from manifests.record.checkpoint_names import checkpoints_in
 from manifests.record.communicators import counted
 from manifests.record.run_files import RunFiles
 from manifests.record.schema import Circumstance, Identity, Manifest, Placement

@@ -15,7 +15,8 @@ from manifests.datasets.packed_images import decoder_of, pack_problems
 from manifests.datasets.table import table_problems
 from manifests.record.alteration import was_altered
 from manifests.record.canonical_json import digest_of
-from manifests.record.checkpoint import checkpoints_in, damage
+from manifests.record.checkpoint import damage
+from manifests.record.checkpoint_names import checkpoints_in
 from manifests.record.outcome import Result
 from manifests.record.packed_file import Decoder
 from manifests.record.run_files import RunFiles
