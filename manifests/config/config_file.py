@@ -40,7 +40,7 @@ def shown(value: object) -> str:
     return "a list" if isinstance(value, list) else "a mapping"
 
 
-def _nearest(word: str, words: List[str]) -> str:
+def nearest(word: str, words: List[str]) -> str:
     close = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
     return f"; did you mean {close[0]}?" if close else ""
 
@@ -53,7 +53,7 @@ def _canonical_keys(raw: Dict[Any, Any]) -> Tuple[Dict[str, Any], List[str]]:
     for key, value in raw.items():
         name = ALIASES.get(key, key) if isinstance(key, str) else key
         if name not in known:
-            near = _nearest(str(key), [*known, *ALIASES])
+            near = nearest(str(key), [*known, *ALIASES])
             problems.append(f"{key}: is not a known key{near}")
         elif name != key and name in raw:
             problems.append(f"{key}: is given besides {name}, which means the same; keep one")
@@ -108,7 +108,7 @@ def _sentence(error: Any) -> Optional[str]:
         if "[key]" in inner:
             expected = "a name without control characters"
     elif error["type"] == "literal_error" and isinstance(found, str):
-        near = _nearest(found, str(expected).replace("one of ", "").split(", "))
+        near = nearest(found, str(expected).replace("one of ", "").split(", "))
     if isinstance(error.get("ctx", {}).get("error"), NotExpanded):
         near = f"; {error['ctx']['error']}"
     if error["type"] == "string_type" and not isinstance(found, (dict, list)):

@@ -280,6 +280,12 @@ class Circumstance(Record):
     #: The text of ``.bundleignore``: what its patterns match is not in the snapshot.
     bundleignore: Optional[str] = None
     rerun_of: Optional[str] = None  # path of the run directory that is being repeated
+    #: What of that run was replaced on purpose: ``code``, ``image``, ``data``, ``KEY=VALUE``.
+    swapped: Optional[List[str]] = None
+
+
+#: Fields of the circumstance that are written where they say something.
+ABSENT_WHEN_UNSET = ("swapped",)
 
 
 class GpuClass(Record):
@@ -350,6 +356,9 @@ class Manifest(Record):
         left out, for that trainer may know the field with a default and without None.
         """
         values = self.model_dump(mode="json")
+        for name in ABSENT_WHEN_UNSET:
+            if values["circumstance"][name] is None:
+                del values["circumstance"][name]
         if self.version != SCHEMA_VERSION:
             values["circumstance"] = self.circumstance.model_dump(mode="json", exclude_none=True)
             values["promises"] = self.promises.model_dump(mode="json", exclude_none=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional
+from typing import Any, Callable, Collection, Dict, Iterable, List, Mapping, Optional
 
 from container.digest import sha256_of_file
 from container.progress import Progress
@@ -168,13 +168,17 @@ def _table_is(table: Path, identity: SampleSetIdentity) -> bool:
     return not file_problems(table, table.name, identity.sha256)
 
 
-def identity_files_problems(files: RunFiles, manifest: Manifest) -> List[str]:
-    """Mismatches of what lies in the run directory and decides the bits."""
+def identity_files_problems(
+    files: RunFiles, manifest: Manifest, swapped: Collection[str] = ()
+) -> List[str]:
+    """Mismatches of what lies in the run directory and decides the bits; not of the parts
+    ``swapped`` (``code``, ``image``, ``data``), which are not used."""
+    inputs = input_problems(files, manifest)
     return [
         *identity_problems(files),
-        *recipe_problems(manifest),
-        *snapshot_problems(files.code, manifest),
-        *input_problems(files, manifest),
+        *(recipe_problems(manifest) if "image" not in swapped else []),
+        *(snapshot_problems(files.code, manifest) if "code" not in swapped else []),
+        *(inputs if "data" not in swapped else [text for text in inputs if "initmodel" in text]),
     ]
 
 
@@ -185,13 +189,18 @@ def before_problems(
     circumstance: Circumstance,
     cache_folder: Optional[Path],
     progress: Progress,
+    swapped: Collection[str] = (),
 ) -> List[str]:
     """Why this run cannot be repeated: manifest, snapshot, inputs, images that are not as recorded.
 
-    ``cache_folder`` is the fingerprint cache; None reads every image.
+    ``cache_folder`` is the fingerprint cache; None reads every image. The parts ``swapped`` are not
+    looked at.
     """
+    problems = identity_files_problems(files, manifest, swapped)
+    if "data" in swapped:
+        return problems
     return [
-        *identity_files_problems(files, manifest),
+        *problems,
         *data_problems(
             files,
             manifest,

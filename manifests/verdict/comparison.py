@@ -43,9 +43,19 @@ class StepDifference(_Part):
     items: List[StepItem]
 
 
+class SwappedPart(_Part):
+    """What of ``a`` was replaced on purpose in ``b``, and whether that is another one: ``differs``
+    is False where today's is the recorded one."""
+
+    part: str
+    differs: bool
+    text: str
+
+
 class Comparison(_Part):
     """``evidence`` says what the verdict rests on; ``suspects`` are the identity fields that
-    differ, ``circumstances`` those that only describe; ``next_step`` is for the person to do."""
+    differ, ``circumstances`` those that only describe; ``next_step`` is for the person to do.
+    ``swapped`` is empty unless ``b`` is a rerun of ``a`` with parts replaced on purpose."""
 
     version: str = SCHEMA_VERSION
     kind: Literal["comparison"] = "comparison"
@@ -59,6 +69,7 @@ class Comparison(_Part):
     suspects: List[FieldDifference] = Field(default_factory=list)
     circumstances: List[FieldDifference] = Field(default_factory=list)
     next_step: Optional[str] = None
+    swapped: List[SwappedPart] = Field(default_factory=list)
 
 
 def exit_code(verdict: Verdict) -> int:
@@ -84,6 +95,10 @@ def _fields(title: str, differences: List[FieldDifference]) -> List[str]:
     return [title, *shown, *([f"  and {more} more"] if more else [])]
 
 
+def _swapped(parts: List[SwappedPart]) -> List[str]:
+    return ["swapped on purpose (a | b):"] * bool(parts) + [f"  {part.text}" for part in parts]
+
+
 def lines(comparison: Comparison) -> List[str]:
     """The comparison as text, the verdict first."""
     names = [f"  a: {comparison.a}"]
@@ -93,6 +108,7 @@ def lines(comparison: Comparison) -> List[str]:
         f"verdict: {comparison.verdict}",
         *names,
         *(f"  - {sentence}" for sentence in first_of(comparison.evidence)),
+        *_swapped(comparison.swapped),
         *_fields("inputs that differ (a | b):", comparison.suspects),
         *_fields("metadata that differs (a | b):", comparison.circumstances),
         *([f"-> {comparison.next_step}"] if comparison.next_step else []),
