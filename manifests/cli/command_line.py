@@ -76,10 +76,21 @@ PROCESSES = click.option(
 NODES = click.option(
     "--nodes", type=int, metavar="N", help="Distribute the processes equally over N nodes."
 )
+
+
+class MovedArgument(click.types.StringParamType):
+    """``OLD=NEW``, both with ``~/`` as the home folder."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        old, equals, new = str(value).partition("=")
+        return at_home(old) + equals + at_home(new)
+
+
 MOVED = click.option(
     "--data",
     "moved",
     multiple=True,
+    type=MovedArgument(),
     metavar="OLD=NEW",
     help="If data moved: replace the folder OLD at the start of recorded paths with NEW.",
 )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, NoReturn
+from typing import TYPE_CHECKING, Any, Dict, NoReturn, Sequence
 
 from jobtemplates.schedulers import backend_named
 from manifests.cli.command_line import as_json, note, say, say_next, warn
@@ -21,6 +21,7 @@ from manifests.rundir.job import Job
 from manifests.rundir.records import read_manifest, read_result
 
 if TYPE_CHECKING:
+    from manifests.verdict.code_difference import FileDifference
     from manifests.verdict.comparison import Comparison
 
 
@@ -85,12 +86,20 @@ def wait_for(files: RunFiles, host: HostContext, to_stderr: bool = False, after:
     return code
 
 
-def print_comparison(comparison: Comparison, json_wanted: bool) -> NoReturn:
+def print_comparison(
+    comparison: Comparison,
+    json_wanted: bool,
+    code: Sequence[FileDifference] = (),
+    *,
+    full: bool = False,
+) -> NoReturn:
+    """Print it, with what differs in the code, and exit with the verdict's code."""
     from manifests.verdict.compare import exit_code, lines
 
     if json_wanted:
-        as_json(comparison.model_dump(mode="json"))
+        diffs = {item.name: item.diff for item in code}
+        as_json({**comparison.model_dump(mode="json"), **({"code": diffs} if diffs else {})})
     else:
-        for line in lines(comparison):
+        for line in lines(comparison, code, full=full):
             say(line)
     sys.exit(exit_code(comparison.verdict))

@@ -147,6 +147,7 @@ def identity_lines(manifest: Manifest, job: Optional[Job] = None) -> List[str]:
         f"data       train {identity.data.train.samples}, val {identity.data.val.samples} samples",
         *([promise_line(manifest.promises.gpu)] if manifest.promises.gpu else []),
         *([f"rerun of   {circumstance.rerun_of}"] if circumstance.rerun_of else []),
+        *([f"           with {', '.join(circumstance.swapped)}"] if circumstance.swapped else []),
         *([resumed_text(circumstance.resumed)] if circumstance.resumed else []),
     ]
 

@@ -95,6 +95,4 @@ def with_identity(manifest: Manifest, **parts: Optional[Any]) -> Manifest:
     written, and the digest is that of the new identity."""
     values = {**manifest.identity.model_dump(mode="json"), **parts}
     identity = Identity.model_validate_json(json.dumps(values))
-    return manifest.model_copy(
-        update={"identity": identity, "identity_digest": identity.digest()}
-    )
+    return manifest.model_copy(update={"identity": identity, "identity_digest": identity.digest()})

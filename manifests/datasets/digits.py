@@ -23,7 +23,7 @@ from PIL import Image
 
 from container.atomic import write_json
 from container.progress import Progress
-from container.trouble import Trouble
+from container.trouble import Trouble, first_of
 from manifests.datasets.list_file import render_list
 from manifests.datasets.mean import mean_bytes
 from manifests.record.keys import IMAGE_SIDE
@@ -154,7 +154,7 @@ def _existing(target: Path) -> bool:
         )
     problems = _differences(target)
     if problems:
-        raise Trouble(problems[:20], f"remove {target} and make the data set again")
+        raise Trouble(first_of(problems), f"remove {target} and make the data set again")
     return True
 
 

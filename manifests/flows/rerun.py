@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
@@ -18,6 +17,8 @@ from manifests.flows.preflight import (
     launch_context_of,
     processor_warnings,
 )
+from manifests.flows.swap import NOTHING, Swap
+from manifests.flows.swapped import listed_paths, path_moved, swap_in
 from manifests.host import asking, hosting
 from manifests.host.context import TOOL_VERSION, HostContext
 from manifests.host.image_source import image_of_run, recipe_of_run
@@ -27,7 +28,6 @@ from manifests.record.run_files import RunFiles
 from manifests.rundir.directory import find_run, refuse_unwritable, state_of
 from manifests.rundir.queue import Queues
 from manifests.rundir.records import Warn, ignore, read_failure, read_manifest, read_result
-from manifests.rundir.snapshot import copy_recorded
 from manifests.rundir.submission import refuse_too_many_nodes
 from manifests.rundir.verify import before_problems
 from manifests.verdict import comparison
@@ -35,6 +35,7 @@ from manifests.verdict.compare import compare
 from manifests.verdict.comparison import Comparison
 from manifests.verdict.gpu_promise import NEXT_STEP, class_problems, promises_again
 from manifests.verdict.run_record import load_record
+from manifests.verdict.swapped_parts import judged, swapped_parts
 
 
 class CannotRun(Trouble):
@@ -53,21 +54,25 @@ def plan_rerun(
     other_gpu: bool = False,
     processes: Optional[int] = None,
     nodes: Optional[int] = None,
+    swap: Swap = NOTHING,
     read_only: bool = False,
     warn: Warn = ignore,
 ) -> Plan:
     """Old run -> Plan with the same identity, in ``out`` (beside the old one by default).
 
     So many ``processes`` on so many ``nodes`` compute its ranks. Nothing of the working tree enters
-    it. Its GPUs must be of the classes that the old run had, if
+    it but what ``swap`` names. Its GPUs must be of the classes that the old run had, if
     it had any; of any class with ``other_gpu``.
 
     Raises CannotRun with all that differs from the manifest (a byte of the snapshot, a pixel of
     an image, another image file), Trouble for what is wrong with this host.
     """
     old = find_run(str(run))
-    manifest = read_manifest(old, warn)
+    recorded = read_manifest(old, warn)
     refuse_unfinished(old, host, warn)
+    there = data_moved(recorded.circumstance, moved, listed_paths(swap, old, recorded, host))
+    swapped = swap_in(swap, old, recorded, there, moved, host, read_only=read_only)
+    manifest = swapped.manifest
     site = load_site(
         site_name or manifest.circumstance.placement.site, profile_folders(host.environ)
     )
@@ -78,11 +83,11 @@ def plan_rerun(
     if impossible is not None:
         raise CannotRun(*impossible)
     host.progress.stage("verifying snapshot, inputs and data")
-    circumstance, instead = data_there(data_moved(manifest.circumstance, moved))
+    circumstance, instead = data_there(manifest.circumstance)
     problems = before_problems(
-        old, manifest, circumstance=circumstance,
+        old, recorded.model_copy(update={"recipe": manifest.recipe}), circumstance=circumstance,
         cache_folder=None if read_only else host.cache.root / "fingerprints",
-        progress=host.progress,
+        progress=host.progress, swapped=swap.parts,
     )  # fmt: skip
     if problems:
         raise CannotRun([*instead, *problems], restore_step(manifest.circumstance))
@@ -96,29 +101,31 @@ def plan_rerun(
     )  # fmt: skip
     if not read_only:
         refuse_too_many_nodes(placed, layout.nodes, host, site)
-    recipe = recipe_of_run(manifest, str(old.manifest))
+    recipe = swapped.recipe or recipe_of_run(manifest, str(old.manifest))
     warnings += [*left_behind, *host_mpi_warnings(site, placed, image_mpi(recipe), host)]
+    swapped = swapped.with_images(host, recipe, read_only=read_only)
     try:
-        image = image_of_run(
-            manifest, host, mirror=mirror, may_build=not read_only, where=str(old.manifest)
-        )
+        if swapped.recipe is not None:
+            built = swapped.image(host, mirror, may_build=not read_only)
+            image, swapped = built.path, swapped.with_image(built)
+        else:
+            image = image_of_run(
+                manifest, host, mirror=mirror, may_build=not read_only, where=str(old.manifest)
+            )
     except Trouble as error:
         raise CannotRun(error.problems, error.next_step) from error
+    manifest = swapped.manifest
     again = manifest.model_copy(
         update={
             "kind": "rerun",
             "promises": promises,
-            "circumstance": circumstance_again(circumstance, old, image, out, placed, host),
+            "circumstance": circumstance_again(
+                circumstance, old, image, out, placed, host, swap.texts
+            ),
         }
     )
     jobname = again.circumstance.placement.jobname
     files = new_run(out, jobname, host.now(), manifest.identity_digest)
-
-    def fill(target: RunFiles) -> None:
-        shutil.copyfile(old.config, target.config)
-        copy_recorded(old.code, target.code, manifest)
-        shutil.copytree(old.inputs, target.inputs)
-
     launch_context, launch_warnings = launch_context_of(site, image, host)
 
     def render(files: RunFiles) -> str:
@@ -129,16 +136,20 @@ def plan_rerun(
         manifest=again,
         script=render(files),
         render=render,
-        fill=fill,
+        fill=lambda target: swapped.fill(old, target),
         warnings=[
             *instead,
+            *swapped.warnings,
             *warnings,
             *launch_warnings,
             *unseen_warnings(site, again.circumstance.paths),
             *output_warnings(site, files.root),
             *script_warnings(again, site),
         ],
-        notes=hosting.notes(manifest, placed),
+        notes=[
+            *(f"swapped on purpose: {part.text}" for part in swapped_parts(recorded, again)),
+            *hosting.notes(manifest, placed),
+        ],
     )
 
 
@@ -197,20 +208,20 @@ def parse_moved(moved: Sequence[str]) -> Dict[str, str]:
 DATA = ("train_root", "val_root", "train_pack", "val_pack")
 
 
-def data_moved(circumstance: schema.Circumstance, moved: Dict[str, str]) -> schema.Circumstance:
+def data_moved(
+    circumstance: schema.Circumstance, moved: Dict[str, str], listed: Sequence[str] = ()
+) -> schema.Circumstance:
     """Where the data is now: recorded paths with a leading folder OLD replaced by NEW.
 
-    Raises Trouble when an OLD of ``moved`` fits none of them.
+    Raises Trouble when an OLD of ``moved`` fits none of them, nor of the paths ``listed``.
     """
     values = {name: getattr(circumstance.paths, name) for name in DATA}
     recorded = {name: Path(value) for name, value in values.items() if value is not None}
-    used = set()
+    used = {old for path in listed for old in path_moved(path, moved)[1]}
     now = {}
     for name, path in recorded.items():
-        for old, new in moved.items():
-            if Path(old) == path or Path(old) in path.parents:
-                now[name] = str(Path(new).resolve() / path.relative_to(old))
-                used.add(old)
+        now[name], fitting = path_moved(str(path), moved)
+        used.update(fitting)
     unused = sorted(set(moved) - used)
     if unused:
         raise Trouble(
@@ -258,6 +269,7 @@ def circumstance_again(
     out: Path,
     placement: schema.Placement,
     host: HostContext,
+    swapped: Sequence[str] = (),
 ) -> schema.Circumstance:
     """``before`` is that of the old run, with the data where it is now."""
     return _with_paths(before, {"image": str(image), "out": str(out)}).model_copy(
@@ -268,6 +280,7 @@ def circumstance_again(
             "tool_version": TOOL_VERSION,
             "placement": placement,
             "rerun_of": str(old.root),
+            "swapped": list(swapped) or None,
             "resumed": None,  # it begins with the first step: that is what proves the resumption
         }
     )
@@ -291,7 +304,8 @@ def refused(old: Path, again: RunFiles, warn: Warn = ignore) -> Optional[Compari
     if failure is None or not failure.cannot_promise:
         return None
     verdict = comparison.cannot_run(str(old), [failure.message], failure.next_step)
-    return verdict.model_copy(update={"b": str(again.root)})
+    verdict = verdict.model_copy(update={"b": str(again.root)})
+    return judged(verdict, read_manifest(find_run(str(old))), read_manifest(again))
 
 
 def cannot_run(old: Path, error: CannotRun) -> Comparison:

@@ -50,13 +50,17 @@ class Swap:
         return part in self.parts
 
 
+NOTHING = Swap()
+
+
 def parse_swap(
     texts: Sequence[str], project: Path, folder: Path, home: Optional[Path] = None
 ) -> Swap:
     """``code``, ``code=CHECKOUT``, ``image``, ``image=CHECKOUT``, ``data`` and ``KEY=VALUE`` texts.
 
     ``project`` is the checkout of which code and image are taken where none is named; relative
-    paths are relative to ``folder``, ``~/`` is ``home``. Raises Trouble with every text that is none of these.
+    paths are relative to ``folder``, ``~/`` is ``home``. Raises Trouble with every text that is
+    none of these.
     """
     places: Dict[str, Path] = {}
     keys: Dict[str, Any] = {}

@@ -177,9 +177,7 @@ def _with_code(manifest: schema.Manifest, snapshot: Snapshot) -> schema.Manifest
     determinism = {}
     if stack in KNOBS:
         determinism["determinism"] = determinism_for(stack).model_dump(mode="json")
-    changed = with_identity(
-        manifest, code=snapshot.identity.model_dump(mode="json"), **determinism
-    )
+    changed = with_identity(manifest, code=snapshot.identity.model_dump(mode="json"), **determinism)
     circumstance = changed.circumstance.model_copy(
         update={
             "git": snapshot.git,
@@ -241,7 +239,9 @@ def _listed(
     wanted = [key for key in _LISTED if key not in swap.keys and key not in found]
     raw = load_yaml(old.config)
     if not isinstance(raw, dict):
-        raise Trouble(f"{old.config}: is not a mapping of keys", "restore it from a copy of the run")
+        raise Trouble(
+            f"{old.config}: is not a mapping of keys", "restore it from a copy of the run"
+        )
     folder = Path(config).parent if config else None
     values = {ALIASES.get(key, key): value for key, value in raw.items()}
     for key in wanted:
@@ -269,7 +269,9 @@ def path_moved(path: str, moved: Mapping[str, str]) -> tuple[str, List[str]]:
     return now, used
 
 
-def listed_paths(swap: Swap, old: RunFiles, recorded: schema.Manifest, host: HostContext) -> List[str]:
+def listed_paths(
+    swap: Swap, old: RunFiles, recorded: schema.Manifest, host: HostContext
+) -> List[str]:
     """Where the lists of swapped data were, for ``--data OLD=NEW``."""
     if not swap.has("data"):
         return []
@@ -282,7 +284,10 @@ def _with_keys(
     unknown = [] if code else absent_settings(manifest.identity, list(swap.keys))
     if unknown:
         raise Trouble(
-            [f"--with {key}: the trainer in the run's snapshot is from before that key" for key in unknown],
+            [
+                f"--with {key}: the trainer in the run's snapshot is from before that key"
+                for key in unknown
+            ],
             "swap the code too: --with code",
         )
     of_today = training(config).model_dump(mode="json")
@@ -300,9 +305,7 @@ def _with_keys(
     return changed.model_copy(update={"circumstance": _circumstance(swap, manifest, config)})
 
 
-def _circumstance(
-    swap: Swap, manifest: schema.Manifest, config: RunConfig
-) -> schema.Circumstance:
+def _circumstance(swap: Swap, manifest: schema.Manifest, config: RunConfig) -> schema.Circumstance:
     circumstance = manifest.circumstance
     today = {
         "loading": loading_of(config),

@@ -210,6 +210,7 @@ class Checkpointing(Record):
     minutes: float = Field(default=10.0, gt=0)  # a checkpoint when so long ago was the last
     interval: Optional[int] = Field(default=None, ge=1)  # and after every so many steps
     kept: int = Field(default=2, ge=1)  # the newest stay
+    archive: Optional[int] = Field(default=None, ge=1)  # and so many, spread over the run
 
 
 class Resumed(Record):
@@ -219,6 +220,16 @@ class Resumed(Record):
     checkpoint: str  # file name
     sha256: str  # of the whole file
     step: int
+
+
+class Slice(Record):
+    """A rerun of some steps only: it begins with the state after step ``begin`` (0: the one that
+    follows from the seed) and ends after step ``end``. It was asked for the steps after ``after``,
+    which may lie behind the state."""
+
+    begin: int = Field(ge=0)
+    after: int = Field(ge=0)
+    end: int = Field(ge=1)
 
 
 class Placement(Record):
@@ -282,10 +293,8 @@ class Circumstance(Record):
     rerun_of: Optional[str] = None  # path of the run directory that is being repeated
     #: What of that run was replaced on purpose: ``code``, ``image``, ``data``, ``KEY=VALUE``.
     swapped: Optional[List[str]] = None
-
-
-#: Fields of the circumstance that are written where they say something.
-ABSENT_WHEN_UNSET = ("swapped",)
+    #: Of a rerun: the steps that it computes; None: all.
+    slice: Optional[Slice] = None
 
 
 class GpuClass(Record):
@@ -356,10 +365,14 @@ class Manifest(Record):
         left out, for that trainer may know the field with a default and without None.
         """
         values = self.model_dump(mode="json")
-        for name in ABSENT_WHEN_UNSET:
-            if values["circumstance"][name] is None:
-                del values["circumstance"][name]
         if self.version != SCHEMA_VERSION:
             values["circumstance"] = self.circumstance.model_dump(mode="json", exclude_none=True)
             values["promises"] = self.promises.model_dump(mode="json", exclude_none=True)
+            return values
+        circumstance = values["circumstance"]
+        for name in ("swapped", "slice"):
+            if circumstance[name] is None:
+                del circumstance[name]
+        if self.circumstance.checkpointing.archive is None:
+            del circumstance["checkpointing"]["archive"]
         return values

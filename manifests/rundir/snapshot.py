@@ -22,7 +22,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import BinaryIO, Dict, FrozenSet, Iterable, Iterator, List, Optional, Sequence, Tuple
 
-from container.trouble import Trouble
+from container.trouble import Trouble, first_of
 from manifests.host.git_checkout import git_files, git_state, is_checkout, names_matched
 from manifests.record.alteration import was_altered
 from manifests.record.canonical_json import digest_of
@@ -218,7 +218,7 @@ def take_snapshot(
             except OSError as error:
                 problems.append(f"{root}: {name}: cannot be read: {error.strerror}")
     if problems:
-        raise Trouble(problems, "rename, remove or git-ignore these files")
+        raise Trouble(first_of(problems), "rename, remove or git-ignore these files")
     executed = frozenset(rank_code(files, lambda name: (root / name).read_bytes(), known))
     state = None
     if in_git:

@@ -13,12 +13,13 @@ from manifests.verdict.comparison import (
     Verdict,
     cannot_run,
     exit_code,
-    lines,
 )
+from manifests.verdict.comparison_text import lines
 from manifests.verdict.field_differences import field_differences
 from manifests.verdict.gpu_difference import circumstances as gpu_circumstances
 from manifests.verdict.gpu_difference import other_conditions
 from manifests.verdict.run_record import RunRecord, load_record
+from manifests.verdict.swapped_parts import judged
 from manifests.verdict.trail_difference import TrailFinding, trail_difference
 
 __all__ = [
@@ -54,7 +55,7 @@ def compare(a: RunRecord, b: RunRecord) -> Comparison:
         verdict = "inconclusive" if outside else "diverged"
     else:
         verdict = "inconclusive" if gaps else "identical"
-    return Comparison(
+    found = Comparison(
         verdict=verdict,
         a=a.path,
         b=b.path,
@@ -68,6 +69,8 @@ def compare(a: RunRecord, b: RunRecord) -> Comparison:
             *gpu_circumstances(*gpus),
         ],
     )
+    repeated = b.manifest.circumstance.rerun_of == a.path
+    return judged(found, a.manifest, b.manifest) if repeated else found
 
 
 def _gpus(record: RunRecord) -> Optional[SeenGpus]:
@@ -173,11 +176,19 @@ def _agreement(
             f"samples and losses of {finding.steps} steps on {ranks} ranks are equal, and so are "
             f"the tensor digests of {finding.tensors} steps"
         )
-    if not differences and a.result and b.result:
+    if not differences and a.result and b.result and _intact("result.json", a, b):
         sentences.append(f"final parameters of both: {a.result.digests.parameters}")
-        sentences.append(f"results/model.npz of both: {a.result.digests.model}")
+        if _intact("results/model.npz", a, b):
+            sentences.append(f"results/model.npz of both: {a.result.digests.model}")
         sentences += _restored(a, b)
     return sentences
+
+
+def _intact(name: str, *records: RunRecord) -> bool:
+    """Whether no run's file of this name was altered: nothing is said of both otherwise."""
+    return not any(
+        text.startswith(f"{record.path}/{name}") for record in records for text in record.altered
+    )
 
 
 def _restored(a: RunRecord, b: RunRecord) -> List[str]:

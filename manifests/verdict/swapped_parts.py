@@ -122,7 +122,9 @@ def _conclusion(comparison: Comparison, parts: List[SwappedPart]) -> List[str]:
     if comparison.verdict != "diverged":
         return []
     if comparison.first_difference is not None:
-        return [f"with what was swapped the bits differ from step {comparison.first_difference.step} on"]
+        return [
+            f"with what was swapped the bits differ from step {comparison.first_difference.step} on"
+        ]
     return ["with what was swapped the bits differ, in no step that both trails have"]
 
 
