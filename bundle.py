@@ -16,7 +16,7 @@ PROJECT = Path(__file__).resolve().parent
 SKIP = 125
 
 
-def exit_code(code: object) -> object:
+def exit_code(code: str | int | None) -> str | int | None:
     """``code``, or with `rerun --bisect` the one for git where it is neither 0 nor 1.
 
     A word that is mistyped or an environment that is not there must not pass for a diverged run. An

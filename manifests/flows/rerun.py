@@ -96,7 +96,7 @@ def plan_rerun(
     promises = promises_on_gpus(old, manifest, site, host, other_gpu=other_gpu, warn=warn)
     warnings = processor_warnings(manifest.promises, site, host)
     warnings += driver_warnings(
-        manifest.identity.image.stack, manifest.promises, site.scheduler, host,
+        manifest.recipe.stack, manifest.promises, site.scheduler, host,
         instead=lambda: "or name with --site a cluster that has them",
     )  # fmt: skip
     if not read_only:

@@ -69,11 +69,13 @@ def parse_swap(
         name, equals, value = text.partition("=")
         key = ALIASES.get(name, name)
         try:
-            if name in PARTS and not equals:
+            if not name or (equals and not value):
+                problems.append(f"--with {text}: expected code, image, data or KEY=VALUE")
+            elif name in PARTS and not equals:
                 places[name] = project
-            elif name in PARTS[:2] and value:
+            elif name in PARTS[:2]:
                 places[name] = _absolute(value, folder, home)
-            elif name in PARTS or not equals or not value:
+            elif name in PARTS or not equals:
                 problems.append(f"--with {text}: expected code, image, data or KEY=VALUE")
             elif key in keys:
                 problems.append(f"--with {text}: {key} is given twice")
@@ -96,7 +98,8 @@ def parse_swap(
 
 def _refusal(text: str, key: str) -> List[str]:
     if key not in known_keys():
-        return [f"--with {text}: {key} is not a known key{nearest(key, sorted(SWAPPED_KEYS))}"]
+        near = nearest(key.rpartition(".")[2], sorted(SWAPPED_KEYS))
+        return [f"--with {text}: {key} is not a known key{near}"]
     if key not in SWAPPED_KEYS:
         return [f"--with {text}: {key} is not a part of what a run computes"]
     return []

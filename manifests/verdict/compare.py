@@ -155,9 +155,12 @@ def _result_evidence(a: RunRecord, b: RunRecord) -> List[str]:
     if a.result.steps != b.result.steps:
         sentences.append(f"steps {a.result.steps} | {b.result.steps}")
     left, right = _metrics(a, b)
+    columns = {*left, *right}
+    if a.manifest.identity.code.digest != b.manifest.identity.code.digest:
+        columns = {*left} & {*right}  # a column more in the log of other code is no other bit
     sentences += [
         f"{name} {left.get(name, 'absent')} | {right.get(name, 'absent')}"
-        for name in sorted({*left, *right})
+        for name in sorted(columns)
         if not _same(left.get(name), right.get(name))
     ]
     return sentences

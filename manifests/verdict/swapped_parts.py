@@ -121,10 +121,10 @@ def _conclusion(comparison: Comparison, parts: List[SwappedPart]) -> List[str]:
         return ["what was swapped did not matter: the bits are the same"]
     if comparison.verdict != "diverged":
         return []
-    if comparison.first_difference is not None:
-        return [
-            f"with what was swapped the bits differ from step {comparison.first_difference.step} on"
-        ]
+    first = comparison.first_difference
+    if first is not None:
+        where = f"step {first.step}" if first.step else "the initial parameters (step 0)"
+        return [f"with what was swapped the bits differ from {where} on"]
     return ["with what was swapped the bits differ, in no step that both trails have"]
 
 

@@ -55,7 +55,12 @@ def parts_that_begin(
     shell_complete=parts_that_begin,
     help="Swap code, image or data for today's, or KEY=VALUE of the config.",
 )
-@click.option("--bisect", is_flag=True, help="For git bisect: exit code 125 where it cannot judge.")
+@click.option(
+    "--bisect",
+    is_flag=True,
+    expose_value=False,  # bundle.py sees to it, whatever ends the verb
+    help="For git bisect: exit code 125 where it cannot judge.",
+)
 @click.option("--other-gpu", is_flag=True, help="Allow any GPU; a difference is then inconclusive.")
 @DRY
 @JSON
@@ -69,7 +74,6 @@ def rerun(
     processes: Optional[int],
     nodes: Optional[int],
     parts: Tuple[str, ...],
-    bisect: bool,
     other_gpu: bool,
     dry_run: bool,
     json_wanted: bool,
