@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
@@ -10,6 +9,7 @@ from typing import Any, Dict, List, Optional, Tuple
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
+from container.nearest import nearest
 from container.trouble import Trouble
 from container.yaml_text import load_yaml, read_text
 from manifests.config.modules_file import is_module_name, parse_modules
@@ -38,11 +38,6 @@ def shown(value: object) -> str:
         text = value if len(value) <= 60 else value[:57] + "..."
         return f"{text!r} (text)"
     return "a list" if isinstance(value, list) else "a mapping"
-
-
-def nearest(word: str, words: List[str]) -> str:
-    close = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]}?" if close else ""
 
 
 def _canonical_keys(raw: Dict[Any, Any]) -> Tuple[Dict[str, Any], List[str]]:

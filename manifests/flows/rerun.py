@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 from container import atomic
+from container.reachable import file_here, folder_here
 from container.trouble import Trouble
 from jobtemplates.script import quoted, render_script, script_warnings
 from jobtemplates.sites import Site, load_site, profile_folders
@@ -26,6 +27,7 @@ from manifests.host.placing import output_warnings, place_again, unseen_warnings
 from manifests.record import schema
 from manifests.record.run_files import RunFiles
 from manifests.rundir.directory import find_run, refuse_unwritable, state_of
+from manifests.rundir.own_data import with_own_data
 from manifests.rundir.queue import Queues
 from manifests.rundir.records import Warn, ignore, read_failure, read_manifest, read_result
 from manifests.rundir.submission import refuse_too_many_nodes
@@ -70,7 +72,8 @@ def plan_rerun(
     old = find_run(str(run))
     recorded = read_manifest(old, warn)
     refuse_unfinished(old, host, warn)
-    there = data_moved(recorded.circumstance, moved, listed_paths(swap, old, recorded, host))
+    listed = listed_paths(swap, old, recorded, host)
+    there = data_here(old, recorded.circumstance, moved, swap, listed)
     swapped = swap_in(swap, old, recorded, there, moved, host, read_only=read_only)
     manifest = swapped.manifest
     site = load_site(
@@ -110,7 +113,12 @@ def plan_rerun(
             image, swapped = built.path, swapped.with_image(built)
         else:
             image = image_of_run(
-                manifest, host, mirror=mirror, may_build=not read_only, where=str(old.manifest)
+                manifest,
+                host,
+                mirror=mirror,
+                may_build=not read_only,
+                where=str(old.manifest),
+                own=old,
             )
     except Trouble as error:
         raise CannotRun(error.problems, error.next_step) from error
@@ -208,6 +216,19 @@ def parse_moved(moved: Sequence[str]) -> Dict[str, str]:
 DATA = ("train_root", "val_root", "train_pack", "val_pack")
 
 
+def data_here(
+    files: RunFiles,
+    circumstance: schema.Circumstance,
+    moved: Dict[str, str],
+    swap: Swap = NOTHING,
+    listed: Sequence[str] = (),
+) -> schema.Circumstance:
+    """Where the data is now: as :func:`data_moved`, else in the run directory itself, unless the
+    data of today are wanted."""
+    now = data_moved(circumstance, moved, listed)
+    return now if swap.has("data") else with_own_data(files, circumstance, now)
+
+
 def data_moved(
     circumstance: schema.Circumstance, moved: Dict[str, str], listed: Sequence[str] = ()
 ) -> schema.Circumstance:
@@ -242,9 +263,9 @@ def data_there(circumstance: schema.Circumstance) -> Tuple[schema.Circumstance, 
     bit. The warning says so."""
     paths = circumstance.paths
     packs = [pack for pack in (paths.train_pack, paths.val_pack) if pack is not None]
-    gone = [pack for pack in packs if not Path(pack).is_file()]
+    gone = [pack for pack in packs if not file_here(pack)]
     roots = sorted({paths.train_root, paths.val_root})
-    if not gone or not all(Path(root).is_dir() for root in roots):
+    if not gone or not all(folder_here(root) for root in roots):
         return circumstance, []
     original = circumstance.loading.model_copy(update={"loadtype": "original"})
     again = _with_paths(circumstance, {"train_pack": None, "val_pack": None})

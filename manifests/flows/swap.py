@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Sequence
 
+from container.nearest import nearest
 from container.trouble import Trouble
 from container.yaml_text import yaml_value
-from manifests.config.config_file import ALIASES, known_keys, nearest
+from manifests.config.config_file import ALIASES, known_keys
 from manifests.config.recorded import METADATA, TRAINING, WORLD
 from manifests.config.run_config import NotExpanded, expanded
 from manifests.host.git_checkout import is_checkout

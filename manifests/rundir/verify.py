@@ -8,6 +8,7 @@ from typing import Any, Callable, Collection, Dict, Iterable, List, Mapping, Opt
 
 from container.digest import sha256_of_file
 from container.progress import Progress
+from container.reachable import file_here
 from container.recipe import Recipe, lock_path
 from container.trouble import Trouble
 from manifests.datasets.packed_images import decoder_of, pack_problems
@@ -169,15 +170,24 @@ def _table_is(table: Path, identity: SampleSetIdentity) -> bool:
 
 
 def identity_files_problems(
-    files: RunFiles, manifest: Manifest, swapped: Collection[str] = ()
+    files: RunFiles,
+    manifest: Manifest,
+    *,
+    runs_in_place: bool = False,
+    swapped: Collection[str] = (),
 ) -> List[str]:
     """Mismatches of what lies in the run directory and decides the bits; not of the parts
     ``swapped`` (``code``, ``image``, ``data``), which are not used."""
     inputs = input_problems(files, manifest)
+    code = (
+        []
+        if "code" in swapped
+        else snapshot_problems(files.code, manifest, runs_in_place=runs_in_place)
+    )
     return [
         *identity_problems(files),
         *(recipe_problems(manifest) if "image" not in swapped else []),
-        *(snapshot_problems(files.code, manifest) if "code" not in swapped else []),
+        *code,
         *(inputs if "data" not in swapped else [text for text in inputs if "initmodel" in text]),
     ]
 
@@ -196,7 +206,7 @@ def before_problems(
     ``cache_folder`` is the fingerprint cache; None reads every image. The parts ``swapped`` are not
     looked at.
     """
-    problems = identity_files_problems(files, manifest, swapped)
+    problems = identity_files_problems(files, manifest, swapped=swapped)
     if "data" in swapped:
         return problems
     return [
@@ -213,7 +223,7 @@ def before_problems(
 
 def image_problems(image: ImageIdentity, path: Optional[Path], progress: Progress) -> List[str]:
     """Whether the SIF file at ``path`` is the one of the manifest."""
-    if path is None or not path.is_file():
+    if path is None or not file_here(path):
         return [f"image: no file with sha256 {image.sha256} (stack {image.stack}) is here"]
     with progress.track("check the image", path.stat().st_size, "B") as advance:
         found = sha256_of_file(path, advance)
