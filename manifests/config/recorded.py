@@ -94,5 +94,5 @@ def with_identity(manifest: Manifest, **parts: Optional[Any]) -> Manifest:
     """``manifest`` with plain values for parts of its identity; what is not named stays as it was
     written, and the digest is that of the new identity."""
     values = {**manifest.identity.model_dump(mode="json"), **parts}
-    identity = Identity.model_validate_json(json.dumps(values))
+    identity = Identity.model_validate_json(json.dumps(values, allow_nan=False))
     return manifest.model_copy(update={"identity": identity, "identity_digest": identity.digest()})

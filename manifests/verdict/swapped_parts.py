@@ -93,7 +93,7 @@ def _key(text: str, a: Manifest, b: Manifest) -> Tuple[bool, str]:
 
 def _shown(value: Any) -> str:
     if value is None or isinstance(value, bool):
-        return json.dumps(value)
+        return json.dumps(value, allow_nan=False)
     return str(value)
 
 
