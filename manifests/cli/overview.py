@@ -41,8 +41,8 @@ UNDER_WAY = ("prepared", "queued", "running", "stopped", "unknown", "damaged")
 def runs_below(outs: List[Path], host: HostContext, warn: Warn = ignore) -> List[RunSummary]:
     """The runs of ``outs``, or of all known outs; a damaged run is one of the runs.
 
-    Raises Trouble for a folder that was asked for and cannot be read. Of the known ones, one that is
-    gone is left out, and one that cannot be read is warned of.
+    Raises Trouble for a folder that was asked for and cannot be read. Of the known ones, one that
+    is gone is left out, and one that cannot be read is warned of.
     """
     queues = Queues(host, warn)
     if outs:
