@@ -30,7 +30,7 @@ class RunFiles:
         self.results = root / "results"
         self.trail = self.results / "trail"
         self.log = self.results / "log.jsonl"
-        self.states = self.results / "states.jsonl"  # a line for each checkpoint that was written
+        self.states = self.results / "states.json"  # digests of the states in checkpoints/
         self.model = self.results / "model.npz"
         self.checkpoints = self.results / "checkpoints"
         self.result = root / "result.json"
