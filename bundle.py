@@ -9,6 +9,19 @@ import sys
 # Strings, not pathlib, before the project's own Python takes over: it is imported there anyway.
 PROJECT = os.path.dirname(os.path.realpath(__file__))  # noqa: PTH120
 
+#: What `git bisect run` takes for "this commit cannot be tested" (git-bisect(1)).
+SKIP = 125
+
+
+def exit_code(code: str | int | None) -> str | int | None:
+    """``code``, or with `rerun --bisect` the one for git where it is neither 0 nor 1.
+
+    A word that is mistyped or an environment that is not there must not pass for a diverged run. An
+    interrupt, 128 and more, ends the search.
+    """
+    asked = sys.argv[1:2] == ["rerun"] and "--bisect" in sys.argv
+    return SKIP if asked and isinstance(code, int) and 1 < code < 128 else code
+
 
 def enter_own_environment() -> None:
     """Go on under the project's own Python, whichever one this is; say how to make it if it is not.
@@ -27,7 +40,7 @@ def enter_own_environment() -> None:
             f"bundle: its own environment is not there or not complete: {own}\n"
             f"-> run: make -C '{PROJECT}' setup\n"
         )
-        sys.exit(2)
+        sys.exit(exit_code(2))
     os.environ["BUNDLE_ENTERED"] = own
     os.environ.setdefault("BUNDLE_CALLED", called_as())
     os.execv(python, [python, "-X", "utf8", f"{PROJECT}/bundle.py", *sys.argv[1:]])
@@ -144,4 +157,7 @@ def main(arguments: Optional[List[str]] = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except SystemExit as error:
+        sys.exit(exit_code(error.code))

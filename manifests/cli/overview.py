@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence
 
+from container.reachable import folder_here
 from container.trouble import Trouble
 from manifests.cli.run_table import Columns, Row, duration, plain, short, span
 from manifests.host.context import HostContext
@@ -39,14 +40,21 @@ UNDER_WAY = ("prepared", "queued", "running", "stopped", "unknown", "damaged")
 
 
 def runs_below(outs: List[Path], host: HostContext, warn: Warn = ignore) -> List[RunSummary]:
-    """Raises Trouble for a folder that cannot be read; a damaged run is one of the runs."""
+    """The runs of ``outs``, or of all known outs; a damaged run is one of the runs.
+
+    Raises Trouble for a folder that was asked for and cannot be read. Of the known ones, one that
+    is gone is left out, and one that cannot be read is warned of.
+    """
     ask = scheduler_of(host, warn)
     if outs:
         return [run for out in outs for run in list_runs(out, ask, warn)]
     found: List[RunSummary] = []
     for out in known_outs(host.cache):
-        with suppress(Trouble):  # gone since, or not to be read any more
+        try:
             found += list_runs(out, ask, warn)
+        except Trouble as trouble:
+            if folder_here(out):
+                warn(f"{trouble.problems[0]}; its runs are not shown")
     return found
 
 

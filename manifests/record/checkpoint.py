@@ -76,8 +76,7 @@ class Head(_Part):
     """``steps_digest`` is that of the run's identity; lists are by rank.
 
     ``step`` updates are done. ``resumed_at`` holds the steps at which the run was resumed before,
-    ``elapsed`` its seconds so far. ``gpus`` are those of the job that wrote it. ``states`` is what
-    ``results/states.jsonl`` held, this state not yet in it; None where the trainer wrote none.
+    ``elapsed`` its seconds so far. ``gpus`` are those of the job that wrote it.
     """
 
     version: str = SCHEMA_VERSION
@@ -93,7 +92,6 @@ class Head(_Part):
     elapsed: float
     resumed_at: List[int]
     gpus: Optional[SeenGpus] = None
-    states: Optional[Prefix] = None
 
 
 def read_head(path: Path) -> Head:

@@ -48,7 +48,7 @@ class RunFiles:
     results = _Below("results")
     trail = _Below("results", "trail")
     log = _Below("results", "log.jsonl")
-    states = _Below("results", "states.jsonl")  # a line for each checkpoint that was written
+    states = _Below("results", "states.json")  # digests of the states in checkpoints/
     model = _Below("results", "model.npz")
     checkpoints = _Below("results", "checkpoints")
     result = _Below("result.json")
@@ -70,7 +70,7 @@ class RunFiles:
     packages = _Below("packages")  # that the image is built from
     data = _Below("data")  # the images of its samples, or packed files
     verdicts = _Below("verdicts")  # of its reruns, by the names of their directories
-    statements = _Below("statements")  # signed ones
+    statements = _Below("statements")  # signed, of this run's and of other sites
 
     def __init__(self, root: Path) -> None:
         self.root = root

@@ -41,9 +41,19 @@ class StepDifference(_Part):
     items: List[StepItem]
 
 
+class SwappedPart(_Part):
+    """What of ``a`` was replaced on purpose in ``b``, and whether that is another one: ``differs``
+    is False where today's is the recorded one."""
+
+    part: str
+    differs: bool
+    text: str
+
+
 class Comparison(_Part):
     """``evidence`` says what the verdict rests on; ``suspects`` are the identity fields that
-    differ, ``circumstances`` those that only describe; ``next_step`` is for the person to do."""
+    differ, ``circumstances`` those that only describe; ``next_step`` is for the person to do.
+    ``swapped`` is empty unless ``b`` is a rerun of ``a`` with parts replaced on purpose."""
 
     version: str = SCHEMA_VERSION
     kind: Literal["comparison"] = "comparison"
@@ -57,6 +67,7 @@ class Comparison(_Part):
     suspects: List[FieldDifference] = Field(default_factory=list)
     circumstances: List[FieldDifference] = Field(default_factory=list)
     next_step: Optional[str] = None
+    swapped: List[SwappedPart] = Field(default_factory=list)
 
 
 def exit_code(verdict: Verdict) -> int:

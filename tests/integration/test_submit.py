@@ -161,7 +161,7 @@ def test_json_while_waiting_is_json_alone(bench: Bench) -> None:
     assert sorted(told) == ["exit_code", "identity", "job", "plot", "run"]
     assert told["exit_code"] == 0
     assert told["plot"] == f"{told['run']}/plot.png"
-    assert "iteration /loss " in done.stderr
+    assert "epoch    step    loss     val top-1% " in done.stderr
     dry = json.loads(bench.bundle("submit", "--dry-run", "--json", bench.config()).stdout)
     assert dry["script"].startswith("#!/bin/bash\n")
 

@@ -28,8 +28,10 @@ VERBS: Dict[str, str] = {
         "rerun",
         "compare",
         "verify",
+        "attest",
         "demo",
         "data",
+        "clean",
         "completion",
     )
 }
