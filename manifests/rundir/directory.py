@@ -59,7 +59,7 @@ def refuse_unwritable(out: Path) -> None:
 
 
 def _partial_name(host: str, pid: int, name: str) -> str:
-    """``+`` is in no host name: node's leftovers are told from those of node-2."""
+    """``+`` is in no host name: so leftovers of node and of node-2 can be distinguished."""
     return f"{PARTIAL}{host}+{pid}-{name}"
 
 
@@ -189,7 +189,7 @@ def state_of(files: RunFiles, job_of: JobOf, warn: Warn = ignore) -> Tuple[State
     """The state of one run, the scheduler's reason for it and which of its jobs lives, or "".
 
     ``job_of`` is asked only where the files leave the state open. ``damaged`` where they cannot be
-    read; ``warn`` is told why.
+    read; ``warn`` gets the reason.
     """
     present = present_names(files)
     code = left_exit_code(files) if "exit_code" in present else None
