@@ -90,7 +90,7 @@ def last_row(log: Path) -> Dict[str, Any]:
 def row_of(run: RunSummary, warn: Warn = ignore, *, progress: bool = False) -> Dict[str, Any]:
     """One run by the names of columns; what the run does not have yet is None.
 
-    A run whose records cannot be read is ``damaged``; ``warn`` is told why.
+    A run whose records cannot be read is ``damaged``; ``warn`` gets the reason.
     """
     files, last = run.files, last_row(run.files.log)
     numbers = {k: v for k, v in last.items() if isinstance(v, float)}
@@ -132,7 +132,7 @@ def row_of(run: RunSummary, warn: Warn = ignore, *, progress: bool = False) -> D
 
 
 def _outline(files: RunFiles) -> Optional[Outline]:
-    """None where the manifest cannot be read: whoever asks for it is told."""
+    """None where the manifest cannot be read: a verb that asks for it says so."""
     with suppress(Trouble):
         return read_outline(files)
     return None

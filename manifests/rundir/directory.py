@@ -54,7 +54,7 @@ def refuse_unwritable(out: Path) -> None:
 
 
 def _partial_name(host: str, pid: int, name: str) -> str:
-    """``+`` is in no host name: node's leftovers are told from those of node-2."""
+    """``+`` is in no host name: so leftovers of node and of node-2 can be distinguished."""
     return f"{PARTIAL}{host}+{pid}-{name}"
 
 
@@ -197,7 +197,7 @@ def state_of(
     """The state of one run, the scheduler's reason for it and which of its jobs lives, or "".
 
     ``job_of`` is asked only where the files leave the state open. ``damaged`` where they cannot be
-    read; ``warn`` is told why. ``present`` are the names in the directory, where they are known.
+    read; ``warn`` gets the reason. ``present`` are the names in the directory, where they are known.
     """
     present = present_names(files) if present is None else present
     code = left_exit_code(files) if "exit_code" in present else None
