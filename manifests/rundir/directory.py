@@ -197,7 +197,7 @@ def state_of(
     """The state of one run, the scheduler's reason for it and which of its jobs lives, or "".
 
     ``job_of`` is asked only where the files leave the state open. ``damaged`` where they cannot be
-    read; ``warn`` gets the reason. ``present`` are the names in the directory, where they are known.
+    read; ``warn`` gets the reason. ``present`` are the names in the directory, if known.
     """
     present = present_names(files) if present is None else present
     code = left_exit_code(files) if "exit_code" in present else None
