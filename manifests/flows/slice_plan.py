@@ -12,15 +12,8 @@ from container.trouble import Trouble
 from manifests.datasets.step_images import samples_of_steps
 from manifests.flows.cannot_run import CannotRun
 from manifests.record import schema
-from manifests.record.checkpoint import (
-    Head,
-    Prefix,
-    checkpoint_name,
-    checkpoints_in,
-    cut_records,
-    read_head,
-    step_of,
-)
+from manifests.record.checkpoint import Head, Prefix, cut_records, read_head
+from manifests.record.checkpoint_names import checkpoint_name, checkpoints_in, step_of
 from manifests.record.run_files import RunFiles
 from manifests.record.states import State, States, state_digest
 from manifests.rundir.kept_states import checkpoint_problem, kept_states

@@ -291,6 +291,8 @@ class Circumstance(Record):
     #: The text of ``.bundleignore``: what its patterns match is not in the snapshot.
     bundleignore: Optional[str] = None
     rerun_of: Optional[str] = None  # path of the run directory that is being repeated
+    #: What of that run was replaced on purpose: ``code``, ``image``, ``data``, ``KEY=VALUE``.
+    swapped: Optional[List[str]] = None
     #: Of a rerun: the steps that it computes; None: all.
     slice: Optional[Slice] = None
 
@@ -368,8 +370,9 @@ class Manifest(Record):
             values["promises"] = self.promises.model_dump(mode="json", exclude_none=True)
             return values
         circumstance = values["circumstance"]
-        if self.circumstance.slice is None:
-            del circumstance["slice"]
+        for name in ("swapped", "slice"):
+            if circumstance[name] is None:
+                del circumstance[name]
         if self.circumstance.checkpointing.archive is None:
             del circumstance["checkpointing"]["archive"]
         return values

@@ -7,14 +7,8 @@ from pathlib import Path
 from typing import Dict, List, Optional
 
 from container.trouble import Trouble
-from manifests.record.checkpoint import (
-    Damaged,
-    Head,
-    checkpoints_in,
-    damage,
-    read_head,
-    steps_digest,
-)
+from manifests.record.checkpoint import Damaged, Head, damage, read_head, steps_digest
+from manifests.record.checkpoint_names import checkpoints_in
 from manifests.record.outcome import Result
 from manifests.record.run_files import RunFiles
 from manifests.record.schema import Manifest

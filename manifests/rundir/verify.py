@@ -8,6 +8,7 @@ from typing import (
     AbstractSet,
     Any,
     Callable,
+    Collection,
     Dict,
     Iterable,
     List,
@@ -193,14 +194,25 @@ def _table_is(table: Path, identity: SampleSetIdentity) -> bool:
 
 
 def identity_files_problems(
-    files: RunFiles, manifest: Manifest, *, runs_in_place: bool = False
+    files: RunFiles,
+    manifest: Manifest,
+    *,
+    runs_in_place: bool = False,
+    swapped: Collection[str] = (),
 ) -> List[str]:
-    """Mismatches of what lies in the run directory and decides the bits."""
+    """Mismatches of what lies in the run directory and decides the bits; not of the parts
+    ``swapped`` (``code``, ``image``, ``data``), which are not used."""
+    inputs = input_problems(files, manifest)
+    code = (
+        []
+        if "code" in swapped
+        else snapshot_problems(files.code, manifest, runs_in_place=runs_in_place)
+    )
     return [
         *identity_problems(files),
-        *recipe_problems(manifest),
-        *snapshot_problems(files.code, manifest, runs_in_place=runs_in_place),
-        *input_problems(files, manifest),
+        *(recipe_problems(manifest) if "image" not in swapped else []),
+        *code,
+        *(inputs if "data" not in swapped else [text for text in inputs if "initmodel" in text]),
     ]
 
 
@@ -212,13 +224,18 @@ def before_problems(
     cache_folder: Optional[Path],
     progress: Progress,
     needed: Needed = ALL,
+    swapped: Collection[str] = (),
 ) -> List[str]:
     """Why this run cannot be repeated: manifest, snapshot, inputs, images that are not as recorded.
 
-    ``cache_folder`` is the fingerprint cache; None reads every image, of those ``needed``.
+    ``cache_folder`` is the fingerprint cache; None reads every image, of those ``needed``. The
+    parts ``swapped`` are not looked at.
     """
+    problems = identity_files_problems(files, manifest, swapped=swapped)
+    if "data" in swapped:
+        return problems
     return [
-        *identity_files_problems(files, manifest),
+        *problems,
         *data_problems(
             files,
             manifest,

@@ -28,6 +28,7 @@ from manifests.verdict.span import (
     states_agreement,
     states_evidence,
 )
+from manifests.verdict.swapped_parts import judged
 from manifests.verdict.trail_difference import TrailFinding, trail_difference
 
 __all__ = [
@@ -71,7 +72,7 @@ def compare(a: RunRecord, b: RunRecord) -> Comparison:
         verdict = "inconclusive" if outside else "diverged"
     else:
         verdict = "inconclusive" if gaps else "identical"
-    return Comparison(
+    found = Comparison(
         verdict=verdict,
         a=a.path,
         b=b.path,
@@ -86,6 +87,8 @@ def compare(a: RunRecord, b: RunRecord) -> Comparison:
         ],
         steps=claim_of(a, b, span) if span else None,
     )
+    repeated = b.manifest.circumstance.rerun_of == a.path
+    return judged(found, a.manifest, b.manifest) if repeated else found
 
 
 def _gpus(record: RunRecord) -> Optional[SeenGpus]:
@@ -170,9 +173,12 @@ def _result_evidence(a: RunRecord, b: RunRecord) -> List[str]:
     if a.result.steps != b.result.steps:
         sentences.append(f"steps {a.result.steps} | {b.result.steps}")
     left, right = _metrics(a, b)
+    columns = {*left, *right}
+    if a.manifest.identity.code.digest != b.manifest.identity.code.digest:
+        columns = {*left} & {*right}  # a column more in the log of other code is no other bit
     sentences += [
         f"{name} {left.get(name, 'absent')} | {right.get(name, 'absent')}"
-        for name in sorted({*left, *right})
+        for name in sorted(columns)
         if not _same(left.get(name), right.get(name))
     ]
     return sentences

@@ -55,10 +55,20 @@ class StepsClaim(_Part):
     not_claimed: List[str] = Field(default_factory=list)
 
 
+class SwappedPart(_Part):
+    """What of ``a`` was replaced on purpose in ``b``, and whether that is another one: ``differs``
+    is False where today's is the recorded one."""
+
+    part: str
+    differs: bool
+    text: str
+
+
 class Comparison(_Part):
     """``evidence`` says what the verdict rests on; ``suspects`` are the identity fields that
     differ, ``circumstances`` those that only describe; ``next_step`` is for the person to do.
-    ``steps`` is there where not all steps were compared."""
+    ``steps`` is there where not all steps were compared.
+    ``swapped`` is empty unless ``b`` is a rerun of ``a`` with parts replaced on purpose."""
 
     version: str = SCHEMA_VERSION
     kind: Literal["comparison"] = "comparison"
@@ -72,6 +82,7 @@ class Comparison(_Part):
     suspects: List[FieldDifference] = Field(default_factory=list)
     circumstances: List[FieldDifference] = Field(default_factory=list)
     next_step: Optional[str] = None
+    swapped: List[SwappedPart] = Field(default_factory=list)
     steps: Optional[StepsClaim] = None
 
     @model_serializer(mode="wrap")

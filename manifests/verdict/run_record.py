@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 from typing import Dict, List, Optional
 
 from container.trouble import Trouble
-from manifests.record.checkpoint import Damaged, checkpoint_name, read_head
+from manifests.record.checkpoint import Damaged, read_head
+from manifests.record.checkpoint_names import checkpoint_name
 from manifests.record.outcome import Result, TrailRecord
 from manifests.record.run_files import RunFiles
 from manifests.record.schema import Manifest
