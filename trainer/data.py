@@ -9,7 +9,7 @@ from typing import Any, Deque, Iterator, List, Optional, Sequence, Tuple
 import numpy as np
 import numpy.typing as npt
 
-from trainer.order import Order, StreamPosition, validation_share
+from trainer.order import SampleOrder, StreamPosition, validation_share
 from trainer.prefetch import Prefetcher
 from trainer.sampleset import Part
 from trainer.table import SampleTable
@@ -30,7 +30,7 @@ class TrainingBatch(Batch):
 
 @dataclass(frozen=True)
 class Data:
-    order: Order
+    order: SampleOrder
     prefetcher: Prefetcher
     train: SampleTable
     val: SampleTable

@@ -14,8 +14,8 @@ from trainer.checkpoints import Checkpoints, archived_steps, begins_slice
 from trainer.communicators import Reduction, make_reduction
 from trainer.communicators.nccl_report import (
     ask_for_report,
+    merged_reports,
     parse_report,
-    put_together,
     read_report,
     site_variables,
 )
@@ -33,7 +33,7 @@ from trainer.loop import Records, Safety, Updater, train
 from trainer.loss_scale import LossScale, Scaled
 from trainer.models.build import build_model
 from trainer.optimizers import OPTIMIZERS, Optimizer
-from trainer.order import Order
+from trainer.order import SampleOrder
 from trainer.prefetch import make_prefetcher
 from trainer.progress import Progress
 from trainer.ranks import Ranks
@@ -95,7 +95,7 @@ def train_and_save(
 def open_data(pool: Pool, device: Device, files: RunFiles, manifest: Manifest) -> Data:
     settings = manifest.identity.training
     return Data(
-        order=Order(
+        order=SampleOrder(
             seed=settings.seed,
             samples=manifest.identity.data.train.samples,
             batchsize=settings.batchsize,
@@ -146,7 +146,7 @@ def make_communicator(
     report = ask_for_report(os.environ, files.logs, ranks.rank)
     communicator = make_reduction(name, ranks, world.nodes, device.gpu)
     reports = ranks.gather({**parse_report(read_report(report)), **variables})
-    return communicator, put_together(reports)
+    return communicator, merged_reports(reports)
 
 
 def resume(checkpoints: Checkpoints, ranks: Ranks, steps: int, *, begin: int = 0) -> Optional[Head]:
@@ -169,7 +169,7 @@ def resume(checkpoints: Checkpoints, ranks: Ranks, steps: int, *, begin: int = 0
 
 
 def open_records(
-    ranks: Ranks, files: RunFiles, manifest: Manifest, order: Order, head: Optional[Head]
+    ranks: Ranks, files: RunFiles, manifest: Manifest, order: SampleOrder, head: Optional[Head]
 ) -> Records:
     """Trail, log and progress; those of a resumed run go on where its checkpoint was made."""
     with saving(files.results):

@@ -222,6 +222,9 @@ class RunConfig(BaseModel):
         None, ge=1, description="a whole number >= 1 (steps), or null"
     )
     checkpoints_kept: int = Field(Checkpointing().kept, ge=1, description="a whole number >= 1")
+    checkpoint_archive: Optional[int] = Field(
+        None, ge=1, description="a whole number >= 1 (states), or null"
+    )
 
     # by whom
     authors: List[Author] = Field(default_factory=list, description=EXPECTED_AUTHORS)
@@ -325,4 +328,5 @@ def checkpointing(config: RunConfig) -> Checkpointing:
         minutes=config.checkpoint_minutes,
         interval=config.checkpoint_interval,
         kept=config.checkpoints_kept,
+        archive=config.checkpoint_archive,
     )

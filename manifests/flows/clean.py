@@ -16,11 +16,11 @@ from container.cache import Cache
 from container.recipe import load_recipe, lock_path
 from container.stack_names import locked_stacks
 from container.trouble import Trouble
-from container.unpacked import left_behind, remove_left_behind, size_of
+from container.unpacked import dead_folders, remove_left_behind, size_of
 from manifests.datasets.digest_cache import CURRENT, forget, sizes_by_root
 from manifests.flows.needs import Need, Needs
 from manifests.host.context import HostContext
-from manifests.record.checkpoint import checkpoints_in
+from manifests.record.checkpoint_names import checkpoints_in
 from manifests.record.run_files import RunFiles
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -209,7 +209,7 @@ def builds(host: HostContext) -> List[Piece]:
         Piece(
             folder, size_of(folder), lambda: remove_left_behind(host.environ), "", "unpacked image"
         )
-        for folder in left_behind(host.environ)
+        for folder in dead_folders(host.environ)
     ]
     return folders + unpacked
 

@@ -301,6 +301,8 @@ class Circumstance(Record):
     rerun_of: Optional[str] = None  # path of the run directory that is being repeated
     authors: Optional[List[Author]] = None
     license: Optional[str] = None  # of what the run left: an SPDX identifier, or a URL
+    #: What of that run was replaced on purpose: ``code``, ``image``, ``data``, ``KEY=VALUE``.
+    swapped: Optional[List[str]] = None
     #: Of a rerun: the steps that it computes; None: all.
     slice: Optional[Slice] = None
 
@@ -378,7 +380,7 @@ class Manifest(Record):
             values["promises"] = self.promises.model_dump(mode="json", exclude_none=True)
             return values
         circumstance = values["circumstance"]
-        for name in ("slice", "authors", "license"):
+        for name in ("swapped", "slice", "authors", "license"):
             if circumstance[name] is None:
                 del circumstance[name]
         if self.circumstance.checkpointing.archive is None:

@@ -73,6 +73,7 @@ EVERY: Dict[str, Any] = {
     "checkpoints_kept": 5,
     "authors": ["Ada Lovelace", {"name": "Bob", "orcid": "0000-0002-1825-0097"}],
     "license": "CC-BY-4.0",
+    "checkpoint_archive": 4,
 }
 
 
