@@ -394,6 +394,6 @@ def test_authors() -> None:
         "c.yaml: authors.2.orcid: found '0000-0002-1825-0098', expected an ORCID iD such as "
         "0000-0002-1825-0097 (the last digit is a checksum)",
         "c.yaml: authors.3.mail: is not a known key, expected name, orcid or affiliation",
-        "c.yaml: license: found 'my own' (text), expected an SPDX identifier, such as CC-BY-4.0, or a URL, "
-        "or null",
+        "c.yaml: license: found 'my own' (text), expected an SPDX identifier, such as CC-BY-4.0, "
+        "or a URL, or null",
     ]
