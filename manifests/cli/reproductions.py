@@ -20,7 +20,7 @@ class Reproductions:
     keys: int = 0
     machines: int = 0
     last: str = ""  # day
-    others: Dict[str, int] = field(default_factory=dict)  # verdict -> statements
+    others: Dict[str, int] = field(default_factory=dict)  # another verdict, or a part -> statements
     faulty: int = 0
     unchecked: int = 0  # statements, where ssh-keygen is not there
 
@@ -38,12 +38,13 @@ class Reproductions:
 def count(checks: Sequence[StatementCheck]) -> Reproductions:
     """Sum up the verdicts; test-results say the same again and are passed over."""
     verdicts = [check for check in checks if check.verdict and not check.problems]
-    same = [check for check in verdicts if check.verdict == "identical"]
+    same = [check for check in verdicts if check.verdict == "identical" and not check.steps]
     predicates = [check.statement.predicate for check in same if check.statement is not None]
     others: Dict[str, int] = {}
     for check in verdicts:
-        if check.verdict != "identical":
-            others[check.verdict] = others.get(check.verdict, 0) + 1
+        if check not in same:
+            what = f"{check.verdict} for {check.steps}" if check.steps else check.verdict
+            others[what] = others.get(what, 0) + 1
     return Reproductions(
         keys=len({check.fingerprint for check in same}),
         machines=len({digest_of(predicate.get("machine")) for predicate in predicates}),
