@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Sequence
 
 from container.trouble import Trouble
-from manifests.flows.statement_check import StatementCheck, check_statements, statement_files
-from manifests.host.ssh_signature import has_ssh_keygen
 from manifests.record.canonical_json import digest_of
 from manifests.record.run_files import RunFiles
+
+if TYPE_CHECKING:
+    from manifests.flows.statement_check import StatementCheck
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,11 @@ def count(checks: Sequence[StatementCheck]) -> Reproductions:
 
 
 def reproductions(files: RunFiles, environ: Mapping[str, str]) -> Reproductions:
+    if not files.statements.is_dir():
+        return Reproductions()  # nothing is imported for the many runs that have none
+    from manifests.flows.statement_check import check_statements, statement_files
+    from manifests.host.ssh_signature import has_ssh_keygen
+
     try:
         found = statement_files(files)
         if found and not has_ssh_keygen(environ):
