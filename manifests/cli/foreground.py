@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, NoReturn
+from typing import TYPE_CHECKING, Any, Dict, NoReturn, Sequence
 
 from jobtemplates.schedulers import backend_named
 from manifests.cli.command_line import as_json, note, say, say_next, warn
@@ -21,6 +21,7 @@ from manifests.rundir.job import Job
 from manifests.rundir.records import read_manifest, read_result
 
 if TYPE_CHECKING:
+    from manifests.verdict.code_difference import FileDifference
     from manifests.verdict.comparison import Comparison
 
 
@@ -47,7 +48,7 @@ def say_started(
         else:
             say_next(f"python bundle.py logs -f {files.root}")
         return
-    code = wait_for(files, host, json_wanted, after)
+    code = wait_for_job(files, host, json_wanted, after)
     repeated = read_manifest(files).circumstance.rerun_of
     from manifests.cli.plot import plot_at_the_end
 
@@ -63,7 +64,9 @@ def say_started(
     sys.exit(code)
 
 
-def wait_for(files: RunFiles, host: HostContext, to_stderr: bool = False, after: int = 0) -> int:
+def wait_for_job(
+    files: RunFiles, host: HostContext, to_stderr: bool = False, after: int = 0
+) -> int:
     """Show the job's output after so many bytes of it until it ends.
 
     Ctrl-C ends the job too, as in a foreground command.
@@ -85,12 +88,20 @@ def wait_for(files: RunFiles, host: HostContext, to_stderr: bool = False, after:
     return code
 
 
-def print_comparison(comparison: Comparison, json_wanted: bool) -> NoReturn:
+def print_comparison(
+    comparison: Comparison,
+    json_wanted: bool,
+    code: Sequence[FileDifference] = (),
+    *,
+    full: bool = False,
+) -> NoReturn:
+    """Print it, with what differs in the code, and exit with the verdict's code."""
     from manifests.verdict.compare import exit_code, lines
 
     if json_wanted:
-        as_json(comparison.model_dump(mode="json"))
+        diffs = {item.name: item.diff for item in code}
+        as_json({**comparison.model_dump(mode="json"), **({"code": diffs} if diffs else {})})
     else:
-        for line in lines(comparison):
+        for line in lines(comparison, code, full=full):
             say(line)
     sys.exit(exit_code(comparison.verdict))

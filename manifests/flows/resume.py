@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from container import atomic
+from container.reachable import file_problem, folder_here, folder_problem
 from container.trouble import Trouble, first_of
 from jobtemplates.backend import QueueEntry
 from jobtemplates.schedulers import backend_named
@@ -20,7 +21,8 @@ from manifests.flows.preflight import driver_warnings, launch_context_of
 from manifests.host import hosting
 from manifests.host.context import HostContext
 from manifests.host.placing import charged, place_on
-from manifests.record.checkpoint import Head, checkpoints_in
+from manifests.record.checkpoint import Head
+from manifests.record.checkpoint_names import checkpoints_in
 from manifests.record.communicators import counted
 from manifests.record.run_files import RunFiles
 from manifests.record.schema import Circumstance, Identity, Manifest, Placement
@@ -74,7 +76,7 @@ def plan_resume(
     manifest = read_manifest(files, warn)
     refuse_moved(files)
     problems = [
-        *identity_files_problems(files, manifest),
+        *identity_files_problems(files, manifest, runs_in_place=True),
         *companion_problems(files, manifest),
         *missing_data(manifest.circumstance),
     ]
@@ -103,10 +105,10 @@ def plan_resume(
         site = load_site(placement.site, profile_folders(host.environ))
         placement = charged(manifest, site, group)
     steps = manifest.identity.steps
-    told: Dict[str, Any] = {"placement": placement, "script": script, "notes": tuple(notes)}
+    details: Dict[str, Any] = {"placement": placement, "script": script, "notes": tuple(notes)}
     checkpoints = checkpoints_in(files.checkpoints)
     if not checkpoints:
-        return Resumption(files, None, 0, steps, **told)
+        return Resumption(files, None, 0, steps, **details)
     counted = counted_code(files, manifest)
     useless: List[str] = []
     for checkpoint in checkpoints:
@@ -116,7 +118,7 @@ def plan_resume(
         elif head is not None:
             for text in useless:
                 warn(f"{text}; an older one is used")
-            return Resumption(files, checkpoint, head.step, steps, **told)
+            return Resumption(files, checkpoint, head.step, steps, **details)
         useless.append(f"{checkpoint}: {problem}")
     raise Trouble(
         useless,
@@ -226,7 +228,7 @@ def refuse_moved(files: RunFiles) -> None:
         raise Trouble(
             f"{files.job_script}: cannot be read: {error.strerror}", "restore it from a copy"
         ) from error
-    if home is None or not home.exists() or not home.samefile(files.root):
+    if home is None or not folder_here(home) or not home.samefile(files.root):
         raise Trouble(
             f"{files.root}: was moved or renamed, its job script works in {home}",
             f"move it back, or go on in a new run: resume: {files.root}",
@@ -255,6 +257,6 @@ def missing_data(circumstance: Circumstance) -> List[str]:
     paths = circumstance.paths
     if circumstance.loading.loadtype == "custom":
         packs = sorted({Path(pack) for pack in (paths.train_pack, paths.val_pack) if pack})
-        return [f"{pack}: is not a file" for pack in packs if not pack.is_file()]
+        return [f"{pack}: {why}" for pack in packs if (why := file_problem(pack))]
     roots = sorted({Path(paths.train_root), Path(paths.val_root)})
-    return [f"{root}: is not a folder" for root in roots if not root.is_dir()]
+    return [f"{root}: {why}" for root in roots if (why := folder_problem(root))]

@@ -1,19 +1,17 @@
-"""The outcome of holding two runs against each other: verdict, evidence, exit code, text."""
+"""The outcome of holding two runs against each other: verdict, evidence, exit code"""
 
 from __future__ import annotations
 
 from typing import Any, Dict, List, Optional
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 from typing_extensions import Literal
 
-from container.trouble import first_of
 from manifests.record.version import SCHEMA_VERSION
 
 Verdict = Literal["identical", "diverged", "cannot-run", "inconclusive"]
 
 _EXIT_CODES: Dict[str, int] = {"identical": 0, "diverged": 1, "cannot-run": 2, "inconclusive": 3}
-_SHOWN = 20
 
 
 class _Part(BaseModel):
@@ -43,9 +41,34 @@ class StepDifference(_Part):
     items: List[StepItem]
 
 
+class StepsClaim(_Part):
+    """A verdict on the steps after ``after`` up to ``end``, of a run of ``of`` steps, which were
+    computed from the state after step ``begin``. ``bound``: the run's result has the digest of that
+    state. What an identical verdict shows is ``claimed``, the rest of the run ``not_claimed``."""
+
+    begin: int
+    after: int
+    end: int
+    of: int
+    bound: bool
+    claimed: List[str] = Field(default_factory=list)
+    not_claimed: List[str] = Field(default_factory=list)
+
+
+class SwappedPart(_Part):
+    """What of ``a`` was replaced on purpose in ``b``, and whether that is another one: ``differs``
+    is False where today's is the recorded one."""
+
+    part: str
+    differs: bool
+    text: str
+
+
 class Comparison(_Part):
     """``evidence`` says what the verdict rests on; ``suspects`` are the identity fields that
-    differ, ``circumstances`` those that only describe; ``next_step`` is for the person to do."""
+    differ, ``circumstances`` those that only describe; ``next_step`` is for the person to do.
+    ``steps`` is there where not all steps were compared.
+    ``swapped`` is empty unless ``b`` is a rerun of ``a`` with parts replaced on purpose."""
 
     version: str = SCHEMA_VERSION
     kind: Literal["comparison"] = "comparison"
@@ -59,6 +82,14 @@ class Comparison(_Part):
     suspects: List[FieldDifference] = Field(default_factory=list)
     circumstances: List[FieldDifference] = Field(default_factory=list)
     next_step: Optional[str] = None
+    swapped: List[SwappedPart] = Field(default_factory=list)
+    steps: Optional[StepsClaim] = None
+
+    @model_serializer(mode="wrap")
+    def _written(self, handler: SerializerFunctionWrapHandler) -> Dict[str, Any]:
+        """A part of later versions is absent where there is none."""
+        values: Dict[str, Any] = handler(self)
+        return {name: value for name, value in values.items() if name != "steps" or value}
 
 
 def exit_code(verdict: Verdict) -> int:
@@ -70,30 +101,3 @@ def cannot_run(a: str, problems: List[str], next_step: str = "") -> Comparison:
     return Comparison(
         verdict="cannot-run", a=a, evidence=list(problems), next_step=next_step or None
     )
-
-
-def _value(value: Any) -> str:
-    return "absent" if value is None else str(value)
-
-
-def _fields(title: str, differences: List[FieldDifference]) -> List[str]:
-    if not differences:
-        return []
-    shown = [f"  {item.path}: {_value(item.a)} | {_value(item.b)}" for item in differences[:_SHOWN]]
-    more = len(differences) - len(shown)
-    return [title, *shown, *([f"  and {more} more"] if more else [])]
-
-
-def lines(comparison: Comparison) -> List[str]:
-    """The comparison as text, the verdict first."""
-    names = [f"  a: {comparison.a}"]
-    if comparison.b is not None:
-        names.append(f"  b: {comparison.b}")
-    return [
-        f"verdict: {comparison.verdict}",
-        *names,
-        *(f"  - {sentence}" for sentence in first_of(comparison.evidence)),
-        *_fields("inputs that differ (a | b):", comparison.suspects),
-        *_fields("metadata that differs (a | b):", comparison.circumstances),
-        *([f"-> {comparison.next_step}"] if comparison.next_step else []),
-    ]

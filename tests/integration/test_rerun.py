@@ -7,11 +7,13 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
 from manifests.record.version import SCHEMA_VERSION
+from tests.accounts import WITHOUT_RIGHTS
 from tests.integration.conftest import Bench, clone_project
 
 pytestmark = pytest.mark.image
@@ -242,3 +244,109 @@ def test_a_newer_minor_version_is_read_with_a_warning(
         f"bundle: warning: {run}/manifest.json: version 1.7 is newer than {SCHEMA_VERSION}: "
         "fields it added are kept, not used\n"
     )
+
+
+def test_code_of_today_that_does_not_matter(
+    bench: Bench, finished: tuple[Bench, Path], tmp_path: Path
+) -> None:
+    """Swapped in on purpose, into a run whose own snapshot is damaged and whose data moved."""
+    run = copied(finished[1], bench.root / "run")
+    (run / "code" / "trainer" / "loop.py").write_text("of no use")
+    bench.project = clone_project(tmp_path / "project")
+    loop = bench.project / "trainer" / "loop.py"
+    loop.write_text(loop.read_text() + "# This changes no bit.\n")
+    swaps = ["--with", "code", "--with", "loaderjob=2", "--with", "seed=0"]
+    moved = ["--data", f"{finished[0].data}={bench.data}", "--processes", "1"]
+    done = bench.bundle("rerun", run, *swaps, *moved, "--out", bench.out, "--bisect")
+    again = run_directory_in(done.stderr)
+    state = json.loads((again / "manifest.json").read_text())["circumstance"]
+    assert state["swapped"] == ["code", "loaderjob=2", "seed=0"]
+    commits = [manifest_of(path)["circumstance"]["git"]["commit"][:12] for path in (run, again)]
+    dirty = " and changes to it" if manifest_of(run)["circumstance"]["git"]["dirty"] else ""
+    lines = done.stdout.splitlines()
+    assert "  - what was swapped did not matter: the bits are the same" in lines
+    at = lines.index("swapped on purpose (a | b):")
+    assert lines[at + 1 : at + 5] == [
+        f"  code (commit {commits[0]}{dirty} | commit {commits[1]} and changes to it): 1 file that "
+        "ranks execute differs: trainer/loop.py",
+        "  loaderjob: 1 | 2",
+        "  seed: 0 | 0",
+        "metadata that differs (a | b):",
+    ]
+    assert "           with code, loaderjob=2, seed=0" in bench.bundle("show", again).stdout
+    assert bench.bundle("verify", again).stdout == "verified: nothing differs\n"
+    verdict = json.loads((again / "verdict.json").read_text())
+    assert [part["differs"] for part in verdict["swapped"]] == [True, True, False]
+
+
+def manifest_of(run: Path) -> dict[str, Any]:
+    raw: dict[str, Any] = json.loads((run / "manifest.json").read_text())
+    return raw
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["--with", "banana"], 2),
+        (["--with", "banana", "--bisect"], 125),
+        (["--bisect", "--x"], 125),
+    ],
+)
+def test_what_cannot_be_swapped_leaves_nothing(
+    finished: tuple[Bench, Path], arguments: list[str], code: int
+) -> None:
+    bench, run = finished
+    before = sorted(bench.root.rglob("*"))
+    done = bench.bundle("rerun", run, *arguments, code=code)
+    assert done.stdout == ""
+    assert sorted(bench.root.rglob("*")) == before
+
+
+def test_a_run_of_another_account_as_it_was_copied(
+    bench: Bench, finished: tuple[Bench, Path]
+) -> None:
+    """Image and data lie in a home that this account cannot read; both are here under other
+    paths."""
+    run, home = copied(finished[1], bench.root / "run"), bench.root / "home"
+    home.mkdir()
+    manifest = json.loads((run / "manifest.json").read_text())
+    digest = manifest["identity"]["image"]["sha256"]
+    shutil.move(bench.data, home / "data")
+    (home / "image.sif").write_bytes(b"closed")
+    manifest["circumstance"]["paths"].update(
+        image=str(home / "image.sif"),
+        train_root=str(home / "data" / "train"),
+        val_root=str(home / "data" / "val"),
+    )
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    (run / "code" / ".venv").mkdir()
+    (run / "code" / ".venv" / "pyvenv.cfg").write_text("made by `make setup` of an older snapshot")
+    home.chmod(0)
+    try:
+        denied = bench.bundle("verify", run, code=1, prefix=WITHOUT_RIGHTS)
+        assert denied.stdout == (
+            f"inputs/train.tsv: its root folder {home}/data/train cannot be read: "
+            "Permission denied\n"
+            f"inputs/val.tsv: its root folder {home}/data/val cannot be read: Permission denied\n"
+            "2 mismatches\n"
+        )
+        for verb in (["show"], ["status"], ["list"], ["compare", run]):
+            bench.bundle(*verb, run if verb != ["list"] else run.parent, prefix=WITHOUT_RIGHTS)
+        moved = f"{home}/data={finished[0].data}"
+        bench.bundle("verify", run, "--data", moved, prefix=WITHOUT_RIGHTS)
+        done = bench.bundle("rerun", "--dry-run", run, "--data", moved, prefix=WITHOUT_RIGHTS)
+    finally:
+        home.chmod(0o700)
+    script = done.stdout.splitlines()
+    assert f"image_sha256={digest}" in script
+    image = next(line for line in script if line.startswith("image="))
+    assert image.endswith(".sif") and "home" not in image
+    # The same, with the data in the run's own directory.
+    shutil.copytree(finished[0].data, run / "data")
+    home.chmod(0)
+    try:
+        bench.bundle("verify", run, prefix=WITHOUT_RIGHTS)
+        done = bench.bundle("rerun", "--dry-run", run, prefix=WITHOUT_RIGHTS)
+    finally:
+        home.chmod(0o700)
+    assert "/run/data/train" in done.stdout

@@ -1,0 +1,117 @@
+"""The text of a comparison: the verdict first, code as a diff, values short unless all is wanted"""
+
+from __future__ import annotations
+
+import re
+from typing import List, Sequence
+
+from container.trouble import SHOWN, first_of
+from manifests.verdict.code_difference import FileDifference
+from manifests.verdict.comparison import Comparison, FieldDifference
+from manifests.verdict.short_values import shortened, shown_pair
+
+#: Lines of diffs that are printed where not all are wanted.
+DIFF_LINES = 100
+#: Files that are named in a line.
+NAMED = 6
+
+_CODE = re.compile(r"(?:code|other_code)(?:$|\.)")
+_CODE_OR_COMMIT = re.compile(r"(?:code|other_code|git)(?:$|\.)")
+
+
+def lines(
+    comparison: Comparison, code: Sequence[FileDifference] = (), *, full: bool = False
+) -> List[str]:
+    """``code``: what differs in the snapshots, which is shown in the place of their digests."""
+    names = [f"  a: {comparison.a}"]
+    if comparison.b is not None:
+        names.append(f"  b: {comparison.b}")
+    executed = [item for item in code if item.executed]
+    others = [item for item in code if not item.executed]
+    shown = executed + (others if full else [])
+    evidence = [_sentence(text, comparison, full) for text in comparison.evidence]
+    return [
+        headline(comparison),
+        *names,
+        *(f"  - {sentence}" for sentence in (evidence if full else first_of(evidence))),
+        *_claims(comparison),
+        *_swapped(comparison),
+        *_fields("inputs that differ", _unsaid(comparison, "suspects", full), executed, full),
+        *_fields("metadata that differs", _unsaid(comparison, "circumstances", full), others, full),
+        *_diffs(shown, full),
+        *([f"-> {comparison.next_step}"] if comparison.next_step else []),
+    ]
+
+
+def headline(comparison: Comparison) -> str:
+    steps, verdict = comparison.steps, comparison.verdict
+    if steps is None:
+        return f"verdict: {verdict}"
+    joint = {"identical": " for", "inconclusive": " for"}.get(verdict, " in")
+    return f"verdict: {verdict}{joint} steps {steps.after + 1}..{steps.end} of {steps.of}"
+
+
+def _claims(comparison: Comparison) -> List[str]:
+    steps = comparison.steps
+    if steps is None or comparison.verdict != "identical":
+        return []
+    return [
+        "shown:",
+        *(f"  + {text}" for text in steps.claimed),
+        "not shown:",
+        *(f"  - {text}" for text in steps.not_claimed),
+    ]
+
+
+def _unsaid(comparison: Comparison, kind: str, full: bool) -> List[FieldDifference]:
+    """Without hundreds of files, where the line on the swapped code has said what differs."""
+    fields: List[FieldDifference] = getattr(comparison, kind)
+    if full or "code" not in [part.part for part in comparison.swapped]:
+        return fields
+    return [field for field in fields if not _CODE_OR_COMMIT.match(field.path)]
+
+
+def _swapped(comparison: Comparison) -> List[str]:
+    title = ["swapped on purpose (a | b):"] if comparison.swapped else []
+    return title + [f"  {part.text}" for part in comparison.swapped]
+
+
+def _sentence(text: str, comparison: Comparison, full: bool) -> str:
+    """The path of a run, with which it may begin, stays as it is."""
+    if full:
+        return text
+    begins = [path for path in (comparison.a, comparison.b) if path and text.startswith(path)]
+    path = max(begins, key=len, default="")
+    return path + shortened(text[len(path) :])
+
+
+def _fields(
+    title: str, differences: List[FieldDifference], code: List[FileDifference], full: bool
+) -> List[str]:
+    fields = [item for item in differences if not (code and _CODE.match(item.path))]
+    texts = [f"  {item.path}: {shown_pair(item.a, item.b, full=full)}" for item in fields]
+    if not full:
+        texts = [*texts[:SHOWN], *([f"  and {len(texts) - SHOWN} more"] if texts[SHOWN:] else [])]
+    if code:
+        texts.append(f"  code: {_named([item.name for item in code], full)}")
+    return [f"{title} (a | b):", *texts] if texts else []
+
+
+def _named(names: List[str], full: bool) -> str:
+    count = f"{len(names)} file{'s' * (len(names) != 1)}: "
+    shown = names if full else names[:NAMED]
+    more = len(names) - len(shown)
+    return count + ", ".join(shown) + (f" and {more} more" if more else "")
+
+
+def _diffs(code: List[FileDifference], full: bool) -> List[str]:
+    texts = [line for item in code for line in item.diff]
+    if not texts:
+        return []
+    more = 0 if full else len(texts) - DIFF_LINES
+    shown = texts if more <= 0 else texts[:DIFF_LINES]
+    return [
+        "code that differs (- a, + b):",
+        *shown,
+        *([f"and {more} more lines; --full prints all"] if more > 0 else []),
+    ]
