@@ -64,7 +64,7 @@ class AptSource:
         triples: List[str] = []
         for file in files:
             target = str(folder / file.basename)
-            triples += [self.base + quoted(file.file), target, f"SHA256:{file.sha256}"]
+            triples += [self.base + pool_path(file.file), target, f"SHA256:{file.sha256}"]
         run([APT_HELPER, *options, "download-file", *triples], cwd=folder)
 
     def _one_by_one(self, files: Sequence[LockedFile], folder: Path) -> Dict[str, str]:
@@ -95,7 +95,7 @@ class MirrorSource:
         for number, file in enumerate(files, start=1):
             target = folder / file.basename
             try:
-                self.downloader.to_file(self.base + quoted(file.file), target)
+                self.downloader.to_file(self.base + pool_path(file.file), target)
             except NotFetched as error:
                 problems.append(not_fetched(file, str(error)))
                 if not error.final and number < len(files):
@@ -165,7 +165,7 @@ OTHER_INDEX = (
 )
 
 
-def quoted(path: str) -> str:
+def pool_path(path: str) -> str:
     """A pool path as mirrors expect it in a URL."""
     return urllib.parse.quote(path, safe="/~:")
 

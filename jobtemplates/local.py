@@ -14,7 +14,7 @@ from typing import List, Mapping, Optional
 
 from container.process import start_session
 from jobtemplates.backend import Backend
-from manifests.record.outcome import STOPPED_EXIT_CODE
+from manifests.record.exit_codes import STOPPED_EXIT_CODE
 from manifests.record.run_files import RunFiles
 
 #: What a job inherits: paths, locale, scratch, and the settings of the module command. Those of MPI
@@ -146,7 +146,7 @@ def cancel(job_id: str, grace: float = GRACE) -> bool:
     return alive
 
 
-def warn(job_id: str) -> None:
+def warn_leader(job_id: str) -> None:
     """Give the job's leader the warning signal: its ranks write a checkpoint and end."""
     leader = int(job_id.split(".")[0])
     for process in session_of(job_id):

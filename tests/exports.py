@@ -14,8 +14,8 @@ from manifests.flows.export import Wanted, plan_export, write_planned
 from manifests.flows.import_run import Imported, import_run
 from manifests.host.context import HostContext
 from manifests.record.run_files import RunFiles
-from manifests.rundir.archive import END, header, padding, sum_line
 from manifests.rundir.export_file import ExportFile
+from manifests.rundir.tar_members import END, header, padding, sum_line
 
 
 def exported(files: RunFiles, target: Path, host: HostContext, *held: str, **wanted: Any) -> Path:

@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, List, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, List, Optional, Sequence, Tuple
 
 import click
 
 from container.cache import Cache, cache_root
+from container.nearest import nearest_word
 from container.reachable import file_here
 from container.stack_names import DEFAULT_STACK, locked_stacks
 from container.trouble import Trouble
@@ -161,7 +162,29 @@ RUNS = click.argument("runs", nargs=-1, type=NAMED_RUN)
 
 
 class Verbs(click.Group):
-    """Verbs; a mistyped one is answered with the nearest, which click does from 8.2 on."""
+    """Verbs; a mistyped one is answered with the nearest, which click does from 8.2 on.
+
+    ``later`` holds the names of those that ``find`` imports when they are asked for.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        later: Sequence[str] = (),
+        find: Optional[Callable[[str], click.Command]] = None,
+        **named: Any,
+    ) -> None:
+        super().__init__(*args, **named)
+        self.later = later
+        self.find = find
+
+    def list_commands(self, ctx: click.Context) -> List[str]:
+        return [*self.later, *super().list_commands(ctx)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> Optional[click.Command]:
+        if cmd_name in self.later and self.find is not None:
+            return self.find(cmd_name)
+        return super().get_command(ctx, cmd_name)
 
     def resolve_command(
         self, ctx: click.Context, args: List[str]
@@ -169,12 +192,24 @@ class Verbs(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
-            from difflib import get_close_matches
-
-            near = get_close_matches(args[0], self.list_commands(ctx), n=1)
-            if not near or "Did you mean" in error.format_message():
+            near = nearest_word(args[0], self.list_commands(ctx))
+            if near is None or "Did you mean" in error.format_message():
                 raise
-            raise click.UsageError(f"{error.message} Did you mean {near[0]!r}?", ctx) from None
+            raise click.UsageError(f"{error.message} Did you mean {near!r}?", ctx) from None
+
+
+class Words(click.Choice):  # type: ignore[type-arg, unused-ignore]
+    """One of some words; a mistyped one is answered with the nearest."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter as error:
+            near = nearest_word(str(value), map(str, self.choices))
+            if near is None:
+                raise
+            text = f"{error.message} Did you mean {near!r}?"
+            raise click.BadParameter(text, ctx, param) from None
 
 
 #: How a shell asks for completions.

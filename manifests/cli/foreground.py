@@ -48,7 +48,7 @@ def say_started(
         else:
             say_next(f"python bundle.py logs -f {files.root}")
         return
-    code = wait_for(files, host, json_wanted, after)
+    code = wait_for_job(files, host, json_wanted, after)
     repeated = read_manifest(files).circumstance.rerun_of
     from manifests.cli.plot import plot_at_the_end
 
@@ -64,7 +64,9 @@ def say_started(
     sys.exit(code)
 
 
-def wait_for(files: RunFiles, host: HostContext, to_stderr: bool = False, after: int = 0) -> int:
+def wait_for_job(
+    files: RunFiles, host: HostContext, to_stderr: bool = False, after: int = 0
+) -> int:
     """Show the job's output after so many bytes of it until it ends.
 
     Ctrl-C ends the job too, as in a foreground command.

@@ -8,8 +8,8 @@ from typing import Any, Dict, List, Optional
 
 from container.trouble import Trouble
 from manifests.cli.overview import summary
+from manifests.cli.reproductions import reproduction_lines, reproductions
 from manifests.host.context import HostContext
-from manifests.host.hosting import on_nodes
 from manifests.record.json_numbers import not_finite_text
 from manifests.record.outcome import SeenGpus
 from manifests.record.run_files import RunFiles
@@ -38,11 +38,12 @@ def show_values(run: Path, host: HostContext, warn: Warn = ignore) -> Dict[str, 
         "labels": read_labels(files, warn).model_dump(mode="json"),
         "manifest": values,
         "result": result.model_dump(mode="json") if result else None,
+        "statements": reproductions(files, host.environ).as_json(),
     }
 
 
 def show_lines(run: Path, host: HostContext, warn: Warn = ignore) -> List[str]:
-    from manifests.record.checkpoint import checkpoints_in, step_of
+    from manifests.record.checkpoint_names import checkpoints_in, step_of
 
     found = summary(run, host, warn)
     files = found.files
@@ -57,7 +58,8 @@ def show_lines(run: Path, host: HostContext, warn: Warn = ignore) -> List[str]:
     if checkpoints:
         steps = ", ".join(str(step_of(path)) for path in checkpoints)
         lines.append(f"checkpoint after step {steps} of {manifest.identity.steps}")
-    return lines + (result_lines(files, warn) if files.result.exists() else [])
+    lines += result_lines(files, warn) if files.result.exists() else []
+    return lines + reproduction_lines(reproductions(files, host.environ))
 
 
 def state_lines(found: RunSummary, warn: Warn) -> List[str]:
@@ -126,6 +128,8 @@ def processes_lines(manifest: Manifest, job: Optional[Job]) -> List[str]:
         layout = layout.model_copy(update={"ranks": job.processes, "nodes": job.nodes})
     if layout == world:
         return []
+    from manifests.host.hosting import on_nodes
+
     return [f"processes  {on_nodes(layout)} compute{'s' * (layout.ranks == 1)} the ranks"]
 
 
@@ -147,6 +151,7 @@ def identity_lines(manifest: Manifest, job: Optional[Job] = None) -> List[str]:
         f"data       train {identity.data.train.samples}, val {identity.data.val.samples} samples",
         *([promise_line(manifest.promises.gpu)] if manifest.promises.gpu else []),
         *([f"rerun of   {circumstance.rerun_of}"] if circumstance.rerun_of else []),
+        *([f"           with {', '.join(circumstance.swapped)}"] if circumstance.swapped else []),
         *([resumed_text(circumstance.resumed)] if circumstance.resumed else []),
     ]
 

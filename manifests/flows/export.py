@@ -16,16 +16,16 @@ from manifests.flows.export_contents import chosen, run_members, state_members, 
 from manifests.flows.export_extras import Exported, extra_members
 from manifests.flows.export_supplies import data_members, image_members, package_members
 from manifests.host.context import HostContext
-from manifests.record.checkpoint import checkpoints_in
+from manifests.record.checkpoint_names import checkpoints_in
 from manifests.record.outcome import Result
 from manifests.record.run_files import RunFiles
 from manifests.record.schema import Manifest
-from manifests.rundir.archive import name_problem
 from manifests.rundir.directory import find_run, state_of
 from manifests.rundir.export_file import Member, head_for, whole_size, write_export
 from manifests.rundir.export_head import ExportHead
 from manifests.rundir.queue import Queues
 from manifests.rundir.records import Warn, ignore, read_manifest, read_result
+from manifests.rundir.tar_members import name_problem
 from manifests.rundir.verify import altered_trail, identity_problems, recipe_problems
 
 SUFFIX = ".bundle.tar"

@@ -9,16 +9,17 @@ from typing import Dict, Iterator, List, Optional, Sequence
 
 from container.reachable import file_here, file_problem
 from container.trouble import Trouble
-from manifests.record.checkpoint import step_of
+from manifests.crate.descriptions import NAMES as DESCRIPTIONS
+from manifests.record.checkpoint_names import step_of
 from manifests.record.outcome import Result
 from manifests.record.run_files import RunFiles
 from manifests.record.schema import Manifest
-from manifests.rundir.archive import name_problem
 from manifests.rundir.export_file import Member, of_bytes
 from manifests.rundir.job import read_job
 from manifests.rundir.readme import readme_text
 from manifests.rundir.records import Warn, read_object
 from manifests.rundir.snapshot import recorded_files
+from manifests.rundir.tar_members import name_problem
 
 #: What is said of a job on another machine; the rest is about the cluster that it ran on, and how
 #: to ask it.
@@ -165,14 +166,13 @@ def state_members(files: RunFiles, checkpoints: Sequence[Path]) -> List[Member]:
 
 def strangers(files: RunFiles) -> List[str]:
     """Names in the run directory that no export has: whoever put them there should know."""
-    known = {path.name for path in vars(files).values() if isinstance(path, Path)}
-    passing = {files.export.name, files.sums.name}
+    known = {path.parts[0] for path in RunFiles.names()} | set(DESCRIPTIONS)
     names = names_in(files.root)
     scripts = [name for name in names if name.startswith("job-") and name.endswith(".sh")]
     return [
         name
         for name in names
-        if name not in known | passing and name not in scripts and not name.startswith(".")
+        if name not in known and name not in scripts and not name.startswith(".")
     ]
 
 

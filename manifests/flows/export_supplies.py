@@ -19,8 +19,8 @@ from manifests.host.image_memory import ImageMemory
 from manifests.host.image_source import intact_image_of_run, recipe_of_run
 from manifests.record.run_files import RunFiles
 from manifests.record.schema import Circumstance, Manifest
-from manifests.rundir.archive import name_problem
 from manifests.rundir.export_file import Member
+from manifests.rundir.tar_members import name_problem
 from manifests.rundir.verify import data_problems
 
 

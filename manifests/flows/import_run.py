@@ -17,7 +17,6 @@ from manifests.host.context import HostContext
 from manifests.record.alteration import was_altered
 from manifests.record.run_files import RunFiles
 from manifests.record.schema import Manifest
-from manifests.rundir.archive import ArchiveFault, Entry
 from manifests.rundir.directory import create_run, refuse_unwritable
 from manifests.rundir.export_check import (
     LOOKED_AT,
@@ -29,6 +28,7 @@ from manifests.rundir.export_check import (
 from manifests.rundir.export_file import HEAD, SUMS, ExportFile
 from manifests.rundir.export_head import AGAIN, NOT_ONE, ExportHead, HeadFault
 from manifests.rundir.records import Warn, ignore
+from manifests.rundir.tar_members import Entry, TarFault
 
 _TRAIL = "results/trail/"
 
@@ -106,7 +106,7 @@ def _opened(file: Path) -> Iterator[ExportFile]:
 def _faults_named(file: Path) -> Iterator[None]:
     try:
         yield
-    except ArchiveFault as fault:
+    except TarFault as fault:
         step = NOT_ONE if str(fault).startswith("is not an export") else AGAIN
         raise Trouble(f"{file}: {fault}", step) from fault
     except HeadFault as fault:
@@ -160,10 +160,10 @@ class _Placer:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             return os.open(self._root / name, flags, mode)
         except (FileExistsError, NotADirectoryError) as error:
-            raise ArchiveFault(f"has {name!r} below a file, or as a file and a folder") from error
+            raise TarFault(f"has {name!r} below a file, or as a file and a folder") from error
         except OSError as error:
             if error.errno == errno.ENAMETOOLONG:
-                raise ArchiveFault(f"has a name that is too long here: {name!r}") from error
+                raise TarFault(f"has a name that is too long here: {name!r}") from error
             raise
 
     def place(self, name: str, content: bytes) -> None:

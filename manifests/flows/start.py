@@ -49,7 +49,7 @@ def start_run(
     aside: Dict[Path, Path] = {}
     try:
         try:
-            sweep(files)
+            sweep_run(files)
             aside = set_aside(files)
             submission.note_submitting(files, placement, host)
         except OSError as error:
@@ -106,8 +106,8 @@ def unwritable(error: OSError, files: RunFiles, more: str = "") -> Refused:
 
 
 def set_aside(files: RunFiles) -> Dict[Path, Path]:
-    """Marks of an earlier job, where each is kept until the new one is started: nobody is to take
-    them for the new one's, and it would end at once. Renaming needs no room on a full disk."""
+    """Marks of an earlier job, where each is kept until the new one is started. The new job would
+    take them for its own and end at once. Renaming needs no room on a full disk."""
     aside: Dict[Path, Path] = {}
     for mark in marks_of(files):
         kept = kept_as(mark)
@@ -117,7 +117,7 @@ def set_aside(files: RunFiles) -> Dict[Path, Path]:
     return aside
 
 
-def sweep(files: RunFiles) -> None:
+def sweep_run(files: RunFiles) -> None:
     """Remove what an earlier job or start of the run left when it was killed; none lives now.
 
     The trainer does so too, but that of an old snapshot removes checkpoints only.

@@ -13,10 +13,10 @@ from container.image import (
     Image,
     altered,
     altered_trouble,
-    fault_of,
     find_image,
     holds_image,
     image_digest,
+    image_fault,
     recorded_image,
 )
 from container.lock import lock_text, parse_lock
@@ -148,7 +148,7 @@ def describe_build(stack: str, host: HostContext) -> BuildOutlook:
         python_packages=len(lock.python.files),
         bytes=sum(file.size for file in lock.all_files),
         image=known.path if known else None,
-        fault=fault_of(recorded) if recorded and not known else None,
+        fault=image_fault(recorded) if recorded and not known else None,
     )
 
 
@@ -268,7 +268,7 @@ def image_of_run(
         )
     host.progress.stage(f"{lost}: building it again from the manifest's recipe")
     stale = find_image(recipe, host.cache, warn=host.progress.stage)
-    fault = fault_of(stale) if stale else None
+    fault = image_fault(stale) if stale else None
     if stale is not None and fault is not None:
         # Altered behind the back of its time stamps: the build would take it for up to date.
         host.progress.stage(f"{fault}; building it again")

@@ -10,22 +10,36 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Iterable, List, Mapping, Optional, Sequence
+from pathlib import Path
+from typing import Dict, Iterable, List, Mapping, Optional, Sequence
 
 from pydantic import Field
+from typing_extensions import Literal
 
 from manifests.record import merkle_tree
 from manifests.record.canonical_json import canonical_json, digest_of
 from manifests.record.checkpoint import Head
 from manifests.record.outcome import Result, ResultDigests, Stretch
 from manifests.record.schema import Record
+from manifests.record.version import SCHEMA_VERSION, check_version
 
 
 class State(Record):
-    """One line of ``results/states.jsonl``: the state after ``step`` updates was written."""
+    """The state after ``step`` updates."""
 
     step: int = Field(ge=1)
     state: str  # state_digest
+
+
+class States(Record):
+    """``results/states.json``: the states whose checkpoints are kept, in order of their steps."""
+
+    version: str = SCHEMA_VERSION
+    kind: Literal["states"] = "states"
+    states: List[State]
+
+    def by_step(self) -> Dict[int, str]:
+        return {one.step: one.state for one in self.states}
 
 
 class StretchProof(Record):
@@ -56,6 +70,29 @@ def state_digest(head: Head) -> str:
 def end_digest(digests: ResultDigests) -> str:
     """sha256, hexadecimal, of the state that a run ends on: its parameters and its model file."""
     return digest_of({"parameters": digests.parameters, "model": digests.model})
+
+
+def read_states(path: Path) -> Dict[int, str]:
+    """``results/states.json`` as digests by step; none where there is no such file.
+
+    Raises ValueError for a file that is not a record of states, OSError as any reader.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return {}
+    found = States.model_validate_json(data)
+    check_version(found.version)
+    return found.by_step()
+
+
+def other_state(head: Head, recorded: Mapping[int, str]) -> str:
+    """What is wrong with a checkpoint whose state is not the recorded one, without a subject; ""
+    where it is the recorded one, or none is recorded for its step."""
+    expected, found = recorded.get(head.step), state_digest(head)
+    if expected is None or found == expected:
+        return ""
+    return f"was altered: its state has the digest {found}, expected {expected}"
 
 
 # --- the trail in stretches -----------------------------------------------------------------

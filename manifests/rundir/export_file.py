@@ -14,11 +14,12 @@ from typing import BinaryIO, Callable, Iterator, List, Optional, Protocol, Seque
 
 from container.progress import Advance
 from manifests.record.alteration import was_altered
-from manifests.rundir.archive import (
+from manifests.rundir.export_head import LARGEST, ExportHead, parse_head
+from manifests.rundir.tar_members import (
     BLOCK,
     END,
-    ArchiveFault,
     Entry,
+    TarFault,
     header,
     name_problem,
     padding,
@@ -27,7 +28,6 @@ from manifests.rundir.archive import (
     room_of,
     sum_line,
 )
-from manifests.rundir.export_head import LARGEST, ExportHead, parse_head
 
 HEAD = "export.json"
 SUMS = "SHA256SUMS"
@@ -183,7 +183,7 @@ class ExportFile:
     """
 
     def __init__(self, path: Path) -> None:
-        """Raises ArchiveFault or HeadFault for anything but a whole export of a known version,
+        """Raises TarFault or HeadFault for anything but a whole export of a known version,
         OSError for a file that cannot be read."""
         self.path = path
         self._stream: BinaryIO = path.open("rb")
@@ -199,15 +199,15 @@ class ExportFile:
         text = self._content(first)
         self.head = head = parse_head(text)
         if first.name != f"{head.run}/{HEAD}":
-            raise ArchiveFault(f"was altered: it begins with {first.name!r}")
+            raise TarFault(f"was altered: it begins with {first.name!r}")
         expected = self._stream.tell() + head.size_after
         if size != expected:
             wrong = "is cut off" if size < expected else "is too long"
-            raise ArchiveFault(f"{wrong}: it has {size} bytes, expected {expected}")
+            raise TarFault(f"{wrong}: it has {size} bytes, expected {expected}")
         self.head_text = text
         entry = read_entry(self._stream)
         if entry.name != f"{head.run}/{SUMS}":
-            raise ArchiveFault(f"was altered: expected {SUMS} after {HEAD}, found {entry.name!r}")
+            raise TarFault(f"was altered: expected {SUMS} after {HEAD}, found {entry.name!r}")
         self._sums_at, self._sums_size = self._stream.tell(), entry.size
         self._check_sums()
         self._members_at = self._sums_at + entry.size + -entry.size % BLOCK
@@ -215,7 +215,7 @@ class ExportFile:
     def _content(self, entry: Entry) -> bytes:
         data = self._stream.read(entry.size + -entry.size % BLOCK)
         if len(data) != entry.size + -entry.size % BLOCK:
-            raise ArchiveFault("is cut off")
+            raise TarFault("is cut off")
         return data[: entry.size]
 
     def __enter__(self) -> ExportFile:
@@ -235,23 +235,23 @@ class ExportFile:
             digest.update(line)
             found = parse_sum(line[:-1])
             if found is None or not line.endswith(b"\n"):
-                raise ArchiveFault(f"was altered: line {count + 1} of {SUMS} is not one of it")
+                raise TarFault(f"was altered: line {count + 1} of {SUMS} is not one of it")
             name, _ = found
             problem = name_problem(name)
             if problem:
-                raise ArchiveFault(f"has a file whose name {name!r} {problem}")
+                raise TarFault(f"has a file whose name {name!r} {problem}")
             if name in (HEAD, SUMS):
-                raise ArchiveFault(f"has a second {name}")
+                raise TarFault(f"has a second {name}")
             if count and name.encode() <= before.encode():
                 again = "twice" if name == before else "not in the order of names"
-                raise ArchiveFault(f"has {name!r} {again}")
+                raise TarFault(f"has {name!r} {again}")
             count, before = count + 1, name
         if digest.hexdigest() != self.head.sums_sha256:
-            raise ArchiveFault(
+            raise TarFault(
                 f"has a {SUMS} that {was_altered(digest.hexdigest(), self.head.sums_sha256)}"
             )
         if count != self.head.files:
-            raise ArchiveFault(f"has {count} files, its {HEAD} says {self.head.files}")
+            raise TarFault(f"has {count} files, its {HEAD} says {self.head.files}")
 
     def _sum_lines(self) -> Iterator[bytes]:
         with self.path.open("rb") as stream:
@@ -260,7 +260,7 @@ class ExportFile:
             while left > 0:
                 line = stream.readline(min(left, LARGEST))
                 if not line:
-                    raise ArchiveFault("is cut off")
+                    raise TarFault("is cut off")
                 left -= len(line)
                 yield line
 
@@ -274,7 +274,7 @@ class ExportFile:
     def members(self, opened: Callable[[Entry], Target], advance: Advance) -> Iterator[Arrived]:
         """Read all members in their order; the content of one goes to what ``opened`` gives.
 
-        Raises ArchiveFault where the file is not one that was written by export.
+        Raises TarFault where the file is not one that was written by export.
         """
         prefix = f"{self.head.run}/"
         self._stream.seek(self._members_at)
@@ -282,14 +282,14 @@ class ExportFile:
         for name, expected in self.sums():
             entry = read_entry(self._stream)
             if entry.name != prefix + name:
-                raise ArchiveFault(f"was altered: expected {prefix + name!r}, found {entry.name!r}")
+                raise TarFault(f"was altered: expected {prefix + name!r}, found {entry.name!r}")
             left -= entry.size
             if left < 0:
-                raise ArchiveFault(f"was altered: {name!r} says that it has {entry.size} bytes")
+                raise TarFault(f"was altered: {name!r} says that it has {entry.size} bytes")
             entry = entry._replace(name=name)
             yield Arrived(name, self._copy(entry, buffer, opened(entry), advance), expected)
         if left or self._stream.read(len(END) + 1) != END:
-            raise ArchiveFault("was altered: its members do not have the sizes that it says")
+            raise TarFault("was altered: its members do not have the sizes that it says")
 
     def _copy(self, entry: Entry, buffer: memoryview, target: Target, advance: Advance) -> str:
         sha256, left = hashlib.sha256(), entry.size
@@ -298,7 +298,7 @@ class ExportFile:
                 part = buffer[: min(left, len(buffer))]
                 count = self._stream.readinto(part)  # type: ignore[attr-defined]
                 if not count:
-                    raise ArchiveFault("is cut off")
+                    raise TarFault("is cut off")
                 sha256.update(part[:count])
                 target.take(part[:count])
                 left -= count
@@ -306,15 +306,15 @@ class ExportFile:
         finally:
             target.close()
         if self._stream.read(-entry.size % BLOCK).strip(b"\0"):
-            raise ArchiveFault(f"was altered: there is something after the end of {entry.name!r}")
+            raise TarFault(f"was altered: there is something after the end of {entry.name!r}")
         return sha256.hexdigest()
 
 
 def _first_entry(stream: BinaryIO) -> Entry:
     try:
         entry = read_entry(stream)
-    except ArchiveFault as fault:
-        raise ArchiveFault(f"is not an export of a run: it {fault}") from fault
+    except TarFault as fault:
+        raise TarFault(f"is not an export of a run: it {fault}") from fault
     if entry.name.count("/") != 1 or not entry.name.endswith(f"/{HEAD}") or entry.size > LARGEST:
-        raise ArchiveFault(f"is not an export of a run: it begins with {entry.name!r}")
+        raise TarFault(f"is not an export of a run: it begins with {entry.name!r}")
     return entry

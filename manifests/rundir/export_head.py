@@ -11,7 +11,7 @@ from typing_extensions import Literal
 
 from container.faults import faults_of
 from manifests.record.canonical_json import digest_of
-from manifests.rundir.archive import name_problem
+from manifests.rundir.tar_members import name_problem
 
 EXPORT_VERSION = "1.0"
 #: Bytes that it may have.

@@ -18,7 +18,7 @@ from manifests.flows.import_run import import_run
 from manifests.host.context import HostContext
 from manifests.record.alteration import was_altered
 from manifests.record.run_files import RunFiles
-from manifests.rundir.archive import header
+from manifests.rundir.tar_members import header
 from tests.exports import Forged, exported, imported, tree, trouble_of
 
 NOT_ONE = "give a file that was made by: python bundle.py export RUN"

@@ -42,7 +42,7 @@ def test_states(run: RunFiles, bundle: CommandLine, living_job: LivingJob) -> No
     living_job(run)
     assert checked(bundle, run.root, 0) == [f"the run is running; {SO_FAR}"]
     values = json.loads(bundle("verify", run.root, "--no-data", "--json").stdout)
-    assert values == {"run": str(run.root), "state": "running", "problems": []}
+    assert values == {"run": str(run.root), "state": "running", "problems": [], "statements": []}
     run.exit_code.write_text("75\n")
     run.stopped.write_text("{}")
     assert checked(bundle, run.root, 0) == [

@@ -30,7 +30,7 @@ _TYPES = {
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
-class ArchiveFault(Exception):
+class TarFault(Exception):
     """Not such a file; the text is a sentence without its subject."""
 
 
@@ -83,14 +83,14 @@ def name_problem(name: str) -> str:
 
 
 def read_entry(stream: BinaryIO) -> Entry:
-    """Read the header of the next member. Raises ArchiveFault where `header` gives other bytes."""
+    """Read the header of the next member. Raises TarFault where `header` gives other bytes."""
     at = stream.tell()
     raw = first = _read(stream, BLOCK)
     records: Dict[bytes, bytes] = {}
     if first[156:157] == b"x":
         length = _octal(first[124:136], at)
         if length > _MOST_EXTENDED:
-            raise ArchiveFault(f"is damaged at byte {at}: a header has {length} bytes")
+            raise TarFault(f"is damaged at byte {at}: a header has {length} bytes")
         text = _read(stream, length)
         records = _pax_records(text, at)
         raw += text + _read(stream, -length % BLOCK)
@@ -100,12 +100,12 @@ def read_entry(stream: BinaryIO) -> Entry:
     name, size, mode = _fields(first, records, at)
     kind = _TYPES.get(first[156:157])
     if kind is not None:
-        raise ArchiveFault(f"has {name!r}, which is {kind}; expected files only")
+        raise TarFault(f"has {name!r}, which is {kind}; expected files only")
     problem = name_problem(name)
     if problem:
-        raise ArchiveFault(f"has a file whose name {name!r} {problem}")
+        raise TarFault(f"has a file whose name {name!r} {problem}")
     if mode not in MODES or raw != header(name, size, mode):
-        raise ArchiveFault(f"was not written by bundle: the header of {name!r} has other fields")
+        raise TarFault(f"was not written by bundle: the header of {name!r} has other fields")
     return Entry(name, size, mode)
 
 
@@ -114,7 +114,7 @@ def _fields(block: bytes, records: Dict[bytes, bytes], at: int) -> Tuple[str, in
     whole = records.get(b"path", prefix + b"/" * bool(prefix) + name)
     size = records.get(b"size", b"")
     if len(size) > 18 or not (size.isdigit() or not size):
-        raise ArchiveFault(f"is damaged at byte {at}: {size[:40]!r} is not a size")
+        raise TarFault(f"is damaged at byte {at}: {size[:40]!r} is not a size")
     return (
         whole.decode("utf-8", "surrogateescape"),
         int(size) if size else _octal(block[124:136], at),
@@ -167,7 +167,7 @@ def _pax_records(text: bytes, at: int) -> Dict[bytes, bytes]:
     while text:
         length, _, _ = text.partition(b" ")
         if not length.isdigit() or not len(length) < int(length[:9]) <= len(text):
-            raise ArchiveFault(f"is damaged at byte {at}: a header cannot be read")
+            raise TarFault(f"is damaged at byte {at}: a header cannot be read")
         key, _, value = text[len(length) + 1 : int(length)].partition(b"=")
         records[key] = value.rstrip(b"\n")
         text = text[int(length) :]
@@ -177,20 +177,20 @@ def _pax_records(text: bytes, at: int) -> Dict[bytes, bytes]:
 def _check_sum(block: bytes, at: int) -> None:
     without = block[:148] + b" " * 8 + block[156:]
     if block[257:262] != b"ustar" or _octal(block[148:156], at) != sum(without):
-        raise ArchiveFault(f"is damaged at byte {at}: expected the header of a file")
+        raise TarFault(f"is damaged at byte {at}: expected the header of a file")
 
 
 def _octal(field: bytes, at: int) -> int:
     text = field.strip(b" \0")
     if not re.fullmatch(rb"[0-7]+", text):
-        raise ArchiveFault(f"is damaged at byte {at}: expected the header of a file")
+        raise TarFault(f"is damaged at byte {at}: expected the header of a file")
     return int(text, 8)
 
 
 def _read(stream: BinaryIO, length: int) -> bytes:
     data = stream.read(length)
     if len(data) != length:
-        raise ArchiveFault("is cut off")
+        raise TarFault("is cut off")
     return data
 
 

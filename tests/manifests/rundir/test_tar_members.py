@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from manifests.rundir.archive import (
+from manifests.rundir.tar_members import (
     BLOCK,
     END,
-    ArchiveFault,
     Entry,
+    TarFault,
     header,
     name_problem,
     padding,
@@ -108,7 +108,7 @@ def by_tarfile(**fields: Any) -> bytes:
     ],
 )  # fmt: skip
 def test_anything_else_is_refused(raw: bytes, message: str) -> None:
-    with pytest.raises(ArchiveFault) as caught:
+    with pytest.raises(TarFault) as caught:
         read_entry(io.BytesIO(raw))
     assert str(caught.value) == message
 
@@ -120,7 +120,7 @@ def test_no_byte_of_a_header_can_change() -> None:
             altered = raw[:place] + bytes([raw[place] ^ 1]) + raw[place + 1 :]
             try:
                 entry = read_entry(io.BytesIO(altered))
-            except ArchiveFault:
+            except TarFault:
                 continue
             # Another name that is as well one: the list of digests does not have it.
             assert entry.name != name and header(*entry) == altered, place
