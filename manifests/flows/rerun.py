@@ -274,8 +274,8 @@ def circumstance_again(
 
 
 def compare_runs(first: Path, second: Path, warn: Warn = ignore) -> Comparison:
-    records = [load_record(find_run(str(run)), warn) for run in (first, second)]
-    return compare(*records)
+    a, b = (load_record(find_run(str(run)), warn) for run in (first, second))
+    return compare(a, b)
 
 
 def judge(old: Path, again: RunFiles, warn: Warn = ignore) -> Comparison:

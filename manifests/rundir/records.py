@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Type, TypeVar
+from typing import Any, Callable, Dict, Iterator, List, Optional, Type, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from container.digest import BLOCK
 from container.trouble import Trouble
 from manifests.record.outcome import Failure, Result, Stop, TrailRecord
 from manifests.record.run_files import RunFiles
@@ -27,13 +29,19 @@ def ignore(warning: str) -> None:
     del warning
 
 
-def _read(path: Path) -> bytes:
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
     try:
-        return path.read_bytes()
+        yield
     except FileNotFoundError:
         raise Trouble(f"{path}: does not exist", RESTORE) from None
     except OSError as error:
         raise Trouble(f"{path}: cannot be read: {error.strerror}", "check the path") from error
+
+
+def _read(path: Path) -> bytes:
+    with _readable(path):
+        return path.read_bytes()
 
 
 def read_object(path: Path) -> Dict[str, Any]:
@@ -132,5 +140,8 @@ def trail_digest(files: RunFiles, ranks: int) -> str:
     """sha256 over the bytes of all trail files, in rank order (ResultDigests.trail)."""
     sha256 = hashlib.sha256()
     for rank in range(ranks):
-        sha256.update(_read(files.trail_of(rank)))
+        path = files.trail_of(rank)
+        with _readable(path), path.open("rb") as stream:
+            while block := stream.read(BLOCK):
+                sha256.update(block)
     return sha256.hexdigest()

@@ -34,16 +34,17 @@ __all__ = [
 _NAMED = 8
 
 
-def compare(a: RunRecord, b: RunRecord) -> Comparison:
+def compare(a: RunRecord, b: RunRecord, finding: Optional[TrailFinding] = None) -> Comparison:
     """Say whether two runs gave the same bits, and where they parted.
 
     A difference in the bits is ``diverged``, or ``inconclusive`` where a run was made outside of
     the conditions under which its manifest promises them, where the two had GPUs of different
     classes or NCCL added in another order, or where files were altered afterwards.
     Without a difference the runs are ``identical`` if both ended and left result and trail, else
-    ``inconclusive``.
+    ``inconclusive``. ``finding`` is that of their trails, where it is known already.
     """
-    finding = trail_difference(a.trail, b.trail) if a.trail and b.trail else None
+    if finding is None and a.trail and b.trail:
+        finding = trail_difference(a.trail, b.trail)
     differences = _trail_evidence(a, b, finding) + _result_evidence(a, b)
     gaps = _gaps(a) + _gaps(b) + _lost_models(a, b)
     gpus = _gpus(a), _gpus(b)
