@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, NoReturn
+from typing import TYPE_CHECKING, Any, Dict, NoReturn, Optional
 
 from jobtemplates.schedulers import backend_named
 from manifests.cli.command_line import as_json, note, say, say_next, warn
@@ -50,16 +50,22 @@ def say_started(
     code = wait_for(files, host, json_wanted, after)
     repeated = read_manifest(files).circumstance.rerun_of
     from manifests.cli.plot import plot_at_the_end
+    from manifests.report.write import report_at_the_end
 
     if code == 0 and repeated:  # a rerun that was stopped on its way: its verdict is due now
         from manifests.flows.rerun import judge
 
-        print_comparison(judge(Path(repeated), files, warn), json_wanted)
+        print_comparison(judge(Path(repeated), files, warn), json_wanted, files, host)
     picture = plot_at_the_end(files, host.cache.matplotlib, warn)
+    page = report_at_the_end(files, host, warn)
+    drawn = {"plot": picture, "report": page}
     if json_wanted:
-        as_json({**told, "exit_code": code, "plot": picture and str(picture)})
-    elif picture:
-        say(f"plot {picture}")
+        paths = {name: path and str(path) for name, path in drawn.items()}
+        as_json({**told, "exit_code": code, **paths})
+    else:
+        for name, path in drawn.items():
+            if path:
+                say(f"{name} {path}")
     sys.exit(code)
 
 
@@ -85,9 +91,21 @@ def wait_for(files: RunFiles, host: HostContext, to_stderr: bool = False, after:
     return code
 
 
-def print_comparison(comparison: Comparison, json_wanted: bool) -> NoReturn:
+def print_comparison(
+    comparison: Comparison,
+    json_wanted: bool,
+    again: Optional[RunFiles] = None,
+    host: Optional[HostContext] = None,
+) -> NoReturn:
+    """The verdict, and its exit code; of a rerun that is there, ``again``, with its page."""
     from manifests.verdict.compare import exit_code, lines
 
+    if again is not None and host is not None:
+        from manifests.report.write import report_at_the_end
+
+        page = report_at_the_end(again, host, warn)
+        if page is not None:
+            note(f"report {page}")
     if json_wanted:
         as_json(comparison.model_dump(mode="json"))
     else:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional
 
 from container import atomic
 from container.trouble import Trouble
-from manifests.cli.curves import PANELS, Curves, names_of, read_curves
 from manifests.record.run_files import RunFiles
+from manifests.report.curves import PANELS, Curves, names_of, read_curves
 from manifests.rundir.directory import find_run
 from manifests.rundir.records import Warn, ignore
 

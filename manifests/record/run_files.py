@@ -45,6 +45,7 @@ class RunFiles:
         self.allocation = root / "allocation.json"  # of a job that only looks at its nodes
         self.verdict = root / "verdict.json"
         self.plot = root / "plot.png"  # drawn from the log, by whom and when it is wanted
+        self.report = root / "report.html"  # a page on the run; nothing is ever read from it
 
     def with_script(self, script: Path) -> RunFiles:
         """The same run with a job script of another job."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import List, Optional, Sequence, Tuple
 
+from container.progress import Advance
 from container.trouble import Trouble
 from manifests.record.outcome import TrailRecord
 from manifests.rundir.records import RESTORE, parse_trail
@@ -80,16 +81,19 @@ class _Lines:
         self._stream.close()
 
 
-def compare_steps(a: Sequence[Path], b: Sequence[Path]) -> StepStates:
+def compare_steps(
+    a: Sequence[Path], b: Sequence[Path], advance: Advance = lambda _count: None
+) -> StepStates:
     """The trail files of two runs, one for each rank -> the state of every step, and what
     :func:`trail_difference` finds over the ranks that both have.
 
-    Raises Trouble for a file that is missing or damaged.
+    ``advance`` is called with 1 for each rank. Raises Trouble for a missing or damaged file.
     """
     flags = bytearray()
     ends: List[Tuple[int, int]] = []
     for of_a, of_b in zip(a, b):
         ends.append(_mark(of_a, of_b, flags))
+        advance(1)
     a_end, b_end = (min((pair[side] for pair in ends), default=-1) for side in (0, 1))
     a_end, b_end = (
         min([end, *map(_last_step, files[len(ends) :])]) for end, files in ((a_end, a), (b_end, b))

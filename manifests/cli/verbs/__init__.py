@@ -18,6 +18,7 @@ from manifests.cli.verbs.lock import lock
 from manifests.cli.verbs.logs import logs
 from manifests.cli.verbs.note import note
 from manifests.cli.verbs.plot import plot
+from manifests.cli.verbs.report import report
 from manifests.cli.verbs.rerun import rerun
 from manifests.cli.verbs.resume import resume
 from manifests.cli.verbs.show import show
@@ -41,6 +42,7 @@ VERBS: Tuple[click.Command, ...] = (
     cancel,
     rerun,
     compare,
+    report,
     verify,
     demo,
     data,

@@ -98,4 +98,4 @@ def rerun(
     except Trouble as error:
         note(str(error))
     # A rerun that failed is judged too: an exit code of 1 must mean diverged and nothing else.
-    print_comparison(judge(run, files, warn), json_wanted)
+    print_comparison(judge(run, files, warn), json_wanted, files, host)

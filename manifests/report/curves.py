@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Dict, List
 
@@ -13,6 +14,7 @@ from manifests.record.log_columns import (
     ACCURACY,
     ACCURACY_TOP5,
     COLUMNS,
+    ELAPSED,
     ITERATION,
     LOSS,
     VALIDATION_ACCURACY,
@@ -35,12 +37,14 @@ DRAWN = [name for pair in PANELS.values() for name in pair]
 
 @dataclass(frozen=True)
 class Curves:
-    """``epochs`` are fractional; ``values`` has one number per epoch for each column of the log.
+    """``epochs`` are fractional, ``steps`` those after which a row was written; ``values`` has one
+    number per row for each column of PANELS that the log has, and for its seconds.
 
     A number that is not finite is NaN.
     """
 
     files: RunFiles
+    steps: List[int]
     epochs: List[float]
     values: Dict[str, List[float]]
 
@@ -70,6 +74,9 @@ def _numbers(row: Dict[str, Any]) -> Dict[str, float]:
         if name in row:
             value = number(row[name])
             found[name] = value if math.isfinite(value) else math.nan
+    with suppress(ValueError, TypeError, OverflowError, KeyError):  # no figure draws them
+        if math.isfinite(seconds := number(row[ELAPSED])):
+            found[ELAPSED] = seconds
     return found
 
 
@@ -90,6 +97,7 @@ def read_curves(files: RunFiles, warn: Warn = ignore) -> Curves:
     per_step = identity.training.batchsize * identity.world.ranks
     return Curves(
         files,
+        [row[ITERATION] for row in rows],
         [row[ITERATION] * per_step / identity.data.train.samples for row in rows],
         {
             name: [row.get(name, math.nan) for row in rows]
