@@ -19,6 +19,7 @@ def enter_own_environment() -> None:
     In UTF-8 mode, which worker processes inherit: names of files are the same bytes in whatever
     locale. This part must run on any python3, so it uses nothing but the standard library.
     """
+    refuse_snapshot()
     own = PROJECT / ".venv"
     python = own / "bin" / "python"
     if Path(sys.prefix).resolve() == own.resolve() and sys.flags.utf8_mode:
@@ -45,10 +46,31 @@ def called_as() -> str:
     folders = os.environ.get("PATH", "").split(os.pathsep)
     if any(os.access(Path(folder) / name, os.X_OK) for folder in folders if folder):
         python = name
+    return shell_words(python, sys.argv[0])
+
+
+def shell_words(*words: str) -> str:
     plain = re.compile(r"[A-Za-z0-9_@%+=:,./-]+")
-    words = [python, sys.argv[0]]
-    quoted = [w if plain.fullmatch(w) else "'" + w.replace("'", "'\\''") + "'" for w in words]
-    return " ".join(quoted)
+    return " ".join(w if plain.fullmatch(w) else "'" + w.replace("'", "'\\''") + "'" for w in words)
+
+
+def refuse_snapshot() -> None:
+    """The snapshot of a run is what ran: nothing is installed in it, and nothing written.
+
+    Python would leave compiled files there, which are not part of the snapshot.
+    """
+    run = PROJECT.parent
+    marks = (run / "manifest.json", run / "inputs" / "train.tsv")
+    if PROJECT.name != "code" or not all(os.access(mark, os.F_OK) for mark in marks):
+        return
+    sys.stderr.write(
+        f"bundle: {PROJECT} is the snapshot of a run, and must stay as it is\n"
+        f"-> with a bundle that is set up: python3 BUNDLE/bundle.py "
+        f"{shell_words('rerun', str(run))}\n"
+        f"-> or make one from the snapshot: {shell_words('cp', '-r', str(PROJECT))} ~/bundle && "
+        f"make -C ~/bundle setup\n"
+    )
+    sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -33,11 +33,12 @@ def main() -> None:
     environment = {**os.environ, **knobs.environment, "OMP_NUM_THREADS": "1"}
     print(HEAD.format(day=f"{datetime.now(timezone.utc):%Y-%m-%d}", versions=versions()))
     python = [sys.executable, "-W", "ignore", "-m"]
-    ranks = [[*mpirun(ranks, knobs.mca), *python, "benchmarks.ranks"] for ranks in (1, 2)]
+    ranks = [[*mpirun(ranks, knobs.mca), *python, "benchmarks.ranks"] for ranks in (1, 2, 4)]
     for title, commands in {
         "Loading": [[*python, "benchmarks.loader"]],
         "A training step": [[*python, "benchmarks.step"]],
-        "One and two ranks": ranks,
+        "One, two and four ranks": ranks,
+        "Fewer processes than ranks": [[*python, "benchmarks.processes"]],
         "Trail and checkpoints": [[*python, "benchmarks.records"]],
         "Submitting": [[*python, "benchmarks.submit"]],
     }.items():

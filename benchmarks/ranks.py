@@ -1,5 +1,5 @@
-"""One and two ranks: what averaging the gradients costs with each communicator, beside a plain
-MPI_Allreduce of the same buffer by mpi4py, and how much faster two ranks are than one.
+"""One, two or four ranks: what averaging the gradients costs with each communicator, beside a plain
+MPI_Allreduce of the same buffer by mpi4py, and how much faster more ranks are than one.
 
 mpirun -np RANKS python -m benchmarks.ranks [ARCH]
 """

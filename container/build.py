@@ -18,9 +18,9 @@ from container.check_pins import MISMATCH
 from container.fetch import fill_store
 from container.image import (
     Image,
-    fault_of,
     find_image,
     image_digest,
+    image_fault,
     published,
     recorded_image,
 )
@@ -82,7 +82,7 @@ def build_image(
             if known is not None:
                 return known
             old = recorded_image(recipe, cache)
-            fault = fault_of(old) if old else None
+            fault = image_fault(old) if old else None
             if fault is not None:
                 progress.stage(f"{fault}; building it again")
             with build_folder(cache, recipe) as folder:

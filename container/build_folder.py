@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Callable, Iterator
+from typing import Callable, Iterator, List, Tuple
 
 from container.cache import Cache
 from container.recipe import Recipe
@@ -48,7 +48,10 @@ def _sweep(cache: Cache, own_lock: Path) -> None:
 
 
 def _is_free(lock: Path) -> bool:
-    descriptor = os.open(lock, os.O_RDWR)
+    try:
+        descriptor = os.open(lock, os.O_RDWR)
+    except FileNotFoundError:
+        return True
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -56,6 +59,29 @@ def _is_free(lock: Path) -> bool:
     finally:
         os.close(descriptor)
     return True
+
+
+def builds_left_behind(cache: Cache) -> List[Tuple[Path, bool]]:
+    """Every build folder, and whether its build is dead."""
+    return [(folder, _is_free(_lock_of(folder))) for folder in sorted(cache.builds.glob("*.*.d"))]
+
+
+def build_under_way(cache: Cache) -> bool:
+    return any(not _is_free(lock) for lock in cache.builds.glob("*.lock"))
+
+
+def remove_dead_build(folder: Path) -> None:
+    """Remove the folder of a build that ended; of one that began meanwhile nothing is touched."""
+    descriptor = os.open(_lock_of(folder), os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        remove_tree(folder)
+    finally:
+        os.close(descriptor)
+
+
+def _lock_of(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name.split('.')[0]}.lock")
 
 
 @contextmanager

@@ -40,7 +40,7 @@ def image_digest(path: Path) -> str:
 def recorded_image(recipe: Recipe, cache: Cache) -> Optional[Image]:
     """The recipe's image as the build recorded it, None when there is none.
 
-    Its bytes are not looked at: see :func:`fault_of`.
+    Its bytes are not looked at: see :func:`image_fault`.
     """
     path = image_path(recipe, cache)
     record = _read_record(_record_path(path))
@@ -66,7 +66,7 @@ def find_image(
     record = _read_record(_record_path(image_path(recipe, cache)))
     if image is None or record is None or record["stamp"] == _stamp(image.path):
         return image
-    if fault_of(image) is not None:
+    if image_fault(image) is not None:
         return None
     if remember:
         try:
@@ -76,7 +76,7 @@ def find_image(
     return image
 
 
-def fault_of(image: Image) -> Optional[str]:
+def image_fault(image: Image) -> Optional[str]:
     """None for a file that is what the build wrote, else a sentence with both digests.
 
     The file is read whole.
@@ -98,7 +98,7 @@ def holds_image(
 
 
 def altered(image: Image, found: str) -> Optional[str]:
-    """As :func:`fault_of`, for a file whose sha256 was ``found``."""
+    """As :func:`image_fault`, for a file whose sha256 was ``found``."""
     if found == image.sha256:
         return None
     return f"the image {image.path} was altered: sha256 expected {image.sha256}, found {found}"

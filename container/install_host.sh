@@ -55,6 +55,10 @@ need() {
     wishes+=("$2")
 }
 
+if [ "${project##*/}" = code ] && [ -f "$project/../manifest.json" ] && [ -f "$project/../inputs/train.tsv" ]; then
+    refuse "$project is the snapshot of a run, and must stay as it is" \
+        "copy it: cp -r '${project//\'/\'\\\'\'}' ~/bundle && make -C ~/bundle setup"
+fi
 [ -w "$project" ] || refuse "$project cannot be written by this account" \
     "work in a clone of your own: git clone $project"
 if [ "$python" != python3 ] && ! python_is_usable; then

@@ -9,6 +9,7 @@ from typing import Dict
 
 from container.digest import sha256_of_bytes
 from container.lock import Lock, parse_lock
+from container.nearest import nearest
 from container.stack import check_stack_name
 from container.stack_names import locked_stacks
 from container.trouble import Trouble
@@ -92,7 +93,8 @@ def load_recipe(project_root: Path, stack: str) -> Recipe:
     if stack not in known:
         raise Trouble(
             f"stack {stack!r} has no lock ({lock_path(stack)}); stacks with one: "
-            + (", ".join(known) or "none"),
+            + (", ".join(known) or "none")
+            + nearest(stack, known),
             "name one of these, or write the lock with `bundle.py lock`",
         )
     files = {FORMAT_ENTRY: RECIPE_FORMAT}

@@ -23,7 +23,7 @@ from container.progress import Progress, Silent
 from container.sources import apt_base, with_slash
 from container.stack import DebianChoice, PythonChoice, Stack
 from container.trouble import Trouble
-from container.wheel_index import WheelIndex, choose, supported_tags
+from container.wheel_index import WheelIndex, best_file, supported_tags
 
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 PRINTED_URI = re.compile(
@@ -183,7 +183,7 @@ def resolve_python(choice: PythonChoice, index: WheelIndex) -> PythonFiles:
     with tempfile.TemporaryDirectory(prefix="bundle-index-") as folder:
         for name in sorted(pins):
             pin = pins[name]
-            found = choose(index.candidates(name), name, pin.version, pin.kind, tags)
+            found = best_file(index.candidates(name), name, pin.version, pin.kind, tags)
             if found is None:
                 problems.append(f"{name} {pin.version}: no configured index has a {pin.kind} of it")
                 continue

@@ -139,7 +139,7 @@ def list_objects(path: Path) -> List[SifObject]:
     return found
 
 
-def read_object(path: Path, kind: int) -> bytes:
+def read_sif_object(path: Path, kind: int) -> bytes:
     """Bytes of the only object of that kind. Raises NotSif when there is none, or several."""
     matching = [one for one in list_objects(path) if one.kind == kind]
     if len(matching) != 1:

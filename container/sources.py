@@ -13,6 +13,7 @@ from typing import Callable, Dict, List, Optional, Protocol, Sequence
 from container.download import Downloader, NotFetched
 from container.lock import LockedFile
 from container.process import CommandFailed, run
+from container.reachable import file_here, folder_here
 from container.store import mismatch
 from container.trouble import Trouble
 from container.wheel_index import WheelIndex, pip_settings
@@ -63,7 +64,7 @@ class AptSource:
         triples: List[str] = []
         for file in files:
             target = str(folder / file.basename)
-            triples += [self.base + quoted(file.file), target, f"SHA256:{file.sha256}"]
+            triples += [self.base + pool_path(file.file), target, f"SHA256:{file.sha256}"]
         run([APT_HELPER, *options, "download-file", *triples], cwd=folder)
 
     def _one_by_one(self, files: Sequence[LockedFile], folder: Path) -> Dict[str, str]:
@@ -94,7 +95,7 @@ class MirrorSource:
         for number, file in enumerate(files, start=1):
             target = folder / file.basename
             try:
-                self.downloader.to_file(self.base + quoted(file.file), target)
+                self.downloader.to_file(self.base + pool_path(file.file), target)
             except NotFetched as error:
                 problems.append(not_fetched(file, str(error)))
                 if not error.final and number < len(files):
@@ -164,7 +165,7 @@ OTHER_INDEX = (
 )
 
 
-def quoted(path: str) -> str:
+def pool_path(path: str) -> str:
     """A pool path as mirrors expect it in a URL."""
     return urllib.parse.quote(path, safe="/~:")
 
@@ -213,6 +214,32 @@ class Later:
 
     def fetch(self, files: Sequence[LockedFile], folder: Path, arrived: Arrived) -> None:
         self.make().fetch(files, folder, arrived)
+
+
+@dataclass(frozen=True)
+class FolderFirst:
+    """What a folder has of the files, whole, comes from there; the others come from elsewhere."""
+
+    folder: Path
+    elsewhere: Source
+
+    def fetch(self, files: Sequence[LockedFile], folder: Path, arrived: Arrived) -> None:
+        lacking: List[LockedFile] = []
+        for file in files:
+            here = self.folder / file.basename
+            if not file_here(here) or mismatch(here, file) is not None:
+                lacking.append(file)
+                continue
+            shutil.copyfile(here, folder / file.basename)
+            arrived(file, folder / file.basename)
+        if lacking:
+            self.elsewhere.fetch(lacking, folder, arrived)
+
+
+def folder_first(folder: Optional[Path], elsewhere: Source) -> Source:
+    """``elsewhere`` alone where there is no such folder."""
+    has = folder is not None and folder_here(folder)
+    return FolderFirst(folder, elsewhere) if folder is not None and has else elsewhere
 
 
 def deb_source(mirror: Optional[str]) -> Source:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from typing_extensions import Annotated, Literal
 
 from container.faults import faults_of
+from container.nearest import nearest
 from container.trouble import Trouble
 from container.yaml_text import load_yaml
 
@@ -126,7 +127,7 @@ def find_stack(project_root: Path, name: str) -> Stack:
     if name not in known:
         raise Trouble(
             f"there is no stack {name!r} ({path.relative_to(project_root)}); "
-            f"known stacks: {', '.join(known) or 'none'}",
+            f"known stacks: {', '.join(known) or 'none'}{nearest(name, known)}",
             "name one of these, or write that file",
         )
     stack = load_stack(path)

@@ -35,7 +35,7 @@ FIRST_NAMESPACE = 0xEFFFFFFC
 
 
 @dataclass(frozen=True)
-class Process:
+class AccountProcess:
     """One of this account: its name and all that it says of the files that it uses; None where
     it may not be asked."""
 
@@ -51,7 +51,7 @@ class Process:
         return self.command in PROGRAMS and not any(word in self.uses for word in MOUNTED)
 
 
-def left_behind(environ: Mapping[str, str]) -> List[Path]:
+def dead_folders(environ: Mapping[str, str]) -> List[Path]:
     """Folders of this account that nobody uses and nobody can be about to use."""
     found = [folder for parent in tmp_folders(environ) for folder in candidates(parent)]
     if not found or not sees_all_processes():
@@ -63,7 +63,7 @@ def left_behind(environ: Mapping[str, str]) -> List[Path]:
 def remove_left_behind(environ: Mapping[str, str]) -> List[Path]:
     """Remove them; returns those that are gone. Whatever goes wrong, nothing is raised."""
     try:
-        folders = left_behind(environ)
+        folders = dead_folders(environ)
     except OSError:
         return []
     for folder in folders:
@@ -125,12 +125,12 @@ def sees_all_processes() -> bool:
         return False
 
 
-def own_processes() -> Iterator[Process]:
+def own_processes() -> Iterator[AccountProcess]:
     for path in Path("/proc").iterdir():
         if path.name.isdigit() and int(path.name) != os.getpid():
             with suppress(FileNotFoundError, ProcessLookupError):
                 if path.stat().st_uid == os.geteuid() or owner(path) == os.getuid():
-                    yield Process(command_of(path), uses_of(path))
+                    yield AccountProcess(command_of(path), uses_of(path))
 
 
 def owner(path: Path) -> int:

@@ -184,7 +184,7 @@ def _without_secret(url: str) -> str:
     return urllib.parse.urlunsplit(parts._replace(netloc=parts.netloc.rsplit("@", 1)[-1]))
 
 
-def choose(
+def best_file(
     candidates: List[Candidate], name: str, version: str, kind: str, tags: Mapping[Tag, int]
 ) -> Optional[Candidate]:
     """The file to lock for a pin: the sdist, or the wheel whose tag ranks lowest in ``tags``."""

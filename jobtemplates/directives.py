@@ -51,7 +51,7 @@ def directives(
     ]
     if problems:
         raise Trouble(problems, NEXT_STEP)
-    values = values_of(site, placement, world, with_gpus=with_gpus)
+    values = placeholder_values(site, placement, world, with_gpus=with_gpus)
     kind = site.nodetype(placement.nodetype)
     seconds = seconds_of(placement.walltime) if placement.walltime else None
     wanted = [*site.directives, *(kind.directives if kind else [])]
@@ -72,7 +72,7 @@ def options_of(site: Site, values: Dict[str, Optional[str]]) -> List[str]:
     return [word for line in lines if line is not None for word in line.split()]
 
 
-def values_of(
+def placeholder_values(
     site: Site, placement: Placement, world: World, *, with_gpus: bool
 ) -> Dict[str, Optional[str]]:
     """What the placeholders of a profile stand for; None: not known or not asked for."""
@@ -129,7 +129,7 @@ def collisions(backend: Scheduler, ours: List[str], theirs: Dict[str, List[str]]
     return problems
 
 
-def joined(others: Dict[str, str]) -> bool:
+def joins_streams(others: Dict[str, str]) -> bool:
     """Whether standard error goes where standard output goes: the original's ``j: "y"``."""
     return others.get("j", others.get("-j", "")).lower() in ("y", "yes", "oe", "eo")
 

@@ -146,7 +146,7 @@ def cancel(job_id: str, grace: float = GRACE) -> bool:
     return alive
 
 
-def warn(job_id: str) -> None:
+def warn_leader(job_id: str) -> None:
     """Give the job's leader the warning signal: its ranks write a checkpoint and end."""
     leader = int(job_id.split(".")[0])
     for process in session_of(job_id):

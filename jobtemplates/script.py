@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Optional, Sequence
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from jobtemplates.cleared import KEPT, SCRUBBED
-from jobtemplates.directives import directives, joined, seconds_of, values_of
+from jobtemplates.directives import directives, joins_streams, placeholder_values, seconds_of
 from jobtemplates.launcher import (
     TRAINER_COMMAND,
     Binds,
@@ -154,7 +154,7 @@ def render_work(work: Work, files: RunFiles, site: Site, context: LaunchContext)
     environment = work.determinism.environment
     binds = Binds(files.code, files.root, work.data)
     values: Dict[str, Any] = {
-        **head_of(work, site),
+        **directive_lines(work, site),
         **launch_of(work, site, context),
         **allocation_of(work, site),
         "run_name": files.root.name,
@@ -188,7 +188,7 @@ def descriptors_of(world: World) -> int:
 
 def launch_of(work: Work, site: Site, context: LaunchContext) -> Dict[str, Any]:
     """How mpirun and, on each node, the container program are called."""
-    values = values_of(site, work.placement, work.processes, with_gpus=work.with_gpus)
+    values = placeholder_values(site, work.placement, work.processes, with_gpus=work.with_gpus)
     cores = values["cores_per_rank"]
     mpirun, mpirun_5 = (
         mpirun_tokens(
@@ -208,8 +208,8 @@ def launch_of(work: Work, site: Site, context: LaunchContext) -> Dict[str, Any]:
         "mpirun_5": mpirun_5,
         "mpi_range": Verbatim(RANGE),
         "mpi_next_step": NEXT_STEP,
-        "scratch_functions": Verbatim(text_of("scratch.sh")),
-        "rank_script": Verbatim(text_of("rank.sh")),
+        "scratch_functions": Verbatim(script_part("scratch.sh")),
+        "rank_script": Verbatim(script_part("rank.sh")),
         "tried": "" if context.use.untried else "1",
         "program": context.use.program,
         "schema_version": SCHEMA_VERSION,
@@ -236,12 +236,12 @@ def wanted_slots(layout: World, noun: str = "rank") -> str:
     return f"{counted(layout.nodes, 'host')} with {each}{' each' * (layout.nodes != 1)}"
 
 
-def text_of(name: str) -> str:
+def script_part(name: str) -> str:
     """A text of ``scripts/`` that stands in every job script as it is, without its last newline."""
     return (TEMPLATES / name).read_text(encoding="utf-8").rstrip("\n")
 
 
-def head_of(work: Work, site: Site) -> Dict[str, Any]:
+def directive_lines(work: Work, site: Site) -> Dict[str, Any]:
     """The directive lines; they were checked, and no shell reads them."""
     if site.scheduler not in SCHEDULERS:
         return {}
@@ -262,7 +262,7 @@ def run_of_script(script: str) -> Optional[Path]:
 
 def log_name(placement: Placement, stream: str) -> str:
     """The file name of ``stdout`` or ``stderr`` in the run's ``logs/``, with ``$JOB_ID``."""
-    named = "stdout" if joined(placement.others) and not placement.stderr else stream
+    named = "stdout" if joins_streams(placement.others) and not placement.stderr else stream
     return getattr(placement, named) or f"{named}.log"
 
 

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from typing_extensions import Annotated, Literal
 
 from container.faults import faults_of
+from container.nearest import nearest
 from container.trouble import Trouble
 from container.yaml_text import load_yaml
 from jobtemplates.backend import Backend
@@ -173,7 +174,8 @@ class Site(BaseModel):
         if name not in self.nodetypes:
             known = ", ".join(sorted(self.nodetypes)) or "none (leave the key out)"
             raise Trouble(
-                f"nnodetype: site {self.name} has no node type {name!r}",
+                f"nnodetype: site {self.name} has no node type {name!r}"
+                + nearest(name, self.nodetypes),
                 f"node types of this site: {known}",
             )
         return self.nodetypes[name]
@@ -238,6 +240,7 @@ def load_site(name: str, folders: List[Path]) -> Site:
         profiles.update(found)
         problems += [problem] if problem else []
     if name not in profiles:
+        problems[0] += nearest(name, profiles)
         raise Trouble(problems, f"known sites: {', '.join(sorted(profiles))}")
     path = profiles[name]
     site = parse_site(load_yaml(path), str(path))

@@ -51,7 +51,7 @@ def main(again: int, unfinished: int, mark: Path, command: Sequence[str]) -> NoR
         supervisor, child = os.getpid(), os.fork()
         if child == 0:
             become(command, supervisor, before)
-        status, asked_to_end = wait_for(child)
+        status, asked_to_end = wait_for_child(child)
         code = os.waitstatus_to_exitcode(status)
         end_the_rest()
         if asked_to_end or not (code == unfinished or code < 0 or mark.exists()):
@@ -73,7 +73,7 @@ def become(command: Sequence[str], supervisor: int, mask: Iterable[int]) -> NoRe
         os._exit(127)
 
 
-def wait_for(child: int) -> Tuple[int, bool]:
+def wait_for_child(child: int) -> Tuple[int, bool]:
     """Until ``child`` has ended; its status as waitpid(2) gives it, and whether the job was asked
     to end, whatever it makes of that.
 

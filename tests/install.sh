@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Put on this machine what some tests need: Slurm and Grid Engine, shellcheck, a C compiler. Starts nothing.
+# Put on this machine what some tests need: Slurm and Grid Engine, shellcheck, a C compiler, ssh-keygen. Starts nothing.
 #
 #   install.sh
 #
@@ -23,6 +23,7 @@ if ! have sge_qmaster || ! have sge_execd || ! have qsub; then
     packages+=(nullmailer gridengine-master gridengine-exec gridengine-client)
 fi
 have shellcheck || packages+=(shellcheck)
+have ssh-keygen || packages+=(openssh-client)
 have cc || packages+=(gcc libc6-dev)
 [ "${#packages[@]}" -gt 0 ] || exit 0
 have apt-get || skip "${packages[*]}: they come from Debian packages"

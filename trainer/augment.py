@@ -19,7 +19,7 @@ class View(NamedTuple):
     flip: bool
 
 
-class Mean:
+class MeanImage:
     """The mean image, float32 (3, side, side), as it is and mirrored."""
 
     def __init__(self, plain: npt.NDArray[np.float32]) -> None:
@@ -59,7 +59,7 @@ def cut_view(pixels: npt.NDArray[np.uint8], view: View, out: npt.NDArray[np.uint
 
 def apply_view(
     pixels: npt.NDArray[np.uint8],
-    mean: Mean,
+    mean: MeanImage,
     view: View,
     out: npt.NDArray[np.float32],
     scratch: npt.NDArray[np.float32],

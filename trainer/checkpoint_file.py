@@ -41,8 +41,8 @@ def own_name(rank: int, name: str) -> str:
     return f"statistics/{rank:05d}{name}.npy"
 
 
-def write_checkpoint(path: Path, head: Head, arrays: Mapping[str, Array]) -> None:
-    """Write ``path`` whole; ``head.entries`` is filled in here. Raises TrainerError.
+def write_checkpoint(path: Path, head: Head, arrays: Mapping[str, Array]) -> Head:
+    """Write ``path`` whole; return the head with its ``entries``. Raises TrainerError.
 
     Arrays pass one at a time, so no more memory is needed than for the largest of them.
     """
@@ -54,6 +54,7 @@ def write_checkpoint(path: Path, head: Head, arrays: Mapping[str, Array]) -> Non
             archive.writestr(name, data)
         whole = head.model_copy(update={"entries": entries})
         archive.writestr(HEAD, json_bytes(whole.model_dump(mode="json")))
+    return whole
 
 
 def npy_bytes(array: Array) -> bytes:

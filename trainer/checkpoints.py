@@ -1,10 +1,11 @@
-"""The checkpoints of a run: written by all ranks together, the newest good one found, N kept."""
+"""The checkpoints of a run: written by all ranks together, the newest good one found, some kept."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Collection, List, Mapping, Optional, Sequence, Tuple
+from typing import Collection, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import chainer
 
@@ -18,11 +19,20 @@ from manifests.record.checkpoint import (
     cut_records,
     damage,
     read_head,
+    step_of,
     steps_digest,
 )
 from manifests.record.outcome import SeenGpus
 from manifests.record.run_files import RunFiles, temporary_prefix
 from manifests.record.schema import Manifest
+from manifests.record.states import (
+    State,
+    States,
+    archive_plan,
+    other_state,
+    read_states,
+    state_digest,
+)
 from trainer.checkpoint_file import (
     fill_arrays,
     own_arrays,
@@ -31,7 +41,7 @@ from trainer.checkpoint_file import (
     unfit,
     write_checkpoint,
 )
-from trainer.files import saving
+from trainer.files import json_bytes, saving, write_whole
 from trainer.gpu.succession import taken_over
 from trainer.optimizers import Optimizer
 from trainer.ranks import Ranks
@@ -78,12 +88,20 @@ class Checkpoints:
         self._optimizer = optimizer
         self._statistics = statistics
         self._resumed_at: List[int] = []
+        self._archived = archived_steps(manifest)
+        #: Digests of the kept states by step, on the process of rank 0.
+        self._states: Dict[int, str] = {}
         #: What the run has of GPUs: this job's, and what was another of the jobs before.
         self.gpus = gpus
 
     @property
     def resumed_at(self) -> List[int]:
         return list(self._resumed_at)
+
+    @property
+    def states(self) -> Dict[int, str]:
+        """Digests of the kept states by step, in order, on the process of rank 0."""
+        return dict(sorted(self._states.items()))
 
     def bytes_to_save(self) -> int:
         return sum(x.nbytes for x in self._shared().values())
@@ -95,6 +113,8 @@ class Checkpoints:
         or when the run had GPUs of another class before.
         """
         chosen = self._choose() if self._ranks.rank == 0 else None
+        if self._ranks.rank == 0:
+            self._states = states_up_to(self._files, chosen.head if chosen else None)
         found: Optional[Found] = self._ranks.from_first(chosen)
         if found is None:
             return None
@@ -107,7 +127,8 @@ class Checkpoints:
                 "look after the file system of the run directory, then resume the run",
             ) from error
         self._resumed_at = [*found.head.resumed_at, found.head.step]
-        self.gpus = taken_over(found.head.gpus, self.gpus, found.head.step)
+        if not begins_slice(self._manifest, found.head):
+            self.gpus = taken_over(found.head.gpus, self.gpus, found.head.step)
         return found
 
     def save(self, step: int, elapsed: float, written: Written, *, needed: bool) -> str:
@@ -141,8 +162,9 @@ class Checkpoints:
             try:
                 with saving(self._files.checkpoints):
                     self._files.checkpoints.mkdir(parents=True, exist_ok=True)
-                write_checkpoint(self._files.checkpoints / checkpoint_name(step), head, arrays)
-                self._prune()
+                path = self._files.checkpoints / checkpoint_name(step)
+                whole = write_checkpoint(path, head, arrays)
+                self._prune(whole)
             except TrainerError as error:
                 if needed:
                     raise
@@ -169,10 +191,22 @@ class Checkpoints:
         }
         return newest_good(self._files, self._manifest, self._shared().keys() | own)
 
-    def _prune(self) -> None:
+    def _prune(self, written: Head) -> None:
+        """Record the state that was written, then drop what is too many."""
         kept = self._manifest.circumstance.checkpointing.kept
+        found = checkpoints_in(self._files.checkpoints)
+        newest = {path.name for path in found[:kept]}
+        archived = {checkpoint_name(step) for step in self._archived}
+        spare = [path for path in found if path.name not in newest | archived]
+        dropped = {path.name for path in spare}
+        self._states = {
+            **{s: one for s, one in self._states.items() if checkpoint_name(s) not in dropped},
+            written.step: state_digest(written),
+        }
+        record = States(states=[State(step=s, state=one) for s, one in self.states.items()])
+        write_whole(self._files.states, json_bytes(record.model_dump(mode="json")))
         with saving(self._files.checkpoints):
-            for path in checkpoints_in(self._files.checkpoints)[kept:]:
+            for path in spare:
                 path.unlink(missing_ok=True)
 
 
@@ -186,7 +220,9 @@ def newest_good(files: RunFiles, manifest: Manifest, names: Collection[str]) -> 
         try:
             head = read_head(path)
             problem = foreign(head, manifest) or unfit(head, names) or damage(path)
-            problem = problem or cut_records(head, files)
+            problem = problem or other_state(head, recorded_states(files))
+            if not begins_slice(manifest, head):
+                problem = problem or cut_records(head, files)
         except Damaged as error:
             problem = str(error)
         except OSError as error:
@@ -201,6 +237,47 @@ def newest_good(files: RunFiles, manifest: Manifest, names: Collection[str]) -> 
             "restore one from a copy, or remove the folder to begin with the first step",
         )
     return None
+
+
+def archived_steps(manifest: Manifest) -> List[int]:
+    """The steps after which the run keeps its state for ever."""
+    archive = manifest.circumstance.checkpointing.archive
+    return [] if archive is None else archive_plan(manifest.identity.steps, archive)
+
+
+def begins_slice(manifest: Manifest, head: Head) -> bool:
+    """Whether a slice begins with this state: the records before it are those of its original."""
+    part = manifest.circumstance.slice
+    return part is not None and head.step == part.begin
+
+
+def recorded_states(files: RunFiles) -> Dict[int, str]:
+    """Digests of the kept states by step. Raises TrainerError for a record that cannot be read."""
+    try:
+        return read_states(files.states)
+    except (OSError, ValueError) as error:
+        raise TrainerError(
+            f"{files.states}: is not a record of states",
+            "restore the file from a copy of the run directory",
+        ) from error
+
+
+def states_up_to(files: RunFiles, head: Optional[Head]) -> Dict[int, str]:
+    """The states in the checkpoints of a run that goes on from ``head``, its own among them; of one
+    that begins with the first step none.
+
+    A job may have been killed before it recorded one: that is read from the checkpoint.
+    """
+    if head is None:
+        return {}
+    recorded = recorded_states(files)
+    found = {head.step: state_digest(head)}
+    for path in checkpoints_in(files.checkpoints):
+        step = step_of(path) or 0
+        if step < head.step:
+            with suppress(Damaged, OSError):
+                found[step] = recorded.get(step) or state_digest(read_head(path))
+    return found
 
 
 def foreign(head: Head, manifest: Manifest) -> str:

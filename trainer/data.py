@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import Any, Deque, Iterator, List, Sequence, Tuple
+from typing import Any, Deque, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 import numpy.typing as npt
 
-from trainer.order import Order, StreamPosition, validation_share
+from trainer.order import SampleOrder, StreamPosition, validation_share
 from trainer.prefetch import Prefetcher
 from trainer.sampleset import Part
 from trainer.table import SampleTable
@@ -30,22 +30,24 @@ class TrainingBatch(Batch):
 
 @dataclass(frozen=True)
 class Data:
-    order: Order
+    order: SampleOrder
     prefetcher: Prefetcher
     train: SampleTable
     val: SampleTable
     nclasses: int
     val_batchsize: int
 
-    def training(self, ranks: Sequence[int], first: int = 0) -> Iterator[TrainingBatch]:
+    def training(
+        self, ranks: Sequence[int], first: int = 0, last: Optional[int] = None
+    ) -> Iterator[TrainingBatch]:
         """The batches of these ranks, one of each in turn at every step, from step ``first``
-        (counted from 0) on.
+        (counted from 0) on, as long as the step is below ``last`` (None: to the end of the run).
 
         All come from one source: on a GPU two would copy into the same staging buffers.
         """
         work = (
             _training_part(self.order.batch(step, rank))
-            for step in range(first, self.order.steps)
+            for step in range(first, self.order.steps if last is None else last)
             for rank in ranks
         )
         for part, images, labels in self.prefetcher.batches(work, self._labels):

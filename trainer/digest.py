@@ -8,7 +8,7 @@ from typing import Any, Dict, Iterable, List, Mapping, Union
 import numpy as np
 import numpy.typing as npt
 
-from trainer.gpu.block_digest import PendingDigests, head_of
+from trainer.gpu.block_digest import PendingDigests, digest_head
 
 #: Those of arrays in host memory are there at once.
 Digests = Union[Dict[str, str], PendingDigests]
@@ -20,7 +20,7 @@ def tensor_digest(name: str, array: npt.NDArray[Any]) -> str:
     The head is ``<name>\\n<dtype.str>\\n<shape, comma separated>\\n``, the bytes are in C order.
     For arrays in a GPU's memory see :mod:`trainer.gpu.block_digest`.
     """
-    digest = hashlib.sha256(head_of(name, array))
+    digest = hashlib.sha256(digest_head(name, array))
     digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()[:32]
 

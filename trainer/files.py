@@ -76,7 +76,7 @@ def _beside(target: Path) -> Iterator[tuple[BinaryIO, Path]]:
         temporary.unlink(missing_ok=True)
 
 
-def sweep(*targets: Path) -> None:
+def sweep_leftovers(*targets: Path) -> None:
     """Remove what a writer of ``targets`` left that was killed; nobody may be writing one now.
 
     Raises TrainerError when the file system refuses.

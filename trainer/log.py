@@ -89,6 +89,10 @@ class Log:
             seconds=before.seconds + seconds,
         )
 
+    def forget(self) -> None:
+        """Begin anew where a row would be written, without one."""
+        self._begin([NOTHING] * len(self._sums))
+
     def row(self, epoch: int, iteration: int, lr: float, validation: Row) -> Row:
         """Sum over the ranks, write, and begin anew; every process calls it at the same step."""
         own = self._sums

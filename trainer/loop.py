@@ -94,21 +94,25 @@ def train(
     safety: Safety,
     *,
     first: int = 0,
+    last: Optional[int] = None,
     every_step: bool,
 ) -> TrainingEnd:
-    """Run the steps after the ``first`` ones until the last, or until the job has to end.
+    """Run the steps after the ``first`` ones until the ``last`` (None: the run's), or until the job
+    has to end.
 
-    Evaluates at the end of each epoch, or after each step if ``every_step``.
+    Evaluates at the end of each epoch, or after each step if ``every_step``. A slice, whose last
+    step is given, evaluates after the run's last step only, and leaves the state after its own.
     """
     order = data.order
+    is_slice, last = last is not None, order.steps if last is None else last
     spent = safety.watch.spent
     row: Row = {}
     if first == 0:
         for trail in records.trails:
             trail.begin(updater.model)
     begun = time.monotonic()
-    batches = data.training(ranks.hosted, first)
-    for step in range(first, order.steps):
+    batches = data.training(ranks.hosted, first, last)
+    for step in range(first, last):
         with at_step(step + 1):
             midway = order.epoch_midway(step)
             rate = learning_rate(updater.schedule, midway, order.per_step)
@@ -133,7 +137,10 @@ def train(
                 records.log.add(one.loss, one.correct, len(one.slots), seconds, number)
             if records.progress is not None:
                 records.progress.step(step + 1, epoch, done[0].loss)
-            if every_step or order.ends_epoch(step):
+            if is_slice and step + 1 < order.steps:
+                if every_step or order.ends_epoch(step):
+                    records.log.forget()
+            elif every_step or order.ends_epoch(step):
                 begun = time.monotonic()
                 validation = evaluate(
                     updater.model, updater.statistics, data, ranks, updater.device
@@ -142,15 +149,17 @@ def train(
                 if records.progress is not None:
                     records.progress.pause()
                 row = records.log.row(math.floor(epoch), step + 1, rate, validation)
-            if step + 1 < order.steps:
+            if step + 1 < last:
                 evaluates_next = every_step or order.ends_epoch(step + 1)
                 wish = safety.watch.ask(step + 1, evaluates_next=evaluates_next)
                 if wish is not StopRequest.GO_ON:
                     save(step + 1, safety, records, needed=wish > StopRequest.SAVE)
                 if wish > StopRequest.SAVE:
                     return TrainingEnd(step + 1, row, wish)
+            elif step + 1 < order.steps:
+                save(step + 1, safety, records, needed=True)
             begun = time.monotonic()
-    return TrainingEnd(order.steps, row)
+    return TrainingEnd(last, row)
 
 
 def save(step: int, safety: Safety, records: Records, *, needed: bool) -> None:

@@ -91,7 +91,7 @@ def divide(gradients: List[Any], share: np.float32) -> bool:
 
     bad = cupy.zeros(1, np.int32)
     for gradient in gradients:
-        kernel()(share, gradient, bad)
+        check_kernel()(share, gradient, bad)
     return not int(bad.get()[0])
 
 
@@ -100,7 +100,7 @@ DIVIDE = "gradient = gradient * share; if (!isfinite(gradient)) bad[0] = 1;"
 
 
 @cache
-def kernel() -> Any:
+def check_kernel() -> Any:
     import cupy
 
     return cupy.ElementwiseKernel(

@@ -16,7 +16,7 @@ from manifests.record.mounts import RUN_MOUNT
 from manifests.record.run_files import RunFiles
 from manifests.record.schema import Manifest
 from trainer import contract, failure, machine
-from trainer.files import sweep, write_whole
+from trainer.files import sweep_leftovers, write_whole
 from trainer.guard import FAULT, leave, limit_last_words
 from trainer.inputs import Places, check_inputs, read_manifest, sample_sets
 from trainer.iterators import ITERATORS
@@ -94,7 +94,7 @@ def run(arguments: Arguments, files: RunFiles) -> None:
     ranks = join(manifest.identity.world.ranks, processes, nodes)
     ranks.gather(None)  # no process gets so far without its handler of the warning signal
     if ranks.rank == 0:
-        sweep(*files.of_first_rank)
+        sweep_leftovers(*files.of_first_rank)
         write_whole(files.ready, b"")
     # Chainer takes half a second to import: only when all is well so far.
     from trainer.session import train_and_save
@@ -102,7 +102,7 @@ def run(arguments: Arguments, files: RunFiles) -> None:
     contract.check_imported(manifest.identity.code, contract.CODE_ROOT, sys.modules)
     train_and_save(ranks, pool, files, manifest, started, warned)
     if ranks.rank == 0:
-        sweep(files.failure)  # any rank may write it, up to here
+        sweep_leftovers(files.failure)  # any rank may write it, up to here
     # After a failure nobody waits for loaders: they end with this process.
     pool.close()
     no_more_warnings()

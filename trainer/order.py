@@ -26,7 +26,7 @@ def _permutation(seed: int, epoch: int, samples: int) -> npt.NDArray[np.int64]:
 
 
 @dataclass(frozen=True)
-class Order:
+class SampleOrder:
     """The training stream is the epochs' permutations one after another.
 
     Step s takes positions s*B*W … (s+1)*B*W - 1, rank r its contiguous slice of B; B is

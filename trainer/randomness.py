@@ -88,11 +88,11 @@ def _product(
 
 
 def all_below(words: npt.NDArray[np.uint64], limit: int) -> npt.NDArray[np.uint64]:
-    """:func:`below` of each word."""
+    """:func:`uniform_below` of each word."""
     return _product(words, np.array(limit, np.uint64))[0]
 
 
-def below(word: int, limit: int) -> int:
+def uniform_below(word: int, limit: int) -> int:
     """Map a 64-bit word to 0 … limit - 1; the bias is below limit / 2**64."""
     return (int(word) * limit) >> 64
 

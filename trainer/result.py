@@ -5,13 +5,26 @@ from __future__ import annotations
 import hashlib
 import os
 from datetime import datetime, timezone
-from typing import List, Mapping, Optional
+from typing import List, Mapping, Optional, Sequence
 
 from manifests.record.canonical_json import digest_of
 from manifests.record.json_numbers import not_finite
-from manifests.record.outcome import Observed, RankPlace, Result, ResultDigests, SeenGpus
+from manifests.record.outcome import (
+    Observed,
+    RankPlace,
+    Result,
+    ResultDigests,
+    SeenGpus,
+)
 from manifests.record.run_files import RunFiles
 from manifests.record.schema import Manifest
+from manifests.record.states import (
+    end_digest,
+    stretch_digests,
+    stretches,
+    trail_of_stretches,
+    tree_root,
+)
 from trainer import machine
 from trainer.ranks import Ranks
 
@@ -45,6 +58,16 @@ def trail_digest(ranks: Ranks, files: RunFiles) -> Optional[str]:
         own = process == ranks.process
         digest.update(files.trail_of(rank).read_bytes() if own else ranks.mpi.recv(source=process))
     return digest.hexdigest()
+
+
+def trail_in_stretches(ranks: Ranks, files: RunFiles, steps: Sequence[int]) -> List[str]:
+    """Digests of the trail in the stretches that end with ``steps``, in order. Every process reads
+    the trails of its own ranks, and must call this."""
+    own = []
+    for rank in ranks.hosted:
+        with files.trail_of(rank).open("rb") as lines:
+            own.append(stretch_digests(lines, steps))
+    return trail_of_stretches(ranks.by_rank(own))
 
 
 def observed(
@@ -81,18 +104,29 @@ def make_result(
     log: bytes,
     metrics: Mapping[str, float],
     seen: Observed,
+    kept: Mapping[int, str],
+    stretch_trails: Sequence[str],
 ) -> Result:
+    """``kept`` are the states of the steps computed that have a checkpoint, ``stretch_trails`` the
+    digests of the trail between them and to the end. A whole run ends on its result, which is none
+    of ``kept``; a slice before that ends on one of them, and has no root."""
+    ranks, identity = manifest.identity.world.ranks, manifest.identity_digest
+    digests = ResultDigests(
+        parameters=digest_of(dict(tensors)),
+        tensors=dict(tensors),
+        trail=trail,
+        model=hashlib.sha256(model).hexdigest(),
+    )
+    states = stretches({steps: end_digest(digests), **kept}, stretch_trails)
+    whole = manifest.circumstance.slice is None
     return Result(
-        identity_digest=manifest.identity_digest,
+        identity_digest=identity,
         steps=steps,
-        digests=ResultDigests(
-            parameters=digest_of(dict(tensors)),
-            tensors=dict(tensors),
-            trail=trail,
-            model=hashlib.sha256(model).hexdigest(),
-        ),
+        digests=digests,
         metrics=dict(metrics),
         not_finite=not_finite(metrics),
         log=hashlib.sha256(log).hexdigest(),
+        states=states,
+        root=tree_root(identity, ranks, steps, states) if whole else None,
         observed=seen,
     )

@@ -31,7 +31,7 @@ def step_decay(settings: Optimizer, epoch: float, global_batch: int) -> float:
     With ``lr_batch`` the rate is lr * global_batch / lr_batch instead of lr, and the warm-up
     starts from lr, as theirs does, instead of from 0.
     """
-    rate = scaled(settings.lr, settings.lr_batch, global_batch)
+    rate = scaled_rate(settings.lr, settings.lr_batch, global_batch)
     start = 0.0 if settings.lr_batch is None else min(settings.lr / rate, 1.0)
     # Repeated products instead of pow(), whose last bit differs between C libraries and CPUs.
     for _ in range(math.floor(epoch / settings.lr_decay_epochs)):
@@ -47,11 +47,11 @@ def slow_start(settings: Optimizer, epoch: float, global_batch: int) -> float:
     The epochs are absolute: a run of other than 90 epochs neither stretches nor shrinks them, so
     that its first epochs are those of the paper's run; a longer one stays at the last factor.
     """
-    rate = scaled(settings.lr, settings.lr_batch or SLOW_START_BATCH, global_batch)
+    rate = scaled_rate(settings.lr, settings.lr_batch or SLOW_START_BATCH, global_batch)
     return rate * [factor for first, factor in SLOW_START if epoch >= first][-1]
 
 
-def scaled(lr: float, lr_batch: Optional[int], global_batch: int) -> float:
+def scaled_rate(lr: float, lr_batch: Optional[int], global_batch: int) -> float:
     """Linear scaling: a rate meant for ``lr_batch`` samples per step, for ``global_batch``."""
     return lr if lr_batch is None else lr * global_batch / lr_batch
 

@@ -10,12 +10,12 @@ from typing import Dict, Optional, Tuple
 from manifests.record.checkpoint import Head
 from manifests.record.run_files import RunFiles
 from manifests.record.schema import Manifest
-from trainer.checkpoints import Checkpoints
+from trainer.checkpoints import Checkpoints, archived_steps, begins_slice
 from trainer.communicators import Reduction, make_reduction
 from trainer.communicators.nccl_report import (
     ask_for_report,
+    merged_reports,
     parse_report,
-    put_together,
     read_report,
     site_variables,
 )
@@ -33,7 +33,7 @@ from trainer.loop import Records, Safety, Updater, train
 from trainer.loss_scale import LossScale, Scaled
 from trainer.models.build import build_model
 from trainer.optimizers import OPTIMIZERS, Optimizer
-from trainer.order import Order
+from trainer.order import SampleOrder
 from trainer.prefetch import make_prefetcher
 from trainer.progress import Progress
 from trainer.ranks import Ranks
@@ -41,6 +41,7 @@ from trainer.statistics import RankStatistics
 from trainer.stopping import SLOW_DISK, Durations, SignalFlag, Watch, deadline_in
 from trainer.table import SampleTable
 from trainer.trail import Trail
+from trainer.trouble import TrainerError
 
 
 def train_and_save(
@@ -65,7 +66,8 @@ def train_and_save(
             updater.statistics,
             updater.gpus,
         )
-        head = resume(checkpoints, ranks, data.order.steps)
+        part = manifest.circumstance.slice
+        head = resume(checkpoints, ranks, data.order.steps, begin=part.begin if part else 0)
         updater = replace(updater, gpus=checkpoints.gpus)
         ranks.check_equal(tensor_digests(named_arrays(updater.model)), "before the first step")
         records = open_records(ranks, files, manifest, data.order, head)
@@ -76,6 +78,7 @@ def train_and_save(
             records,
             Safety(checkpoints, watch(ranks, manifest, data, checkpoints, warned)),
             first=head.step if head else 0,
+            last=part.end if part else None,
             every_step=manifest.circumstance.observing.test,
         )
         for trail in records.trails:
@@ -84,7 +87,7 @@ def train_and_save(
         if ending.stopped is not None:
             say_stopped(ranks, files, ending.stopped, ending.step, data.order.steps)
         else:
-            save_result(ranks, files, manifest, updater, ending, started, checkpoints.resumed_at)
+            save_result(ranks, files, manifest, updater, ending, started, checkpoints)
     # Nobody leaves before all is written: a process that ends early may not be waited for.
     ranks.gather(None)
 
@@ -92,7 +95,7 @@ def train_and_save(
 def open_data(pool: Pool, device: Device, files: RunFiles, manifest: Manifest) -> Data:
     settings = manifest.identity.training
     return Data(
-        order=Order(
+        order=SampleOrder(
             seed=settings.seed,
             samples=manifest.identity.data.train.samples,
             batchsize=settings.batchsize,
@@ -143,13 +146,21 @@ def make_communicator(
     report = ask_for_report(os.environ, files.logs, ranks.rank)
     communicator = make_reduction(name, ranks, world.nodes, device.gpu)
     reports = ranks.gather({**parse_report(read_report(report)), **variables})
-    return communicator, put_together(reports)
+    return communicator, merged_reports(reports)
 
 
-def resume(checkpoints: Checkpoints, ranks: Ranks, steps: int) -> Optional[Head]:
-    """Go on from the newest good checkpoint, if there is one; return its head."""
+def resume(checkpoints: Checkpoints, ranks: Ranks, steps: int, *, begin: int = 0) -> Optional[Head]:
+    """Go on from the newest good checkpoint, if there is one; return its head.
+
+    Raises TrainerError for a slice that is to ``begin`` with a state which is not there.
+    """
     found = checkpoints.resume()
-    if found is None:
+    if found is None or found.head.step < begin:
+        if begin:
+            raise TrainerError(
+                f"the state after step {begin}, with which this slice begins, is not there",
+                "plan the slice again: bundle.py rerun RUN --from-step S --to-step T",
+            )
         return None
     if ranks.rank == 0:
         notes = [*found.notes, f"resumed after step {found.head.step} of {steps}"]
@@ -158,7 +169,7 @@ def resume(checkpoints: Checkpoints, ranks: Ranks, steps: int) -> Optional[Head]
 
 
 def open_records(
-    ranks: Ranks, files: RunFiles, manifest: Manifest, order: Order, head: Optional[Head]
+    ranks: Ranks, files: RunFiles, manifest: Manifest, order: SampleOrder, head: Optional[Head]
 ) -> Records:
     """Trail, log and progress; those of a resumed run go on where its checkpoint was made."""
     with saving(files.results):
@@ -166,19 +177,22 @@ def open_records(
     first = ranks.rank == 0
     interval = manifest.circumstance.observing.trail_interval
     allow_open_files(len(ranks.hosted))
+    before = None if head is None or begins_slice(manifest, head) else head
     trails = [
-        Trail(files, rank, interval, order.steps, head.trail[rank].length if head else 0)
+        Trail(files, rank, interval, order.steps, before.trail[rank].length if before else 0)
         for rank in ranks.hosted
     ]
     log = Log(
         ranks,
-        JsonLines(files.log, head.log.length if head else 0) if first else None,
+        JsonLines(files.log, before.log.length if before else 0) if first else None,
         sys.stdout if first else None,
         sums=[head.sums[rank] for rank in ranks.hosted] if head else None,
         elapsed=head.elapsed if head else 0.0,
     )
     begin = head.step if head else 0
-    return Records(trails, log, Progress(sys.stderr, order.steps, first=begin) if first else None)
+    part = manifest.circumstance.slice
+    last = part.end if part else order.steps
+    return Records(trails, log, Progress(sys.stderr, last, first=begin) if first else None)
 
 
 def watch(
@@ -189,4 +203,5 @@ def watch(
         validation_steps=len(data.val) / data.order.per_step,
     )
     settings = manifest.circumstance.checkpointing
-    return Watch(ranks, settings, warned, deadline_in(os.environ), expected)
+    archived = archived_steps(manifest)
+    return Watch(ranks, settings, warned, deadline_in(os.environ), expected, archived=archived)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
 from types import FrameType
-from typing import Callable, Iterator, Mapping, Optional
+from typing import Callable, Collection, Iterator, Mapping, Optional
 
 from manifests.record.mounts import DEADLINE_VARIABLE
 from manifests.record.schema import Checkpointing
@@ -110,8 +110,11 @@ class Watch:
         deadline: Optional[float],
         expected: Durations,
         clock: Callable[[], float] = time.time,
+        archived: Collection[int] = (),
     ) -> None:
+        """``archived`` are the steps after which a checkpoint is written in any case."""
         self.spent = expected
+        self._archived = frozenset(archived)
         self._ranks = ranks
         self._settings = settings
         self._warned = warned
@@ -140,7 +143,7 @@ class Watch:
             if now + needed >= self._deadline:
                 return StopRequest.STOP_FOR_WALLTIME
         interval = self._settings.interval
-        due = interval is not None and step % interval == 0
+        due = step in self._archived or (interval is not None and step % interval == 0)
         if due or now - self._saved >= 60.0 * self._settings.minutes:
             return StopRequest.SAVE
         return StopRequest.GO_ON

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, List, Optional, Tuple
 import click
 
 from container.cache import Cache, cache_root
+from container.nearest import nearest_word
+from container.reachable import file_here
 from container.stack_names import DEFAULT_STACK, locked_stacks
 from container.trouble import Trouble
 from manifests.cli.terminal import Drawn
@@ -76,10 +78,21 @@ PROCESSES = click.option(
 NODES = click.option(
     "--nodes", type=int, metavar="N", help="Distribute the processes equally over N nodes."
 )
+
+
+class MovedArgument(click.types.StringParamType):
+    """``OLD=NEW``, both with ``~/`` as the home folder."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        old, equals, new = str(value).partition("=")
+        return at_home(old) + equals + at_home(new)
+
+
 MOVED = click.option(
     "--data",
     "moved",
     multiple=True,
+    type=MovedArgument(),
     metavar="OLD=NEW",
     help="If data moved: replace the folder OLD at the start of recorded paths with NEW.",
 )
@@ -120,12 +133,12 @@ class RunArgument(PathArgument):
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
         path = super().convert(value, param, ctx)
         text = str(value)
-        if "/" in text or (path / "manifest.json").is_file():
+        if "/" in text or file_here(path / "manifest.json"):
             return path
         from manifests.rundir.run_names import LISTED, run_named
 
         found = run_named(text, Cache(cache_root(os.environ)))
-        if found is None and not path.exists():
+        if found is None and not os.path.lexists(path):
             raise Trouble(f"{text}: is neither a path nor the name of a run", LISTED)
         return found or path
 
@@ -157,12 +170,24 @@ class Verbs(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
-            from difflib import get_close_matches
-
-            near = get_close_matches(args[0], self.list_commands(ctx), n=1)
-            if not near or "Did you mean" in error.format_message():
+            near = nearest_word(args[0], self.list_commands(ctx))
+            if near is None or "Did you mean" in error.format_message():
                 raise
-            raise click.UsageError(f"{error.message} Did you mean {near[0]!r}?", ctx) from None
+            raise click.UsageError(f"{error.message} Did you mean {near!r}?", ctx) from None
+
+
+class Words(click.Choice):  # type: ignore[type-arg, unused-ignore]
+    """One of some words; a mistyped one is answered with the nearest."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter as error:
+            near = nearest_word(str(value), map(str, self.choices))
+            if near is None:
+                raise
+            text = f"{error.message} Did you mean {near!r}?"
+            raise click.BadParameter(text, ctx, param) from None
 
 
 #: How a shell asks for completions.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, NoReturn, Optional
+from typing import TYPE_CHECKING, Any, Dict, NoReturn, Sequence
 
 from jobtemplates.schedulers import backend_named
 from manifests.cli.command_line import as_json, note, say, say_next, warn
@@ -21,6 +21,7 @@ from manifests.rundir.job import Job
 from manifests.rundir.records import read_manifest, read_result
 
 if TYPE_CHECKING:
+    from manifests.verdict.code_difference import FileDifference
     from manifests.verdict.comparison import Comparison
 
 
@@ -47,7 +48,7 @@ def say_started(
         else:
             say_next(f"python bundle.py logs -f {files.root}")
         return
-    code = wait_for(files, host, json_wanted, after)
+    code = wait_for_job(files, host, json_wanted, after)
     repeated = read_manifest(files).circumstance.rerun_of
     from manifests.cli.plot import plot_at_the_end
     from manifests.report.write import report_at_the_end
@@ -55,7 +56,9 @@ def say_started(
     if code == 0 and repeated:  # a rerun that was stopped on its way: its verdict is due now
         from manifests.flows.rerun import judge
 
-        print_comparison(judge(Path(repeated), files, warn), json_wanted, files, host)
+        comparison = judge(Path(repeated), files, warn)
+        note_report(files, host)
+        print_comparison(comparison, json_wanted)
     picture = plot_at_the_end(files, host.cache.matplotlib, warn)
     page = report_at_the_end(files, host, warn)
     drawn = {"plot": picture, "report": page}
@@ -69,7 +72,9 @@ def say_started(
     sys.exit(code)
 
 
-def wait_for(files: RunFiles, host: HostContext, to_stderr: bool = False, after: int = 0) -> int:
+def wait_for_job(
+    files: RunFiles, host: HostContext, to_stderr: bool = False, after: int = 0
+) -> int:
     """Show the job's output after so many bytes of it until it ends.
 
     Ctrl-C ends the job too, as in a foreground command.
@@ -91,24 +96,29 @@ def wait_for(files: RunFiles, host: HostContext, to_stderr: bool = False, after:
     return code
 
 
+def note_report(files: RunFiles, host: HostContext) -> None:
+    """Write the page on a rerun that has just been judged, and say where it lies."""
+    from manifests.report.write import report_at_the_end
+
+    page = report_at_the_end(files, host, warn)
+    if page is not None:
+        note(f"report {page}")
+
+
 def print_comparison(
     comparison: Comparison,
     json_wanted: bool,
-    again: Optional[RunFiles] = None,
-    host: Optional[HostContext] = None,
+    code: Sequence[FileDifference] = (),
+    *,
+    full: bool = False,
 ) -> NoReturn:
-    """The verdict, and its exit code; of a rerun that is there, ``again``, with its page."""
+    """Print it, with what differs in the code, and exit with the verdict's code."""
     from manifests.verdict.compare import exit_code, lines
 
-    if again is not None and host is not None:
-        from manifests.report.write import report_at_the_end
-
-        page = report_at_the_end(again, host, warn)
-        if page is not None:
-            note(f"report {page}")
     if json_wanted:
-        as_json(comparison.model_dump(mode="json"))
+        diffs = {item.name: item.diff for item in code}
+        as_json({**comparison.model_dump(mode="json"), **({"code": diffs} if diffs else {})})
     else:
-        for line in lines(comparison):
+        for line in lines(comparison, code, full=full):
             say(line)
     sys.exit(exit_code(comparison.verdict))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta, timezone
-from difflib import get_close_matches
 from typing import Any, Dict, List, Optional, Sequence, get_args
 
+from container.nearest import nearest
 from container.trouble import Trouble
 from manifests.record.keys import Arch, values_of
 from manifests.rundir.run_state import State
@@ -47,7 +47,7 @@ def parse_since(text: str, now: datetime) -> datetime:
 def refuse_unknown(states: Sequence[str], arch: Optional[str]) -> None:
     """Raise Trouble for a word that no run can have, with the nearest one."""
     wrong = [
-        f"{option}: found {word!r}, expected one of {', '.join(known)}{_nearest(word, known)}"
+        f"{option}: found {word!r}, expected one of {', '.join(known)}{nearest(word, known)}"
         for option, words, known in (
             ("--state", states, STATES),
             ("--arch", [arch] if arch is not None else [], values_of(Arch)),
@@ -57,11 +57,6 @@ def refuse_unknown(states: Sequence[str], arch: Optional[str]) -> None:
     ]
     if wrong:
         raise Trouble(wrong, "python bundle.py list --help")
-
-
-def _nearest(word: str, known: Sequence[str]) -> str:
-    near = get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"; did you mean {near[0]}?" if near else ""
 
 
 def chosen(

@@ -8,6 +8,7 @@ from typing import Any, Dict, List, Optional
 
 from container.trouble import Trouble
 from manifests.cli.overview import summary
+from manifests.cli.reproductions import reproduction_lines, reproductions
 from manifests.host.context import HostContext
 from manifests.host.hosting import on_nodes
 from manifests.record.json_numbers import not_finite_text
@@ -38,6 +39,7 @@ def show_values(run: Path, host: HostContext, warn: Warn = ignore) -> Dict[str, 
         "labels": read_labels(files, warn).model_dump(mode="json"),
         "manifest": values,
         "result": result.model_dump(mode="json") if result else None,
+        "statements": reproductions(files, host.environ).as_json(),
     }
 
 
@@ -57,7 +59,8 @@ def show_lines(run: Path, host: HostContext, warn: Warn = ignore) -> List[str]:
     if checkpoints:
         steps = ", ".join(str(step_of(path)) for path in checkpoints)
         lines.append(f"checkpoint after step {steps} of {manifest.identity.steps}")
-    return lines + (result_lines(files, warn) if files.result.exists() else [])
+    lines += result_lines(files, warn) if files.result.exists() else []
+    return lines + reproduction_lines(reproductions(files, host.environ))
 
 
 def state_lines(found: RunSummary, warn: Warn) -> List[str]:

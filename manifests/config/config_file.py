@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
@@ -10,6 +9,7 @@ from typing import Any, Dict, List, Optional, Tuple
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
+from container.nearest import nearest
 from container.trouble import Trouble
 from container.yaml_text import load_yaml, read_text
 from manifests.config.modules_file import is_module_name, parse_modules
@@ -40,11 +40,6 @@ def shown(value: object) -> str:
     return "a list" if isinstance(value, list) else "a mapping"
 
 
-def _nearest(word: str, words: List[str]) -> str:
-    close = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]}?" if close else ""
-
-
 def _canonical_keys(raw: Dict[Any, Any]) -> Tuple[Dict[str, Any], List[str]]:
     """Return the known, non-null keys by their first names, and the problems of the others."""
     known = known_keys()
@@ -53,7 +48,7 @@ def _canonical_keys(raw: Dict[Any, Any]) -> Tuple[Dict[str, Any], List[str]]:
     for key, value in raw.items():
         name = ALIASES.get(key, key) if isinstance(key, str) else key
         if name not in known:
-            near = _nearest(str(key), [*known, *ALIASES])
+            near = nearest(str(key), [*known, *ALIASES])
             problems.append(f"{key}: is not a known key{near}")
         elif name != key and name in raw:
             problems.append(f"{key}: is given besides {name}, which means the same; keep one")
@@ -108,7 +103,7 @@ def _sentence(error: Any) -> Optional[str]:
         if "[key]" in inner:
             expected = "a name without control characters"
     elif error["type"] == "literal_error" and isinstance(found, str):
-        near = _nearest(found, str(expected).replace("one of ", "").split(", "))
+        near = nearest(found, str(expected).replace("one of ", "").split(", "))
     if isinstance(error.get("ctx", {}).get("error"), NotExpanded):
         near = f"; {error['ctx']['error']}"
     if error["type"] == "string_type" and not isinstance(found, (dict, list)):

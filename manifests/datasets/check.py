@@ -24,7 +24,7 @@ from manifests.datasets.table import parse_table
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckedList:
     """``fewest`` and ``most`` are samples of one class, empty ones not counted. ``sha256`` is that
     of the table a manifest would record, "" where there are problems. Problems and warnings come by
     kind."""
@@ -79,7 +79,7 @@ def check(
     progress: Progress,
     validation: bool = False,
     workers: Optional[int] = None,
-) -> Checked:
+) -> CheckedList:
     """Read a list, its images and a mean image as `submit` does; nothing is changed.
 
     ``nclasses`` None lets the highest label say how many classes there are. A class without a
@@ -102,7 +102,7 @@ def check(
     problems = [list_problems, mean_problems, image_problems]
     if not validation:
         problems[0] = [*list_problems, *empty_classes]
-    return Checked(
+    return CheckedList(
         list=str(list_file),
         root=str(root),
         samples=len(samples.paths),

@@ -8,15 +8,15 @@ from typing import Dict, List, Optional, Tuple
 from container.trouble import Trouble
 from manifests.datasets.names import printable, twin_note
 from manifests.datasets.shown import capped
-from manifests.datasets.tree import Folder, below, is_passed_over, walk
+from manifests.datasets.tree import TreeFolder, below, is_passed_over, walk
 
 #: Names of files that the trainer can read.
 SUFFIXES = (".jpeg", ".jpg", ".png")
 
-Sample = Tuple[str, int]  # path relative to the root, label
+LabelledPath = Tuple[str, int]  # path relative to the root, label
 
 
-def image_tree(root: Path) -> Tuple[List[Folder], List[str]]:
+def image_tree(root: Path) -> Tuple[List[TreeFolder], List[str]]:
     """The folders below ``root`` with files, and problems. Raises Trouble without a root."""
     if not root.is_dir():
         raise Trouble(f"{root}: is not a folder", "name the folder of the stored images")
@@ -38,7 +38,7 @@ def class_folders(root: Path) -> List[str]:
 
 def samples_of_tree(
     root: Path, classes: Optional[List[str]], classes_file: Path
-) -> Tuple[List[Sample], List[str]]:
+) -> Tuple[List[LabelledPath], List[str]]:
     """Every image below a class folder with its label, sorted by path, and the classes.
 
     ``classes`` None takes the folders by sorted name. Raises Trouble with all of these: images in
@@ -49,7 +49,7 @@ def samples_of_tree(
     present = class_folders(root)
     names = present if classes is None else classes
     labels: Dict[str, int] = {name: label for label, name in enumerate(names)}
-    samples: List[Sample] = []
+    samples: List[LabelledPath] = []
     problems += [
         f"{root}/{printable(name)}: is not a class of {classes_file}{twin_note(name, labels)}"
         for name in present

@@ -18,7 +18,7 @@ from manifests.datasets.centre_crop import settings
 from manifests.datasets.crop_file import Outcome, bring_up_to_date
 from manifests.datasets.crop_folder import refuse_foreign, refuse_nesting, working_in
 from manifests.datasets.shown import capped
-from manifests.datasets.tree import Folder, below, walk
+from manifests.datasets.tree import TreeFolder, below, walk
 from manifests.datasets.workers import spread
 
 _JPEG = ("jpeg", "jpg")
@@ -76,7 +76,7 @@ def stored_name(name: str) -> str:
     return f"{stem}.jpg" if stem and suffix.lower() in _OTHERS else ""
 
 
-def _refuse_clashes(source: Path, folders: List[Folder]) -> None:
+def _refuse_clashes(source: Path, folders: List[TreeFolder]) -> None:
     problems = []
     for folder in folders:
         taken: Dict[str, str] = {}
@@ -100,7 +100,7 @@ _Chunk = Tuple[str, List[str]]  # a folder, and names in it
 _Report = Tuple[int, int, List[str]]  # made, kept, problems
 
 
-def _chunks(folders: List[Folder]) -> Iterator[_Chunk]:
+def _chunks(folders: List[TreeFolder]) -> Iterator[_Chunk]:
     for folder in folders:
         names = [name for name in folder.names if stored_name(name)]
         for start in range(0, len(names), _CHUNK):
@@ -128,7 +128,7 @@ def _do(work: _Work, chunk: _Chunk) -> _Report:
     return made, kept, problems
 
 
-def _strays(target: Path, folders: List[Folder]) -> List[str]:
+def _strays(target: Path, folders: List[TreeFolder]) -> List[str]:
     by_path = {folder.path: folder for folder in folders}
     found: List[str] = []
     for folder in walk(target)[0]:

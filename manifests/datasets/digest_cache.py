@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Dict, Iterable, List, Optional, Sequence, Tuple
 
@@ -17,6 +18,9 @@ Stamp = Tuple[int, int, int, int]
 
 #: A file younger than this may change again within the resolution of its time stamps.
 SETTLED_NS = 2_000_000_000
+
+#: The file's name. The number grows when an image that was good enough is no longer.
+CURRENT = "images-3.sqlite3"
 
 _ASKED_AT_ONCE = 900  # below SQLite's oldest limit of 999 parameters
 
@@ -33,8 +37,7 @@ class DigestCache:
         self._database: Optional[sqlite3.Connection] = None
         if folder is None:
             return
-        # The number grows when an image that was good enough is no longer.
-        path = folder / "images-3.sqlite3"
+        path = folder / CURRENT
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._database = sqlite3.connect(path, timeout=10)
@@ -92,3 +95,36 @@ class DigestCache:
                 )
         except sqlite3.Error as error:
             self._give_up(str(error))
+
+
+def sizes_by_root(path: Path, roots: Sequence[str]) -> Tuple[int, int]:
+    """About how many bytes of the file are entries below one of ``roots``, and below none.
+
+    (0, 0) where there is no such file, or nobody can read it.
+    """
+    try:
+        size = path.stat().st_size
+        below, other = 0, 0
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+            for (name,) in database.execute("SELECT path FROM images"):
+                if _is_below(name, roots):
+                    below += 1
+                else:
+                    other += 1
+    except (OSError, sqlite3.Error):
+        return 0, 0
+    share = size * below // (below + other) if below else 0
+    return share, size - share if other else 0
+
+
+def forget(path: Path, roots: Sequence[str]) -> None:
+    """Remove the entries below none of ``roots``. Raises sqlite3.Error."""
+    with closing(sqlite3.connect(path, timeout=10)) as database:
+        with database:
+            database.create_function("kept", 1, lambda name: _is_below(name, roots))
+            database.execute("DELETE FROM images WHERE NOT kept(path)")
+        database.execute("VACUUM")
+
+
+def _is_below(name: str, roots: Sequence[str]) -> bool:
+    return any(name.startswith(f"{root.rstrip('/')}/") for root in roots)

@@ -23,7 +23,7 @@ from PIL import Image
 
 from container.atomic import write_json
 from container.progress import Progress
-from container.trouble import Trouble
+from container.trouble import Trouble, first_of
 from manifests.datasets.list_file import render_list
 from manifests.datasets.mean import mean_bytes
 from manifests.record.keys import IMAGE_SIDE
@@ -33,7 +33,7 @@ NCLASSES = 8
 _VALIDATION_EVERY = 5
 _MARKER = ".digits.json"
 
-Sample = Tuple[str, int]  # path relative to the set's folder, label
+LabelledPath = Tuple[str, int]  # path relative to the set's folder, label
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def _split(labels: np.ndarray) -> List[str]:
 def _fill(folder: Path, progress: Progress) -> None:
     """Write images, lists, mean image, and last the marker with every file's sha256."""
     images, labels = _load_digits()
-    listed: Dict[str, List[Sample]] = {"train": [], "val": []}
+    listed: Dict[str, List[LabelledPath]] = {"train": [], "val": []}
     digests: Dict[str, str] = {}
     total = np.zeros((IMAGE_SIDE, IMAGE_SIDE, 3), np.int64)
 
@@ -154,7 +154,7 @@ def _existing(target: Path) -> bool:
         )
     problems = _differences(target)
     if problems:
-        raise Trouble(problems[:20], f"remove {target} and make the data set again")
+        raise Trouble(first_of(problems), f"remove {target} and make the data set again")
     return True
 
 

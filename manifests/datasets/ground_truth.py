@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Dict, List, Tuple
 
 from container.trouble import Trouble
-from manifests.datasets.class_tree import Sample, image_tree, is_image
+from manifests.datasets.class_tree import LabelledPath, image_tree, is_image
 from manifests.datasets.names import printable, twin_note
 from manifests.datasets.shown import capped
 from manifests.datasets.text_file import scan_lines
@@ -21,7 +21,7 @@ _LAST_NUMBER = re.compile(r"(\d+)\D*$")
 
 def samples_of_ground_truth(
     root: Path, ground_truth: Path, synsets: Dict[int, str], classes: List[str], classes_file: Path
-) -> List[Sample]:
+) -> List[LabelledPath]:
     """Every image below ``root`` with its label, by number: image N has the class of line N.
 
     Raises Trouble with the problems of the ground truth, of the images, and of the classes.

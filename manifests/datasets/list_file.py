@@ -18,7 +18,7 @@ from container.trouble import Trouble
 from manifests.datasets.image_folder import absolute
 from manifests.datasets.names import CONTROL, printable
 from manifests.datasets.shown import capped
-from manifests.datasets.text_file import lines_of, scan_lines, text_bytes
+from manifests.datasets.text_file import file_lines, scan_lines, text_bytes
 
 NEXT_STEP = "correct the list file; its lines are `<path> <label>`, labels count from 0"
 
@@ -87,7 +87,7 @@ def parse_list(
 
     ``nclasses`` None lets the highest label say how many classes there are.
     """
-    return _parse(*lines_of(text_bytes(text), where), where, root, nclasses)
+    return _parse(*file_lines(text_bytes(text), where), where, root, nclasses)
 
 
 def _parse(

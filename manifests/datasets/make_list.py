@@ -14,7 +14,7 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from container.atomic import prepared, write_bytes
 from container.trouble import Trouble
-from manifests.datasets.class_tree import Sample, samples_of_tree
+from manifests.datasets.class_tree import LabelledPath, samples_of_tree
 from manifests.datasets.classes import (
     DEFAULT_NAME,
     number_warnings,
@@ -97,7 +97,7 @@ def _classes_for(output: Path, given: Optional[Path]) -> Tuple[Path, Optional[Li
 def _write(
     output: Path,
     root: Path,
-    samples: List[Sample],
+    samples: List[LabelledPath],
     classes: int,
     classes_file: Path,
     warnings: List[str],

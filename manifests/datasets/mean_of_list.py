@@ -33,7 +33,7 @@ _Sums = Tuple[np.ndarray, int, List[Tuple[int, str]]]  # uint16, images, (place,
 
 
 @dataclass(frozen=True)
-class Mean:
+class ListMean:
     """``channels`` are the means of red, green and blue, 0 to 255; for people, not for training."""
 
     mean: str
@@ -84,7 +84,7 @@ def write_mean(
     *,
     progress: Progress,
     workers: Optional[int] = None,
-) -> Mean:
+) -> ListMean:
     """Write the mean image of a list's samples: float32 (3, 256, 256), RGB, see `mean_bytes`.
 
     A sample that is listed twice counts twice. Raises Trouble, and writes nothing, with all
@@ -97,7 +97,7 @@ def write_mean(
         total = _total(samples, root, progress, workers)
         data = mean_bytes(total, len(samples.paths))
         write_bytes(output, data)
-    return Mean(
+    return ListMean(
         mean=str(output),
         sha256=hashlib.sha256(data).hexdigest(),
         samples=len(samples.paths),

@@ -41,7 +41,7 @@ _CHUNK = 64
 _SYNCED = 1 << 30
 
 
-class Digests(NamedTuple):
+class RecordDigests(NamedTuple):
     """sha256 of an image file and of its record; or what is wrong with the image."""
 
     image: bytes
@@ -50,7 +50,7 @@ class Digests(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Packed:
+class PackedImage:
     path: str
     samples: int
     size: int  # bytes
@@ -73,7 +73,7 @@ def pack(
     *,
     progress: Progress,
     workers: Optional[int] = None,
-) -> Packed:
+) -> PackedImage:
     """Write the packed file of a list, whole or not at all.
 
     Threads read, decode and write; the same bytes come out for any number of them. Raises Trouble
@@ -97,7 +97,7 @@ def pack(
             f"{target}: cannot be written: {error.strerror}",
             "free some space, or name another file with -o",
         ) from error
-    return Packed(str(target), len(samples.paths), layout.end, header.decoder)
+    return PackedImage(str(target), len(samples.paths), layout.end, header.decoder)
 
 
 def _shown(size: int) -> str:
@@ -147,7 +147,7 @@ def _write_records(
     descriptor, folder = stream.fileno(), ImageFolder.of(root)
     os.ftruncate(descriptor, layout.end)
 
-    def pack_chunk(first: int) -> List[Digests]:
+    def pack_chunk(first: int) -> List[RecordDigests]:
         return [
             _pack_one(folder, samples.paths[place], descriptor, layout.records_at + RECORD * place)
             for place in range(first, min(first + _CHUNK, len(samples.paths)))
@@ -172,8 +172,8 @@ def _write_records(
 
 
 def _synced(
-    descriptor: int, chunks: Iterator[List[Digests]], advance: Advance
-) -> Iterator[Digests]:
+    descriptor: int, chunks: Iterator[List[RecordDigests]], advance: Advance
+) -> Iterator[RecordDigests]:
     unsynced = 0
     for chunk in chunks:
         yield from chunk
@@ -184,20 +184,20 @@ def _synced(
             unsynced = 0
 
 
-def _pack_one(folder: ImageFolder, name: str, descriptor: int, at: int) -> Digests:
+def _pack_one(folder: ImageFolder, name: str, descriptor: int, at: int) -> RecordDigests:
     stamp = folder.stamp(name)
     if isinstance(stamp, str):
-        return Digests(b"", b"", stamp)
+        return RecordDigests(b"", b"", stamp)
     data, _, problem = read_file(folder.path(name))
     if problem:
-        return Digests(b"", b"", problem)
+        return RecordDigests(b"", b"", problem)
     with decoding(folder.path(name)):
         pixels, problem = decode_pixels(data)
     if pixels is None:
-        return Digests(b"", b"", problem)
+        return RecordDigests(b"", b"", problem)
     record = np.ascontiguousarray(pixels.transpose(2, 0, 1)).tobytes()
     _write_all(descriptor, record, at)
-    return Digests(hashlib.sha256(data).digest(), hashlib.sha256(record).digest(), "")
+    return RecordDigests(hashlib.sha256(data).digest(), hashlib.sha256(record).digest(), "")
 
 
 def _write_all(descriptor: int, data: bytes, at: int) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Dict, List, Tuple
 from container.trouble import Trouble
 from manifests.datasets.names import printable
 from manifests.datasets.shown import capped
-from manifests.datasets.text_file import lines_of
+from manifests.datasets.text_file import file_lines
 
 NEXT_STEP = (
     "give the development kit's data/meta.mat, or a text file with lines `<number> <class>`, or "
@@ -31,7 +31,7 @@ def read_synsets(path: Path) -> Dict[int, str]:
     if data.startswith(b"MATLAB"):
         rows, problems = _rows_of_mat(path)
     else:
-        lines, problems = lines_of(data, str(path))
+        lines, problems = file_lines(data, str(path))
         rows, faults = _rows_of_text(lines, str(path))
         problems += faults
     found: Dict[int, str] = {}

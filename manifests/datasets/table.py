@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import List, Optional, Tuple
 
 from container.progress import Progress
+from container.reachable import folder_problem
 from manifests.datasets.digest_cache import DigestCache
 from manifests.datasets.file_digests import file_digests
 from manifests.datasets.image_folder import ImageFolder
@@ -53,8 +54,9 @@ def table_problems(
     digests, names, problems = parse_table(data, where)
     if problems:
         return capped(problems, where)
-    if not root.is_dir():
-        return [f"{where}: its root folder {root} does not exist"]
+    unusable = folder_problem(root)
+    if unusable:
+        return [f"{where}: its root folder {root} {unusable}"]
     cache = DigestCache(cache_folder)
     folder = ImageFolder.of(root)
     try:

@@ -21,7 +21,7 @@ def scan_lines(path: Path) -> Tuple[List[str], List[str]]:
         data = path.read_bytes()
     except OSError as error:
         return [], [f"{path}: cannot be read: {error.strerror}"]
-    return lines_of(data, str(path))
+    return file_lines(data, str(path))
 
 
 def text_bytes(text: str) -> bytes:
@@ -29,7 +29,7 @@ def text_bytes(text: str) -> bytes:
     return text.encode("utf-8-sig" if text.startswith("\ufeff") else "utf-8")
 
 
-def lines_of(data: bytes, where: str) -> Tuple[List[str], List[str]]:
+def file_lines(data: bytes, where: str) -> Tuple[List[str], List[str]]:
     """`scan_lines` of a file's bytes."""
     if data.startswith(_UTF16):
         return [], [

@@ -19,7 +19,7 @@ Place = Tuple[int, int]  # device and inode of a folder
 
 
 @dataclass(frozen=True)
-class Folder:
+class TreeFolder:
     """``path`` is relative to the root, "" for the root itself.
 
     The names are kept in one text with NUL between them: a million of them take some 25 MB so,
@@ -43,7 +43,7 @@ def is_passed_over(name: str) -> bool:
     return name.startswith(".") or is_system_name(name)
 
 
-def walk(root: Path) -> Tuple[List[Folder], List[str]]:
+def walk(root: Path) -> Tuple[List[TreeFolder], List[str]]:
     """Every folder below ``root`` that holds files, and a problem for what cannot be used.
 
     A name that is not UTF-8 or has control characters is a problem: no list file can hold it.
@@ -64,7 +64,7 @@ def walk(root: Path) -> Tuple[List[Folder], List[str]]:
 class _Walker:
     def __init__(self, root: str) -> None:
         self.root = root
-        self.folders: List[Folder] = []
+        self.folders: List[TreeFolder] = []
         self.problems: List[str] = []
         #: Folders yet to be looked into, with the folders that each lies in; the next one last.
         self.ahead: List[Tuple[str, FrozenSet[Place]]] = []
@@ -94,7 +94,7 @@ class _Walker:
             else:
                 deeper.append((below(path, entry.name), above | {place}))
         if names:
-            self.folders.append(Folder(path, "\0".join(names)))
+            self.folders.append(TreeFolder(path, "\0".join(names)))
         self.ahead.extend(reversed(deeper))
 
 

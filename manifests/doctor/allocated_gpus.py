@@ -38,7 +38,7 @@ def gpus_finding(
             f"{'; '.join(old)}, and stack {stack} needs {promise.driver} or newer",
             "ask your administrator for a newer driver, or for other nodes",
         )
-    used = [gpu for ranks in hosts.values() for gpu in taken(ranks)]
+    used = [gpu for ranks in hosts.values() for gpu in gpu_of_each_rank(ranks)]
     classes = different_classes([gpu.kind for gpu in used])
     foreign = [kind.text for kind in classes if kind.capability not in promise.capabilities]
     if foreign:
@@ -60,7 +60,7 @@ def gpus_finding(
     return ok(f"{classes[0].text}; {'; '.join(told)}")
 
 
-def taken(ranks: Visible) -> List[RankGpu]:
+def gpu_of_each_rank(ranks: Visible) -> List[RankGpu]:
     """The GPU that each rank of a node would work on: its number in the node, or the only one."""
     return [seen[local % len(seen)] for local, (_, seen) in enumerate(sorted(ranks.items()))]
 
@@ -71,7 +71,7 @@ def lacking(host: str, ranks: Visible) -> List[str]:
     if fewest == 0 or 1 < fewest < len(ranks):
         return [f"{host}: {len(ranks)} ranks and {fewest} GPUs"]
     # Who sees one GPU may have one of its own.
-    different = len({gpu.apart for gpu in taken(ranks)})
+    different = len({gpu.apart for gpu in gpu_of_each_rank(ranks)})
     if different < len(ranks):
         return [f"{host}: {len(ranks)} ranks and {different} GPUs between them"]
     return []

@@ -16,7 +16,7 @@ from container.room import room_to_come
 from container.runtime import Runtime
 from container.stack import Stack, find_stack
 from container.trouble import Trouble
-from container.unpacked import left_behind, size_of
+from container.unpacked import dead_folders, size_of
 from jobtemplates.local import inherited
 from jobtemplates.mpi import find_host_mpi
 from jobtemplates.sites import Site, load_site, profile_folders
@@ -157,7 +157,7 @@ def checks_of(site: Site, stack: Stack, host: HostContext) -> List[Check]:
         return processor_finding(looking.look_at_processor(), promises)
 
     def unpacked() -> Finding:
-        left = left_behind(host.environ)
+        left = dead_folders(host.environ)
         return unpacked_finding(left, sum(map(size_of, left)))
 
     def cache_folder() -> Finding:

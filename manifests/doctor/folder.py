@@ -21,7 +21,7 @@ CLOCKS_AGREE = 3.0
 
 
 @dataclass(frozen=True)
-class Folder:
+class WritableFolder:
     """A folder in which a small file was written and removed.
 
     ``problem`` says why that could not be, ``free`` (bytes) is what this account may still fill,
@@ -34,7 +34,7 @@ class Folder:
     skew: Optional[float] = None
 
 
-def cache_finding(cache: Folder, needed: int) -> Finding:
+def cache_finding(cache: WritableFolder, needed: int) -> Finding:
     """``needed``: bytes that are still to be written."""
     advice = "free some space there, or choose another folder by BUNDLE_CACHE"
     if cache.problem:
@@ -44,7 +44,7 @@ def cache_finding(cache: Folder, needed: int) -> Finding:
     return ok(found) if fault is None else warn(f"{found}: {fault}", advice)
 
 
-def clock_finding(cache: Folder) -> Finding:
+def clock_finding(cache: WritableFolder) -> Finding:
     """The file system's clock is another host's where it comes over a network."""
     if cache.skew is None:
         return warn(
@@ -60,7 +60,7 @@ def clock_finding(cache: Folder) -> Finding:
     return ok(f"times of files in {cache.path} agree with this host's clock")
 
 
-def out_finding(folders: Sequence[Folder]) -> Finding:
+def out_finding(folders: Sequence[WritableFolder]) -> Finding:
     """On the folders that runs of this account were written to."""
     if not folders:
         return ok("no run was submitted from this account yet")
@@ -80,7 +80,7 @@ def out_finding(folders: Sequence[Folder]) -> Finding:
 INSTEAD = Path("/tmp")
 
 
-def tmp_finding(tmp: Folder) -> Finding:
+def tmp_finding(tmp: WritableFolder) -> Finding:
     if not tmp.path.is_absolute():
         return warn(
             f"TMPDIR is {str(tmp.path)!r}, no absolute path: jobs run as if it were not set",
@@ -109,7 +109,7 @@ def unpacked_finding(left: Sequence[Path], size: int) -> Finding:
     )
 
 
-def shared_memory_finding(shm: Folder, cores: int) -> Finding:
+def shared_memory_finding(shm: WritableFolder, cores: int) -> Finding:
     """Ranks of one node speak to each other through files in /dev/shm."""
     needed = SEGMENT * cores
     advice = "ask your administrator for a larger /dev/shm (in Docker: --shm-size=1g)"

@@ -95,7 +95,7 @@ def examine_job(site: Site, stack: Stack, host: HostContext, asked: Asked) -> Di
     try:
         work = work_of_job(site, stack, host, asked)
         with job_folder(work, site, host) as files:
-            return look(files, work, host)
+            return run_in_job(files, work, host)
     except Trouble as trouble:
         return {"job": of_trouble(trouble)}
 
@@ -151,7 +151,7 @@ def job_folder(work: Work, site: Site, host: HostContext) -> Iterator[RunFiles]:
             files.root.parent.rmdir()
 
 
-def look(files: RunFiles, work: Work, host: HostContext) -> Dict[str, Finding]:
+def run_in_job(files: RunFiles, work: Work, host: HostContext) -> Dict[str, Finding]:
     begin = time.monotonic()
     job = start_run(files, host, placement=work.placement)
     waiting = Waiting(host.progress.stage)

@@ -20,12 +20,12 @@ from jobtemplates.mpi import find_host_mpi
 from jobtemplates.schedulers import SCHEDULERS
 from jobtemplates.sites import Site
 from manifests.doctor import control_group
-from manifests.doctor.folder import Folder
+from manifests.doctor.folder import WritableFolder
 from manifests.doctor.machine import LIMITS, LOCKED, Cores, Memory, Processor
 from manifests.doctor.packages import Packages, parse_git, parse_pins
 from manifests.doctor.runtime import Start, UserNamespaces
 from manifests.doctor.scheduler import Commands
-from manifests.host.asking import answer, text_of
+from manifests.host.asking import answer, readable_text
 from manifests.host.context import user_name
 from manifests.host.git_checkout import git_files, is_checkout
 from manifests.record.schema import World
@@ -45,7 +45,7 @@ RESOURCES = {
 
 def look_at_namespaces() -> UserNamespaces:
     def setting(name: str) -> Optional[int]:
-        text = (text_of(Path("/proc/sys") / name) or "").strip()
+        text = (readable_text(Path("/proc/sys") / name) or "").strip()
         return int(text) if text.isdigit() else None
 
     return UserNamespaces(
@@ -74,17 +74,19 @@ def look_at_start(runtime: Runtime, image: Path) -> Start:
 # --- folders --------------------------------------------------------------------------------
 
 
-def look_at_folder(path: Path) -> Folder:
+def look_at_folder(path: Path) -> WritableFolder:
     """Write a file of a page and remove it; a folder that is not there yet is asked for above."""
     there = next((place for place in (path, *path.parents) if place.exists()), Path("/"))
     try:
         room = os.statvfs(there)
         free = room.f_bavail * room.f_frsize
         if room.f_files and not room.f_favail:
-            return Folder(path, "no more files can be made: the file system has no inode left")
+            return WritableFolder(
+                path, "no more files can be made: the file system has no inode left"
+            )
         if there != path:
             allowed = there.is_dir() and os.access(there, os.W_OK | os.X_OK)
-            return Folder(path, "" if allowed else f"cannot be made in {there}", free)
+            return WritableFolder(path, "" if allowed else f"cannot be made in {there}", free)
         with tempfile.NamedTemporaryFile(dir=path, prefix=".bundle-doctor-") as stream:
             before = time.time()
             stream.write(bytes(4096))
@@ -93,16 +95,16 @@ def look_at_folder(path: Path) -> Folder:
             stamp = os.fstat(stream.fileno()).st_mtime
             after = time.time()
     except OSError as error:
-        return Folder(path, f"cannot be written: {error.strerror}")
+        return WritableFolder(path, f"cannot be written: {error.strerror}")
     # Slow is not skewed: a stamp between the two readings agrees.
     skew = stamp - after if stamp > after else min(0.0, stamp - before)
-    return Folder(path, "", free, skew)
+    return WritableFolder(path, "", free, skew)
 
 
-def look_at_scratch(path: Path) -> Folder:
+def look_at_scratch(path: Path) -> WritableFolder:
     """As :func:`look_at_folder`; no job makes a scratch folder that is not there."""
     if path.is_absolute() and not path.is_dir():
-        return Folder(path, "is not a folder")
+        return WritableFolder(path, "is not a folder")
     return look_at_folder(path)
 
 
@@ -111,32 +113,32 @@ def look_at_scratch(path: Path) -> Folder:
 
 def look_at_processor() -> Processor:
     fields: Dict[str, str] = {}
-    for line in (text_of(Path("/proc/cpuinfo")) or "").splitlines():
+    for line in (readable_text(Path("/proc/cpuinfo")) or "").splitlines():
         name, _, value = line.partition(":")
         fields.setdefault(name.strip(), value.strip())
     return Processor(fields.get("model name", "unknown model"), platform.machine())
 
 
 def look_at_cores() -> Cores:
-    membership = text_of(Path("/proc/self/cgroup")) or ""
+    membership = readable_text(Path("/proc/self/cgroup")) or ""
     return Cores(
         len(os.sched_getaffinity(0)),
         os.cpu_count() or 1,
-        control_group.quota(membership, text_of),
+        control_group.quota(membership, readable_text),
     )
 
 
 def look_at_memory() -> Memory:
     sizes: Dict[str, int] = {}
-    for line in (text_of(Path("/proc/meminfo")) or "").splitlines():
+    for line in (readable_text(Path("/proc/meminfo")) or "").splitlines():
         name, _, value = line.partition(":")
         sizes[name] = int(value.split()[0]) * (1024 if "kB" in value else 1)
-    membership = text_of(Path("/proc/self/cgroup")) or ""
+    membership = readable_text(Path("/proc/self/cgroup")) or ""
     return Memory(
         sizes["MemTotal"],
         sizes.get("MemAvailable", sizes["MemFree"]),
-        control_group.memory_limit(membership, text_of),
-        control_group.memory_used(membership, text_of),
+        control_group.memory_limit(membership, readable_text),
+        control_group.memory_used(membership, readable_text),
     )
 
 
@@ -175,7 +177,7 @@ def look_at_launch(site: Site, ranks: int, as_root: bool, environ: Mapping[str, 
 def look_at_packages(project: Path) -> Packages:
     requirements = project / "requirements" / "host.txt"
     wanted = parse_pins(requirements.read_text(encoding="utf-8"), {})
-    stamp = text_of(project / ".venv" / ".installed") or ""
+    stamp = readable_text(project / ".venv" / ".installed") or ""
     digests = [line.rpartition(" ")[2] for line in stamp.splitlines()]
     return Packages(
         platform.python_version(),

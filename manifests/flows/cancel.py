@@ -150,7 +150,7 @@ def _running(files: RunFiles, job: Job, host: HostContext) -> Optional[str]:
 def _ask_to_save(files: RunFiles, job: Job, running: str, host: HostContext) -> None:
     backend = backend_named(job.backend)
     if not isinstance(backend, Scheduler):
-        local.warn(job.id)
+        local.warn_leader(job.id)
         return
     queues = queue.Queues(host)
     waiting = [name for name, entry in queues.entries(job) or [] if entry.state == "queued"]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import List, Optional, Tuple
 
 from container.digest import sha256_of_file
+from container.reachable import PERMISSION, file_here, file_problem, folder_problem
 from container.trouble import Trouble
 from manifests.flows.explain import go_on
 from manifests.record.checkpoint import (
@@ -103,17 +104,16 @@ def read_continuation(path: Path, warn: Warn = ignore) -> Continuation:
 
 def _candidates(path: Path) -> Tuple[RunFiles, List[Path]]:
     whole = RunFiles(path)
-    if path == RunFiles(path.parent).manifest and path.is_file():
+    if path == RunFiles(path.parent).manifest and file_here(path):
         whole = RunFiles(path.parent)
-    if whole.manifest.is_file():
+    if file_here(whole.manifest):
         return whole, checkpoints_in(whole.checkpoints)
-    if not path.exists():
-        raise Trouble(
-            f"resume: {path}: does not exist", "give a run directory or a checkpoint in one"
-        )
-    if path.is_file() and step_of(path) is not None:
+    why = folder_problem(path) and file_problem(path)
+    if why in ("does not exist", PERMISSION):
+        raise Trouble(f"resume: {path}: {why}", "give a run directory or a checkpoint in one")
+    if file_here(path) and step_of(path) is not None:
         for files in map(RunFiles, path.parents):
-            if files.manifest.is_file() and files.checkpoints == path.parent:
+            if file_here(files.manifest) and files.checkpoints == path.parent:
                 return files, [path]
     raise Trouble(
         f"resume: {path}: is neither a run directory nor a checkpoint inside one",

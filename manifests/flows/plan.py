@@ -15,6 +15,7 @@ from manifests.record.schema import Manifest, Placement
 from manifests.rundir.directory import Taken, create_run, run_name
 from manifests.rundir.labels import Labels, write_labels
 from manifests.rundir.outline import write_outline
+from manifests.rundir.readme import readme_text
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,8 @@ def _write(plan: Plan) -> RunFiles:
         manifest = plan.manifest.model_copy(update={"companions": companions})
         atomic.write_json(files.manifest, manifest.as_written())
         write_outline(files, manifest)
+        text = readme_text(manifest, plan.files.root.name)
+        atomic.write_bytes(files.readme, text.encode("utf-8"))
         if not plan.labels.empty:
             write_labels(files, plan.labels)
 

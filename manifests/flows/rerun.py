@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 from container import atomic
+from container.reachable import file_here, folder_here
 from container.trouble import Trouble
 from jobtemplates.script import quoted, render_script, script_warnings
 from jobtemplates.sites import Site, load_site, profile_folders
@@ -25,6 +26,7 @@ from manifests.host.placing import output_warnings, place_again, unseen_warnings
 from manifests.record import schema
 from manifests.record.run_files import RunFiles
 from manifests.rundir.directory import find_run, refuse_unwritable, state_of
+from manifests.rundir.own_data import with_own_data
 from manifests.rundir.queue import Queues
 from manifests.rundir.records import Warn, ignore, read_failure, read_manifest, read_result
 from manifests.rundir.snapshot import copy_recorded
@@ -78,7 +80,7 @@ def plan_rerun(
     if impossible is not None:
         raise CannotRun(*impossible)
     host.progress.stage("verifying snapshot, inputs and data")
-    circumstance, instead = data_there(data_moved(manifest.circumstance, moved))
+    circumstance, instead = data_there(data_here(old, manifest.circumstance, moved))
     problems = before_problems(
         old, manifest, circumstance=circumstance,
         cache_folder=None if read_only else host.cache.root / "fingerprints",
@@ -100,7 +102,12 @@ def plan_rerun(
     warnings += [*left_behind, *host_mpi_warnings(site, placed, image_mpi(recipe), host)]
     try:
         image = image_of_run(
-            manifest, host, mirror=mirror, may_build=not read_only, where=str(old.manifest)
+            manifest,
+            host,
+            mirror=mirror,
+            may_build=not read_only,
+            where=str(old.manifest),
+            own=old,
         )
     except Trouble as error:
         raise CannotRun(error.problems, error.next_step) from error
@@ -197,6 +204,13 @@ def parse_moved(moved: Sequence[str]) -> Dict[str, str]:
 DATA = ("train_root", "val_root", "train_pack", "val_pack")
 
 
+def data_here(
+    files: RunFiles, circumstance: schema.Circumstance, moved: Dict[str, str]
+) -> schema.Circumstance:
+    """Where the data is now: as :func:`data_moved`, else in the run directory itself."""
+    return with_own_data(files, circumstance, data_moved(circumstance, moved))
+
+
 def data_moved(circumstance: schema.Circumstance, moved: Dict[str, str]) -> schema.Circumstance:
     """Where the data is now: recorded paths with a leading folder OLD replaced by NEW.
 
@@ -231,9 +245,9 @@ def data_there(circumstance: schema.Circumstance) -> Tuple[schema.Circumstance, 
     bit. The warning says so."""
     paths = circumstance.paths
     packs = [pack for pack in (paths.train_pack, paths.val_pack) if pack is not None]
-    gone = [pack for pack in packs if not Path(pack).is_file()]
+    gone = [pack for pack in packs if not file_here(pack)]
     roots = sorted({paths.train_root, paths.val_root})
-    if not gone or not all(Path(root).is_dir() for root in roots):
+    if not gone or not all(folder_here(root) for root in roots):
         return circumstance, []
     original = circumstance.loading.model_copy(update={"loadtype": "original"})
     again = _with_paths(circumstance, {"train_pack": None, "val_pack": None})

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from container import atomic
+from container.reachable import file_problem, folder_here, folder_problem
 from container.trouble import Trouble, first_of
 from jobtemplates.backend import QueueEntry
 from jobtemplates.schedulers import backend_named
@@ -74,7 +75,7 @@ def plan_resume(
     manifest = read_manifest(files, warn)
     refuse_moved(files)
     problems = [
-        *identity_files_problems(files, manifest),
+        *identity_files_problems(files, manifest, runs_in_place=True),
         *companion_problems(files, manifest),
         *missing_data(manifest.circumstance),
     ]
@@ -226,7 +227,7 @@ def refuse_moved(files: RunFiles) -> None:
         raise Trouble(
             f"{files.job_script}: cannot be read: {error.strerror}", "restore it from a copy"
         ) from error
-    if home is None or not home.exists() or not home.samefile(files.root):
+    if home is None or not folder_here(home) or not home.samefile(files.root):
         raise Trouble(
             f"{files.root}: was moved or renamed, its job script works in {home}",
             f"move it back, or go on in a new run: resume: {files.root}",
@@ -255,6 +256,6 @@ def missing_data(circumstance: Circumstance) -> List[str]:
     paths = circumstance.paths
     if circumstance.loading.loadtype == "custom":
         packs = sorted({Path(pack) for pack in (paths.train_pack, paths.val_pack) if pack})
-        return [f"{pack}: is not a file" for pack in packs if not pack.is_file()]
+        return [f"{pack}: {why}" for pack in packs if (why := file_problem(pack))]
     roots = sorted({Path(paths.train_root), Path(paths.val_root)})
-    return [f"{root}: is not a folder" for root in roots if not root.is_dir()]
+    return [f"{root}: {why}" for root in roots if (why := folder_problem(root))]

@@ -49,7 +49,7 @@ def start_run(
     aside: Dict[Path, Path] = {}
     try:
         try:
-            sweep(files)
+            sweep_run(files)
             aside = set_aside(files)
             submission.note_submitting(files, placement, host)
         except OSError as error:
@@ -117,7 +117,7 @@ def set_aside(files: RunFiles) -> Dict[Path, Path]:
     return aside
 
 
-def sweep(files: RunFiles) -> None:
+def sweep_run(files: RunFiles) -> None:
     """Remove what an earlier job or start of the run left when it was killed; none lives now.
 
     The trainer does so too, but that of an old snapshot removes checkpoints only.

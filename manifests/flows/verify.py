@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Dict, List
+from typing import Dict, List, Optional
 
 from jobtemplates.script import quoted
-from manifests.flows.rerun import data_moved
+from manifests.flows.rerun import data_here
+from manifests.flows.statement_check import (
+    StatementCheck,
+    check_statements,
+    statement_files,
+)
 from manifests.host.context import HostContext
 from manifests.host.image_source import find_image_of_run
+from manifests.host.ssh_signature import has_ssh_keygen
+from manifests.record.run_files import RunFiles
 from manifests.rundir.directory import find_run, state_of
 from manifests.rundir.queue import Queues
 from manifests.rundir.records import Warn, ignore, read_manifest
@@ -29,11 +36,12 @@ UNDER_WAY = {
 
 @dataclass(frozen=True)
 class Verified:
-    """``problems`` are all mismatches."""
+    """``problems`` are all mismatches, those of the statements too."""
 
     run: Path
     state: State
     problems: List[str]
+    statements: List[StatementCheck] = field(default_factory=list)
 
     @property
     def next_step(self) -> str:
@@ -66,24 +74,44 @@ NEXT = {
 
 
 def verify_whole(
-    run: Path, host: HostContext, *, moved: Dict[str, str], check_data: bool, warn: Warn = ignore
+    run: Path,
+    host: HostContext,
+    *,
+    moved: Dict[str, str],
+    check_data: bool,
+    signers: Optional[Path] = None,
+    warn: Warn = ignore,
 ) -> Verified:
-    """Every mismatch between a run directory, its image, its data and its manifest.
+    """Every mismatch between a run directory, its image, its data and its manifest, and all that is
+    wrong with its statements.
 
-    The result is looked at only where the run has ended. Raises Trouble when the manifest cannot be
-    read.
+    The result is looked at only where the run has ended. Without ``signers`` a statement may be of
+    any key. Raises Trouble when the manifest or the file of signers cannot be read.
     """
     files = find_run(str(run))
+    statements = _checked_statements(files, host, signers, warn)
     manifest = read_manifest(files)
     state, _, _ = state_of(files, Queues(host, warn))
     problems = verify_run(
         files,
-        image_path=lambda _identity: find_image_of_run(manifest, host),
+        image_path=lambda _identity: find_image_of_run(manifest, host, files),
         progress=host.progress,
         check_data=check_data,
         ended=state not in UNDER_WAY,
-        circumstance=data_moved(manifest.circumstance, moved),
+        circumstance=data_here(files, manifest.circumstance, moved),
         cache_folder=host.cache.root / "fingerprints",
         warn=warn,
     )
-    return Verified(files.root, state, problems)
+    problems += [problem for check in statements for problem in check.problems]
+    return Verified(files.root, state, problems, statements)
+
+
+def _checked_statements(
+    files: RunFiles, host: HostContext, signers: Optional[Path], warn: Warn
+) -> List[StatementCheck]:
+    """A run can be verified where ssh-keygen is not there, unless its signers are asked for."""
+    found = statement_files(files)
+    if found and signers is None and not has_ssh_keygen(host.environ):
+        warn(f"{files.statements}: not checked: ssh-keygen is not here")
+        return []
+    return check_statements(files, host.environ, signers)

@@ -14,7 +14,7 @@ from manifests.record.driver_version import VERSION_FILE, parse_version_file
 SECONDS = 20.0
 
 
-def text_of(path: Path | PurePosixPath) -> Optional[str]:
+def readable_text(path: Path | PurePosixPath) -> Optional[str]:
     """None where the file is not there or cannot be read."""
     try:
         return Path(path).read_text(errors="replace")
@@ -30,7 +30,7 @@ def answer(argv: List[str]) -> str:
 
 def look_at_driver() -> Driver:
     """By the kernel module's file, else by nvidia-smi: a driver may have another file, or none."""
-    text = text_of(VERSION_FILE)
+    text = readable_text(VERSION_FILE)
     version = parse_version_file(text or "")
     if version is None:
         with suppress(CommandFailed):

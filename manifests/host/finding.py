@@ -75,7 +75,7 @@ def exit_code(findings: Mapping[str, Finding]) -> int:
     return 2 if any(finding.state == "fail" for finding in findings.values()) else 0
 
 
-def counted(findings: Mapping[str, Finding]) -> str:
+def tally(findings: Mapping[str, Finding]) -> str:
     """``12 ok, 1 warn, 0 fail``"""
     states = [finding.state for finding in findings.values()]
     return ", ".join(f"{states.count(state)} {state}" for state in STATES)

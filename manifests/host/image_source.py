@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Optional
@@ -14,12 +13,13 @@ from container.image import (
     Image,
     altered,
     altered_trouble,
-    fault_of,
     find_image,
     holds_image,
+    image_fault,
     recorded_image,
 )
 from container.lock import lock_text, parse_lock
+from container.reachable import file_here
 from container.recipe import (
     FORMAT_ENTRY,
     RECIPE_FORMAT,
@@ -30,16 +30,22 @@ from container.recipe import (
 )
 from container.resolve import resolve
 from container.runtime import find_runtime
-from container.sources import configured_index, deb_source, wheel_source
+from container.sources import configured_index, deb_source, folder_first, wheel_source
 from container.stack import check_stack_name, find_stack
 from container.trouble import Trouble
 from manifests.host.context import HostContext
 from manifests.record.alteration import was_altered
+from manifests.record.run_files import RunFiles
 from manifests.record.schema import Manifest
 
 
-def build_recipe(recipe: Recipe, host: HostContext, mirror: Optional[str]) -> Image:
-    """The recipe's image, built now if the cache does not have it. Raises Trouble."""
+def build_recipe(
+    recipe: Recipe, host: HostContext, mirror: Optional[str], packages: Optional[Path] = None
+) -> Image:
+    """The recipe's image, built now if the cache does not have it. Raises Trouble.
+
+    What the folder ``packages`` has of the lock's files is not fetched.
+    """
     known = find_image(recipe, host.cache, warn=host.progress.stage)
     if known is not None:
         return known
@@ -47,8 +53,8 @@ def build_recipe(recipe: Recipe, host: HostContext, mirror: Optional[str]) -> Im
         recipe,
         host.cache,
         runtime=find_runtime(host.project, host.environ),
-        deb_source=deb_source(mirror),
-        wheel_source=wheel_source(),
+        deb_source=folder_first(packages, deb_source(mirror)),
+        wheel_source=folder_first(packages, wheel_source()),
         progress=host.progress,
     )
 
@@ -141,7 +147,7 @@ def describe_build(stack: str, host: HostContext) -> BuildOutlook:
         python_packages=len(lock.python.files),
         bytes=sum(file.size for file in lock.all_files),
         image=known.path if known else None,
-        fault=fault_of(recorded) if recorded and not known else None,
+        fault=image_fault(recorded) if recorded and not known else None,
     )
 
 
@@ -163,27 +169,28 @@ def write_lock(stack: str, host: HostContext, *, mirror: Optional[str], dry_run:
     return [f"{target}: written, {changes} lines are new"]
 
 
-def intact_image_of_run(manifest: Manifest, host: HostContext) -> Optional[Path]:
-    """The image file of an old run by its sha256: where it was, else in the cache, else None."""
+def intact_image_of_run(
+    manifest: Manifest, host: HostContext, own: Optional[RunFiles] = None
+) -> Optional[Path]:
+    """The image file of an old run by its sha256: in its directory ``own``, where it was, in the
+    cache, else None."""
     image = manifest.identity.image
     recorded = Path(manifest.circumstance.paths.image)
-    for path in [recorded, *sorted(host.cache.images.glob("*.sif"))]:
+    beside = [] if own is None else [own.image]
+    for path in [*beside, recorded, *sorted(host.cache.images.glob("*.sif"))]:
         if holds_image(path, image.size, image.sha256):
             return path
     return None
 
 
-def find_image_of_run(manifest: Manifest, host: HostContext) -> Optional[Path]:
+def find_image_of_run(
+    manifest: Manifest, host: HostContext, own: Optional[RunFiles] = None
+) -> Optional[Path]:
     """As :func:`intact_image_of_run`, but an altered file at the recorded place is better than
     none: a caller who hashes it can say what was found."""
     recorded = Path(manifest.circumstance.paths.image)
-    found = intact_image_of_run(manifest, host)
-    return found or (recorded if _readable(recorded) else None)
-
-
-def _readable(path: Path) -> bool:
-    """Asked by access(2) first: below another account's home `is_file` would raise."""
-    return os.access(path, os.R_OK) and path.is_file()
+    found = intact_image_of_run(manifest, host, own)
+    return found or (recorded if file_here(recorded) else None)
 
 
 def recipe_of_run(manifest: Manifest, where: str) -> Recipe:
@@ -224,20 +231,22 @@ def image_of_run(
     mirror: Optional[str],
     may_build: bool,
     where: str = "manifest.json",
+    own: Optional[RunFiles] = None,
 ) -> Path:
     """The image file of an old run: found, or built again from the manifest's own recipe.
 
-    ``where`` names the manifest in messages. Raises Trouble when the recipe was altered or is
+    ``where`` names the manifest in messages, ``own`` is the run directory, which may hold the image
+    or its packages. Raises Trouble when the recipe was altered or is
     another bundle's, when the rebuilt image has other bytes, or when it would have to be built
     and ``may_build`` is False.
     """
     expected = manifest.identity.image.sha256
-    found = intact_image_of_run(manifest, host)
+    found = intact_image_of_run(manifest, host, own)
     if found is not None:
         return found
     recorded = Path(manifest.circumstance.paths.image)
     lost = f"the image with sha256 {expected} is gone"
-    if _readable(recorded):
+    if file_here(recorded):
         lost = f"the image {recorded} was altered"
     back = f"give the original image file back as {manifest.circumstance.paths.image}"
     recipe = recipe_of_run(manifest, where)
@@ -255,12 +264,12 @@ def image_of_run(
         )
     host.progress.stage(f"{lost}: building it again from the manifest's recipe")
     stale = find_image(recipe, host.cache, warn=host.progress.stage)
-    fault = fault_of(stale) if stale else None
+    fault = image_fault(stale) if stale else None
     if stale is not None and fault is not None:
         # Altered behind the back of its time stamps: the build would take it for up to date.
         host.progress.stage(f"{fault}; building it again")
         stale.path.unlink()
-    image = build_recipe(recipe, host, mirror)
+    image = build_recipe(recipe, host, mirror, own.packages if own else None)
     if image.sha256 != expected:
         raise Trouble(
             f"the image built again from the recipe in {where} has sha256 {image.sha256}, "

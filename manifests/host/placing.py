@@ -79,7 +79,7 @@ def place_again(
     warnings: List[str] = []
     if before.site != site.name:
         wanted = asked_for(world, processes, nodes, site.max_nodes) if asked else world
-        foreign, warnings = left_behind(before, site, group)
+        foreign, warnings = site_bound(before, site, group)
         update.update({**foreign, "nodetype": nodetype_for(site, wanted)})
     if group:
         update["group"] = group
@@ -103,7 +103,7 @@ def place_again(
     return place(moved, site, moved.layout(world), with_gpus=with_gpus), warnings
 
 
-def left_behind(
+def site_bound(
     before: Placement, site: Site, group: Optional[str]
 ) -> Tuple[Dict[str, Any], List[str]]:
     """What of a placement means nothing on another site, emptied, and a warning that names it."""

@@ -72,9 +72,22 @@ class ResultDigests(Record):
     model: str  # sha256 of results/model.npz
 
 
+class Stretch(Record):
+    """The steps after the stretch before, up to ``step`` (manifests.record.states). ``trail`` is
+    the digest of their trail records, ``state`` that of the state after ``step``."""
+
+    step: int
+    trail: str
+    state: str
+
+
 class Result(Record):
     """``log`` is the sha256 of ``results/log.jsonl``. It is none of ``digests``: the log holds
-    times, which differ between equal runs."""
+    times, which differ between equal runs.
+
+    ``states`` are the stretches that the kept states divide the run into, ``root`` is that of
+    their tree. Up to version 1.2 there are none; a slice has no root.
+    """
 
     version: str = SCHEMA_VERSION
     kind: Literal["result"] = "result"
@@ -84,6 +97,8 @@ class Result(Record):
     metrics: Dict[str, float]  # last row of the log
     not_finite: List[str] = Field(default_factory=list)  # names of metrics that are not
     log: Optional[str] = None
+    states: Optional[List[Stretch]] = None
+    root: Optional[str] = None
     observed: Observed
 
 

@@ -30,6 +30,7 @@ class RunFiles:
         self.results = root / "results"
         self.trail = self.results / "trail"
         self.log = self.results / "log.jsonl"
+        self.states = self.results / "states.json"  # digests of the states in checkpoints/
         self.model = self.results / "model.npz"
         self.checkpoints = self.results / "checkpoints"
         self.result = root / "result.json"
@@ -46,6 +47,15 @@ class RunFiles:
         self.verdict = root / "verdict.json"
         self.plot = root / "plot.png"  # drawn from the log, by whom and when it is wanted
         self.report = root / "report.html"  # a page on the run; nothing is ever read from it
+        self.readme = root / "README.md"  # what this folder is, and how to run it again
+        # What travels with an exported run, and serves it where nothing else does.
+        self.export = root / "export.json"  # what the export holds
+        self.sums = root / "SHA256SUMS"  # of its files
+        self.image = root / "image.sif"
+        self.packages = root / "packages"  # that the image is built from
+        self.data = root / "data"  # the images of its samples, or packed files
+        self.verdicts = root / "verdicts"  # of its reruns, by the names of their directories
+        self.statements = root / "statements"  # signed, of this run's and of other sites
 
     def with_script(self, script: Path) -> RunFiles:
         """The same run with a job script of another job."""
@@ -66,6 +76,23 @@ class RunFiles:
     def of_any_job(self) -> Tuple[Path, ...]:
         """What a job and its start write, whole or not at all, checkpoints apart."""
         return (*self.of_first_rank, self.failure, self.exit_code, self.job, self.submitting)
+
+    @property
+    def train_images(self) -> Path:
+        """The images of the training set that travel with the run, by the paths of its table."""
+        return self.data / "train"
+
+    @property
+    def val_images(self) -> Path:
+        return self.data / "val"
+
+    @property
+    def train_pack(self) -> Path:
+        return self.data / "train.pack"
+
+    @property
+    def val_pack(self) -> Path:
+        return self.data / "val.pack"
 
     def trail_of(self, rank: int) -> Path:
         return self.trail / f"rank-{rank:05d}.jsonl"

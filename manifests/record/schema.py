@@ -210,6 +210,7 @@ class Checkpointing(Record):
     minutes: float = Field(default=10.0, gt=0)  # a checkpoint when so long ago was the last
     interval: Optional[int] = Field(default=None, ge=1)  # and after every so many steps
     kept: int = Field(default=2, ge=1)  # the newest stay
+    archive: Optional[int] = Field(default=None, ge=1)  # and so many, spread over the run
 
 
 class Resumed(Record):
@@ -219,6 +220,16 @@ class Resumed(Record):
     checkpoint: str  # file name
     sha256: str  # of the whole file
     step: int
+
+
+class Slice(Record):
+    """A rerun of some steps only: it begins with the state after step ``begin`` (0: the one that
+    follows from the seed) and ends after step ``end``. It was asked for the steps after ``after``,
+    which may lie behind the state."""
+
+    begin: int = Field(ge=0)
+    after: int = Field(ge=0)
+    end: int = Field(ge=1)
 
 
 class Placement(Record):
@@ -280,6 +291,8 @@ class Circumstance(Record):
     #: The text of ``.bundleignore``: what its patterns match is not in the snapshot.
     bundleignore: Optional[str] = None
     rerun_of: Optional[str] = None  # path of the run directory that is being repeated
+    #: Of a rerun: the steps that it computes; None: all.
+    slice: Optional[Slice] = None
 
 
 class GpuClass(Record):
@@ -353,4 +366,10 @@ class Manifest(Record):
         if self.version != SCHEMA_VERSION:
             values["circumstance"] = self.circumstance.model_dump(mode="json", exclude_none=True)
             values["promises"] = self.promises.model_dump(mode="json", exclude_none=True)
+            return values
+        circumstance = values["circumstance"]
+        if self.circumstance.slice is None:
+            del circumstance["slice"]
+        if self.circumstance.checkpointing.archive is None:
+            del circumstance["checkpointing"]["archive"]
         return values

@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Callable, Iterator, List, Optional, Tuple, Union
 
+from container.reachable import file_here, file_problem, folder_problem
 from container.trouble import Trouble
 from jobtemplates.backend import QueueEntry
 from manifests.record.run_files import RunFiles
@@ -151,10 +152,15 @@ def find_run(text: Union[str, Path]) -> RunFiles:
     Raises Trouble when there is none.
     """
     path = Path(os.path.abspath(text))  # noqa: PTH100  (links stay as the person gave them)
-    root = path if path.is_dir() else path.parent
-    if not path.exists():
-        raise Trouble(f"{text}: does not exist", "give a run directory or its manifest.json")
-    if not RunFiles(root).manifest.is_file():
+    given = folder_problem(path)
+    root = path if not given else path.parent
+    if given and file_problem(path):
+        why = "does not exist" if given == "does not exist" else file_problem(path)
+        raise Trouble(f"{text}: {why}", "give a run directory or its manifest.json")
+    lacks = file_problem(RunFiles(root).manifest)
+    if lacks.startswith("cannot be read"):
+        raise Trouble(f"{RunFiles(root).manifest}: {lacks}", "ask its owner for a copy")
+    if lacks:
         raise Trouble(
             f"{text}: is not a run directory: it holds no manifest.json",
             "give a run directory or its manifest.json",
@@ -231,5 +237,5 @@ def list_runs(
             f"{out}: cannot be read: {error.strerror}", "give the `out` folder of your runs"
         ) from error
     found = [RunFiles(out / name) for name in names if not name.startswith(".")]
-    runs = [summary_of(files, job_of, warn) for files in found if files.manifest.is_file()]
+    runs = [summary_of(files, job_of, warn) for files in found if file_here(files.manifest)]
     return sorted(runs, key=lambda run: (run.created, run.files.root.name))

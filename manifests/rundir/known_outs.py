@@ -9,6 +9,7 @@ from typing import List
 from container import atomic
 from container.cache import Cache
 from container.digest import sha256_of_bytes
+from container.reachable import folder_here
 from container.trouble import Trouble
 from manifests.rundir.records import Warn, ignore
 
@@ -36,4 +37,4 @@ def known_outs(cache: Cache) -> List[Path]:
         for note in sorted((cache.root / "outs").glob("[0-9a-f]*")):
             with suppress(OSError):
                 texts.append(note.read_text(errors="surrogateescape").rstrip("\n"))
-    return sorted({path for path in map(Path, filter(None, texts)) if path.is_dir()})
+    return sorted({path for path in map(Path, filter(None, texts)) if folder_here(path)})

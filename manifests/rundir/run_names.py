@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Iterable, List, Optional
 
 from container.cache import Cache
+from container.reachable import file_here
 from container.trouble import Trouble
 from manifests.record.run_files import RunFiles
 from manifests.rundir.known_outs import known_outs
@@ -90,8 +91,8 @@ def run_named(text: str, cache: Cache) -> Optional[Path]:
     """
     runs = known_runs(known_outs(cache))
     if text.startswith("@"):
-        return _counted(text, [run for run in runs if RunFiles(run).manifest.is_file()])
-    found = [run for run in matches(text, runs) if RunFiles(run).manifest.is_file()]
+        return _counted(text, [run for run in runs if file_here(RunFiles(run).manifest)])
+    found = [run for run in matches(text, runs) if file_here(RunFiles(run).manifest)]
     if len(found) > 1:
         more = len(found) - _SHOWN
         raise Trouble(

@@ -22,7 +22,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import BinaryIO, Dict, FrozenSet, Iterable, Iterator, List, Optional, Sequence, Tuple
 
-from container.trouble import Trouble
+from container.trouble import Trouble, first_of
 from manifests.host.git_checkout import git_files, git_state, is_checkout, names_matched
 from manifests.record.alteration import was_altered
 from manifests.record.canonical_json import digest_of
@@ -218,7 +218,7 @@ def take_snapshot(
             except OSError as error:
                 problems.append(f"{root}: {name}: cannot be read: {error.strerror}")
     if problems:
-        raise Trouble(problems, "rename, remove or git-ignore these files")
+        raise Trouble(first_of(problems), "rename, remove or git-ignore these files")
     executed = frozenset(rank_code(files, lambda name: (root / name).read_bytes(), known))
     state = None
     if in_git:
@@ -303,8 +303,27 @@ def copy_recorded(code: Path, target: Path, manifest: Manifest) -> None:
     copy_snapshot(Snapshot(code, recorded_files(manifest), None), target)
 
 
-def snapshot_problems(code_dir: Path, manifest: Manifest) -> List[str]:
-    """Every missing, altered and extra file of a run's ``code/``, each ``code/path: what``."""
+#: What `make setup` makes at the top of a checkout, in a snapshot too where an older one is asked.
+_TOOLS = (".venv", ".tools")
+
+
+def _beside(name: str, *, runs_in_place: bool) -> bool:
+    """Whether a file that is not recorded is one of the tools, or compiled by Python: no part of
+    the snapshot, and a copy does not have it. Where ranks run in place, they might take compiled
+    files for the code.
+    """
+    parts = name.split("/")
+    compiled = "__pycache__" in parts[:-1] and name.endswith(".pyc")
+    return parts[0] in _TOOLS or (compiled and not runs_in_place)
+
+
+def snapshot_problems(
+    code_dir: Path, manifest: Manifest, *, runs_in_place: bool = False
+) -> List[str]:
+    """Every missing, altered and extra file of a run's ``code/``, each ``code/path: what``.
+
+    ``runs_in_place`` where ranks are to run this folder and not a copy of what is recorded.
+    """
     if code_dir.is_symlink():
         return [f"code: is a link to {code_dir.readlink()}, expected the folder itself"]
     problems = []
@@ -313,7 +332,7 @@ def snapshot_problems(code_dir: Path, manifest: Manifest) -> List[str]:
         path = code_dir / name
         if ".." in Path(name).parts or Path(name).is_absolute():
             problems.append(f"code/{name}: is a path outside of the snapshot")
-        elif path.is_symlink() or not path.is_file():
+        elif _is_gone(path):
             problems.append(f"code/{name}: is missing")
         else:
             problems += _difference(name, path, expected)
@@ -322,7 +341,11 @@ def snapshot_problems(code_dir: Path, manifest: Manifest) -> List[str]:
         for folder, folders, names in os.walk(code_dir)
         for name in [*names, *(item for item in folders if Path(folder, item).is_symlink())]
     )
-    extra = sorted(name for name in present if name not in recorded)
+    extra = sorted(
+        name
+        for name in present
+        if name not in recorded and not _beside(name, runs_in_place=runs_in_place)
+    )
     problems += [f"code/{name}: is not part of the snapshot" for name in extra]
     values = manifest.model_dump(mode="json", include={"identity": True, "circumstance": True})
     for field, code in (
@@ -332,6 +355,16 @@ def snapshot_problems(code_dir: Path, manifest: Manifest) -> List[str]:
         if code is not None and digest_of(code["files"]) != code["digest"]:
             problems.append(f"{field}.digest: does not fit {field}.files")
     return problems
+
+
+def _is_gone(path: Path) -> bool:
+    """One that only cannot be read is there, and the difference says why it cannot."""
+    try:
+        return not stat.S_ISREG(path.lstat().st_mode)
+    except PermissionError:
+        return False
+    except OSError:
+        return True
 
 
 def _difference(name: str, path: Path, expected: FileDigest) -> List[str]:

@@ -8,6 +8,7 @@ from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional
 
 from container.digest import sha256_of_file
 from container.progress import Progress
+from container.reachable import file_here
 from container.recipe import Recipe, lock_path
 from container.trouble import Trouble
 from manifests.datasets.packed_images import decoder_of, pack_problems
@@ -168,12 +169,14 @@ def _table_is(table: Path, identity: SampleSetIdentity) -> bool:
     return not file_problems(table, table.name, identity.sha256)
 
 
-def identity_files_problems(files: RunFiles, manifest: Manifest) -> List[str]:
+def identity_files_problems(
+    files: RunFiles, manifest: Manifest, *, runs_in_place: bool = False
+) -> List[str]:
     """Mismatches of what lies in the run directory and decides the bits."""
     return [
         *identity_problems(files),
         *recipe_problems(manifest),
-        *snapshot_problems(files.code, manifest),
+        *snapshot_problems(files.code, manifest, runs_in_place=runs_in_place),
         *input_problems(files, manifest),
     ]
 
@@ -204,7 +207,7 @@ def before_problems(
 
 def image_problems(image: ImageIdentity, path: Optional[Path], progress: Progress) -> List[str]:
     """Whether the SIF file at ``path`` is the one of the manifest."""
-    if path is None or not path.is_file():
+    if path is None or not file_here(path):
         return [f"image: no file with sha256 {image.sha256} (stack {image.stack}) is here"]
     with progress.track("check the image", path.stat().st_size, "B") as advance:
         found = sha256_of_file(path, advance)

@@ -13,8 +13,8 @@ from manifests.verdict.comparison import (
     Verdict,
     cannot_run,
     exit_code,
-    lines,
 )
+from manifests.verdict.comparison_text import lines
 from manifests.verdict.field_differences import field_differences
 from manifests.verdict.gpu_difference import circumstances as gpu_circumstances
 from manifests.verdict.gpu_difference import other_conditions
@@ -174,11 +174,19 @@ def _agreement(
             f"samples and losses of {finding.steps} steps on {ranks} ranks are equal, and so are "
             f"the tensor digests of {finding.tensors} steps"
         )
-    if not differences and a.result and b.result:
+    if not differences and a.result and b.result and _intact("result.json", a, b):
         sentences.append(f"final parameters of both: {a.result.digests.parameters}")
-        sentences.append(f"results/model.npz of both: {a.result.digests.model}")
+        if _intact("results/model.npz", a, b):
+            sentences.append(f"results/model.npz of both: {a.result.digests.model}")
         sentences += _restored(a, b)
     return sentences
+
+
+def _intact(name: str, *records: RunRecord) -> bool:
+    """Whether no run's file of this name was altered: nothing is said of both otherwise."""
+    return not any(
+        text.startswith(f"{record.path}/{name}") for record in records for text in record.altered
+    )
 
 
 def _restored(a: RunRecord, b: RunRecord) -> List[str]:

@@ -1,4 +1,4 @@
-"""The outcome of holding two runs against each other: verdict, evidence, exit code, text."""
+"""The outcome of holding two runs against each other: verdict, evidence, exit code"""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ from typing import Any, Dict, List, Optional
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import Literal
 
-from container.trouble import first_of
 from manifests.record.version import SCHEMA_VERSION
 
 Verdict = Literal["identical", "diverged", "cannot-run", "inconclusive"]
 
 _EXIT_CODES: Dict[str, int] = {"identical": 0, "diverged": 1, "cannot-run": 2, "inconclusive": 3}
-_SHOWN = 20
 
 
 class _Part(BaseModel):
@@ -70,30 +68,3 @@ def cannot_run(a: str, problems: List[str], next_step: str = "") -> Comparison:
     return Comparison(
         verdict="cannot-run", a=a, evidence=list(problems), next_step=next_step or None
     )
-
-
-def _value(value: Any) -> str:
-    return "absent" if value is None else str(value)
-
-
-def _fields(title: str, differences: List[FieldDifference]) -> List[str]:
-    if not differences:
-        return []
-    shown = [f"  {item.path}: {_value(item.a)} | {_value(item.b)}" for item in differences[:_SHOWN]]
-    more = len(differences) - len(shown)
-    return [title, *shown, *([f"  and {more} more"] if more else [])]
-
-
-def lines(comparison: Comparison) -> List[str]:
-    """The comparison as text, the verdict first."""
-    names = [f"  a: {comparison.a}"]
-    if comparison.b is not None:
-        names.append(f"  b: {comparison.b}")
-    return [
-        f"verdict: {comparison.verdict}",
-        *names,
-        *(f"  - {sentence}" for sentence in first_of(comparison.evidence)),
-        *_fields("inputs that differ (a | b):", comparison.suspects),
-        *_fields("metadata that differs (a | b):", comparison.circumstances),
-        *([f"-> {comparison.next_step}"] if comparison.next_step else []),
-    ]

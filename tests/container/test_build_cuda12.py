@@ -16,7 +16,7 @@ from container.image import Image
 from container.process import CommandFailed, run
 from container.recipe import Recipe, load_recipe
 from container.runtime import Runtime
-from container.sif import SBOM, read_object
+from container.sif import SBOM, read_sif_object
 from container.sources import deb_source, wheel_source
 from container.store import Store
 from tests.container.builders import Driver, fill, last_line, other_user, public_program
@@ -178,7 +178,7 @@ def test_licences_travel_with_the_image(image: Image, cuda12: Recipe, runtime: R
         assert text.startswith(title)
     licences = {
         part["name"]: part["licenses"][0]["license"]
-        for part in json.loads(read_object(image.path, SBOM))["components"]
+        for part in json.loads(read_sif_object(image.path, SBOM))["components"]
         if "licenses" in part
     }
     # NVIDIA's headers, which are in its wheel for older CUDA and are not MIT, are left out.

@@ -16,7 +16,7 @@ from container.image import Image
 from container.process import run
 from container.recipe import Recipe
 from container.runtime import Runtime, build_prefix
-from container.sif import DEFINITION, GENERIC_JSON, LABELS, PARTITION, SBOM, read_object
+from container.sif import DEFINITION, GENERIC_JSON, LABELS, PARTITION, SBOM, read_sif_object
 from container.squashfs import pack, unpack_tools
 from container.store import Store
 from tests.container.builders import (
@@ -40,11 +40,11 @@ def test_the_image_is_what_its_recipe_says(
 ) -> None:
     path = built_image.path
     assert image_digest(path) == built_image.sha256
-    assert read_object(path, DEFINITION).decode() == recipe.definition
-    assert read_object(path, GENERIC_JSON).decode() == recipe.lock_text
-    assert json.loads(read_object(path, LABELS)) == image_labels(recipe)
-    assert json.loads(read_object(path, SBOM))["bomFormat"] == "CycloneDX"
-    assert read_object(path, PARTITION)[:4] == b"hsqs"
+    assert read_sif_object(path, DEFINITION).decode() == recipe.definition
+    assert read_sif_object(path, GENERIC_JSON).decode() == recipe.lock_text
+    assert json.loads(read_sif_object(path, LABELS)) == image_labels(recipe)
+    assert json.loads(read_sif_object(path, SBOM))["bomFormat"] == "CycloneDX"
+    assert read_sif_object(path, PARTITION)[:4] == b"hsqs"
     said = runtime.inspect(path)
     assert said["labels"] == image_labels(recipe)
     assert said["deffile"].strip() == recipe.definition.strip()

@@ -6,7 +6,14 @@ import pytest
 from container.download import Downloader
 from container.fetch import fill_store
 from container.lock import LockedFile
-from container.sources import OTHER_INDEX, OTHER_MIRROR, IndexSource, MirrorSource, Source, quoted
+from container.sources import (
+    OTHER_INDEX,
+    OTHER_MIRROR,
+    IndexSource,
+    MirrorSource,
+    Source,
+    pool_path,
+)
 from container.store import Store
 from container.trouble import Trouble
 from container.wheel_index import PipSettings, WheelIndex
@@ -83,7 +90,7 @@ def test_a_mirror_that_does_not_answer_is_not_asked_for_every_file(
 ) -> None:
     store, mirror, _ = bench
     files = [locked(name, name.encode()) for name in ("one", "two", "three")]
-    web.answers["/" + quoted(files[0].file)] = [503] * 9
+    web.answers["/" + pool_path(files[0].file)] = [503] * 9
     with pytest.raises(Trouble) as caught:
         fill(store, tmp_path, lines, (files, mirror))
     assert str(caught.value) == (

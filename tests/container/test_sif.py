@@ -16,7 +16,7 @@ from container.sif import (
     NotSif,
     SifInput,
     list_objects,
-    read_object,
+    read_sif_object,
     write_sif,
 )
 
@@ -51,8 +51,8 @@ def test_what_is_written_is_read(tmp_path: Path, squashfs: Path) -> None:
         (3, GENERIC_JSON, "lock.json", 8),
         (4, PARTITION, "root.squashfs", 5004),
     ]
-    assert read_object(path, GENERIC_JSON) == b'{"a": 1}'
-    assert read_object(path, PARTITION) == squashfs.read_bytes()
+    assert read_sif_object(path, GENERIC_JSON) == b'{"a": 1}'
+    assert read_sif_object(path, PARTITION) == squashfs.read_bytes()
     assert all(one.offset % 4096 == 0 for one in list_objects(path))
 
 
@@ -88,7 +88,7 @@ def test_a_file_that_singularity_wrote_is_read(tmp_path: Path, runtime: Runtime)
     for words in (["sif", "new", str(path)], add):
         subprocess.run([str(runtime.program), *words], check=True, capture_output=True)
     assert [(one.kind, one.name) for one in list_objects(path)] == [(GENERIC_JSON, "lock.json")]
-    assert read_object(path, GENERIC_JSON) == b'{"b": 2}'
+    assert read_sif_object(path, GENERIC_JSON) == b'{"b": 2}'
 
 
 @pytest.mark.parametrize("content", [b"", b"not a SIF file", bytes(40_000)])
@@ -122,7 +122,7 @@ def test_a_file_that_is_cut_off_is_noticed(
 def test_an_object_that_is_not_there_is_named(tmp_path: Path, squashfs: Path) -> None:
     path = written(tmp_path / "a.sif", squashfs)
     with pytest.raises(NotSif) as caught:
-        read_object(path, 0x4005)
+        read_sif_object(path, 0x4005)
     assert str(caught.value) == f"{path}: has 0 objects of type 0x4005, expected 1"
 
 

@@ -15,6 +15,7 @@ from container.sources import (
     Source,
     apt_problem,
     deb_source,
+    folder_first,
 )
 from container.trouble import Trouble
 from container.wheel_index import PipSettings, WheelIndex
@@ -224,3 +225,31 @@ def test_a_mirror_s_url_needs_no_slash() -> None:
     assert deb_source("http://mirror.invalid/debian") == MirrorSource(
         "http://mirror.invalid/debian/", Downloader()
     )
+
+
+def test_a_folder_goes_first(tmp_path: Path) -> None:
+    here, other = tmp_path / "packages", tmp_path / "arrivals"
+    here.mkdir()
+    files = [
+        LockedFile(
+            name=name, version="1", file=f"pool/{name}.deb", size=2,
+            sha256=sha256_of_bytes(name.encode() * 2), roles=["image"],
+        )
+        for name in "abc"
+    ]  # fmt: skip
+    (here / "a.deb").write_bytes(b"aa")
+    (here / "b.deb").write_bytes(b"xx")  # altered: it is fetched
+    asked: List[str] = []
+
+    class Elsewhere:
+        def fetch(self, files: Any, folder: Path, arrived: Any) -> None:
+            asked.extend(file.name for file in files)
+
+    arrived: List[Tuple[str, bytes]] = []
+    other.mkdir()
+    source = folder_first(here, Elsewhere())
+    source.fetch(files, other, lambda file, path: arrived.append((file.name, path.read_bytes())))
+    assert (asked, arrived) == (["b", "c"], [("a", b"aa")])
+    elsewhere = Elsewhere()
+    assert folder_first(None, elsewhere) is elsewhere
+    assert folder_first(tmp_path / "no", elsewhere) is elsewhere

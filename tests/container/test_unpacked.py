@@ -11,7 +11,7 @@ from typing import Dict, List
 import pytest
 
 from container import unpacked
-from container.unpacked import Process, left_behind, remove_left_behind, size_of
+from container.unpacked import AccountProcess, dead_folders, remove_left_behind, size_of
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def unpack(folder: Path, *more: str) -> Path:
     return folder
 
 
-def alive(monkeypatch: pytest.MonkeyPatch, *processes: Process) -> None:
+def alive(monkeypatch: pytest.MonkeyPatch, *processes: AccountProcess) -> None:
     monkeypatch.setattr(unpacked, "own_processes", lambda: iter(processes))
 
 
@@ -43,7 +43,7 @@ def test_what_a_killed_container_left_is_removed(tmp: Path) -> None:
     whole = unpack(tmp / "rootfs-882791866", "tmp-rootfs-2419568656")
     begun = tmp / "rootfs-17"
     (begun / "tmp-rootfs-3").mkdir(parents=True)
-    assert left_behind({}) == [begun, whole]
+    assert dead_folders({}) == [begun, whole]
     assert size_of(whole) >= 5000
     assert remove_left_behind({}) == [begun, whole]
     assert list(tmp.iterdir()) == []
@@ -67,7 +67,7 @@ def test_what_only_looks_like_it_stays(tmp: Path) -> None:
 def test_another_accounts_stay(tmp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     unpack(tmp / "rootfs-1")
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
-    assert left_behind({}) == []
+    assert dead_folders({}) == []
 
 
 def test_where_not_all_processes_are_seen_nothing_is_removed(
@@ -82,25 +82,26 @@ MOUNTED = "431 430 0:51 /tmp/rootfs-{} / ro,nosuid - ext4 /dev/vda rw"
 
 
 @pytest.mark.parametrize(("process", "stays"), [
-    (Process("starter", MOUNTED.format("12/root")), True),
-    (Process("sleep", MOUNTED.format("12/root")), True),
-    (Process("unsquashfs", MOUNTED.format("12/tmp-rootfs-3")), True),
-    (Process("bash", "/tmp/rootfs-12"), True),
-    (Process("apptainer", "apptainer\nexec\n--unsquash\ni.sif"), True),  # it has just made it
-    (Process("starter", ""), True),
-    (Process("starter-suid", None), True),
-    (Process("starter", MOUNTED.format("123/root")), False),
-    (Process("starter", "1 2 0:3 / /var/apptainer/mnt/session rw - tmpfs tmpfs rw"), False),
-    (Process("ssh-agent", None), False),
-    (Process("bash", "/home/me/my-rootfs-12"), False),
-    (Process("python3", "python3\nbundle.py"), False),
+    (AccountProcess("starter", MOUNTED.format("12/root")), True),
+    (AccountProcess("sleep", MOUNTED.format("12/root")), True),
+    (AccountProcess("unsquashfs", MOUNTED.format("12/tmp-rootfs-3")), True),
+    (AccountProcess("bash", "/tmp/rootfs-12"), True),
+    # It has just made the folder.
+    (AccountProcess("apptainer", "apptainer\nexec\n--unsquash\ni.sif"), True),
+    (AccountProcess("starter", ""), True),
+    (AccountProcess("starter-suid", None), True),
+    (AccountProcess("starter", MOUNTED.format("123/root")), False),
+    (AccountProcess("starter", "1 2 0:3 / /var/apptainer/mnt/session rw - tmpfs tmpfs rw"), False),
+    (AccountProcess("ssh-agent", None), False),
+    (AccountProcess("bash", "/home/me/my-rootfs-12"), False),
+    (AccountProcess("python3", "python3\nbundle.py"), False),
 ])  # fmt: skip
 def test_what_lives_keeps_it(
-    tmp: Path, monkeypatch: pytest.MonkeyPatch, process: Process, stays: bool
+    tmp: Path, monkeypatch: pytest.MonkeyPatch, process: AccountProcess, stays: bool
 ) -> None:
     folder = unpack(tmp / "rootfs-12", "tmp-rootfs-3")
-    alive(monkeypatch, Process("init", ""), process)
-    assert left_behind({}) == ([] if stays else [folder])
+    alive(monkeypatch, AccountProcess("init", ""), process)
+    assert dead_folders({}) == ([] if stays else [folder])
 
 
 def test_real_processes_are_seen_with_what_they_use(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from container.wheel_index import (
     Candidate,
     PipSettings,
     WheelIndex,
-    choose,
+    best_file,
     read_page,
     read_pip_settings,
     supported_tags,
@@ -102,7 +102,7 @@ def test_a_json_page_gives_the_same() -> None:
     ],
 )
 def test_the_wheel_that_fits_best_is_chosen(filenames: list[str], chosen: Any) -> None:
-    found = choose(names(*filenames), "a", "1", "wheel", TAGS)
+    found = best_file(names(*filenames), "a", "1", "wheel", TAGS)
     assert (found and found.filename) == chosen
 
 
@@ -110,7 +110,7 @@ def test_an_sdist_is_chosen_by_its_normalised_name() -> None:
     candidates = names(
         "a_b-1.tar.gz.asc", "A.b-1.tar.gz", "a-b-1.1.tar.gz", "a_b-1-py3-none-any.whl"
     )
-    found = choose(candidates, "a-b", "1", "sdist", TAGS)
+    found = best_file(candidates, "a-b", "1", "sdist", TAGS)
     assert found is not None
     assert found.filename == "A.b-1.tar.gz"
 

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from manifests.record.version import SCHEMA_VERSION
+from tests.accounts import WITHOUT_RIGHTS
 from tests.integration.conftest import Bench, clone_project
 
 pytestmark = pytest.mark.image
@@ -242,3 +243,53 @@ def test_a_newer_minor_version_is_read_with_a_warning(
         f"bundle: warning: {run}/manifest.json: version 1.7 is newer than {SCHEMA_VERSION}: "
         "fields it added are kept, not used\n"
     )
+
+
+def test_a_run_of_another_account_as_it_was_copied(
+    bench: Bench, finished: tuple[Bench, Path]
+) -> None:
+    """Image and data lie in a home that this account cannot read; both are here under other
+    paths."""
+    run, home = copied(finished[1], bench.root / "run"), bench.root / "home"
+    home.mkdir()
+    manifest = json.loads((run / "manifest.json").read_text())
+    digest = manifest["identity"]["image"]["sha256"]
+    shutil.move(bench.data, home / "data")
+    (home / "image.sif").write_bytes(b"closed")
+    manifest["circumstance"]["paths"].update(
+        image=str(home / "image.sif"),
+        train_root=str(home / "data" / "train"),
+        val_root=str(home / "data" / "val"),
+    )
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    (run / "code" / ".venv").mkdir()
+    (run / "code" / ".venv" / "pyvenv.cfg").write_text("made by `make setup` of an older snapshot")
+    home.chmod(0)
+    try:
+        denied = bench.bundle("verify", run, code=1, prefix=WITHOUT_RIGHTS)
+        assert denied.stdout == (
+            f"inputs/train.tsv: its root folder {home}/data/train cannot be read: "
+            "Permission denied\n"
+            f"inputs/val.tsv: its root folder {home}/data/val cannot be read: Permission denied\n"
+            "2 mismatches\n"
+        )
+        for verb in (["show"], ["status"], ["list"], ["compare", run]):
+            bench.bundle(*verb, run if verb != ["list"] else run.parent, prefix=WITHOUT_RIGHTS)
+        moved = f"{home}/data={finished[0].data}"
+        bench.bundle("verify", run, "--data", moved, prefix=WITHOUT_RIGHTS)
+        done = bench.bundle("rerun", "--dry-run", run, "--data", moved, prefix=WITHOUT_RIGHTS)
+    finally:
+        home.chmod(0o700)
+    script = done.stdout.splitlines()
+    assert f"image_sha256={digest}" in script
+    image = next(line for line in script if line.startswith("image="))
+    assert image.endswith(".sif") and "home" not in image
+    # The same, with the data in the run's own directory.
+    shutil.copytree(finished[0].data, run / "data")
+    home.chmod(0)
+    try:
+        bench.bundle("verify", run, prefix=WITHOUT_RIGHTS)
+        done = bench.bundle("rerun", "--dry-run", run, prefix=WITHOUT_RIGHTS)
+    finally:
+        home.chmod(0o700)
+    assert "/run/data/train" in done.stdout

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import time
 from pathlib import Path
@@ -79,15 +80,58 @@ def test_the_reading_verbs_tell_the_same_story(finished: tuple[Bench, Path]) -> 
 def test_a_dry_run_prints_the_script_and_writes_nothing(bench: Bench, tmp_path: Path) -> None:
     config = bench.config()
     before = sorted(tmp_path.rglob("*"))
-    script = bench.bundle("submit", "--dry-run", config).stdout
+    done = bench.bundle("submit", "--dry-run", config)
+    script = done.stdout
     assert script.startswith("#!/bin/bash\n")
     assert "mpirun" in script and "exec" in script
     assert sorted(tmp_path.rglob("*")) == before
+    summary = done.stderr[done.stderr.index("where") :].splitlines()
+    assert summary[0] == "where      site local, 2 ranks, one process each, on 1 node"
+    assert summary[1].startswith(f"           {bench.out}/config-2")
+    assert summary[2] == (
+        "what       nin, 2 classes, 24 training and 6 validation samples, 1 epoch, "
+        "4 samples per rank and step, momentum_sgd lr 0.01"
+    )
+    assert summary[3].startswith("how long   3 steps")
+    assert re.fullmatch(r"room       about [0-9]+\.[0-9] MB, [0-9.]+ [GM]B free", summary[4])
+    values = json.loads(bench.bundle("submit", "--dry-run", "--json", config).stdout)
+    assert values["outlook"]["steps"] == 3
+
+
+def test_a_dry_run_knows_how_long_a_run_like_it_took(finished: tuple[Bench, Path]) -> None:
+    bench, run = finished
+    config = bench.config("longer", epoch=1000)
+    values = json.loads(bench.bundle("submit", "--dry-run", "--json", config).stdout)["outlook"]
+    row = json.loads((run / "results" / "log.jsonl").read_text().splitlines()[-1])
+    if values["like"] == str(run):  # else of a test beside this one, which is like it, too
+        assert values["seconds"] == row["elapsed_time"] / 3 * values["steps"]
+    assert values["steps"] == 3000 and values["seconds"] > 0
+    size = sum(path.stat().st_size for path in run.rglob("*") if path.is_file())
+    dry = bench.bundle("submit", "--dry-run", "--json", bench.config())
+    checkpoints = 3 * 2 * (run / "results" / "model.npz").stat().st_size
+    assert 0.7 < (json.loads(dry.stdout)["outlook"]["room"] - checkpoints) / size < 1.4
+
+
+def test_a_message_of_two_lines_starts_nothing(bench: Bench) -> None:
+    done = bench.bundle("submit", "-m", "a\nb", "--tag", "x\n", bench.config(), code=2)
+    assert done.stdout == ""
+    assert done.stderr == (
+        "bundle: -m: found 'a\\nb', expected one line of UTF-8 text\n"
+        "--tag: found 'x\\n', expected up to 40 letters without spaces and commas, the first one "
+        "no #\n"
+        "-> write it in other words; notes can be added: note RUN TEXT\n"
+    )
+    assert not bench.out.exists()
 
 
 def test_the_background_job_can_be_watched_and_cancelled(bench: Bench) -> None:
-    done = bench.bundle("submit", "--json", "--out", "my job.sh", bench.config(epoch=500))
+    said = ("-m", "does it – work?", "--tag", "x", "--tag", "y")
+    done = bench.bundle("submit", "--json", *said, "--out", "my job.sh", bench.config(epoch=500))
     run = Path(json.loads(done.stdout)["run"])
+    labels = json.loads((run / "labels.json").read_text())
+    assert (labels["message"], labels["tags"]) == ("does it – work?", ["x", "y"])
+    assert "    #x #y; does it – work?\n" in bench.bundle("list", bench.out, "--tag", "x").stdout
+    assert "message    does it – work?\ntags       x, y\n" in bench.bundle("show", run).stdout
     assert (bench.root / "my job.sh").read_text() == (run / "job.sh").read_text()
     deadline = time.monotonic() + 60
     while not (run / "results" / "log.jsonl").exists() and time.monotonic() < deadline:

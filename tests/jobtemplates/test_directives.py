@@ -7,7 +7,7 @@ from typing import Any, List
 import pytest
 
 from container.trouble import Trouble
-from jobtemplates.directives import directives, joined
+from jobtemplates.directives import directives, joins_streams
 from jobtemplates.placeholders import filled
 from jobtemplates.sites import PROFILES, load_site, parse_site
 from manifests.record.schema import Placement, World
@@ -244,5 +244,5 @@ def test_placeholders(text: str, expected: str) -> None:
 
 
 def test_joined_output() -> None:
-    assert joined({"j": "y"}) and joined({"j": "oe"}) and joined({"-j": "yes"})
-    assert not joined({"j": "n"}) and not joined({})
+    assert joins_streams({"j": "y"}) and joins_streams({"j": "oe"}) and joins_streams({"-j": "yes"})
+    assert not joins_streams({"j": "n"}) and not joins_streams({})

@@ -46,7 +46,8 @@ def test_an_unknown_node_type_lists_the_known_ones() -> None:
     with pytest.raises(Trouble) as caught:
         cluster().ranks_on_a_node("g_node", None)
     assert str(caught.value) == (
-        "nnodetype: site kite has no node type 'g_node'\n-> node types of this site: f_node"
+        "nnodetype: site kite has no node type 'g_node'; did you mean f_node?\n"
+        "-> node types of this site: f_node"
     )
 
 

@@ -46,6 +46,7 @@ FROM_THE_HOST = (
     "test_normalization.py",
     "test_rank_ends.py",
     "test_resume_runs.py",
+    "test_slice_runs.py",
     "test_starting_on_gpus.py",
     "test_update_kernels.py",
     "test_whole_runs_on_gpu.py",

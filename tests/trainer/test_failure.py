@@ -17,7 +17,7 @@ from manifests.record.version import SCHEMA_VERSION
 from trainer.contract import check_cpu
 from trainer.failure import report
 from trainer.gpu.contract import check_class, check_driver
-from trainer.gpu.failure import LIBRARIES, PACKAGES, gpu_failures, in_words
+from trainer.gpu.failure import LIBRARIES, PACKAGES, gpu_failure, gpu_failures
 from trainer.trouble import CannotPromise, TrainerError, at_step
 
 
@@ -153,5 +153,5 @@ def test_errors_that_cupy_has_are_the_ones_that_are_known() -> None:
     errors += [cublas.CUBLASError, nccl.NcclError]
     assert sorted(kind.__name__ for kind in errors) == sorted(LIBRARIES)
     assert {kind.__module__.split(".")[0] for kind in errors} <= set(PACKAGES)
-    found = in_words(memory.OutOfMemoryError(1, 2), 0, "n", "b")
+    found = gpu_failure(memory.OutOfMemoryError(1, 2), 0, "n", "b")
     assert found and "too little memory" in found.message

@@ -21,8 +21,8 @@ from trainer.communicators import COMMUNICATORS
 from trainer.communicators.nccl_report import (
     OURS,
     ask_for_report,
+    merged_reports,
     parse_report,
-    put_together,
     read_report,
     site_variables,
 )
@@ -399,7 +399,7 @@ def test_a_ring_that_nccl_cuts_off_is_not_reported() -> None:
 def test_reports_of_all_ranks_become_one() -> None:
     other = {"protocol": "Simple", "algorithm": "Ring"}
     second = {**other, "rings": "0 1"}
-    assert put_together([{**second, "version": "2.19.3"}, other, second, {}]) == {
+    assert merged_reports([{**second, "version": "2.19.3"}, other, second, {}]) == {
         "version": "2.19.3",
         "protocol": "Simple",
         "algorithm": "Ring",
@@ -410,7 +410,7 @@ def test_reports_of_all_ranks_become_one() -> None:
 
 def test_a_rank_that_differs_is_named() -> None:
     one, other = {"NCCL_IB_HCA": "mlx5_0"}, {"NCCL_IB_HCA": "mlx5_1"}
-    assert put_together([{}, one, one, other]) == {
+    assert merged_reports([{}, one, one, other]) == {
         "NCCL_IB_HCA": "mlx5_0",
         "NCCL_IB_HCA.3": "mlx5_1",
     }

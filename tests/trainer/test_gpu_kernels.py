@@ -71,7 +71,7 @@ def test_blocks_are_put_together_as_the_formula_says(
     for k, length in enumerate(lengths):
         own = flat[k * BLOCK : k * BLOCK + length].copy()
         digest(pointer(own), ctypes.c_uint(int(length)), pointer(words[k]))
-    groups = [(["/a"], [block_digest.head_of("/a", array)], [len(lengths)])]
+    groups = [(["/a"], [block_digest.digest_head("/a", array)], [len(lengths)])]
     assert list(block_digest.digests_of(words, groups)) == [
         {"/a": block_digest.on_host("/a", array)}
     ]
@@ -173,7 +173,7 @@ def test_nvrtc_compiles_the_digest_kernel(architecture: str) -> None:
 def test_nvrtc_compiles_the_division_by_the_loss_scale(architecture: str) -> None:
     pytest.importorskip("cupy", reason="CuPy is not installed here")
     arrays = {"gradient": np.float32, "bad": np.int32}
-    compiles(elementwise_source(loss_scale.kernel(), {}, arrays), architecture)
+    compiles(elementwise_source(loss_scale.check_kernel(), {}, arrays), architecture)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])

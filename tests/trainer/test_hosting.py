@@ -17,7 +17,7 @@ from manifests.record.outcome import Failure, Result
 from manifests.record.run_files import RunFiles
 from tests.trainer.test_mpi_runs import summed
 from tests.trainer.test_resume_runs import below, rank_of
-from trainer.order import Order
+from trainer.order import SampleOrder
 
 pytestmark = pytest.mark.mpi
 
@@ -119,11 +119,11 @@ mpi4py.rc.initialize = False
 import numpy as np
 from trainer.ranks import join
 from trainer.communicators import ordered, nodes
-from trainer.communicators.summation import Order
+from trainer.communicators.summation import SumOrder
 processes, per_node, out = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 world = join(processes)
 ordered.node_communicator = lambda mpi: nodes.node_communicator(mpi, lambda rank: rank // per_node)
-levels = ordered.make_levels(world.mpi, Order(processes), None, one_level=1)
+levels = ordered.make_levels(world.mpi, SumOrder(processes), None, one_level=1)
 rng = np.random.Generator(np.random.Philox(world.rank))
 buffer = rng.standard_normal(2003 + 3, dtype=np.float32)
 ordered.reduce_by_levels(buffer, levels)
@@ -362,7 +362,7 @@ def test_a_failure_names_the_rank_at_work(make_case: Any) -> None:
     case = make_case(epochs=1)
     case.manifest["identity"]["world"]["ranks"] = 4
     case.manifest["circumstance"]["placement"]["processes"] = 2
-    order = Order(seed=7, samples=10, batchsize=2, ranks=4, epochs=1)
+    order = SampleOrder(seed=7, samples=10, batchsize=2, ranks=4, epochs=1)
     (broken,) = {order.batch(0, 3)[1].sample}
     name = case.train[broken]
     (case.train_root / name).write_bytes(b"no image")

@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 
 from trainer import image
-from trainer.augment import Mean, View, apply_view, choose_views, cut_view
+from trainer.augment import MeanImage, View, apply_view, choose_views, cut_view
 from trainer.loadtypes.custom import PackedImages
 from trainer.loadtypes.original import OriginalImages
 from trainer.pillow_memory import planes_of
-from trainer.randomness import Purpose, below, words
+from trainer.randomness import Purpose, uniform_below, words
 from trainer.sampleset import Part, SampleSet
 from trainer.trouble import TrainerError
 
@@ -91,7 +91,10 @@ def view_of(side: int, insize: int, seed: int, index: int, epoch: int) -> list[i
     """One view, from words of NumPy's own generator."""
     down, right = words(seed, Purpose.CROP, 2, epoch=epoch, sample=index)
     (coin,) = words(seed, Purpose.FLIP, 1, epoch=epoch, sample=index)
-    return [*(below(word, side - insize + 1) for word in (down, right)), below(coin, 2)]
+    return [
+        *(uniform_below(word, side - insize + 1) for word in (down, right)),
+        uniform_below(coin, 2),
+    ]
 
 
 def test_validation_sees_the_centre() -> None:
@@ -141,7 +144,7 @@ def test_view_subtracts_the_mean_of_its_own_pixels(
             expected = expected[:, :, ::-1]
         found = np.full((3, insize, insize), np.nan, np.float32)
         scratch = np.empty((insize, side), np.float32)
-        apply_view(given if interleaved else pixels, Mean(mean), view, found, scratch)
+        apply_view(given if interleaved else pixels, MeanImage(mean), view, found, scratch)
         assert found.tobytes() == expected.tobytes()
         cut = np.zeros((3, insize, insize), np.uint8)
         cut_view(given if interleaved else pixels, view, cut)

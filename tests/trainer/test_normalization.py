@@ -14,7 +14,7 @@ import pytest
 
 from tests.trainer.fake_streams import FakeGpu
 from tests.trainer.kernels import ARCHITECTURES, needs_compiler, nvrtc_program
-from trainer.augment import Mean, View, apply_view, choose_views, cut_view
+from trainer.augment import MeanImage, View, apply_view, choose_views, cut_view
 from trainer.image import scaled_side
 from trainer.optimizers.elementwise import OPERATIONS
 from trainer.prefetch.normalization import KERNEL, PIXEL, Normalization
@@ -55,7 +55,7 @@ def case(insize: int, side: int) -> Tuple[Any, Any, Any, Any]:
     expected = np.full(raw.shape, np.nan, np.float32)
     for view, pixels, cut, out in zip(chosen, images(len(chosen), side), raw, expected):
         cut_view(pixels, view, cut)
-        apply_view(pixels, Mean(mean), view, out, np.empty((insize, side), np.float32))
+        apply_view(pixels, MeanImage(mean), view, out, np.empty((insize, side), np.float32))
     views = np.array(chosen, np.int32)
     assert views[:, 2].any() and not views[:, 2].all()
     return raw, views, mean, expected

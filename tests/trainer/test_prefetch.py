@@ -25,7 +25,7 @@ from trainer.data import Data
 from trainer.inputs import Places, read_manifest, sample_sets
 from trainer.iterators import ITERATORS
 from trainer.iterators.pool import Pool
-from trainer.order import Order
+from trainer.order import SampleOrder
 from trainer.prefetch import make_prefetcher
 from trainer.sampleset import Part
 from trainer.table import SampleTable
@@ -43,7 +43,7 @@ def open_pool(case: Any, raw: bool, kind: str = "serial", workers: int = 2) -> P
 
 def data_of(case: Any, pool: Pool, gpu: Optional[FakeGpu]) -> Data:
     return Data(
-        order=Order(seed=7, samples=10, batchsize=3, ranks=1, epochs=4),
+        order=SampleOrder(seed=7, samples=10, batchsize=3, ranks=1, epochs=4),
         prefetcher=make_prefetcher(pool, gpu),  # type: ignore[arg-type]
         train=SampleTable(case.files.train_table),
         val=SampleTable(case.files.val_table),
@@ -184,7 +184,7 @@ def until(true: Any) -> None:
 @pytest.mark.parametrize("gone", range(4))
 def test_what_a_loader_raises_comes_at_its_step(make_case: Any, kind: str, gone: int) -> None:
     case = make_case()
-    order = Order(seed=7, samples=10, batchsize=3, ranks=1, epochs=4)
+    order = SampleOrder(seed=7, samples=10, batchsize=3, ranks=1, epochs=4)
     (case.train_root / case.train[order.batch(gone, 0)[1].sample]).unlink()
     gpu = FakeGpu()
     with closing(open_pool(case, raw=True, kind=kind)) as pool:

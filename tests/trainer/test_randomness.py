@@ -8,11 +8,11 @@ import pytest
 from trainer.randomness import (
     Purpose,
     all_below,
-    below,
     dropout_mask,
     first_words,
     name_word,
     permutation,
+    uniform_below,
     unit_floats,
     words,
 )
@@ -59,7 +59,11 @@ def test_purposes_are_distinct_and_fixed() -> None:
 
 
 def test_below_covers_its_range() -> None:
-    assert [below(0, 10), below(2**63, 10), below(2**64 - 1, 10)] == [0, 5, 9]
+    assert [uniform_below(0, 10), uniform_below(2**63, 10), uniform_below(2**64 - 1, 10)] == [
+        0,
+        5,
+        9,
+    ]
 
 
 def test_unit_floats_stay_below_one() -> None:
@@ -129,4 +133,4 @@ def test_many_samples_at_once_have_the_words_of_each(seed: int) -> None:
 def test_all_words_below_a_limit() -> None:
     raw = np.array([0, 1, 2**32, 2**63, 2**64 - 1], np.uint64)
     for limit in (1, 2, 33, 2**32 + 1):
-        assert all_below(raw, limit).tolist() == [below(word, limit) for word in raw]
+        assert all_below(raw, limit).tolist() == [uniform_below(word, limit) for word in raw]

@@ -258,9 +258,9 @@ def test_what_a_killed_writer_left_is_swept_and_nothing_else(tmp_path: Path) -> 
             ".b.npz.abcdefg_"]  # fmt: skip
     for name in [".a[1].npz.abcdefg_", ".a[1].npz.01234567", *stay]:
         (tmp_path / name).write_bytes(b"x")
-    files.sweep(target, tmp_path / "never")
+    files.sweep_leftovers(target, tmp_path / "never")
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(stay)
-    files.sweep(tmp_path / "no folder" / "here")
+    files.sweep_leftovers(tmp_path / "no folder" / "here")
 
 
 def test_write_whole_replaces(tmp_path: Path) -> None:

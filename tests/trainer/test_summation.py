@@ -12,7 +12,7 @@ from manifests.record.communicators import COMMUNICATOR_KINDS
 from tests.trainer.test_mpi_runs import doubling
 from trainer.communicators import make_reduction
 from trainer.communicators.ordered import TreeReduction, group_size
-from trainer.communicators.summation import ORDERS, Order, TreeSum
+from trainer.communicators.summation import ORDERS, SumOrder, TreeSum
 from trainer.gpu.gpu import Gpu
 from trainer.ranks import hosted_ranks
 from trainer.trouble import CannotPromise
@@ -41,7 +41,7 @@ def test_a_sum_of_values_one_by_one(ranks: int) -> None:
     """Twice with the same tree, whose memory is used again; no value is changed by it."""
     blocks = [block for block in range(1, ranks + 1) if ranks % block == 0]
     for block in blocks if ranks < 100 else (1, ranks // 4, ranks):
-        order = Order(ranks, block)
+        order = SumOrder(ranks, block)
         tree = TreeSum(order)
         for seed in (0, 1):
             values, most = values_of(ranks, seed), 0
@@ -91,7 +91,7 @@ def test_a_thousand_ranks_on_one_process(monkeypatch: pytest.MonkeyPatch) -> Non
     from trainer.communicators import ordered
 
     monkeypatch.setattr(ordered, "node_communicator", lambda mpi: mpi)
-    reduction = TreeReduction(OneProcess(), Order(1024))
+    reduction = TreeReduction(OneProcess(), SumOrder(1024))
     values = values_of(1024)
     parameter = SimpleNamespace(grad=np.empty(7, np.float32))
     model: Any = SimpleNamespace(namedparams=lambda: [("/a", parameter)])

@@ -12,14 +12,14 @@ import chainer
 
 from trainer.communicators.host_sum import HostSum
 from trainer.communicators.nodes import node_communicator
-from trainer.communicators.packed import Packed
+from trainer.communicators.packed import PackedGradients
 from trainer.gpu.gpu import Gpu
 
 
 class Flat:
     def __init__(self, mpi: Any, nodes: int, gpu: Optional[Gpu] = None) -> None:
         self.local_rank: int = node_communicator(mpi).Get_rank()
-        self._packed = Packed(mpi.Get_size(), gpu)
+        self._packed = PackedGradients(mpi.Get_size(), gpu)
         self._sum = HostSum(mpi, gpu)
 
     def average_gradients(self, model: chainer.Link) -> None:

@@ -77,7 +77,7 @@ def parse_report(text: str) -> Dict[str, str]:
     return found
 
 
-def put_together(reports: Sequence[Mapping[str, str]]) -> Dict[str, str]:
+def merged_reports(reports: Sequence[Mapping[str, str]]) -> Dict[str, str]:
     """Those of all ranks, by rank -> one. Rings carry the rank that reported them, ``rings.0``, and
     so does what a rank has otherwise than the first that reported it."""
     whole: Dict[str, str] = {}

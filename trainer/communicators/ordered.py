@@ -16,8 +16,8 @@ import numpy as np
 
 from trainer.communicators.exchange import Exchange, make_exchange
 from trainer.communicators.nodes import node_communicator
-from trainer.communicators.packed import Buffer, Packed
-from trainer.communicators.summation import ORDERS, Order, TreeSum
+from trainer.communicators.packed import Buffer, PackedGradients
+from trainer.communicators.summation import ORDERS, SumOrder, TreeSum
 from trainer.gpu.gpu import Gpu
 
 #: Above so many processes pieces are exchanged within groups first: one level would need a message
@@ -32,7 +32,7 @@ class Level(NamedTuple):
     """Processes that exchange pieces, and the order in which their values are added."""
 
     exchange: Exchange
-    order: Order
+    order: SumOrder
 
 
 class TreeReduction:
@@ -46,14 +46,14 @@ class TreeReduction:
     """
 
     def __init__(
-        self, mpi: Any, order: Order, gpu: Optional[Gpu] = None, one_level: int = ONE_LEVEL
+        self, mpi: Any, order: SumOrder, gpu: Optional[Gpu] = None, one_level: int = ONE_LEVEL
     ) -> None:
         """Collective. ``one_level``: above so many processes there are two levels."""
         self.local_rank: int = node_communicator(mpi).Get_rank()
         self._process: int = mpi.Get_rank()
         self._processes: int = mpi.Get_size()
         self._order = order
-        self._packed = Packed(order.ranks, gpu)
+        self._packed = PackedGradients(order.ranks, gpu)
         self._levels = make_levels(mpi, order, gpu, one_level)
         self._tree = TreeSum(order)
         self._round = 0
@@ -102,7 +102,7 @@ class Ordered(TreeReduction):
         super().__init__(mpi, ORDERS["ordered"](mpi.Get_size(), nodes), gpu)
 
 
-def make_levels(mpi: Any, order: Order, gpu: Optional[Gpu], one_level: int) -> List[Level]:
+def make_levels(mpi: Any, order: SumOrder, gpu: Optional[Gpu], one_level: int) -> List[Level]:
     """One level, or two: within groups of processes that share a node, and between the groups.
 
     Aligned groups of 2^k ranks are complete subtrees of the tree over ranks, and the groups' sums
@@ -111,15 +111,15 @@ def make_levels(mpi: Any, order: Order, gpu: Optional[Gpu], one_level: int) -> L
     """
     processes, rank = mpi.Get_size(), mpi.Get_rank()
     size = 1
-    if processes > one_level and order == Order(processes):
+    if processes > one_level and order == SumOrder(processes):
         size = group_size(mpi.allgather(node_communicator(mpi).bcast(rank, root=0)))
     if size in (1, processes):
         return [Level(make_exchange(mpi, gpu), order)]
     inside = mpi.Split(color=rank // size, key=rank)
     across = mpi.Split(color=rank % size, key=rank)
     return [
-        Level(make_exchange(inside, gpu), Order(size)),
-        Level(make_exchange(across, gpu), Order(processes // size)),
+        Level(make_exchange(inside, gpu), SumOrder(size)),
+        Level(make_exchange(across, gpu), SumOrder(processes // size)),
     ]
 
 
@@ -149,7 +149,7 @@ def reduce_by_levels(buffer: Buffer, levels: Sequence[Level]) -> None:
         exchange.gather(whole)
 
 
-def fold(rows: Sequence[Buffer], order: Order, out: Buffer) -> None:
+def fold(rows: Sequence[Buffer], order: SumOrder, out: Buffer) -> None:
     """The sum of all rows, one per rank, into ``out``, which may be one of them."""
     size = out.size
     # On a GPU a chunk is a launch of a kernel: all at once there.

@@ -14,7 +14,7 @@ from trainer.gpu.gpu import Gpu
 Buffer = npt.NDArray[np.float32]
 
 
-class Packed:
+class PackedGradients:
     """Keeps its buffer from step to step."""
 
     def __init__(self, ranks: int, gpu: Optional[Gpu] = None, unit: int = 1) -> None:

@@ -8,7 +8,7 @@ import chainer
 
 from trainer.communicators.nccl import Nccl
 from trainer.communicators.nodes import node_communicator
-from trainer.communicators.packed import Packed
+from trainer.communicators.packed import PackedGradients
 from trainer.gpu.gpu import Gpu
 from trainer.trouble import TrainerError
 
@@ -25,7 +25,7 @@ class PureNccl:
             )
         self.local_rank: int = node_communicator(mpi).Get_rank()
         self._ranks = Nccl(mpi, gpu)
-        self._packed = Packed(mpi.Get_size(), gpu)
+        self._packed = PackedGradients(mpi.Get_size(), gpu)
 
     def average_gradients(self, model: chainer.Link) -> None:
         self._packed.average(model, self._ranks.all_reduce)

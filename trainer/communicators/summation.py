@@ -16,7 +16,7 @@ from trainer.communicators.packed import Buffer
 
 
 @dataclass(frozen=True)
-class Order:
+class SumOrder:
     """``block`` consecutive ranks are added first, one after another; it divides ``ranks``."""
 
     ranks: int
@@ -33,13 +33,13 @@ class Order:
 
 
 #: Communicator -> (ranks, nodes) -> order, as far as it is this project's own and not NCCL's.
-ORDERS: Dict[str, Callable[[int, int], Order]] = {
-    "naive": lambda ranks, nodes: Order(ranks),
-    "flat": lambda ranks, nodes: Order(ranks),
-    "ordered": lambda ranks, nodes: Order(ranks),
-    "hierarchical": lambda ranks, nodes: Order(ranks, ranks // nodes),
-    "two_dimensional": lambda ranks, nodes: Order(ranks, ranks // nodes),
-    "single_node": lambda ranks, nodes: Order(ranks, ranks),
+ORDERS: Dict[str, Callable[[int, int], SumOrder]] = {
+    "naive": lambda ranks, nodes: SumOrder(ranks),
+    "flat": lambda ranks, nodes: SumOrder(ranks),
+    "ordered": lambda ranks, nodes: SumOrder(ranks),
+    "hierarchical": lambda ranks, nodes: SumOrder(ranks, ranks // nodes),
+    "two_dimensional": lambda ranks, nodes: SumOrder(ranks, ranks // nodes),
+    "single_node": lambda ranks, nodes: SumOrder(ranks, ranks),
 }
 
 
@@ -50,7 +50,7 @@ class TreeSum:
     There is no recursion: a run may have more ranks than Python has stack frames.
     """
 
-    def __init__(self, order: Order) -> None:
+    def __init__(self, order: SumOrder) -> None:
         self._order = order
         self._free: List[Buffer] = []
         self._begin()

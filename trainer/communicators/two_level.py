@@ -10,7 +10,7 @@ import chainer
 from trainer.communicators.host_sum import HostSum
 from trainer.communicators.inside import inside_node
 from trainer.communicators.nodes import NodeOf, Nodes
-from trainer.communicators.packed import Buffer, Packed
+from trainer.communicators.packed import Buffer, PackedGradients
 from trainer.gpu.gpu import Gpu
 
 
@@ -30,7 +30,7 @@ class TwoLevel(ABC):
         self.local_rank: int = places.inside.Get_rank()
         self._inside = inside_node(places.inside, gpu)
         self._across = HostSum(places.across, gpu)
-        self._packed = Packed(mpi.Get_size(), gpu, self._inside.unit)
+        self._packed = PackedGradients(mpi.Get_size(), gpu, self._inside.unit)
 
     def average_gradients(self, model: chainer.Link) -> None:
         self._packed.average(model, self._add)

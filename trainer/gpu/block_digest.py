@@ -127,7 +127,7 @@ def kernel() -> Any:
     return cupy.RawKernel(KERNEL, "block_digests")
 
 
-def head_of(name: str, array: Any) -> bytes:
+def digest_head(name: str, array: Any) -> bytes:
     """What a tensor's digest begins with: name, dtype and shape."""
     shape = ",".join(map(str, array.shape))
     return f"{name}\n{array.dtype.str}\n{shape}\n".encode()
@@ -149,7 +149,7 @@ def on_host(name: str, array: npt.NDArray[Any]) -> str:
     data = np.ascontiguousarray(array).tobytes()
     blocks = (data[start : start + BLOCK] for start in range(0, len(data), BLOCK))
     return put_together(
-        head_of(name, array), b"".join(hashlib.sha256(block).digest() for block in blocks)
+        digest_head(name, array), b"".join(hashlib.sha256(block).digest() for block in blocks)
     )
 
 
@@ -159,7 +159,7 @@ class PendingDigests:
     def __init__(self, arrays: Mapping[str, Any]) -> None:
         import cupy
 
-        self.heads = [head_of(name, array) for name, array in arrays.items()]
+        self.heads = [digest_head(name, array) for name, array in arrays.items()]
         self.names = list(arrays)
         # Kept until the kernel is behind us; work on the same stream comes after it.
         self._arrays = [whole_words(cupy, array) for array in arrays.values()]

@@ -30,7 +30,7 @@ def gpu_failures(rank: int, host: str, gpu: str) -> Iterator[None]:
         yield
     except Exception as error:
         at_work = rank_of(error, rank)
-        told = in_words(error, at_work, host, gpu)
+        told = gpu_failure(error, at_work, host, gpu)
         if told is None:
             raise
         told.step = step_of(error)  # type: ignore[attr-defined]
@@ -38,7 +38,7 @@ def gpu_failures(rank: int, host: str, gpu: str) -> Iterator[None]:
         raise told from error
 
 
-def in_words(error: Exception, rank: int, host: str, gpu: str) -> Optional[TrainerError]:
+def gpu_failure(error: Exception, rank: int, host: str, gpu: str) -> Optional[TrainerError]:
     """None for an error that is not CuPy's."""
     names = {
         kind.__name__ for kind in type(error).__mro__ if kind.__module__.split(".")[0] in PACKAGES

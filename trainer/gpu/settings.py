@@ -15,7 +15,7 @@ import chainer
 WORKSPACE = 256 << 20
 
 
-def chosen(*, mixed: bool) -> Dict[str, object]:
+def chainer_settings(*, mixed: bool) -> Dict[str, object]:
     """Chainer's configuration by name (Chainer reference manual, "Configuring Chainer").
 
     Autotuning would take the algorithm that was fastest in a measurement; the persistent kernels
@@ -34,13 +34,13 @@ def chosen(*, mixed: bool) -> Dict[str, object]:
 
 def apply_settings(*, mixed: bool) -> Dict[str, str]:
     """Set them and return what Chainer and CuPy say of them then, as text by name."""
-    for name, value in chosen(mixed=mixed).items():
+    for name, value in chainer_settings(mixed=mixed).items():
         setattr(chainer.global_config, name, value)
     cuda = chainer.backends.cuda
     cuda.set_max_workspace_size(WORKSPACE)
     # CuPy says so when a faster algorithm needs more memory, or may give other bits.
     warnings.simplefilter("ignore", cuda._PerformanceWarning)
-    found = {name: str(getattr(chainer.config, name)) for name in chosen(mixed=mixed)}
+    found = {name: str(getattr(chainer.config, name)) for name in chainer_settings(mixed=mixed)}
     from cupy import _core
 
     # By default sums are CUB's, whose order follows the GPU (cub::DeviceReduce, on determinism);

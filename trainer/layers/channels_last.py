@@ -35,7 +35,7 @@ def channels_second(x: Array) -> Array:
     return x.transpose(0, 3, 1, 2)
 
 
-def pieces(positions: int, channels: int) -> Iterator[slice]:
+def channel_pieces(positions: int, channels: int) -> Iterator[slice]:
     """Cut rows of ``channels`` elements into runs of PIECE elements or less."""
     height = max(1, PIECE // channels)
     for first in range(0, positions, height):

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trainer.gpu.lrn_kernels import backward_kernel, forward_kernel
-from trainer.layers.channels_last import channels_last, channels_second, pieces
+from trainer.layers.channels_last import channel_pieces, channels_last, channels_second
 from trainer.layers.cudnn import on_gpu
 
 Array = npt.NDArray[Any]
@@ -40,7 +40,7 @@ class LocalResponseNormalization(chainer.FunctionNode):  # type: ignore[misc]
         x = xp.ascontiguousarray(inputs[0])
         y = xp.empty(x.shape, x.dtype)
         self._scale = xp.empty(x.shape, np.float32)
-        forward_kernel()(x.ravel(), *layout_of(x), REACH, K, ALPHA, y, self._scale)
+        forward_kernel()(x.ravel(), *plane_sizes(x), REACH, K, ALPHA, y, self._scale)
         return (y,)
 
     def _backward_gpu(self, gy: Any) -> Any:
@@ -48,7 +48,7 @@ class LocalResponseNormalization(chainer.FunctionNode):  # type: ignore[misc]
         x = xp.ascontiguousarray(self.get_retained_inputs()[0].array)
         flat = x.ravel(), xp.ascontiguousarray(gy).ravel(), self._scale.ravel()
         gx = xp.empty(x.shape, x.dtype)
-        backward_kernel()(*flat, *layout_of(x), REACH, ALPHA, BETA, gx)
+        backward_kernel()(*flat, *plane_sizes(x), REACH, ALPHA, BETA, gx)
         return gx
 
     def backward(
@@ -70,7 +70,7 @@ class LocalResponseNormalization(chainer.FunctionNode):  # type: ignore[misc]
         return (chainer.as_variable(channels_second(gx)),)
 
 
-def layout_of(x: Any) -> Tuple[int, int]:
+def plane_sizes(x: Any) -> Tuple[int, int]:
     """(N, C, H, W) -> C, H * W"""
     return x.shape[1], x.shape[2] * x.shape[3]
 
@@ -79,7 +79,7 @@ def in_pieces(*arrays: Array) -> Iterator[Tuple[Array, ...]]:
     """The same rows of channels of each array, a few at a time."""
     channels = arrays[0].shape[-1]
     flat = [array.reshape(-1, channels) for array in arrays]
-    for piece in pieces(len(flat[0]), channels):
+    for piece in channel_pieces(len(flat[0]), channels):
         yield tuple(rows[piece] for rows in flat)
 
 

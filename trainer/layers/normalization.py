@@ -7,7 +7,7 @@ from typing import Any, Optional, Tuple
 import numpy as np
 import numpy.typing as npt
 
-from trainer.layers.channels_last import column_sums, pieces
+from trainer.layers.channels_last import channel_pieces, column_sums
 
 Array = npt.NDArray[Any]
 
@@ -32,7 +32,7 @@ class Moments:
 
     def add(self, rows: Array) -> None:
         """(positions, C)"""
-        for piece in pieces(*rows.shape):
+        for piece in channel_pieces(*rows.shape):
             some = rows[piece]
             own = column_sums(some) / some.dtype.type(len(some))
             differences = some - own
@@ -69,7 +69,7 @@ def apply_line(
 ) -> None:
     """out = rows * scale + offset, plus the shortcut, then ReLU; ``out`` may be ``rows``."""
     scale, offset = line
-    for piece in pieces(*rows.shape):
+    for piece in channel_pieces(*rows.shape):
         target = out[piece]
         np.multiply(rows[piece], scale, out=target)
         target += offset
@@ -97,7 +97,7 @@ class Gradient:
         #: What passes the ReLU: the gradient of the sum with the shortcut, hence the shortcut's.
         self.passed = gy if y is None else np.empty_like(gy)
         g_beta, g_gamma = np.zeros((2, rows.shape[1]), dtype=np.float64)
-        for piece in pieces(*rows.shape):
+        for piece in channel_pieces(*rows.shape):
             some = self.passed[piece]
             if y is not None:
                 np.multiply(gy[piece], y[piece] > 0, out=some)

@@ -110,7 +110,7 @@ class Winograd:
         gx = np.zeros_like(x) if needs_gx else None
         for part in plan.parts():
             tiles = self._tiles_of(x, plan, part)
-            g_products = taken(gradient(part.outputs), plan)
+            g_products = gradient_tiles(gradient(part.outputs), plan)
             g_filters.add(np.matmul(g_products.transpose(0, 2, 1), tiles))
             if gx is not None:
                 np.matmul(g_products, filters, out=tiles)
@@ -192,7 +192,7 @@ def put(products: Array, plan: TilePlan, y: Array) -> None:
             target[...] = tile[:, : target.shape[1], : target.shape[2]]
 
 
-def taken(gy: Array, plan: TilePlan) -> Array:
+def gradient_tiles(gy: Array, plan: TilePlan) -> Array:
     """Transposed :func:`put`: A g A' of every tile"""
     samples, outputs = len(gy), gy.shape[3]
     down = -(-gy.shape[1] // OUT)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trainer import image
-from trainer.augment import Mean, View, apply_view, choose_views, cut_view
+from trainer.augment import MeanImage, View, apply_view, choose_views, cut_view
 from trainer.sampleset import SampleSet
 
 
@@ -26,7 +26,7 @@ class Views:
     def __init__(self, samples: SampleSet) -> None:
         self.side = side_of(samples)
         self._set = samples
-        self._mean = None if samples.raw else Mean(mean_of(samples))
+        self._mean = None if samples.raw else MeanImage(mean_of(samples))
 
     def writer(self, indices: Sequence[int], epochs: Optional[Sequence[int]]) -> Writer:
         """For one batch, used by one thread."""
@@ -37,7 +37,7 @@ class Views:
 
 class Writer:
     def __init__(
-        self, views: List[View], mean: Optional[Mean], scratch: npt.NDArray[np.float32]
+        self, views: List[View], mean: Optional[MeanImage], scratch: npt.NDArray[np.float32]
     ) -> None:
         self._views = views
         self._mean = mean

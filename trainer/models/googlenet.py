@@ -47,7 +47,7 @@ class Inception(chainer.Chain):  # type: ignore[misc]
         return F.concat(branches, axis=1)
 
 
-class Head(chainer.Chain):  # type: ignore[misc]
+class Auxiliary(chainer.Chain):  # type: ignore[misc]
     """An auxiliary classifier on (N, channels, 14, 14); 70 % of its hidden units are dropped."""
 
     def __init__(self, channels: int, nclasses: int) -> None:
@@ -81,8 +81,8 @@ class GoogLeNet(AuxiliaryClassifier):
             self.inc5a = Inception(832, 256, 160, 320, 32, 128, 128)
             self.inc5b = Inception(832, 384, 192, 384, 48, 128, 128)
             self.out = Linear(1024, nclasses)
-            self.head1 = Head(512, nclasses)
-            self.head2 = Head(528, nclasses)
+            self.head1 = Auxiliary(512, nclasses)
+            self.head2 = Auxiliary(528, nclasses)
 
     def all_scores(self, x: Any, draws: Optional[Draws]) -> Tuple[chainer.Variable, ...]:
         x = local_response_normalization(max_pooling_2d(self.conv1(x, relu=True), 3, 2))

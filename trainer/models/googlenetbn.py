@@ -23,7 +23,7 @@ from trainer.layers.pooling import average_pooling_2d, global_average, max_pooli
 from trainer.models.auxiliary import AuxiliaryClassifier
 
 
-class Inception(chainer.Chain):  # type: ignore[misc]
+class NormalizedInception(chainer.Chain):  # type: ignore[misc]
     """Outputs of the 1x1, 3x3, double 3x3 and pooled branches one after another.
 
     The widths are in the order of the figure's columns; ``average`` pools by averages.
@@ -62,7 +62,7 @@ class Inception(chainer.Chain):  # type: ignore[misc]
         return F.concat(branches, axis=1)
 
 
-class Reduction(chainer.Chain):  # type: ignore[misc]
+class StridedInception(chainer.Chain):  # type: ignore[misc]
     """An inception of stride 2: no 1x1 branch, the maxima of the input are passed through."""
 
     def __init__(
@@ -85,7 +85,7 @@ class Reduction(chainer.Chain):  # type: ignore[misc]
         return F.concat(branches, axis=1)
 
 
-class Head(chainer.Chain):  # type: ignore[misc]
+class NormalizedAuxiliary(chainer.Chain):  # type: ignore[misc]
     """An auxiliary classifier on (N, channels, 14, 14)."""
 
     def __init__(self, channels: int, nclasses: int) -> None:
@@ -110,19 +110,19 @@ class GoogLeNetBN(AuxiliaryClassifier):
             self.conv1 = NormalizedConvolution(3, 64, 7, stride=2, pad=3)
             self.reduce2 = NormalizedConvolution(64, 64, 1)
             self.conv2 = NormalizedConvolution(64, 192, 3, pad=1)
-            self.inc3a = Inception(192, 64, 64, 64, 64, 96, 32)
-            self.inc3b = Inception(256, 64, 64, 96, 64, 96, 64)
-            self.inc3c = Reduction(320, 128, 160, 64, 96)
-            self.inc4a = Inception(576, 224, 64, 96, 96, 128, 128)
-            self.inc4b = Inception(576, 192, 96, 128, 96, 128, 128)
-            self.inc4c = Inception(576, 160, 128, 160, 128, 160, 128)
-            self.inc4d = Inception(608, 96, 128, 192, 160, 192, 128)
-            self.inc4e = Reduction(608, 128, 192, 192, 256)
-            self.inc5a = Inception(1056, 352, 192, 320, 160, 224, 128)
-            self.inc5b = Inception(1024, 352, 192, 320, 192, 224, 128, average=False)
+            self.inc3a = NormalizedInception(192, 64, 64, 64, 64, 96, 32)
+            self.inc3b = NormalizedInception(256, 64, 64, 96, 64, 96, 64)
+            self.inc3c = StridedInception(320, 128, 160, 64, 96)
+            self.inc4a = NormalizedInception(576, 224, 64, 96, 96, 128, 128)
+            self.inc4b = NormalizedInception(576, 192, 96, 128, 96, 128, 128)
+            self.inc4c = NormalizedInception(576, 160, 128, 160, 128, 160, 128)
+            self.inc4d = NormalizedInception(608, 96, 128, 192, 160, 192, 128)
+            self.inc4e = StridedInception(608, 128, 192, 192, 256)
+            self.inc5a = NormalizedInception(1056, 352, 192, 320, 160, 224, 128)
+            self.inc5b = NormalizedInception(1024, 352, 192, 320, 192, 224, 128, average=False)
             self.out = Linear(1024, nclasses)
-            self.head1 = Head(576, nclasses)
-            self.head2 = Head(608, nclasses)
+            self.head1 = NormalizedAuxiliary(576, nclasses)
+            self.head2 = NormalizedAuxiliary(608, nclasses)
 
     def all_scores(self, x: Any, draws: Optional[Draws]) -> Tuple[chainer.Variable, ...]:
         x = max_pooling_2d(self.conv1(x, relu=True), 3, 2)

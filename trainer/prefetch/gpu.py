@@ -11,7 +11,7 @@ from trainer.iterators.pool import Pool
 from trainer.loadtypes.views import mean_of, side_of
 from trainer.prefetch.host import Fed, LabelsOf, loaded
 from trainer.prefetch.normalization import Normalization
-from trainer.prefetch.staging_buffer import Layout, StagingBuffer
+from trainer.prefetch.staging_buffer import StagingBuffer, StagingLayout
 from trainer.sampleset import Part
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ class _Arrived(NamedTuple):
     """A batch that is on its way into a buffer's ``device``."""
 
     part: Part
-    layout: Layout
+    layout: StagingLayout
 
 
 class GpuPrefetcher:
@@ -82,7 +82,9 @@ class GpuPrefetcher:
 
     def _buffers_for(self, largest: Part) -> Tuple[StagingBuffer, StagingBuffer]:
         """The two of a set: training goes on with its own after an evaluation."""
-        size = Layout(len(largest.indices), self._pool.described[largest.set_name].insize).size
+        size = StagingLayout(
+            len(largest.indices), self._pool.described[largest.set_name].insize
+        ).size
         key = largest.set_name, size
         if key not in self._buffers:
             self._buffers[key] = StagingBuffer(self._gpu, size), StagingBuffer(self._gpu, size)
@@ -97,7 +99,7 @@ class GpuPrefetcher:
             return None
         part, images = found
         samples = self._pool.described[part.set_name]
-        layout = Layout(len(images), samples.insize)
+        layout = StagingLayout(len(images), samples.insize)
         buffer.copied.synchronize()
         layout.pixels(buffer.host)[...] = images
         layout.views(buffer.host)[...] = choose_views(

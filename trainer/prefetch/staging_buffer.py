@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 ALIGNMENT = 256
 
 
-class Layout(NamedTuple):
+class StagingLayout(NamedTuple):
     """A batch in one buffer of bytes, so that it travels in one copy: pixels, views, labels."""
 
     samples: int

@@ -6,13 +6,16 @@ from typing import Tuple
 
 import click
 
+from manifests.cli.verbs.attest import attest
 from manifests.cli.verbs.build import build
 from manifests.cli.verbs.cancel import cancel
+from manifests.cli.verbs.clean import clean
 from manifests.cli.verbs.compare import compare
 from manifests.cli.verbs.completion import completion
 from manifests.cli.verbs.data import data
 from manifests.cli.verbs.demo import demo
 from manifests.cli.verbs.doctor import doctor
+from manifests.cli.verbs.init import init
 from manifests.cli.verbs.list_ import list_
 from manifests.cli.verbs.lock import lock
 from manifests.cli.verbs.logs import logs
@@ -31,6 +34,7 @@ VERBS: Tuple[click.Command, ...] = (
     doctor,
     build,
     lock,
+    init,
     submit,
     resume,
     list_,
@@ -44,7 +48,9 @@ VERBS: Tuple[click.Command, ...] = (
     compare,
     report,
     verify,
+    attest,
     demo,
     data,
+    clean,
     completion,
 )

@@ -12,10 +12,18 @@ from manifests.cli.command_line import JSON, NAMED_RUN, warn
 @click.command()
 @click.argument("first", type=NAMED_RUN)
 @click.argument("second", type=NAMED_RUN)
+@click.option("--full", is_flag=True, help="Print whole digests and numbers, and all differences.")
 @JSON
-def compare(first: Path, second: Path, json_wanted: bool) -> None:
-    """Compare the bits of two runs. If they differ, print the first step that does."""
-    from manifests.cli.foreground import print_comparison
-    from manifests.flows.rerun import compare_runs
+def compare(first: Path, second: Path, full: bool, json_wanted: bool) -> None:
+    """Compare the bits of two runs. If they differ, print the first step that does.
 
-    print_comparison(compare_runs(first, second, warn), json_wanted)
+    Code that differs is printed as a diff. --json has all.
+    """
+    from manifests.cli.foreground import print_comparison
+    from manifests.rundir.directory import find_run
+    from manifests.verdict.code_difference import code_differences
+    from manifests.verdict.compare import compare as compared
+    from manifests.verdict.compare import load_record
+
+    a, b = (load_record(find_run(run), warn) for run in (first, second))
+    print_comparison(compared(a, b), json_wanted, code_differences(a, b), full=full)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from manifests.cli.command_line import COMPLETION_VARIABLE, PROJECT, say
+from manifests.cli.command_line import COMPLETION_VARIABLE, PROJECT, Words, say
 
 #: The name that a shell gets for the program.
 NAME = "bundle"
@@ -12,7 +12,7 @@ SHELLS = ("bash", "zsh", "fish")
 
 
 @click.command()
-@click.argument("shell", type=click.Choice(SHELLS))
+@click.argument("shell", type=Words(SHELLS))
 def completion(shell: str) -> None:
     """Print a shell function `bundle` with completion. It completes verbs, options, runs, sites.
 

@@ -17,6 +17,6 @@ from manifests.cli.command_line import MIRROR, PATH, host_context, say
 def demo(folder: Path, mirror: Optional[str]) -> None:
     """Build, train, rerun and compare, on handwritten digits."""
     from manifests.cli.demo import run_demo
-    from manifests.cli.foreground import wait_for
+    from manifests.cli.foreground import wait_for_job
 
-    sys.exit(run_demo(folder, host_context(), mirror=mirror, say=say, wait=wait_for))
+    sys.exit(run_demo(folder, host_context(), mirror=mirror, say=say, wait=wait_for_job))

@@ -46,7 +46,7 @@ def doctor(site: str, stack: str, job: bool, json_wanted: bool, **asked: Any) ->
 
 def report(findings: Mapping[str, Finding], json_wanted: bool) -> int:
     """Print the findings; return the exit code."""
-    from manifests.host.finding import as_values, counted, exit_code, lines, worst
+    from manifests.host.finding import as_values, exit_code, lines, tally, worst
 
     if json_wanted:
         as_json(
@@ -59,5 +59,5 @@ def report(findings: Mapping[str, Finding], json_wanted: bool) -> int:
         from manifests.cli.bars import say_findings  # Rich is slow to import
 
         say_findings(lines(findings))
-        say(counted(findings))
+        say(tally(findings))
     return exit_code(findings)

@@ -7,7 +7,7 @@ from typing import Optional, Tuple
 
 import click
 
-from manifests.cli.command_line import JSON, PATH, WIDE, as_json, host_context, say, warn
+from manifests.cli.command_line import JSON, PATH, WIDE, Words, as_json, host_context, say, warn
 
 
 @click.command("list")
@@ -19,7 +19,7 @@ from manifests.cli.command_line import JSON, PATH, WIDE, as_json, host_context, 
 @click.option(
     "--sort",
     "order",
-    type=click.Choice(["created", "name", "state", "took", "loss", "accuracy", "arch"]),
+    type=Words(["created", "name", "state", "took", "loss", "accuracy", "arch"]),
     default="created",
     show_default=True,
     help="Sort key; the largest comes last.",

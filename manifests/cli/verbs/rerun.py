@@ -58,7 +58,7 @@ def rerun(
 
     Exit code: 0 identical, 1 diverged, 2 cannot run, 3 inconclusive.
     """
-    from manifests.cli.foreground import print_comparison, wait_for
+    from manifests.cli.foreground import note_report, print_comparison, wait_for_job
     from manifests.flows.plan import write_run
     from manifests.flows.rerun import CannotRun, cannot_run, judge, parse_moved, plan_rerun
     from manifests.flows.start import start_new
@@ -94,8 +94,10 @@ def rerun(
     remember_out(host.cache, files.root.parent, warn)
     note(f"running again in {files.root}")
     try:
-        wait_for(files, host, json_wanted)
+        wait_for_job(files, host, json_wanted)
     except Trouble as error:
         note(str(error))
     # A rerun that failed is judged too: an exit code of 1 must mean diverged and nothing else.
-    print_comparison(judge(run, files, warn), json_wanted, files, host)
+    comparison = judge(run, files, warn)
+    note_report(files, host)
+    print_comparison(comparison, json_wanted)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Dict, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
 
 import click
 
@@ -18,8 +18,13 @@ from manifests.cli.command_line import (
     as_json,
     host_context,
     note,
+    say,
     warn,
 )
+
+if TYPE_CHECKING:
+    from manifests.flows.plan import Plan
+    from manifests.host.context import HostContext
 
 
 @click.command()
@@ -64,10 +69,7 @@ def submit(
             note(text)
         told.update(run=str(plan.files.root), identity=plan.manifest.identity_digest)
         if dry_run:
-            if json_wanted:
-                as_json({**told, "script": plan.script})
-            else:
-                click.echo(plan.script, nl=False)
+            show_plan(plan, told, host, json_wanted)
             return
         if script_name is None:
             files = write_run(plan)
@@ -83,3 +85,16 @@ def submit(
     job = start_new(files, host, chain)
     remember_out(host.cache, files.root.parent, warn)
     say_started(files, job, told, host, wait, json_wanted)
+
+
+def show_plan(plan: Plan, told: Dict[str, Any], host: HostContext, json_wanted: bool) -> None:
+    """A dry run: a summary, and the job script; standard output has the script alone."""
+    from manifests.cli.run_table import span
+    from manifests.flows.outlook import outlook_lines, outlook_of
+
+    outlook = outlook_of(plan, host)
+    if json_wanted:
+        as_json({**told, "outlook": asdict(outlook), "script": plan.script})
+        return
+    say("\n".join(outlook_lines(outlook, plan.files, span(outlook.seconds))), err=True)
+    click.echo(plan.script, nl=False)

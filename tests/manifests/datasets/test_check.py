@@ -9,12 +9,12 @@ import pytest
 
 from container.progress import Silent
 from container.trouble import Trouble
-from manifests.datasets.check import Checked, check
+from manifests.datasets.check import CheckedList, check
 from manifests.datasets.fingerprint import scan_images
 from manifests.datasets.list_file import read_list
 
 
-def checked(folder: Path, **options: Any) -> Checked:
+def checked(folder: Path, **options: Any) -> CheckedList:
     values = {"nclasses": None, "mean": None, "cache_folder": None, **options}
     return check(folder / "train.txt", folder, progress=Silent(), **values)
 

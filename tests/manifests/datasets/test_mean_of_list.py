@@ -14,12 +14,12 @@ from container.progress import Silent
 from container.trouble import Trouble
 from manifests.datasets.list_file import NEXT_STEP
 from manifests.datasets.mean import scan_mean
-from manifests.datasets.mean_of_list import Mean, write_mean
+from manifests.datasets.mean_of_list import ListMean, write_mean
 from tests.manifests.datasets.originals import encoded
 from trainer.image import decode, pixels
 
 
-def mean_of(folder: Path, output: Path, **options: Any) -> Mean:
+def mean_of(folder: Path, output: Path, **options: Any) -> ListMean:
     options.setdefault("workers", 1)
     return write_mean(folder / "train.txt", folder, output, progress=Silent(), **options)
 

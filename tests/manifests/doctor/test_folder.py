@@ -10,7 +10,7 @@ import pytest
 from container.recipe import load_recipe
 from container.room import build_room, gb
 from manifests.doctor.folder import (
-    Folder,
+    WritableFolder,
     cache_finding,
     clock_finding,
     out_finding,
@@ -28,7 +28,7 @@ from manifests.host.finding import (
 ASK = "ask your administrator"
 
 
-CACHE = Folder(Path("/home/u/.cache/bundle"), free=3 * 10**9, skew=0.0)
+CACHE = WritableFolder(Path("/home/u/.cache/bundle"), free=3 * 10**9, skew=0.0)
 ELSEWHERE = "free some space there, or choose another folder by BUNDLE_CACHE"
 
 
@@ -55,7 +55,7 @@ def test_a_build_takes_so_much(stack: str, room: str) -> None:
 
 
 def test_a_full_disk() -> None:
-    full = Folder(CACHE.path, "cannot be written: No space left on device")
+    full = WritableFolder(CACHE.path, "cannot be written: No space left on device")
     assert cache_finding(full, 1) == fail(
         "/home/u/.cache/bundle: cannot be written: No space left on device", ELSEWHERE
     )
@@ -87,7 +87,7 @@ def test_clocks_that_agree(skew: float) -> None:
 
 
 def test_out_folders() -> None:
-    small = Folder(Path("/scratch/runs"), free=5 * 10**8)
+    small = WritableFolder(Path("/scratch/runs"), free=5 * 10**8)
     assert out_finding([]) == ok("no run was submitted from this account yet")
     assert out_finding([CACHE]) == ok("1 known, 3.0 GB free or more (/home/u/.cache/bundle)")
     assert out_finding([CACHE, small]) == warn(
@@ -97,16 +97,16 @@ def test_out_folders() -> None:
 
 
 def test_tmpdir() -> None:
-    assert tmp_finding(Folder(Path("/tmp"), free=2 * 10**9)) == ok("/tmp, 2.0 GB free")
-    assert tmp_finding(Folder(Path("/tmp"), free=10**8)).state == "warn"
-    assert tmp_finding(Folder(Path("tmp"), free=2 * 10**9)) == warn(
+    assert tmp_finding(WritableFolder(Path("/tmp"), free=2 * 10**9)) == ok("/tmp, 2.0 GB free")
+    assert tmp_finding(WritableFolder(Path("/tmp"), free=10**8)).state == "warn"
+    assert tmp_finding(WritableFolder(Path("tmp"), free=2 * 10**9)) == warn(
         "TMPDIR is 'tmp', no absolute path: jobs run as if it were not set",
         "unset TMPDIR, or give the whole path",
     )
 
 
 def test_shared_memory() -> None:
-    docker = Folder(Path("/dev/shm"), free=64 * 1024**2)
+    docker = WritableFolder(Path("/dev/shm"), free=64 * 1024**2)
     assert shared_memory_finding(docker, cores=16).state == "ok"
     assert shared_memory_finding(docker, cores=48) == warn(
         "/dev/shm: 67 MB free, and MPI takes up to 201 MB for 48 ranks",
@@ -125,6 +125,6 @@ def test_what_a_killed_container_left_is_named() -> None:
 
 def test_a_scratch_folder_that_is_not_there_is_made_by_nobody(tmp_path: Path) -> None:
     gone = tmp_path / "gone"
-    assert look_at_scratch(gone) == Folder(gone, "is not a folder")
+    assert look_at_scratch(gone) == WritableFolder(gone, "is not a folder")
     assert look_at_scratch(tmp_path).problem == ""
     assert list(tmp_path.iterdir()) == []

@@ -93,7 +93,7 @@ def test_a_driver_whose_nvidia_smi_does_not_work(monkeypatch: pytest.MonkeyPatch
         raise CommandFailed(argv, 18, None, "Driver/library version mismatch")
 
     version = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.129.03  Thu Oct 19\n"
-    monkeypatch.setattr(asking, "text_of", lambda _path: version)
+    monkeypatch.setattr(asking, "readable_text", lambda _path: version)
     monkeypatch.setattr(asking, "answer", failing)
     found = asking.look_at_gpus()
     assert found.driver == Driver("535.129.03")
@@ -118,7 +118,7 @@ def test_a_driver_whose_file_does_not_tell_is_asked_by_nvidia_smi(
             raise CommandFailed(argv, None, None, "", "could not be started: No such file")
         return printed
 
-    monkeypatch.setattr(asking, "text_of", lambda _path: text)
+    monkeypatch.setattr(asking, "readable_text", lambda _path: text)
     monkeypatch.setattr(asking, "answer", asked)
     assert asking.look_at_driver() == driver
     assert asking.look_at_gpus().driver == driver

@@ -73,11 +73,11 @@ def test_a_resumed_run_needs_what_its_script_binds(tmp_path: Path) -> None:
     pack_there = {"train_pack": str(tmp_path / "a.pack"), "val_pack": str(tmp_path / "b.pack")}
     circumstance = packed(**pack_there)
     (tmp_path / "a.pack").touch()
-    assert missing_data(circumstance) == [f"{tmp_path}/b.pack: is not a file"]
+    assert missing_data(circumstance) == [f"{tmp_path}/b.pack: does not exist"]
     (tmp_path / "b.pack").touch()
     assert missing_data(circumstance) == []
     assert missing_data(manifest(train_root=str(tmp_path)).circumstance) == [
-        "/data/val: is not a folder"
+        "/data/val: does not exist"
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from manifests.flows.start import sweep
+from manifests.flows.start import sweep_run
 from manifests.record.run_files import RunFiles
 
 
@@ -17,6 +17,6 @@ def test_what_a_killed_job_was_writing_is_removed(tmp_path: Path) -> None:
         path.write_bytes(b"x")
     for path in files.of_any_job:
         (path.parent / f".{path.name}.ab_d3f9h").write_bytes(b"half")
-    sweep(files)
+    sweep_run(files)
     left = sorted(path for path in tmp_path.rglob("*") if path.is_file())
     assert left == sorted([*whole, *others])

@@ -5,13 +5,13 @@ from __future__ import annotations
 from container.trouble import Trouble
 from manifests.host.finding import (
     as_values,
-    counted,
     exit_code,
     fail,
     lines,
     of_trouble,
     ok,
     on_other_hosts,
+    tally,
     warn,
 )
 
@@ -28,7 +28,7 @@ def test_the_table() -> None:
         ),
         ("warn", "MPI    a", "\n             -> b"),
     ]
-    assert counted(findings) == "1 ok, 1 warn, 1 fail"
+    assert tally(findings) == "1 ok, 1 warn, 1 fail"
     assert exit_code(findings) == 2
     assert exit_code({"MPI": findings["MPI"]}) == 0
     assert as_values(findings)[2] == {

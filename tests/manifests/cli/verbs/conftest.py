@@ -79,3 +79,37 @@ def living_job() -> Iterator[LivingJob]:
     yield write_job
     sleeper.kill()
     sleeper.wait()
+
+
+@dataclass
+class Called:
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def called(
+    bundle: CommandLine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Called]:
+    """The same within this process, which is many times faster."""
+    from bundle import main
+    from manifests.cli.command_line import warn
+
+    def call(*arguments: Any, code: int = 0) -> Called:
+        monkeypatch.setenv("BUNDLE_CACHE", str(bundle.folder / "cache"))
+        monkeypatch.setenv("TZ", "Asia/Tokyo")
+        for name, value in bundle.environment.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.chdir(bundle.folder)
+        warn.cache_clear()
+        capsys.readouterr()
+        found = 0
+        try:
+            main([str(word) for word in arguments])
+        except SystemExit as error:
+            found = int(error.code or 0)
+        done = Called(*capsys.readouterr())
+        assert found == code, f"{found}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    return call

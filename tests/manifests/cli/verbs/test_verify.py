@@ -42,7 +42,7 @@ def test_states(run: RunFiles, bundle: CommandLine, living_job: LivingJob) -> No
     living_job(run)
     assert checked(bundle, run.root, 0) == [f"the run is running; {SO_FAR}"]
     values = json.loads(bundle("verify", run.root, "--no-data", "--json").stdout)
-    assert values == {"run": str(run.root), "state": "running", "problems": []}
+    assert values == {"run": str(run.root), "state": "running", "problems": [], "statements": []}
     run.exit_code.write_text("75\n")
     run.stopped.write_text("{}")
     assert checked(bundle, run.root, 0) == [
@@ -71,3 +71,19 @@ def test_a_long_list_ends_after_twenty(run: RunFiles, bundle: CommandLine) -> No
     ]
     told = json.loads(bundle("verify", run.root, "--no-data", "--json", code=1).stdout)
     assert len(told["problems"]) == 25
+
+
+def test_moved_data_below_the_home_folder(run: RunFiles, bundle: CommandLine) -> None:
+    """Shells leave ``~`` after an equals sign."""
+    data = bundle.folder / "data"
+    data.rename(bundle.folder / "b")
+    bundle.environment["HOME"] = str(bundle.folder)
+    first = bundle("verify", run.root, code=1).stdout.splitlines()[0]
+    assert first.endswith(f"{data} does not exist")
+    done = bundle("verify", run.root, "--data", "~/data=~/b")
+    assert done.stdout == "verified: nothing differs\n"
+    done = bundle("verify", run.root, "--data", "~/c=~/b", code=2)
+    assert done.stderr == (
+        f"bundle: --data {bundle.folder}/c={bundle.folder}/b: no recorded data lies below "
+        f"{bundle.folder}/c\n-> recorded roots: {data}\n"
+    )

@@ -1,0 +1,2 @@
+. /etc/profile.d/modules.sh
+module load openmpi

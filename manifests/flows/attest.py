@@ -1,0 +1,255 @@
+"""attest: a run and the verdicts of its reruns, checked again, written as signed statements"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Tuple
+
+from container import atomic
+from container.digest import sha256_of_file
+from container.trouble import Trouble
+from jobtemplates.script import quoted
+from manifests.flows.rerun import compare_runs, refused
+from manifests.host import ssh_signature
+from manifests.host.context import HostContext
+from manifests.record.run_files import RunFiles
+from manifests.record.schema import Manifest
+from manifests.rundir.directory import find_run
+from manifests.rundir.known_outs import known_outs
+from manifests.rundir.provenance import provenance_statement
+from manifests.rundir.records import Warn, ignore, read_manifest, read_record, read_result
+from manifests.rundir.run_names import known_runs, parse_run_name
+from manifests.rundir.statement import statement_text
+from manifests.rundir.verify import (
+    companion_problems,
+    identity_files_problems,
+    result_problems,
+)
+from manifests.verdict.comparison import Comparison
+from manifests.verdict.rerun_statement import JudgedRun, verdict_statements
+from manifests.verdict.run_record import load_record
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A statement before it is signed; ``stem`` begins the name of its file in ``folder``."""
+
+    folder: Path
+    stem: str
+    text: str
+    about: str  # for a person
+
+
+@dataclass(frozen=True)
+class Attested:
+    """``changed`` is False where the same file was there already."""
+
+    path: Path
+    about: str
+    changed: bool
+
+
+def plan_statements(
+    run: Path, host: HostContext, *, out: Optional[Path] = None, warn: Warn = ignore
+) -> List[Draft]:
+    """What there is to state of a run: its provenance, and each verdict on it or, for a rerun, its
+    own verdict. Statements lie with the run that they are about, or in ``out``.
+
+    All that is stated is checked again first. Raises Trouble with what is not as recorded.
+    """
+    files = find_run(str(run))
+    host.progress.stage("verifying the run and its reruns")
+    manifest = read_manifest(files, warn)
+    _refuse_unfinished(files)
+    problems = _problems(files, manifest, warn)
+    pairs = _pairs(files, manifest, host, warn)
+    for original, again in pairs:
+        for other in {original.root, again.root} - {files.root}:
+            found = _problems(RunFiles(other), read_manifest(RunFiles(other), warn), warn)
+            problems += [f"{other}: {problem}" for problem in found]
+    if problems:
+        raise Trouble(problems, "nothing was signed; restore what was altered")
+    folder = out.absolute() if out else files.statements
+    drafts = [Draft(folder, "provenance", _provenance(files, manifest, warn), "provenance")]
+    for original, again in pairs:
+        drafts += _verdict_drafts(original, again, out, warn)
+    return drafts
+
+
+def _refuse_unfinished(files: RunFiles) -> None:
+    if not files.done.exists():
+        raise Trouble(
+            f"{files.root}: has no result: nothing to attest",
+            f"see its state: python bundle.py status {quoted(str(files.root))}",
+        )
+
+
+def _problems(files: RunFiles, manifest: Manifest, warn: Warn) -> List[str]:
+    """Mismatches; of a rerun that was refused by its trainer, without those of the result."""
+    return [
+        *identity_files_problems(files, manifest),
+        *companion_problems(files, manifest),
+        *(result_problems(files, manifest, warn) if files.done.exists() else []),
+    ]
+
+
+# --- reruns ---------------------------------------------------------------------------------
+
+
+def _pairs(
+    files: RunFiles, manifest: Manifest, host: HostContext, warn: Warn
+) -> List[Tuple[RunFiles, RunFiles]]:
+    """(original, rerun) of which ``files`` is one and whose verdict can be known."""
+    if manifest.circumstance.rerun_of is not None:
+        original = _original_of(files, manifest)
+        if original is None:
+            warn(
+                f"{files.root}: its original, {manifest.circumstance.rerun_of}, is not there: "
+                "no verdict is attested"
+            )
+        return [(original, files)] if original is not None else []
+    reruns: Dict[str, RunFiles] = {}
+    for path in [*known_runs([files.root.parent]), *known_runs(known_outs(host.cache))]:
+        again = RunFiles(path)
+        if path.name in reruns or not _was_judged(again):
+            continue  # a copy of one that lies beside the run
+        if _is_rerun_of(again, files, manifest):
+            reruns[path.name] = again
+    return [(files, reruns[name]) for name in sorted(reruns)]
+
+
+def _original_of(files: RunFiles, manifest: Manifest) -> Optional[RunFiles]:
+    recorded = Path(manifest.circumstance.rerun_of or "")
+    # Beside the rerun first: folders are copied whole, and their copies are of each other.
+    for path in (files.root.parent / recorded.name, recorded):
+        original = RunFiles(path)
+        if not (original.manifest.is_file() and original.done.exists()):
+            continue
+        if read_manifest(original).identity_digest == manifest.identity_digest:
+            return original
+    return None
+
+
+def _is_rerun_of(again: RunFiles, files: RunFiles, manifest: Manifest) -> bool:
+    """By the names, which stay when folders are moved, and the identity."""
+    name = parse_run_name(again.root.name)
+    if name is None or not manifest.identity_digest.startswith(name.identity):
+        return False
+    try:
+        other = read_manifest(again)
+    except Trouble:
+        return False
+    of = other.circumstance.rerun_of
+    return (
+        of is not None
+        and Path(of).name == files.root.name
+        and other.identity_digest == manifest.identity_digest
+    )
+
+
+def _was_judged(again: RunFiles) -> bool:
+    return again.done.exists() or again.verdict.exists()
+
+
+def _judged_again(original: RunFiles, again: RunFiles, warn: Warn) -> Comparison:
+    """The verdict, found anew. Raises Trouble where ``verdict.json`` has another."""
+    comparison = refused(original.root, again, warn)
+    if comparison is None:
+        comparison = compare_runs(original.root, again.root, warn)
+    if again.verdict.exists():
+        kept = read_record(again.verdict, Comparison, warn)
+        if kept.verdict != comparison.verdict:
+            raise Trouble(
+                f"{again.verdict}: says {kept.verdict}; comparing the runs again gives "
+                f"{comparison.verdict}",
+                "nothing was signed; look at both: "
+                f"python bundle.py compare {quoted(str(original.root))} {quoted(str(again.root))}",
+            )
+    return comparison
+
+
+# --- texts ----------------------------------------------------------------------------------
+
+
+def _provenance(files: RunFiles, manifest: Manifest, warn: Warn) -> str:
+    return statement_text(
+        provenance_statement(
+            files.root.name,
+            manifest,
+            sha256_of_file(files.manifest),
+            read_result(files, warn),
+            sha256_of_file(files.result),
+        )
+    )
+
+
+def _judged_run(files: RunFiles, warn: Warn) -> JudgedRun:
+    return JudgedRun(
+        files.root.name,
+        load_record(files, warn),
+        sha256_of_file(files.manifest),
+        sha256_of_file(files.result) if files.result.exists() else None,
+    )
+
+
+def _verdict_drafts(
+    original: RunFiles, again: RunFiles, out: Optional[Path], warn: Warn
+) -> List[Draft]:
+    comparison = _judged_again(original, again, warn)
+    texts: Tuple[Dict[str, Any], ...] = verdict_statements(
+        _judged_run(original, warn), _judged_run(again, warn), comparison
+    )
+    folder = out.absolute() if out else original.statements
+    about = f"rerun {again.root.name}: {comparison.verdict}"
+    return [
+        Draft(folder, f"{stem}-{again.root.name}", statement_text(value), what)
+        for stem, value, what in zip(
+            ("rerun-verdict", "test-result"), texts, (about, f"{about}, as test-result")
+        )
+    ]
+
+
+# --- signing --------------------------------------------------------------------------------
+
+
+def attest(drafts: List[Draft], key: Path) -> List[Attested]:
+    """Sign all, then write ``STEM-<key>.json`` and its signature ``….json.sig``.
+
+    Raises Trouble when the key cannot sign or a folder cannot be written; signatures are made
+    elsewhere first, so a refused passphrase leaves nothing behind.
+    """
+    with tempfile.TemporaryDirectory(prefix="bundle-attest-") as scratch:
+        paths = [Path(scratch) / f"{number}.json" for number in range(len(drafts))]
+        for path, draft in zip(paths, drafts):
+            path.write_text(draft.text, encoding="utf-8")
+        ssh_signature.sign(paths, key)
+        signatures = [Path(f"{path}.sig").read_text(encoding="ascii") for path in paths]
+    return [_place(draft, signature) for draft, signature in zip(drafts, signatures)]
+
+
+def _place(draft: Draft, signature: str) -> Attested:
+    short = ssh_signature.parse_signature(signature).short_name
+    path = draft.folder / f"{draft.stem}-{short}.json"
+    beside = Path(f"{path}.sig")
+    try:
+        draft.folder.mkdir(parents=True, exist_ok=True)
+        same = _has(path, draft.text) and beside.exists()
+        if not same:
+            # A signature alone states nothing, a statement alone would be named by `verify`.
+            atomic.write_bytes(beside, signature.encode("ascii"))
+            atomic.write_bytes(path, draft.text.encode("utf-8"))
+    except OSError as error:
+        raise Trouble(
+            f"{draft.folder}: cannot be written: {error.strerror}",
+            "name another folder with --out, and copy its files to the run's statements/ later",
+        ) from error
+    return Attested(path, draft.about, not same)
+
+
+def _has(path: Path, text: str) -> bool:
+    try:
+        return path.read_bytes() == text.encode("utf-8")
+    except OSError:
+        return False

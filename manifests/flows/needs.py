@@ -1,0 +1,78 @@
+"""Needs: what the listed runs still need of images, stored inputs and fingerprints"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, FrozenSet, List
+
+from container.recipe import FORMAT_ENTRY, RECIPE_FORMAT, lock_path
+from manifests.host.context import HostContext
+from manifests.record.run_files import RunFiles
+from manifests.rundir.directory import RunSummary, list_runs
+from manifests.rundir.known_outs import known_outs
+from manifests.rundir.queue import Queues
+from manifests.rundir.records import Warn
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Need:
+    """``image_name`` is the file's name in the cache without suffix; ``inputs`` are the sha256 of
+    all files of which the image is made, ``roots`` the folders of its data."""
+
+    files: RunFiles
+    state: str
+    image_path: str
+    image_name: str
+    image_sha256: str
+    rebuildable: bool
+    inputs: FrozenSet[str]
+    roots: FrozenSet[str]
+
+    @property
+    def ended(self) -> bool:
+        """Every other run may go on: what it works with must stay."""
+        return self.state == "done"
+
+
+@dataclass(frozen=True)
+class Needs:
+    """``unknown``: runs whose manifest cannot be read; they may need anything."""
+
+    runs: List[Need]
+    unknown: List[Path]
+
+
+def needs_of(host: HostContext, warn: Warn) -> Needs:
+    """Of all runs that `list` shows. Raises Trouble for a folder of runs that cannot be read."""
+    queues = Queues(host, warn)
+    found, unknown = [], []
+    for out in known_outs(host.cache):
+        for run in list_runs(out, queues, warn):
+            try:
+                found.append(_need(run))
+            except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+                unknown.append(run.files.root)
+    return Needs(found, unknown)
+
+
+def _need(run: RunSummary) -> Need:
+    """Of the manifest as it stands there: it may be one of an older or a newer version."""
+    raw: Dict[str, Any] = json.loads(run.files.manifest.read_bytes())
+    image, paths = raw["identity"]["image"], raw["circumstance"]["paths"]
+    texts = raw["recipe"]["files"]
+    roots = [paths.get(name) for name in ("train_root", "val_root")]
+    return Need(
+        files=run.files,
+        state=run.state,
+        image_path=str(paths["image"]),
+        image_name=f"{image['stack']}-{image['recipe_sha256'][:16]}",
+        image_sha256=str(image["sha256"]),
+        rebuildable=texts.get(FORMAT_ENTRY) == RECIPE_FORMAT,
+        inputs=frozenset(_SHA256.findall(texts.get(lock_path(image["stack"]), ""))),
+        roots=frozenset(filter(None, roots)),
+    )

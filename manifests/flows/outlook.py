@@ -1,0 +1,160 @@
+"""Outlook: where a planned run will be, what it trains, how long it takes, which room it needs"""
+
+from __future__ import annotations
+
+import math
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Dict, List, Optional, Tuple
+
+from container.trouble import Trouble
+from manifests.flows.plan import Plan
+from manifests.host.context import HostContext
+from manifests.host.hosting import on_nodes
+from manifests.record.log_columns import ELAPSED, ITERATION
+from manifests.record.network_shapes import Shapes, network_shapes
+from manifests.record.run_files import RunFiles
+from manifests.record.schema import Manifest
+from manifests.rundir.known_outs import known_outs
+from manifests.rundir.outline import Outline, outline_of, read_outline
+from manifests.rundir.progress import last_record
+from manifests.rundir.run_names import known_runs
+from manifests.rundir.snapshot import recorded_files
+
+#: Arrays of the size of a parameter that an optimizer keeps beside it.
+_STATES = {"momentum_sgd": 1, "rmsprop": 1, "adam": 2, "rmsprop_warmup": 2}
+#: Bytes of a row of a sample table with a path of ImageNet's, of a trail's record, and of a tensor
+#: and its digest in one.
+_TABLE_ROW, _TRAIL_RECORD, _TRAIL_TENSOR = 110, 200, 100
+#: Earlier runs that are looked at, the newest first.
+_LOOKED_AT = 50
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """``room`` and ``free`` (where the run will be) are bytes; ``seconds`` is what an earlier run
+    of the same network, with as many ranks and samples per step, would take; ``like`` is that run.
+    """
+
+    where: str
+    what: str
+    steps: int
+    walltime: Optional[str]
+    room: int
+    free: Optional[int]
+    seconds: Optional[float] = None
+    like: Optional[str] = None
+
+
+def outlook_of(plan: Plan, host: HostContext) -> Outlook:
+    manifest = plan.manifest
+    like = _measured(outline_of(manifest), host)
+    return Outlook(
+        where=_where(manifest),
+        what=_what(manifest),
+        steps=manifest.identity.steps,
+        walltime=plan.placement.walltime,
+        room=room_of(manifest),
+        free=_free(plan.files.root.parent),
+        seconds=like[0] if like else None,
+        like=like[1] if like else None,
+    )
+
+
+def _where(manifest: Manifest) -> str:
+    placement, world = manifest.circumstance.placement, manifest.identity.world
+    layout = placement.layout(world)
+    ranks = f"{world.ranks} rank{'s' * (world.ranks != 1)}"
+    return ", ".join(
+        [
+            f"site {placement.site}",
+            *([f"node type {placement.nodetype}"] if placement.nodetype else []),
+            f"{ranks}, one process each, on {layout.nodes} node{'s' * (layout.nodes != 1)}"
+            if layout.ranks == world.ranks
+            else f"{ranks} in {on_nodes(layout)}",
+            *([f"group {placement.group}"] if placement.group else []),
+        ]
+    )
+
+
+def _what(manifest: Manifest) -> str:
+    training, data = manifest.identity.training, manifest.identity.data
+    return (
+        f"{training.arch}, {training.nclasses} classes, {data.train.samples} training and "
+        f"{data.val.samples} validation samples, {training.epochs} "
+        f"epoch{'s' * (training.epochs != 1)}, {training.batchsize} samples per rank and step, "
+        f"{training.optimizer.name} lr {training.optimizer.lr:g}"
+    )
+
+
+def room_of(manifest: Manifest) -> int:
+    """Bytes that the run directory will have at most, within some tenths: snapshot, tables, trail,
+    model, and the checkpoints that are kept with the one that is being written."""
+    identity, circumstance = manifest.identity, manifest.circumstance
+    training, ranks = identity.training, identity.world.ranks
+    shapes = network_shapes(training.arch, training.nclasses)
+    parameters, statistics = _bytes(shapes.parameters), _bytes(shapes.statistics)
+    states = _STATES.get(training.optimizer.name, 1)
+    checkpoint = parameters * (1 + states) + statistics * ranks
+    full_records = identity.steps // circumstance.observing.trail_interval + 2
+    return sum(
+        (
+            sum(digest.size for digest in recorded_files(manifest).values()),
+            (identity.data.train.samples + identity.data.val.samples) * _TABLE_ROW,
+            4 * math.prod(identity.data.mean.shape),
+            parameters + statistics if identity.data.initmodel else 0,
+            identity.steps * ranks * _TRAIL_RECORD,
+            full_records * 2 * len(shapes.parameters) * _TRAIL_TENSOR,
+            parameters + statistics,
+            (circumstance.checkpointing.kept + 1) * checkpoint,
+        )
+    )
+
+
+def _bytes(shapes: Shapes) -> int:
+    return sum(4 * math.prod(shape) for shape in shapes.values())
+
+
+def _free(out: Path) -> Optional[int]:
+    for folder in (out, *out.parents):
+        with suppress(OSError):
+            return shutil.disk_usage(folder).free
+    return None
+
+
+def _measured(wanted: Outline, host: HostContext) -> Optional[Tuple[float, str]]:
+    """Seconds for the steps of ``wanted`` at the speed of the newest run like it, and its path."""
+    for run in known_runs(known_outs(host.cache))[: -_LOOKED_AT - 1 : -1]:
+        files = RunFiles(run)
+        with suppress(Trouble, OSError):
+            found = read_outline(files)
+            if (found.arch, found.batch, found.ranks) == (wanted.arch, wanted.batch, wanted.ranks):
+                row: Dict[str, object] = last_record(files.log) or {}
+                seconds, steps = row.get(ELAPSED), row.get(ITERATION)
+                if isinstance(seconds, float) and isinstance(steps, int) and steps > 0:
+                    return seconds / steps * wanted.steps, str(run)
+    return None
+
+
+def outlook_lines(outlook: Outlook, files: RunFiles, span: str) -> List[str]:
+    """``span`` is ``seconds`` as a person reads it."""
+    long = [
+        f"{outlook.steps} steps",
+        *([f"walltime {outlook.walltime}"] if outlook.walltime else []),
+        *([f"about {span} at the speed of {outlook.like}"] if outlook.like else []),
+    ]
+    free = f", {_size(outlook.free)} free" if outlook.free is not None else ""
+    scarce = outlook.free is not None and outlook.free < outlook.room
+    return [
+        f"where      {outlook.where}",
+        f"           {files.root}",
+        f"what       {outlook.what}",
+        f"how long   {', '.join(long)}",
+        f"room       about {_size(outlook.room)}{free}{': not enough' if scarce else ''}",
+    ]
+
+
+def _size(size: int) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"

@@ -1,0 +1,222 @@
+"""The statements of a run: whose they are, whether they are intact, and whether they fit the run"""
+
+from __future__ import annotations
+
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional
+
+from container.digest import sha256_of_file
+from container.trouble import Trouble
+from manifests.host import ssh_signature
+from manifests.record.outcome import Result
+from manifests.record.run_files import RunFiles
+from manifests.record.schema import Manifest
+from manifests.rundir.provenance import outputs
+from manifests.rundir.records import read_manifest, read_result
+from manifests.rundir.statement import (
+    MANIFEST,
+    PROVENANCE,
+    RERUN_VERDICT,
+    TEST_RESULT,
+    Statement,
+    parse_statement,
+)
+
+#: A statement is a few KB; more is not one.
+_MOST_BYTES = 4 * 2**20
+
+_KINDS = {
+    PROVENANCE: "provenance",
+    RERUN_VERDICT: "rerun-verdict",
+    TEST_RESULT: "test-result",
+}
+
+
+@dataclass(frozen=True)
+class StatementCheck:
+    """``name`` is relative to the run directory; ``signer`` the principal, where one was asked for;
+    ``statement`` None where the file is not one."""
+
+    name: str
+    problems: List[str] = field(default_factory=list)
+    statement: Optional[Statement] = None
+    fingerprint: str = ""
+    signer: str = ""
+
+    @property
+    def kind(self) -> str:
+        if self.statement is None:
+            return ""
+        kind = self.statement.predicate_type
+        return _KINDS.get(kind, kind)
+
+    @property
+    def verdict(self) -> str:
+        """ "" where it is not a statement on a rerun."""
+        if self.statement is None or self.statement.predicate_type != RERUN_VERDICT:
+            return ""
+        return str(self.statement.predicate.get("verdict", ""))
+
+    @property
+    def text(self) -> str:
+        """One line on a statement without problems."""
+        what = f"{self.kind} {self.verdict}".strip()
+        who = f"{self.signer} ({self.fingerprint})" if self.signer else self.fingerprint
+        return f"{self.name}: {what}, signed by {who}"
+
+    def as_json(self) -> Dict[str, Any]:
+        return {
+            "file": self.name,
+            "kind": self.kind,
+            "verdict": self.verdict or None,
+            "signer": self.signer or None,
+            "key": self.fingerprint or None,
+            "problems": self.problems,
+        }
+
+
+def check_statements(
+    files: RunFiles, environ: Mapping[str, str], signers: Optional[Path] = None
+) -> List[StatementCheck]:
+    """Every file of ``statements/``, by name. Without ``signers`` any key will do.
+
+    Raises Trouble for a file of signers that is not one, and where ssh-keygen is not there.
+    """
+    if signers is not None:
+        ssh_signature.read_signers(signers)
+    paths = statement_files(files)
+    if not paths:
+        return []
+    ssh_signature.require_ssh_keygen(environ)
+    run = _facts(files)
+    names = {path.name for path in paths}
+    return [
+        _check(path, run, signers)
+        for path in paths
+        if not (path.name.endswith(".json.sig") and path.name[:-4] in names)
+    ]
+
+
+def statement_files(files: RunFiles) -> List[Path]:
+    """What lies in the folder, files under way apart."""
+    try:
+        return sorted(path for path in files.statements.iterdir() if path.name[0] != ".")
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise Trouble(
+            f"{files.statements}: cannot be read: {error.strerror}", "see to its mode"
+        ) from error
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What statements are held against: sha256 by file name."""
+
+    manifest: Optional[Manifest]
+    result: Optional[Result]
+    digests: Dict[str, str]
+
+
+def _facts(files: RunFiles) -> _Run:
+    """Damaged records are named by `verify` itself; nothing is held against them here."""
+    manifest, result = None, None
+    digests = {}
+    try:
+        digests[MANIFEST] = sha256_of_file(files.manifest)
+        manifest = read_manifest(files)
+        if files.result.exists():
+            result = read_result(files)
+            for item in outputs(digests[MANIFEST], result, sha256_of_file(files.result)):
+                digests[item["name"]] = item["digest"]["sha256"]
+    except Trouble:
+        pass
+    return _Run(manifest, result, digests)
+
+
+def _check(path: Path, run: _Run, signers: Optional[Path]) -> StatementCheck:
+    name = f"statements/{path.name}"
+
+    def wrong(text: str, statement: Optional[Statement] = None, key: str = "") -> StatementCheck:
+        return StatementCheck(name, [f"{name}: {text}"], statement, key)
+
+    if path.name.endswith(".json.sig"):
+        return wrong(f"its statement, {path.name[:-4]}, is missing")
+    if not path.name.endswith(".json"):
+        return wrong("is neither a statement (.json) nor a signature (.json.sig)")
+    try:
+        text = _read(path)
+    except ValueError as error:
+        return wrong(str(error))
+    beside = Path(f"{path}.sig")
+    try:
+        signature = ssh_signature.parse_signature(_read(beside))
+    except FileNotFoundError:
+        return wrong(f"is not signed: {beside.name} is missing")
+    except ValueError as error:
+        return StatementCheck(name, [f"{name}.sig: {error}"])
+    key = signature.fingerprint
+    if signature.namespace != ssh_signature.NAMESPACE:
+        return wrong(
+            f"its signature is of the namespace {signature.namespace!r}, "
+            f"expected {ssh_signature.NAMESPACE!r}",
+            key=key,
+        )
+    if not ssh_signature.is_intact(text, beside):
+        return wrong(f"was altered after it was signed by key {key}", key=key)
+    try:
+        statement = parse_statement(text)
+    except ValueError as error:
+        return wrong(str(error), key=key)
+    mismatches = [f"{name}: {problem}" for problem in fit_problems(statement, run)]
+    signer = ""
+    if signers is not None:
+        try:
+            signer = ssh_signature.signer_of(text, beside, signature, signers)
+        except ssh_signature.NotAccepted as error:
+            mismatches.append(f"{name}: {error}")
+    return StatementCheck(name, mismatches, statement, key, signer)
+
+
+def _read(path: Path) -> str:
+    """Raises FileNotFoundError, or ValueError with what is wrong with the file."""
+    try:
+        status = path.lstat()
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError("is not a regular file")
+        if status.st_size > _MOST_BYTES:
+            raise ValueError(f"has {status.st_size} bytes: too many for a statement")
+        return path.read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        raise
+    except UnicodeDecodeError as error:
+        raise ValueError(f"is not UTF-8: {error.reason}") from error
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror}") from error
+
+
+def fit_problems(statement: Statement, run: _Run) -> List[str]:
+    """Whether a statement is about this run, and its digests are those of the run's files."""
+    stated = statement.subject_digest(MANIFEST)
+    found = run.digests.get(MANIFEST)
+    if stated is None or stated != found:
+        return [f"is about another run: its manifest.json is {stated or 'not named'}, here {found}"]
+    problems = [
+        f"says that {item.name} is {item.sha256}, here it is {run.digests[item.name]}"
+        for item in statement.subject
+        if item.name in run.digests and item.sha256 != run.digests[item.name]
+    ]
+    if statement.predicate_type != RERUN_VERDICT or run.manifest is None:
+        return problems
+    result = run.result
+    for name, value in (
+        ("identity", run.manifest.identity_digest),
+        ("root", result.digests.trail if result else None),
+        ("parameters", result.digests.parameters if result else None),
+    ):
+        said = statement.predicate.get(name)
+        if said is not None and value is not None and said != value:
+            problems.append(f"says that {name} is {said}, here it is {value}")
+    return problems
