@@ -92,11 +92,17 @@ def read_pair(
         ranks = min(len(side) for side in paths)
         try:
             with progress.track(f"compare the steps of {other.name}", ranks, "ranks") as advance:
-                found = compare_steps(paths[0], paths[1], advance)
+                found = compare_steps(paths[0], paths[1], advance, after=begin_of(first, other))
         except Trouble as trouble:
             return ReportedPair(other, _without_trails(a, b, trouble), None, recorded)
     comparison = compare(a, b, found.finding if found else None)
     return ReportedPair(other, comparison, found.states if found else None, recorded)
+
+
+def begin_of(*runs: ReportedRun) -> Optional[int]:
+    """The step after which the last of them begins; None where all begin with the first."""
+    found = [run.manifest.circumstance.slice for run in runs]
+    return max((one.begin for one in found if one is not None), default=None)
 
 
 def _without_trails(a: RunRecord, b: RunRecord, trouble: Trouble) -> Comparison:

@@ -17,6 +17,7 @@ from manifests.report.chart import charts_of
 from manifests.report.contents import lock_of, packages_of
 from manifests.report.machines import job_times, machine_rows
 from manifests.report.reported import ReportedPair, ReportedRun
+from manifests.report.statements import StatementRow
 from manifests.verdict.comparison import Comparison, FieldDifference
 from manifests.verdict.step_states import NOT_COMPARED
 
@@ -48,6 +49,7 @@ class StripRow:
 def view_of(
     runs: Sequence[ReportedRun],
     pairs: Sequence[ReportedPair],
+    statements: Sequence[StatementRow],
     *,
     original: Optional[str] = None,
     recorded: Optional[Comparison] = None,
@@ -77,6 +79,8 @@ def view_of(
         "image": manifest.identity.image,
         "image_size": size_text(manifest.identity.image.size),
         "packages": packages_of(lock) if lock else [],
+        "statements": statements,
+        "readme": first.files.readme.is_file(),
         "command": f"{PROGRAM} rerun {quoted(shown(str(first.files.root)))}",
         "appendix": appendix_of(first),
     }
@@ -85,9 +89,10 @@ def view_of(
 def _run_values(run: ReportedRun) -> Dict[str, Any]:
     circumstance, result = run.manifest.circumstance, run.record.result
     rerun, resumed = circumstance.rerun_of, circumstance.resumed
-    role = "run"
+    role, part = "run", circumstance.slice
     if rerun:
-        role = f"rerun of {Path(rerun).name}"
+        steps = f" for steps {part.begin + 1} to {part.end}" if part else ""
+        role = f"rerun of {Path(rerun).name}{steps}"
     elif resumed:
         role = f"begins with the checkpoint after step {resumed.step} of {Path(resumed.run).name}"
     return {
@@ -109,11 +114,12 @@ def _run_values(run: ReportedRun) -> Dict[str, Any]:
 def strip_of(first: ReportedRun, pair: ReportedPair, steps: int) -> StripRow:
     states = (pair.states or b"")[: steps + 1].ljust(steps + 1, bytes([NOT_COMPARED]))
     title = f"A and {pair.other.letter}"
-    return _row(title, states, [*_resumptions(first, steps), *_resumptions(pair.other, steps)])
+    marks = [mark for run in (first, pair.other) for mark in _marks(run, steps)]
+    return _row(title, states, marks)
 
 
 def strip_alone(run: ReportedRun, steps: int) -> StripRow:
-    return _row("A", bytes([NOT_COMPARED]) * (steps + 1), _resumptions(run, steps))
+    return _row("A", bytes([NOT_COMPARED]) * (steps + 1), _marks(run, steps))
 
 
 def _row(title: str, states: bytes, marks: List[Tuple[float, str, str]]) -> StripRow:
@@ -128,12 +134,23 @@ def _row(title: str, states: bytes, marks: List[Tuple[float, str, str]]) -> Stri
     )
 
 
-def _resumptions(run: ReportedRun, steps: int) -> List[Tuple[float, str, str]]:
-    result = run.record.result
-    return [
-        (strip.place_of(step, steps), "resumed", f"run {run.letter} resumed after step {step}")
+def _marks(run: ReportedRun, steps: int) -> List[Tuple[float, str, str]]:
+    """Where jobs took over, and both ends of a slice."""
+    result, part = run.record.result, run.manifest.circumstance.slice
+    found = [
+        ("resumed", step, f"run {run.letter} resumed after step {step}")
         for step in (result.observed.resumed_at if result else [])
     ]
+    if part is not None:
+        found += [
+            (
+                "slice",
+                part.begin,
+                f"run {run.letter}, a slice, begins after step {part.begin}",
+            ),
+            ("slice", part.end, f"run {run.letter}, a slice, ends with step {part.end}"),
+        ]
+    return [(strip.place_of(step, steps), kind, text) for kind, step, text in found]
 
 
 def _differences(pair: ReportedPair) -> Dict[str, Any]:

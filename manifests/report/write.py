@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import List, Optional, Sequence
 
 from container import atomic
-from container.progress import Progress
 from container.trouble import Trouble
 from jobtemplates.script import quoted
 from manifests.flows.rerun import UNFINISHED
@@ -20,6 +19,7 @@ from manifests.report.reported import (
     read_verdict,
     same_place,
 )
+from manifests.report.statements import statement_rows
 from manifests.report.view import shown, view_of
 from manifests.rundir.directory import find_run, state_of
 from manifests.rundir.queue import Queues
@@ -46,7 +46,7 @@ def write_report(
     place = target or named[0].report
     _refuse_target(place, files)
     _refuse_unfinished(files[0], host, warn)
-    text = _page(files, host.progress, warn)
+    text = _page(files, host, warn)
     try:
         atomic.write_bytes(place, text.encode("utf-8", "replace"))
     except OSError as error:
@@ -139,12 +139,13 @@ def _refuse_unfinished(files: RunFiles, host: HostContext, warn: Warn) -> None:
     )
 
 
-def _page(files: List[RunFiles], progress: Progress, warn: Warn) -> str:
+def _page(files: List[RunFiles], host: HostContext, warn: Warn) -> str:
     runs = [read_run(letter, one, warn) for letter, one in zip(LETTERS, files)]
-    pairs = [read_pair(runs[0], other, progress, warn) for other in runs[1:]]
+    pairs = [read_pair(runs[0], other, host.progress, warn) for other in runs[1:]]
+    statements = statement_rows(files[0], host.environ)
     if pairs:
-        return page_text(view_of(runs, pairs))
+        return page_text(view_of(runs, pairs, statements))
     of = runs[0].manifest.circumstance.rerun_of
     recorded = read_verdict(runs[0], warn) if of else None
     original = shown(Path(of).name) if of else None
-    return page_text(view_of(runs, pairs, original=original, recorded=recorded))
+    return page_text(view_of(runs, pairs, statements, original=original, recorded=recorded))

@@ -82,11 +82,16 @@ class _Lines:
 
 
 def compare_steps(
-    a: Sequence[Path], b: Sequence[Path], advance: Advance = lambda _count: None
+    a: Sequence[Path],
+    b: Sequence[Path],
+    advance: Advance = lambda _count: None,
+    *,
+    after: Optional[int] = None,
 ) -> StepStates:
     """The trail files of two runs, one for each rank -> the state of every step, and what
     :func:`trail_difference` finds over the ranks that both have.
 
+    ``after``: only the steps after it are compared, as those of a run that begins there.
     ``advance`` is called with 1 for each rank. Raises Trouble for a missing or damaged file.
     """
     flags = bytearray()
@@ -98,6 +103,9 @@ def compare_steps(
     a_end, b_end = (
         min([end, *map(_last_step, files[len(ends) :])]) for end, files in ((a_end, a), (b_end, b))
     )
+    if after is not None:
+        skipped = min(after + 1, len(flags))
+        flags[:skipped] = bytes(skipped)
     compared = min(a_end, b_end) + 1
     states = bytes(map(_state, flags[:compared])) + bytes(len(flags) - min(compared, len(flags)))
     return StepStates(states, _finding(a, b, flags[:compared], a_end, b_end))
@@ -125,7 +133,8 @@ def _mark(a: Path, b: Path, flags: bytearray) -> Tuple[int, int]:
         of_b.advance()
         while of_a.line or of_b.line:
             if of_a.line and of_b.line and of_a.step == of_b.step:
-                _note(flags, of_a.step, _pair(of_a, of_b))
+                known = flags[of_a.step] if of_a.step < len(flags) else 0
+                _note(flags, of_a.step, _pair(of_a, of_b, known))
                 of_a.advance()
                 of_b.advance()
             elif of_a.line and (not of_b.line or of_a.step < of_b.step):
@@ -143,13 +152,14 @@ def _note(flags: bytearray, step: int, bits: int) -> None:
     flags[step] |= bits
 
 
-def _pair(a: _Lines, b: _Lines) -> int:
+def _pair(a: _Lines, b: _Lines, known: int) -> int:
+    """What two lines of a step say; one that is ``known`` to differ is not looked into again."""
     bits = _BOTH
     if _PARAMETERS in a.line:
         bits |= _TENSORS_A
     if _PARAMETERS in b.line:
         bits |= _TENSORS_B
-    if a.line != b.line and record_items(0, a.record(), b.record()):
+    if a.line != b.line and not known & _UNEQUAL and record_items(0, a.record(), b.record()):
         bits |= _UNEQUAL
     return bits
 

@@ -192,6 +192,34 @@ def test_a_rerun_that_was_stopped_and_resumed(
     ]
 
 
+def test_a_slice_is_compared_in_its_own_steps(
+    original: RunFiles, again: RunFiles, host: HostContext
+) -> None:
+    part = {"begin": 4, "after": 5, "end": 8}
+    change(again.manifest, lambda values: values["circumstance"].update(slice=part))
+    for rank in (0, 1):
+        lines = again.trail_of(rank).read_text().splitlines(keepends=True)
+        kept = [line for line in lines if 4 < json.loads(line)["step"] <= 8]
+        again.trail_of(rank).write_text("".join(kept))
+    digest = trail_digest(again, 2)
+    change(again.result, lambda values: values["digests"].update(trail=digest))
+    change(again.result, lambda values: values.update(steps=8))
+    page = page_of(host, original, again)
+    assert f"rerun of {original.root.name} for steps 5 to 8; 8 steps done" in page.texts
+    assert "Steps: 4 equal, 0 different, 8 not compared." in page.texts
+    marks = [mark["x1"] for mark in page.of("line", **{"class": "slice"})]
+    assert marks[1:] == ["384.62", "692.31"]
+    assert "run B, a slice, begins after step 4" in page.texts
+    assert "run B, a slice, ends with step 8" in page.texts
+
+
+def test_statements_are_listed_with_what_is_wrong(original: RunFiles, host: HostContext) -> None:
+    original.statements.mkdir()
+    (original.statements / "verdict.json").write_text("{}")
+    page = page_of(host, original)
+    assert "statements/verdict.json: is not signed: verdict.json.sig is missing" in page.texts
+
+
 def test_one_run_alone_says_that_nothing_was_compared(
     original: RunFiles, host: HostContext
 ) -> None:
