@@ -99,6 +99,14 @@ def _parse_yaml(text: str, where: str) -> Any:
         raise Trouble(f"{where}: is not usable YAML: {error}", "correct the file") from error
 
 
+def yaml_value(text: str, where: str) -> Any:
+    """The plain value of a YAML text, for instance of one value; ``where`` names it in messages.
+
+    Raises Trouble where it is not YAML.
+    """
+    return _parse_yaml(text, where)
+
+
 def read_text(path: Path) -> str:
     """Return the text of a UTF-8 file, without a byte order mark, with ``\\n`` line ends.
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
 import time
-from itertools import zip_longest
-from typing import Callable, Dict, Iterable, List, Optional, Sequence, TextIO
+from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, TextIO
 
 from manifests.record.checkpoint import Prefix, Sums
 from manifests.record.json_numbers import not_finite_text
 from manifests.record.log_columns import (
     ACCURACY,
     ACCURACY_TOP5,
-    COLUMNS,
     ELAPSED,
     EPOCH,
     ITERATION,
@@ -57,7 +54,7 @@ class Log:
         self._start = clock() - elapsed
         self._begin([NOTHING] * len(ranks.hosted) if sums is None else sums)
         if out is not None:
-            print("\n".join(head_lines()), file=out, flush=True)
+            print(head_line(), file=out, flush=True)
 
     def _begin(self, sums: Sequence[Sums]) -> None:
         self._sums = list(sums)
@@ -128,24 +125,64 @@ def odd_lines(row: Row) -> List[str]:
     return [f"warning: after step {row['iteration']}: {odd}"] if odd else []
 
 
-def head_lines() -> List[str]:
-    """The names of COLUMNS, broken at ``/`` and ``_`` so that a row fits into one line."""
-    upwards = [pieces(name)[::-1] for name in COLUMNS]
-    lines = [in_columns(line) for line in zip_longest(*upwards, fillvalue="")]
-    return lines[::-1]
+def head_line() -> str:
+    """``val`` is the validation set's value of the column before it."""
+    return in_columns(column.head for column in TABLE)
 
 
 def table_line(row: Row) -> str:
-    """The row under the heads of COLUMNS."""
-    values = [row[name] for name in COLUMNS]
-    return in_columns(f"{v:d}" if isinstance(v, int) else f"{v:.6g}" for v in values)
+    """The row under the heads: accuracy in %, the time since the run began."""
+    return in_columns(column.text(row[column.name]) for column in TABLE)
 
 
 def in_columns(cells: Iterable[str]) -> str:
-    """Side by side below each other; a number of six digits fits, a longer one moves its row."""
-    widths = (max(map(len, [*pieces(name), "0.123456"])) for name in COLUMNS)
-    return " ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths)).rstrip()
+    """Right-aligned, 80 letters in all; a longer number moves its row."""
+    return " ".join(cell.rjust(column.width) for cell, column in zip(cells, TABLE))
 
 
-def pieces(name: str) -> List[str]:
-    return re.split("(?=[/_])", name)
+def fixed(value: float) -> str:
+    return f"{value:.4f}" if abs(value) < 1000 else f"{value:.3g}"
+
+
+def rate(value: float) -> str:
+    return f"{value:.4g}" if abs(value) < 1000 else f"{value:.0f}"
+
+
+def percent(value: float) -> str:
+    return f"{100 * value:.2f}"
+
+
+def span(seconds: float) -> str:
+    """As in 45s, 2m03s, 1h02m, 3d04h."""
+    whole = round(seconds)
+    for unit, smaller, size, part in UNITS:
+        if whole >= size:
+            return f"{whole // size}{unit}{whole % size // part:02}{smaller}"
+    return f"{whole}s"
+
+
+#: (unit, the next smaller one, seconds of each)
+UNITS = (("d", "h", 86400, 3600), ("h", "m", 3600, 60), ("m", "s", 60, 1))
+
+
+class Column(NamedTuple):
+    name: str  # of the log
+    head: str
+    width: int
+    text: Callable[[float], str]
+
+
+#: With a blank between them 80 letters.
+TABLE = (
+    Column(EPOCH, "epoch", 5, "{:d}".format),
+    Column(ITERATION, "step", 7, "{:d}".format),
+    Column(LOSS, "loss", 7, fixed),
+    Column(VALIDATION_LOSS, "val", 7, fixed),
+    Column(ACCURACY, "top-1%", 6, percent),
+    Column(VALIDATION_ACCURACY, "val", 6, percent),
+    Column(ACCURACY_TOP5, "top-5%", 6, percent),
+    Column(VALIDATION_ACCURACY_TOP5, "val", 6, percent),
+    Column(RATE, "lr", 8, "{:.3g}".format),
+    Column(SPEED, "img/s", 6, rate),
+    Column(ELAPSED, "time", 6, span),
+)

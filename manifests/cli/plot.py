@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 import os
 import warnings
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Tuple
 
 from container import atomic
 from container.trouble import Trouble
+from manifests.cli.plot_titles import labels_of, title_of
 from manifests.record.run_files import RunFiles
-from manifests.report.curves import PANELS, Curves, names_of, read_curves
+from manifests.report.curves import LOSS_TITLE, PANELS, TOP5, Curves, NoRow, read_curves
 from manifests.rundir.directory import find_run
 from manifests.rundir.records import Warn, ignore
 
@@ -35,10 +37,17 @@ SETTINGS: Any = {
     "pdf.fonttype": 42,
 }
 
-STYLES: Dict[str, Any] = {"training": "--", "validation": "-"}
+#: Line and marker: a run of one row is two points, which must be told apart, too.
+STYLES: Dict[str, Dict[str, Any]] = {
+    "training": {"linestyle": "--", "markerfacecolor": "none"},
+    "validation": {"linestyle": "-"},
+}
 
 #: Up to so many rows, each is marked: one row alone would be no line.
 MARKED_ROWS = 40
+
+#: Losses that differ by such a factor are drawn on a logarithmic axis.
+WIDE_RANGE = 30.0
 
 
 def plot_runs(
@@ -47,7 +56,8 @@ def plot_runs(
     """Draw the runs into ``target`` (``plot.png`` of the one run if None); return where it lies.
 
     ``cache_folder`` is for the caches of matplotlib. Raises Trouble, before anything is written,
-    for an unknown suffix, and for every run that is none, has no row yet, or is damaged.
+    for an unknown suffix, and for every run that is none or is damaged; a run without a row is
+    left out with a warning, unless it is the only one.
     """
     if target is None and len(runs) > 1:
         raise Trouble(
@@ -55,15 +65,7 @@ def plot_runs(
         )
     if target is not None:
         refuse_suffix(target)
-    curves, problems, steps = [], [], []
-    for run in runs:
-        try:
-            curves.append(read_curves(find_run(run), warn))
-        except Trouble as trouble:
-            problems += trouble.problems
-            steps.append(trouble.next_step)
-    if problems:
-        raise Trouble(problems, "\n-> ".join(dict.fromkeys(steps)))
+    curves = curves_of(runs, warn)
     target = target or curves[0].files.plot
     picture = draw(curves, target.suffix.lower(), cache_folder)
     try:
@@ -73,6 +75,22 @@ def plot_runs(
             f"{target}: cannot be written: {error.strerror}", "name another file with -o"
         ) from error
     return target
+
+
+def curves_of(runs: List[Path], warn: Warn) -> List[Curves]:
+    curves: List[Curves] = []
+    troubles: List[Trouble] = []
+    for run in runs:
+        try:
+            curves.append(read_curves(find_run(run), warn))
+        except Trouble as error:
+            troubles.append(error)
+    if troubles and not (curves and all(isinstance(one, NoRow) for one in troubles)):
+        steps = dict.fromkeys(trouble.next_step for trouble in troubles)
+        raise Trouble([text for one in troubles for text in one.problems], "\n-> ".join(steps))
+    for trouble in troubles:
+        warn(f"{trouble.problems[0]}; it is left out")
+    return curves
 
 
 def plot_at_the_end(files: RunFiles, cache_folder: Path, warn: Warn) -> Optional[Path]:
@@ -108,45 +126,95 @@ def draw(curves: List[Curves], suffix: str, cache_folder: Path) -> bytes:
         with matplotlib.rc_context():
             matplotlib.rcdefaults()
             matplotlib.rcParams.update(SETTINGS)
-            figure = Figure(figsize=(12, 4 + 0.25 * len(curves)), layout="constrained")
+            figure = Figure(figsize=(12, 4.5 + 0.25 * len(curves)), layout="constrained")
             fill(figure, curves)
             figure.savefig(stream, format=suffix[1:], dpi=120, metadata=FORMATS[suffix])
     return stream.getvalue()
 
 
 def fill(figure: Figure, curves: List[Curves]) -> None:
-    """A panel for each title of PANELS that has a curve; a colour for each run."""
+    """A panel for each title of PANELS that has something to show. A colour for each run; of one
+    run alone, a colour for training and one for validation."""
     from matplotlib.lines import Line2D
 
-    drawn = {name for curve in curves for name in curve.values}
-    titles = [title for title, names in PANELS.items() if drawn.intersection(names)]
+    titles = panels_of(curves)
     panels = figure.subplots(1, len(titles), squeeze=False)[0]
-    inks, widths = colours(len(curves)), line_widths(len(curves))
+    inks, widths = colours(curves), line_widths(len(curves))
     for title, panel in zip(titles, panels):
-        for curve, ink, width in zip(curves, inks, widths):
-            marker = "." if len(curve.epochs) <= MARKED_ROWS else ""
-            looks: Any = {"color": ink, "linewidth": width, "marker": marker}
-            for name, style in zip(PANELS[title], STYLES.values()):
+        for curve, pair, width in zip(curves, inks, widths):
+            marker = "o" if len(curve.epochs) <= MARKED_ROWS else ""
+            for name, style, ink in zip(PANELS[title], STYLES.values(), pair):
                 if name in curve.values:
-                    values = curve.values[name]
-                    panel.plot(curve.epochs, values, style, **looks)
-        panel.set(title=title, xlabel="epoch")
-        panel.grid(alpha=0.3)
-    kinds = [Line2D([], [], linestyle=style, color="black") for style in STYLES.values()]
-    panels[0].legend(kinds, list(STYLES))
-    lines = [Line2D([], [], color=ink, linewidth=width) for ink, width in zip(inks, widths)]
-    legend = figure.legend(lines, names_of([c.files for c in curves]), loc="outside lower center")
-    for text in legend.get_texts():
-        text.set_parse_math(False)  # a path may hold dollar signs
+                    looks: Any = {"color": ink, "linewidth": width, "marker": marker, **style}
+                    panel.plot(curve.epochs, curve.values[name], markersize=4, **looks)
+            for epoch in curve.resumed:
+                panel.axvline(epoch, color=pair[0] if len(curves) > 1 else "grey", **RESUMED)
+        set_axes(panel, title, curves)
+    one = len(curves) == 1
+    kinds = [
+        Line2D([], [], color=ink if one else "black", marker="o", markersize=4, **style)
+        for style, ink in zip(STYLES.values(), inks[0])
+    ]
+    names = list(STYLES)
+    if any(curve.resumed for curve in curves):
+        kinds.append(Line2D([], [], color="grey", **RESUMED))
+        names.append("resumed")
+    panels[0].legend(kinds, names)
+    figure.suptitle(title_of(curves), fontsize="medium", parse_math=False)
+    if not one:
+        lines = [Line2D([], [], color=pair[0], linewidth=w) for pair, w in zip(inks, widths)]
+        legend = figure.legend(lines, labels_of(curves), loc="outside lower center")
+        for text in legend.get_texts():
+            text.set_parse_math(False)  # a path may hold dollar signs
 
 
-def colours(count: int) -> List[Any]:
-    """As many colours as there are runs, told apart as well as their number allows."""
+#: How the time is marked at which another job took a run over.
+RESUMED: Dict[str, Any] = {"linestyle": ":", "linewidth": 1.0}
+
+
+def panels_of(curves: List[Curves]) -> List[str]:
+    """Titles of the panels that say something: among five classes top-5 is always right."""
+    drawn = {name for curve in curves for name in curve.values}
+    few = all(curve.manifest.identity.training.nclasses <= 5 for curve in curves)
+    titles = [title for title, names in PANELS.items() if drawn.intersection(names)]
+    return [title for title in titles if not (few and title == TOP5)] or [next(iter(PANELS))]
+
+
+def set_axes(panel: Any, title: str, curves: List[Curves]) -> None:
+    """Whole epochs below; a logarithmic axis for losses of a wide range."""
+    from matplotlib.ticker import MaxNLocator
+
+    panel.set(title=title, xlabel="epoch")
+    last = max(epoch for curve in curves for epoch in curve.epochs)
+    panel.set_xlim(0, 1.03 * max(1.0, last))
+    panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+    panel.grid(alpha=0.3)
+    values = [
+        value
+        for curve in curves
+        for name in PANELS[title]
+        for value in curve.values.get(name, [])
+        if math.isfinite(value)
+    ]
+    low, high = min(values, default=0.0), max(values, default=0.0)
+    if title == LOSS_TITLE and low > 0 and high / low >= WIDE_RANGE:
+        panel.set_yscale("log")
+
+
+def colours(curves: List[Curves]) -> List[Tuple[Any, Any]]:
+    """Of training and validation of each run, told apart as well as their number allows."""
     import matplotlib
 
+    few, many, count = (
+        matplotlib.colormaps["tab10"],
+        matplotlib.colormaps["turbo"],
+        len(curves),
+    )
+    if count == 1:
+        return [(few(0), few(1))]
     if count <= 10:
-        return [matplotlib.colormaps["tab10"](number) for number in range(count)]
-    return [matplotlib.colormaps["turbo"](number / (count - 1)) for number in range(count)]
+        return [(few(number), few(number)) for number in range(count)]
+    return [(ink, ink) for ink in (many(number / (count - 1)) for number in range(count))]
 
 
 def line_widths(count: int) -> List[float]:

@@ -20,7 +20,7 @@ from container.unpacked import dead_folders, remove_left_behind, size_of
 from manifests.datasets.digest_cache import CURRENT, forget, sizes_by_root
 from manifests.flows.needs import Need, Needs
 from manifests.host.context import HostContext
-from manifests.record.checkpoint import checkpoints_in
+from manifests.record.checkpoint_names import checkpoints_in
 from manifests.record.run_files import RunFiles
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")

@@ -57,9 +57,10 @@ def appendix_of(run: ReportedRun) -> List[Field]:
         ("Time", _time(run)),
         ("Licence of the code", _licence(run.files)),
         ("Licences of the image's packages", "listed with its contents where they are known"),
+        ("Licence of the results", run.manifest.circumstance.license or TO_FILL_IN),
         ("Licence of the data", TO_FILL_IN),
         ("Publicly available", TO_FILL_IN),
-        ("Citation", _citation(run.files)),
+        ("Citation", _citation(run)),
     ]
 
 
@@ -125,8 +126,14 @@ def _licence(files: RunFiles) -> str:
     return TO_FILL_IN
 
 
-def _citation(files: RunFiles) -> str:
-    return "code/CITATION.cff" if (files.code / "CITATION.cff").is_file() else TO_FILL_IN
+def _citation(run: ReportedRun) -> str:
+    circumstance = run.manifest.circumstance
+    names = [author.name for author in circumstance.authors or ()]
+    kept = "code/CITATION.cff" if (run.files.code / "CITATION.cff").is_file() else ""
+    if not names:
+        return kept or TO_FILL_IN
+    text = f"{', '.join(names)}: {run.name}, {circumstance.created[:4]}"
+    return f"{text} ({kept})" if kept else text
 
 
 def _first_line(path: Path) -> str:

@@ -7,6 +7,7 @@ from typing import Dict, List, Optional, Sequence
 
 from manifests.report.reported import ReportedPair
 from manifests.verdict.comparison import Comparison
+from manifests.verdict.span import steps_text
 
 #: The worst first: it stands at the head of a page of many runs.
 ORDER = ("diverged", "inconclusive", "cannot-run", "identical")
@@ -19,12 +20,13 @@ WORDS = {
     "alone": "Not compared",
 }
 
-#: Verdict -> what it says of ``{runs}`` (a letter, or "2 of 3 runs") and the first run.
+#: Verdict -> what it says of ``{runs}`` (a letter, or "2 of 3 runs") and the first run, in all
+#: steps or ``{where}``.
 SENTENCES = {
-    "diverged": "{runs} gave other bits than run A.",
-    "inconclusive": "nothing can be concluded of {runs}.",
-    "cannot-run": "{runs} could not repeat run A.",
-    "identical": "{runs} gave the same bits as run A.",
+    "diverged": "{runs} gave other bits than run A{where}.",
+    "inconclusive": "nothing can be concluded of {runs}{where}.",
+    "cannot-run": "{runs} could not repeat run A{where}.",
+    "identical": "{runs} gave the same bits as run A{where}.",
 }
 
 #: Sentences of evidence at the head; the section on differences has all.
@@ -55,14 +57,33 @@ def banner_of(pairs: Sequence[ReportedPair]) -> Banner:
     sentences = [sentence for pair in those[:1] for sentence in pair.comparison.evidence[:SHOWN]]
     return Banner(
         worst,
-        SENTENCES[worst].format(runs=named),
-        [*sentences, *(text for pair in pairs for text in _changed(pair))],
+        SENTENCES[worst].format(runs=named, where=_where(those)),
+        [*sentences, *(text for pair in pairs for text in (*_swapped(pair), *_changed(pair)))],
     )
 
 
 def _counted(those: List[ReportedPair], pairs: Sequence[ReportedPair]) -> str:
     letters = ", ".join(pair.other.letter for pair in those)
     return f"{len(those)} of {len(pairs)} runs ({letters})"
+
+
+def _where(those: List[ReportedPair]) -> str:
+    """Nothing where whole runs were compared: of a slice no more is said than it shows."""
+    claims = [pair.comparison.steps for pair in those]
+    if not any(claims):
+        return ""
+    if len(claims) == 1 and claims[0] is not None:
+        return f" in steps {steps_text(claims[0].after, claims[0].end)} of {claims[0].of}"
+    return " in the steps that were compared"
+
+
+def _swapped(pair: ReportedPair) -> List[str]:
+    """Parts that were replaced on purpose, which of them are others than the recorded ones."""
+    return [
+        f"run {pair.other.letter} ran with another {part.part} on purpose: {part.text}"
+        for part in pair.comparison.swapped
+        if part.differs
+    ]
 
 
 def _changed(pair: ReportedPair) -> List[str]:

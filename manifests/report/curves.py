@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import math
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Dict, List
 
 from container.trouble import Trouble
+from manifests.record.checkpoint import Damaged, read_head
+from manifests.record.checkpoint_names import checkpoints_in
 from manifests.record.json_numbers import number
 from manifests.record.log_columns import (
     ACCURACY,
@@ -22,14 +24,16 @@ from manifests.record.log_columns import (
     VALIDATION_LOSS,
 )
 from manifests.record.run_files import RunFiles
-from manifests.rundir.records import RESTORE, Warn, ignore, read_manifest
+from manifests.record.schema import Manifest
+from manifests.rundir.records import RESTORE, Warn, ignore, read_manifest, read_result
 
 #: Title of a panel -> the columns of training and validation in it. Logs of versions before top-5
 #: accuracy lack its columns.
+LOSS_TITLE, TOP5 = "loss", "top-5 accuracy"
 PANELS = {
-    "loss": (LOSS, VALIDATION_LOSS),
+    LOSS_TITLE: (LOSS, VALIDATION_LOSS),
     "top-1 accuracy": (ACCURACY, VALIDATION_ACCURACY),
-    "top-5 accuracy": (ACCURACY_TOP5, VALIDATION_ACCURACY_TOP5),
+    TOP5: (ACCURACY_TOP5, VALIDATION_ACCURACY_TOP5),
 }
 
 DRAWN = [name for pair in PANELS.values() for name in pair]
@@ -38,15 +42,20 @@ DRAWN = [name for pair in PANELS.values() for name in pair]
 @dataclass(frozen=True)
 class Curves:
     """``epochs`` are fractional, ``steps`` those after which a row was written; ``values`` has one
-    number per row for each column of PANELS that the log has, and for its seconds.
-
-    A number that is not finite is NaN.
+    number per row for each column of PANELS, and for the seconds, of which some is known. A number
+    that is not finite is NaN. ``resumed`` are the epochs at which another job took the run over.
     """
 
     files: RunFiles
+    manifest: Manifest
     steps: List[int]
     epochs: List[float]
     values: Dict[str, List[float]]
+    resumed: List[float] = field(default_factory=list)
+
+
+class NoRow(Trouble):
+    """The run has written no row of its log yet."""
 
 
 def parse_log(data: bytes, where: str) -> List[Dict[str, Any]]:
@@ -75,14 +84,14 @@ def _numbers(row: Dict[str, Any]) -> Dict[str, float]:
             value = number(row[name])
             found[name] = value if math.isfinite(value) else math.nan
     with suppress(ValueError, TypeError, OverflowError, KeyError):  # no figure draws them
-        if math.isfinite(seconds := number(row[ELAPSED])):
-            found[ELAPSED] = seconds
+        found[ELAPSED] = number(row[ELAPSED])
     return found
 
 
 def read_curves(files: RunFiles, warn: Warn = ignore) -> Curves:
-    """Raises Trouble for a damaged manifest or log, and where no row was written yet."""
-    identity = read_manifest(files, warn).identity
+    """Raises Trouble for a damaged manifest or log, NoRow where no row was written yet."""
+    manifest = read_manifest(files, warn)
+    identity = manifest.identity
     try:
         rows = parse_log(files.log.read_bytes(), str(files.log))
     except FileNotFoundError:
@@ -90,26 +99,34 @@ def read_curves(files: RunFiles, warn: Warn = ignore) -> Curves:
     except OSError as error:
         raise Trouble(f"{files.log}: cannot be read: {error.strerror}", RESTORE) from error
     if not rows:
-        raise Trouble(
+        raise NoRow(
             f"{files.root}: has no row in its log yet; one is written at the end of each epoch",
             f"see how far it is: python bundle.py status {files.root}",
         )
     per_step = identity.training.batchsize * identity.world.ranks
+    by_step = per_step / identity.data.train.samples
+    columns = {name: [row.get(name, math.nan) for row in rows] for name in COLUMNS}
     return Curves(
         files,
+        manifest,
         [row[ITERATION] for row in rows],
-        [row[ITERATION] * per_step / identity.data.train.samples for row in rows],
-        {
-            name: [row.get(name, math.nan) for row in rows]
-            for name in COLUMNS
-            if any(name in row for row in rows)
-        },
+        [row[ITERATION] * by_step for row in rows],
+        {name: values for name, values in columns.items() if any(map(math.isfinite, values))},
+        [step * by_step for step in resumptions(files, manifest)],
     )
 
 
-def names_of(runs: List[RunFiles]) -> List[str]:
-    """What to call each run in a figure: its directory's name, its path where names are equal."""
-    names = [files.root.name for files in runs]
-    if len(set(names)) < len(names):
-        names = [str(files.root) for files in runs]
-    return [name.encode("utf-8", "replace").decode("utf-8") for name in names]
+def resumptions(files: RunFiles, manifest: Manifest) -> List[int]:
+    """The steps after which another job went on; what cannot be read is not marked."""
+    before = manifest.circumstance.resumed
+    steps = {before.step} if before else set()
+    with suppress(Trouble):
+        if files.result.exists():
+            return sorted({*steps, *read_result(files).observed.resumed_at})
+    for checkpoint in checkpoints_in(files.checkpoints)[:1]:
+        with suppress(Damaged, OSError):
+            head = read_head(checkpoint)
+            steps.update(head.resumed_at)
+            if files.ready.exists() and checkpoint.stat().st_mtime <= files.ready.stat().st_mtime:
+                steps.add(head.step)  # by a job that has written no checkpoint of its own yet
+    return sorted(steps)

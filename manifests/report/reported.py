@@ -17,7 +17,8 @@ from manifests.rundir.labels import Labels, read_labels
 from manifests.rundir.records import Warn, ignore, read_record
 from manifests.verdict.compare import RunRecord, compare, load_record
 from manifests.verdict.comparison import Comparison
-from manifests.verdict.step_states import StepStates, compare_steps
+from manifests.verdict.span import common_span
+from manifests.verdict.step_states import WHOLE, StepStates, Window, compare_steps
 
 #: Runs have letters on a page.
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -92,17 +93,17 @@ def read_pair(
         ranks = min(len(side) for side in paths)
         try:
             with progress.track(f"compare the steps of {other.name}", ranks, "ranks") as advance:
-                found = compare_steps(paths[0], paths[1], advance, after=begin_of(first, other))
+                found = compare_steps(paths[0], paths[1], advance, window=window_of(a, b))
         except Trouble as trouble:
             return ReportedPair(other, _without_trails(a, b, trouble), None, recorded)
     comparison = compare(a, b, found.finding if found else None)
     return ReportedPair(other, comparison, found.states if found else None, recorded)
 
 
-def begin_of(*runs: ReportedRun) -> Optional[int]:
-    """The step after which the last of them begins; None where all begin with the first."""
-    found = [run.manifest.circumstance.slice for run in runs]
-    return max((one.begin for one in found if one is not None), default=None)
+def window_of(a: RunRecord, b: RunRecord) -> Window:
+    """The steps that both runs have, where one of them is a slice."""
+    span = common_span(a, b)
+    return WHOLE if span is None else span.window
 
 
 def _without_trails(a: RunRecord, b: RunRecord, trouble: Trouble) -> Comparison:

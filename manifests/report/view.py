@@ -164,6 +164,7 @@ def _differences(pair: ReportedPair) -> Dict[str, Any]:
         "verdict": found.verdict,
         "evidence": found.evidence,
         "next_step": found.next_step,
+        "claim": found.steps if found.verdict == "identical" else None,
         "tables": [
             (title, [_cells(field) for field in fields[:MOST_FIELDS]], len(fields) - MOST_FIELDS)
             for title, fields in tables

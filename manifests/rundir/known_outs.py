@@ -6,9 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import List
 
-from container import atomic
 from container.cache import Cache
-from container.digest import sha256_of_bytes
 from container.reachable import folder_here
 from container.trouble import Trouble
 from manifests.rundir.records import Warn, ignore
@@ -19,6 +17,9 @@ def remember_out(cache: Cache, out: Path, warn: Warn = ignore) -> None:
 
     It only remembers: whatever goes wrong is a warning.
     """
+    from container import atomic
+    from container.digest import sha256_of_bytes
+
     folder = cache.root / "outs"
     note = folder / sha256_of_bytes(str(out).encode("utf-8", "surrogateescape"))[:16]
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import List, Optional, Sequence, Tuple
@@ -24,6 +25,10 @@ _TENSORS = _TENSORS_A | _TENSORS_B
 
 #: How the trainer begins a line; other lines are parsed.
 _STEP = re.compile(rb'\{"step": ?([0-9]{1,18}),')
+#: Steps from the first to the last, both included.
+Window = Tuple[int, int]
+WHOLE: Window = (0, sys.maxsize)
+
 _PARAMETERS = b'"parameters"'
 
 
@@ -36,31 +41,41 @@ class StepStates:
 
 
 class _Lines:
-    """The lines of one rank's trail, one after the other, each with its step.
+    """The lines of one rank's trail in a window, one after the other, each with its ``step``.
 
-    ``line`` is empty past the last whole one. Raises Trouble for a line that is not a record and
-    for steps that are not in order.
+    ``line`` is empty past the last whole one, ``step`` is then that of the last. Raises Trouble for
+    a line that is not a record and for steps that are not in order.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, window: Window) -> None:
         self.path = path
+        self.first, self.last = window
         self.number = 0
         self.step = -1
         self.line = b""
+        self._read = -1
         self._stream = path.open("rb")
 
     def advance(self) -> None:
-        line = self._stream.readline()
-        if not line.endswith(b"\n"):  # the end, or a line that a killed rank did not finish
-            self.line = b""
-            return
-        self.number += 1
-        self.line = line
-        before, self.step = self.step, self._step_of_line()
-        if self.step <= before:
-            raise Trouble(
-                f"{self.path}, line {self.number}: step {self.step} follows step {before}", RESTORE
-            )
+        while True:
+            line = self._stream.readline()
+            if not line.endswith(b"\n"):  # the end, or a line that a killed rank did not finish
+                self.line = b""
+                return
+            self.number += 1
+            self.line = line
+            before, self._read = self._read, self._step_of_line()
+            if self._read <= before:
+                raise Trouble(
+                    f"{self.path}, line {self.number}: step {self._read} follows step {before}",
+                    RESTORE,
+                )
+            if self._read > self.last:
+                self.line = b""
+                return
+            if self._read >= self.first:
+                self.step = self._read
+                return
 
     def _step_of_line(self) -> int:
         found = _STEP.match(self.line)
@@ -86,26 +101,24 @@ def compare_steps(
     b: Sequence[Path],
     advance: Advance = lambda _count: None,
     *,
-    after: Optional[int] = None,
+    window: Window = WHOLE,
 ) -> StepStates:
     """The trail files of two runs, one for each rank -> the state of every step, and what
     :func:`trail_difference` finds over the ranks that both have.
 
-    ``after``: only the steps after it are compared, as those of a run that begins there.
+    Only the steps of ``window`` are compared, from its first to its last.
     ``advance`` is called with 1 for each rank. Raises Trouble for a missing or damaged file.
     """
     flags = bytearray()
     ends: List[Tuple[int, int]] = []
     for of_a, of_b in zip(a, b):
-        ends.append(_mark(of_a, of_b, flags))
+        ends.append(_mark(of_a, of_b, flags, window))
         advance(1)
     a_end, b_end = (min((pair[side] for pair in ends), default=-1) for side in (0, 1))
     a_end, b_end = (
-        min([end, *map(_last_step, files[len(ends) :])]) for end, files in ((a_end, a), (b_end, b))
+        min([end, *(_last_step(path, window) for path in files[len(ends) :])])
+        for end, files in ((a_end, a), (b_end, b))
     )
-    if after is not None:
-        skipped = min(after + 1, len(flags))
-        flags[:skipped] = bytes(skipped)
     compared = min(a_end, b_end) + 1
     states = bytes(map(_state, flags[:compared])) + bytes(len(flags) - min(compared, len(flags)))
     return StepStates(states, _finding(a, b, flags[:compared], a_end, b_end))
@@ -117,18 +130,18 @@ def _state(flags: int) -> int:
     return EQUAL if flags & _BOTH else NOT_COMPARED
 
 
-def _opened(path: Path) -> _Lines:
+def _opened(path: Path, window: Window = WHOLE) -> _Lines:
     try:
-        return _Lines(path)
+        return _Lines(path, window)
     except FileNotFoundError:
         raise Trouble(f"{path}: does not exist", RESTORE) from None
     except OSError as error:
         raise Trouble(f"{path}: cannot be read: {error.strerror}", "check the path") from error
 
 
-def _mark(a: Path, b: Path, flags: bytearray) -> Tuple[int, int]:
+def _mark(a: Path, b: Path, flags: bytearray, window: Window) -> Tuple[int, int]:
     """Add what two files of one rank say of each step; return the last step of each."""
-    with _opened(a) as of_a, _opened(b) as of_b:
+    with _opened(a, window) as of_a, _opened(b, window) as of_b:
         of_a.advance()
         of_b.advance()
         while of_a.line or of_b.line:
@@ -164,8 +177,8 @@ def _pair(a: _Lines, b: _Lines, known: int) -> int:
     return bits
 
 
-def _last_step(path: Path) -> int:
-    with _opened(path) as lines:
+def _last_step(path: Path, window: Window) -> int:
+    with _opened(path, window) as lines:
         lines.advance()
         while lines.line:
             lines.advance()

@@ -55,7 +55,7 @@ def test_who_loads_and_how_many_cannot_change_a_bit(
     assert "identical" in bench.bundle("compare", run, other).stdout
 
 
-def test_the_reading_verbs_tell_the_same_story(finished: tuple[Bench, Path]) -> None:
+def test_the_reading_verbs_agree(finished: tuple[Bench, Path]) -> None:
     bench, run = finished
     rows = json.loads(bench.bundle("status", "--json", run).stdout)
     assert [(row["state"], row["iteration"], row["epoch"]) for row in rows] == [("done", 3, 1)]
@@ -161,7 +161,7 @@ def test_json_while_waiting_is_json_alone(bench: Bench) -> None:
     assert sorted(told) == ["exit_code", "identity", "job", "plot", "run"]
     assert told["exit_code"] == 0
     assert told["plot"] == f"{told['run']}/plot.png"
-    assert "iteration /loss " in done.stderr
+    assert "epoch    step    loss     val top-1% " in done.stderr
     dry = json.loads(bench.bundle("submit", "--dry-run", "--json", bench.config()).stdout)
     assert dry["script"].startswith("#!/bin/bash\n")
 

@@ -21,7 +21,7 @@ from trainer import failure, files
 from trainer.digest import samples_digest, tensor_digest
 from trainer.evaluation import Correct
 from trainer.initial import set_initial
-from trainer.log import Log, head_lines, table_line
+from trainer.log import Log, head_line, table_line
 from trainer.model_file import load_initial, model_bytes
 from trainer.models.nin import MlpConv
 from trainer.order import StreamPosition
@@ -41,12 +41,9 @@ class Alone:
 
 
 TABLE = """\
-                                                                                                 validation
-                            validation           validation                            main      /main
-                   main     /main      main      /main               elapsed  images   /accuracy /accuracy
-epoch    iteration /loss    /loss      /accuracy /accuracy  lr       _time    /s       _top5     _top5
-1        2         1.5      1.25       0.5       0.75       0.1      10       4        0.75      0.875
-"""  # noqa: E501
+epoch    step    loss     val top-1%    val top-5%    val       lr  img/s   time
+    1       2  1.5000  1.2500  50.00  75.00  75.00  87.50      0.1      4    10s
+"""
 
 
 def small(seed: int = 0, outputs: int = 2) -> Any:
@@ -136,11 +133,16 @@ def test_log_counts_anew_after_a_row() -> None:
 
 def test_numbers_of_the_table() -> None:
     row = dict(zip(COLUMNS, [90, 1234567, *[0.123456789] * 4, 0.00012345, 864000.0, *[0.12] * 3]))
+    assert len(head_line()) == len(table_line(row)) == 80
     assert table_line(row) == (
-        "90       1234567   0.123457 0.123457   0.123457  0.123457   0.00012345 864000   0.12     "
-        "0.12      0.12"
+        "   90 1234567  0.1235  0.1235  12.35  12.35  12.00  12.00 0.000123   0.12 10d00h"
     )
-    assert max(map(len, head_lines())) <= 107
+    whole = {**row, **dict.fromkeys(COLUMNS[4:6], 1.0), "main/loss": 12345.678, "lr": 1e-05}
+    whole.update({"main/accuracy_top5": float("nan"), "elapsed_time": 59.4, "images/s": 123456.7})
+    whole["validation/main/loss"] = float("inf")
+    assert table_line(whole) == (
+        "   90 1234567 1.23e+04     inf 100.00 100.00    nan  12.00    1e-05 123457    59s"
+    )
 
 
 class Terminal(io.StringIO):

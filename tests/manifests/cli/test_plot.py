@@ -10,7 +10,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Callable, Dict, List
 
 import pytest
 
@@ -35,10 +35,18 @@ def write_log(files: RunFiles, rows: List[Any], rest: str = "") -> None:
     files.log.write_text("".join(json.dumps(row) + "\n" for row in rows) + rest)
 
 
+def edit(files: RunFiles, change: Callable[[Dict[str, Any]], object]) -> None:
+    """Change the identity as it stands in the manifest."""
+    manifest = json.loads(files.manifest.read_text())
+    change(manifest["identity"])
+    files.manifest.write_text(json.dumps(manifest))
+
+
 @pytest.fixture
 def run(finished_run: RunFiles) -> RunFiles:
     """Steps of 2 ranks x 2 of 4 samples: a step is an epoch."""
     write_log(finished_run, [row(1), row(2), row(3)])
+    edit(finished_run, lambda values: values["training"].update(nclasses=10))
     return finished_run
 
 
@@ -77,11 +85,93 @@ def test_every_curve_of_a_run(run: RunFiles) -> None:
             assert list(line.get_xdata()) == [1.0, 2.0, 3.0]
             assert list(line.get_ydata()) == [row(steps)[name] for steps in (1, 2, 3)]
             assert line.get_linestyle() == style
-    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == [
-        "training",
-        "validation",
+    assert legend_of(figure) == ["training", "validation"]
+    training, validation = drawn["loss"]
+    assert training.get_color() != validation.get_color()
+    assert figure.legends == []
+    assert figure.get_suptitle() == (
+        f"{run.root.name}\nnin, 10 classes, 2 ranks of 2 samples, momentum_sgd lr 0.01, seed 0"
+    )
+
+
+def legend_of(figure: Any) -> List[str]:
+    return [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+
+
+@pytest.mark.parametrize(
+    ("nclasses", "titles"),
+    [(5, ["loss", "top-1 accuracy"]), (6, ["loss", "top-1 accuracy", "top-5 accuracy"])],
+)
+def test_no_panel_that_says_nothing(run: RunFiles, nclasses: int, titles: List[str]) -> None:
+    edit(run, lambda values: values["training"].update(nclasses=nclasses))
+    assert list(lines_of(figure_of(run))) == titles
+    lost = dict.fromkeys(PANELS["top-1 accuracy"], math.nan)
+    write_log(run, [row(1, **lost), row(2, **lost)])
+    assert list(lines_of(figure_of(run))) == [t for t in titles if t != "top-1 accuracy"]
+    write_log(run, [{"epoch": 1, "iteration": 1}])
+    assert list(lines_of(figure_of(run))) == ["loss"]
+
+
+def test_whole_epochs_and_a_logarithmic_loss(run: RunFiles) -> None:
+    loss = {"main/loss": 30.0, "validation/main/loss": 1.0}
+    for change, scale in (
+        ({}, "log"),
+        ({"main/loss": 29.0}, "linear"),
+        ({"main/loss": -1.0}, "linear"),
+    ):
+        write_log(run, [row(1, **{**loss, **change})])
+        figure = figure_of(run)
+        assert figure.axes[0].get_yscale() == scale
+        assert [panel.get_yscale() for panel in figure.axes[1:]] == ["linear", "linear"]
+        figure.canvas.draw()
+        for panel in figure.axes:
+            assert all(float(place).is_integer() for place in panel.get_xticks())
+
+
+def test_resumptions_are_marked(run: RunFiles) -> None:
+    def marked(figure: Any) -> List[float]:
+        return [line.get_xdata()[0] for line in lines_of(figure)["loss"][2:]]
+
+    result = json.loads(run.result.read_text())
+    result["observed"]["resumed_at"] = [1, 2]
+    run.result.write_text(json.dumps(result))
+    figure = figure_of(run)
+    assert marked(figure) == [1.0, 2.0]
+    assert legend_of(figure) == ["training", "validation", "resumed"]
+    run.result.write_text("{")
+    assert marked(figure_of(run)) == []
+    run.result.unlink()
+    run.checkpoints.mkdir()
+    (run.checkpoints / "step-000000002.npz").write_text("x")
+    assert marked(figure_of(run)) == []
+
+
+def test_the_title_says_what_differs(run: RunFiles) -> None:
+    other, third = copy_of(run, "other"), copy_of(run, "third")
+    assert figure_of(run, other).get_suptitle() == (
+        "2 runs of one identity: nin, 10 classes, 2 ranks of 2 samples, momentum_sgd lr 0.01, "
+        "seed 0"
+    )
+
+    def change(values: Dict[str, Any]) -> None:
+        values["training"]["seed"] = 1
+        values["training"]["optimizer"]["lr"] = 0.1
+        values["code"]["digest"] = "f" * 64
+        values["determinism"]["mca"] = {"x": "$y$"}
+
+    edit(other, change)
+    figure = figure_of(run, other)
+    assert figure.get_suptitle() == (
+        "differ in optimizer.lr 0.01 | 0.1, seed 0 | 1, code, determinism"
+    )
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == [
+        f"{run.root.name}  (optimizer.lr 0.01, seed 0)",
+        "other  (optimizer.lr 0.1, seed 1)",
     ]
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == [run.root.name]
+    edit(third, lambda values: values["training"].update(arch="alex"))
+    figure = figure_of(run, other, third)
+    assert figure.get_suptitle() == "differ in arch, optimizer.lr, seed, code, determinism"
 
 
 def test_epochs_are_fractional_where_rows_are_more_often(run: RunFiles) -> None:
@@ -98,6 +188,9 @@ def test_runs_have_a_colour_each_and_their_names(run: RunFiles, count: int) -> N
     lines = lines_of(figure)["loss"]
     assert len(lines) == 2 * count
     assert len({line.get_color() for line in lines}) == count
+    assert {(line.get_linestyle(), line.get_markerfacecolor() == "none") for line in lines} == {
+        ("--", True), ("-", False),
+    }  # fmt: skip
     widths = [line.get_linewidth() for line in lines[::2]]
     assert widths == sorted(set(widths), reverse=True)
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [
@@ -127,7 +220,9 @@ def test_a_log_from_before_top5_has_two_panels(run: RunFiles) -> None:
 
 def test_one_row_is_seen(run: RunFiles) -> None:
     write_log(run, [row(1)])
-    assert lines_of(figure_of(run))["loss"][0].get_marker() == "."
+    training, validation = lines_of(figure_of(run))["loss"]
+    assert training.get_marker() == validation.get_marker() == "o"
+    assert training.get_markerfacecolor() == "none" != validation.get_markerfacecolor()
 
 
 def test_a_run_under_way_and_numbers_that_are_none(run: RunFiles) -> None:
@@ -280,6 +375,18 @@ def test_all_runs_that_cannot_be_drawn_are_told_at_once(run: RunFiles) -> None:
         "-> give a run directory or its manifest.json\n"
         f"-> see how far it is: python bundle.py status {young.root}\n"
     )
+
+
+def test_a_run_without_a_row_is_left_out(run: RunFiles) -> None:
+    young, target = copy_of(run, "young"), run.root.parent / "all.svg"
+    young.log.unlink()
+    done = call(run, str(young.root), str(run.root), "-o", str(target))
+    assert (done.returncode, done.stdout) == (0, f"{target}\n")
+    assert done.stderr == (
+        f"bundle: warning: {young.root}: has no row in its log yet; one is written at the end of "
+        "each epoch; it is left out\n"
+    )
+    assert target.exists()
 
 
 def test_several_runs_need_a_name_for_their_figure(run: RunFiles) -> None:

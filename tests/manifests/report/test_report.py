@@ -207,6 +207,8 @@ def test_a_slice_is_compared_in_its_own_steps(
     page = page_of(host, original, again)
     assert f"rerun of {original.root.name} for steps 5 to 8; 8 steps done" in page.texts
     assert "Steps: 4 equal, 0 different, 8 not compared." in page.texts
+    assert "run B gave the same bits as run A in steps 6..8 of 3." in page.text  # 3 epochs of one
+    assert {"Shown:", "Not shown:"} <= set(page.texts)
     marks = [mark["x1"] for mark in page.of("line", **{"class": "slice"})]
     assert marks[1:] == ["384.62", "692.31"]
     assert "run B, a slice, begins after step 4" in page.texts

@@ -79,6 +79,11 @@ def test_any_trails_give_the_finding_of_their_records(
         sides.append(ranks)
     a, b = (write(tmp_path / name, side) for name, side in zip("ab", sides))
     assert compare_steps(a, b).finding == trail_difference(*sides)
+    first, last = dice.randint(0, 5), dice.randint(3, 12)
+    narrow = [[[x for x in rank if first <= x.step <= last] for rank in side] for side in sides]
+    found = compare_steps(a, b, window=(first, last))
+    assert found.finding == trail_difference(*narrow)
+    assert not any(found.states[:first] + found.states[last + 1 :])
 
 
 def test_damaged_files(tmp_path: Path, trail: Callable[..., Trail]) -> None:
