@@ -142,6 +142,7 @@ def claim_of(a: RunRecord, b: RunRecord, span: Span) -> StepsClaim:
         end=span.end,
         of=span.of,
         bound=bound,
+        ends_on_a_state=span.reaches_the_end or span.end in a.states.keys() & b.states.keys(),
         claimed=claimed,
         not_claimed=not_claimed,
     )
