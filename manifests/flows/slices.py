@@ -270,8 +270,8 @@ class Gathering:
         return verdict
 
     def look(self) -> float:
-        """Judge what has ended and start what may start; the seconds until the next look, 0 when all
-        have ended."""
+        """Judge what has ended and start what may start. The seconds until the next look; 0 when
+        all have ended."""
         active, waiting = 0, []
         pause = LOOK_SECONDS
         for steps, files in self._runs.items():

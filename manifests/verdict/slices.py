@@ -73,7 +73,7 @@ def _part(one: Comparison) -> SlicePart:
 
 
 def _named(part: SlicePart) -> str:
-    return f"slice {steps_text(part.begin, part.end)}"
+    return f"slice of steps {steps_text(part.begin, part.end)}"
 
 
 def _differing(found: Sequence[Comparison]) -> List[str]:
