@@ -10,6 +10,7 @@ from container.reachable import file_here, folder_here
 from container.trouble import Trouble
 from jobtemplates.script import quoted, render_script, script_warnings
 from jobtemplates.sites import Site, load_site, profile_folders
+from manifests.flows.cannot_run import CannotRun
 from manifests.flows.plan import Plan, new_run
 from manifests.flows.preflight import (
     driver_warnings,
@@ -18,6 +19,7 @@ from manifests.flows.preflight import (
     launch_context_of,
     processor_warnings,
 )
+from manifests.flows.slice_plan import plan_slice
 from manifests.flows.swap import NOTHING, Swap
 from manifests.flows.swapped import listed_paths, path_moved, swap_in
 from manifests.host import asking, hosting
@@ -31,17 +33,14 @@ from manifests.rundir.own_data import with_own_data
 from manifests.rundir.queue import Queues
 from manifests.rundir.records import Warn, ignore, read_failure, read_manifest, read_result
 from manifests.rundir.submission import refuse_too_many_nodes
-from manifests.rundir.verify import before_problems
+from manifests.rundir.verify import ALL, before_problems
 from manifests.verdict import comparison
 from manifests.verdict.compare import compare
 from manifests.verdict.comparison import Comparison
 from manifests.verdict.gpu_promise import NEXT_STEP, class_problems, promises_again
-from manifests.verdict.run_record import load_record
+from manifests.verdict.run_record import load_record, with_entries
+from manifests.verdict.span import common_span
 from manifests.verdict.swapped_parts import judged, swapped_parts
-
-
-class CannotRun(Trouble):
-    """What was promised cannot be repeated here; every problem names its evidence."""
 
 
 def plan_rerun(
@@ -56,11 +55,15 @@ def plan_rerun(
     other_gpu: bool = False,
     processes: Optional[int] = None,
     nodes: Optional[int] = None,
+    steps: Optional[Tuple[int, Optional[int]]] = None,
     swap: Swap = NOTHING,
     read_only: bool = False,
     warn: Warn = ignore,
 ) -> Plan:
     """Old run -> Plan with the same identity, in ``out`` (beside the old one by default).
+
+    With ``steps`` (S, T) it runs the steps after S up to T only, or to the last where T is None
+    (manifests.flows.slice_plan).
 
     So many ``processes`` on so many ``nodes`` compute its ranks. Nothing of the working tree enters
     it but what ``swap`` names. Its GPUs must be of the classes that the old run had, if
@@ -69,6 +72,12 @@ def plan_rerun(
     Raises CannotRun with all that differs from the manifest (a byte of the snapshot, a pixel of
     an image, another image file), Trouble for what is wrong with this host.
     """
+    if steps is not None and swap.texts:
+        raise Trouble(
+            f"--from-step, --to-step: not together with --with {swap.texts[0]}: "
+            "a state belongs to the run that made it",
+            "swap parts in a whole rerun",
+        )
     old = find_run(str(run))
     recorded = read_manifest(old, warn)
     refuse_unfinished(old, host, warn)
@@ -85,12 +94,13 @@ def plan_rerun(
     impossible = hosting.refusal(manifest, layout)
     if impossible is not None:
         raise CannotRun(*impossible)
+    part = None if steps is None else plan_slice(old, manifest, *steps, warn)
     host.progress.stage("verifying snapshot, inputs and data")
     circumstance, instead = data_there(manifest.circumstance)
     problems = before_problems(
         old, recorded.model_copy(update={"recipe": manifest.recipe}), circumstance=circumstance,
         cache_folder=None if read_only else host.cache.root / "fingerprints",
-        progress=host.progress, swapped=swap.parts,
+        progress=host.progress, needed=part.needed if part else ALL, swapped=swap.parts,
     )  # fmt: skip
     if problems:
         raise CannotRun([*instead, *problems], restore_step(manifest.circumstance))
@@ -122,18 +132,23 @@ def plan_rerun(
             )
     except Trouble as error:
         raise CannotRun(error.problems, error.next_step) from error
+    circumstance = circumstance_again(circumstance, old, image, out, placed, host, swap.texts)
     manifest = swapped.manifest
     again = manifest.model_copy(
         update={
             "kind": "rerun",
             "promises": promises,
-            "circumstance": circumstance_again(
-                circumstance, old, image, out, placed, host, swap.texts
-            ),
+            "circumstance": part.circumstance(circumstance) if part else circumstance,
         }
     )
     jobname = again.circumstance.placement.jobname
     files = new_run(out, jobname, host.now(), manifest.identity_digest)
+
+    def fill(target: RunFiles) -> None:
+        swapped.fill(old, target)
+        if part is not None:
+            part.fill(old, target)
+
     launch_context, launch_warnings = launch_context_of(site, image, host)
 
     def render(files: RunFiles) -> str:
@@ -144,7 +159,7 @@ def plan_rerun(
         manifest=again,
         script=render(files),
         render=render,
-        fill=lambda target: swapped.fill(old, target),
+        fill=fill,
         warnings=[
             *instead,
             *swapped.warnings,
@@ -155,7 +170,8 @@ def plan_rerun(
             *script_warnings(again, site),
         ],
         notes=[
-            *(f"swapped on purpose: {part.text}" for part in swapped_parts(recorded, again)),
+            *(part.notes() if part else []),
+            *(f"swapped on purpose: {item.text}" for item in swapped_parts(recorded, again)),
             *hosting.notes(manifest, placed),
         ],
     )
@@ -308,7 +324,11 @@ def circumstance_again(
 
 
 def compare_runs(first: Path, second: Path, warn: Warn = ignore) -> Comparison:
-    records = [load_record(find_run(str(run)), warn) for run in (first, second)]
+    found = [find_run(str(run)) for run in (first, second)]
+    records = [load_record(files, warn) for files in found]
+    span = common_span(*records)
+    if span is not None:  # what differs in the state that it ends on can be named
+        records = [with_entries(one, files, span.end) for one, files in zip(records, found)]
     return compare(*records)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Optional
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 from typing_extensions import Literal
 
 from manifests.record.version import SCHEMA_VERSION
@@ -41,6 +41,20 @@ class StepDifference(_Part):
     items: List[StepItem]
 
 
+class StepsClaim(_Part):
+    """A verdict on the steps after ``after`` up to ``end``, of a run of ``of`` steps, which were
+    computed from the state after step ``begin``. ``bound``: the run's result has the digest of that
+    state. What an identical verdict shows is ``claimed``, the rest of the run ``not_claimed``."""
+
+    begin: int
+    after: int
+    end: int
+    of: int
+    bound: bool
+    claimed: List[str] = Field(default_factory=list)
+    not_claimed: List[str] = Field(default_factory=list)
+
+
 class SwappedPart(_Part):
     """What of ``a`` was replaced on purpose in ``b``, and whether that is another one: ``differs``
     is False where today's is the recorded one."""
@@ -53,6 +67,7 @@ class SwappedPart(_Part):
 class Comparison(_Part):
     """``evidence`` says what the verdict rests on; ``suspects`` are the identity fields that
     differ, ``circumstances`` those that only describe; ``next_step`` is for the person to do.
+    ``steps`` is there where not all steps were compared.
     ``swapped`` is empty unless ``b`` is a rerun of ``a`` with parts replaced on purpose."""
 
     version: str = SCHEMA_VERSION
@@ -68,6 +83,13 @@ class Comparison(_Part):
     circumstances: List[FieldDifference] = Field(default_factory=list)
     next_step: Optional[str] = None
     swapped: List[SwappedPart] = Field(default_factory=list)
+    steps: Optional[StepsClaim] = None
+
+    @model_serializer(mode="wrap")
+    def _written(self, handler: SerializerFunctionWrapHandler) -> Dict[str, Any]:
+        """A part of later versions is absent where there is none."""
+        values: Dict[str, Any] = handler(self)
+        return {name: value for name, value in values.items() if name != "steps" or value}
 
 
 def exit_code(verdict: Verdict) -> int:

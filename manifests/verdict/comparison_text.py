@@ -31,14 +31,35 @@ def lines(
     shown = executed + (others if full else [])
     evidence = [_sentence(text, comparison, full) for text in comparison.evidence]
     return [
-        f"verdict: {comparison.verdict}",
+        headline(comparison),
         *names,
         *(f"  - {sentence}" for sentence in (evidence if full else first_of(evidence))),
+        *_claims(comparison),
         *_swapped(comparison),
         *_fields("inputs that differ", _unsaid(comparison, "suspects", full), executed, full),
         *_fields("metadata that differs", _unsaid(comparison, "circumstances", full), others, full),
         *_diffs(shown, full),
         *([f"-> {comparison.next_step}"] if comparison.next_step else []),
+    ]
+
+
+def headline(comparison: Comparison) -> str:
+    steps, verdict = comparison.steps, comparison.verdict
+    if steps is None:
+        return f"verdict: {verdict}"
+    joint = {"identical": " for", "inconclusive": " for"}.get(verdict, " in")
+    return f"verdict: {verdict}{joint} steps {steps.after + 1}..{steps.end} of {steps.of}"
+
+
+def _claims(comparison: Comparison) -> List[str]:
+    steps = comparison.steps
+    if steps is None or comparison.verdict != "identical":
+        return []
+    return [
+        "shown:",
+        *(f"  + {text}" for text in steps.claimed),
+        "not shown:",
+        *(f"  - {text}" for text in steps.not_claimed),
     ]
 
 

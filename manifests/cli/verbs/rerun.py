@@ -47,6 +47,8 @@ def parts_that_begin(
 @NODES
 @GROUP
 @click.option("--out", type=PATH, help="Folder for the new run (default: beside RUN).")
+@click.option("--from-step", type=int, metavar="S", help="Run the steps after S only (default: 0).")
+@click.option("--to-step", type=int, metavar="T", help="Run the steps up to T only.")
 @click.option(
     "--with",
     "parts",
@@ -73,6 +75,8 @@ def rerun(
     out: Optional[Path],
     processes: Optional[int],
     nodes: Optional[int],
+    from_step: Optional[int],
+    to_step: Optional[int],
     parts: Tuple[str, ...],
     other_gpu: bool,
     dry_run: bool,
@@ -80,12 +84,15 @@ def rerun(
 ) -> None:
     """Run RUN again and compare the bits. It uses RUN's own snapshot, config and image.
 
+    --from-step and --to-step check some steps alone, from a state that RUN kept.
+
     --with swaps parts on purpose: identical then says that the change did not matter.
     Exit code: 0 identical, 1 diverged, 2 cannot run, 3 inconclusive.
     """
     from manifests.cli.foreground import print_comparison, wait_for_job
+    from manifests.flows.cannot_run import CannotRun
     from manifests.flows.plan import write_run
-    from manifests.flows.rerun import CannotRun, cannot_run, judge, parse_moved, plan_rerun
+    from manifests.flows.rerun import cannot_run, judge, parse_moved, plan_rerun
     from manifests.flows.start import start_new
     from manifests.flows.swap import parse_swap
     from manifests.rundir.known_outs import remember_out
@@ -104,6 +111,7 @@ def rerun(
             other_gpu=other_gpu,
             processes=processes,
             nodes=nodes,
+            steps=None if (from_step, to_step) == (None, None) else (from_step or 0, to_step),
             swap=swap,
             read_only=dry_run,
             warn=warn,
