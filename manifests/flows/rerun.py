@@ -39,7 +39,7 @@ from manifests.verdict.compare import compare
 from manifests.verdict.comparison import Comparison
 from manifests.verdict.gpu_promise import NEXT_STEP, class_problems, promises_again
 from manifests.verdict.run_record import load_record, with_entries
-from manifests.verdict.span import common_span
+from manifests.verdict.span import common_span, not_run
 from manifests.verdict.swapped_parts import judged, swapped_parts
 
 
