@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import List, NamedTuple, Optional, Tuple
 
+from manifests.record.schema import Slice
 from manifests.verdict.comparison import StepsClaim
 from manifests.verdict.run_record import RunRecord
 
@@ -147,9 +148,15 @@ def claim_of(a: RunRecord, b: RunRecord, span: Span) -> StepsClaim:
         end=span.end,
         of=span.of,
         bound=bound,
+        ends_on_a_state=span.reaches_the_end or span.end in a.states.keys() & b.states.keys(),
         claimed=claimed,
         not_claimed=not_claimed,
     )
+
+
+def not_run(part: Slice, of: int) -> StepsClaim:
+    """The steps of a slice that could not be run."""
+    return StepsClaim(begin=part.begin, after=part.after, end=part.end, of=of, bound=True)
 
 
 def _other_steps(span: Span) -> List[str]:
