@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Dict, Iterator, List, Optional, Sequence
+from typing import Iterator, List, Optional, Sequence
 
 from container.reachable import file_here, file_problem
 from container.trouble import Trouble
@@ -18,6 +18,7 @@ from manifests.rundir.export_file import Member, of_bytes
 from manifests.rundir.job import read_job
 from manifests.rundir.readme import readme_text
 from manifests.rundir.records import Warn, read_object
+from manifests.rundir.reruns import reruns_of
 from manifests.rundir.snapshot import recorded_files
 from manifests.rundir.tar_members import name_problem
 
@@ -81,7 +82,7 @@ def run_members(
     if not file_here(files.readme):
         members.append(of_bytes(files.readme.name, readme_text(manifest, name).encode()))
     members += result_members(files, manifest, result)
-    members += [*job_members(files), *verdict_members(files)]
+    members += [*job_members(files), *verdict_members(files, manifest)]
     for folder in (files.logs, files.statements):
         members += [path_member(files.root, path) for path in regular_files(folder, warn)]
     return members
@@ -113,13 +114,13 @@ def job_members(files: RunFiles) -> Iterator[Member]:
             yield path_member(files.root, script, expected=job.script_sha256)
 
 
-def verdict_members(files: RunFiles) -> Iterator[Member]:
-    """Verdicts of its reruns: those that came with it, and those of runs beside it."""
-    found: Dict[str, Path] = {}
-    for name in names_in(files.root.parent):
-        path = RunFiles(files.root.parent / name).verdict
-        if not name_problem(name) and file_here(path) and judged_run(path) == files.root.name:
-            found[f"{name}.json"] = path
+def verdict_members(files: RunFiles, manifest: Manifest) -> Iterator[Member]:
+    """Verdicts of its reruns: those that came with it, and those of reruns beside it."""
+    found = {
+        f"{again.root.name}.json": again.verdict
+        for again in reruns_of(files, manifest)
+        if file_here(again.verdict)
+    }
     if files.verdicts.is_dir():
         found.update((path.name, path) for path in sorted(files.verdicts.glob("*.json")))
     for name, path in sorted(found.items()):
@@ -132,16 +133,6 @@ def names_in(folder: Path) -> List[str]:
         return sorted(path.name for path in folder.iterdir())
     except OSError:
         return []
-
-
-def judged_run(verdict: Path) -> str:
-    """The directory's name of the run that a rerun was compared with; "" where it is not said."""
-    try:
-        value = json.loads(verdict.read_bytes())
-    except (OSError, ValueError):
-        return ""
-    first = value.get("a") if isinstance(value, dict) else None
-    return Path(first).name if isinstance(first, str) else ""
 
 
 def regular_files(folder: Path, warn: Warn) -> List[Path]:

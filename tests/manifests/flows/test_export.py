@@ -82,12 +82,19 @@ def test_only_what_was_asked_for(finished_run: RunFiles, host: HostContext, tmp_
 def test_verdicts_of_reruns_beside_it(
     finished_run: RunFiles, host: HostContext, tmp_path: Path
 ) -> None:
-    for name, judged in (("digits-b", finished_run.root), ("digits-c", tmp_path / "other")):
+    values = json.loads(finished_run.manifest.read_text())
+    identity = values["identity_digest"][:8]
+    for day, of in (("01", finished_run.root), ("02", tmp_path / "other")):
+        name = f"digits-202602{day}T000000Z-{identity}"
         again = RunFiles(finished_run.root.parent / name)
         again.root.mkdir()
-        again.verdict.write_text(json.dumps({"a": str(judged), "verdict": "identical"}))
+        values["circumstance"]["rerun_of"] = str(of)
+        again.manifest.write_text(json.dumps(values))
+        again.verdict.write_text("{}")
     files = imported(exported(finished_run, tmp_path / "a.tar", host), tmp_path / "new", host)
-    assert sorted(path.name for path in files.verdicts.iterdir()) == ["digits-b.json"]
+    assert [path.name for path in files.verdicts.iterdir()] == [
+        f"digits-20260201T000000Z-{identity}.json"
+    ]
     again = imported(exported(files, tmp_path / "b.tar", host), tmp_path / "third", host)
     assert tree(again.root) == tree(files.root)
 
