@@ -45,7 +45,7 @@ DOORS: Dict[str, Set[str]] = {
         "manifests/cli/command_line.py",
         *(f"manifests/cli/verbs/{path.name}" for path in VERBS.glob("*.py")),
     },
-    "rich": {"manifests/cli/bars.py"},
+    "rich": {"manifests/cli/bars.py", "manifests/cli/live_screen.py"},
     "matplotlib": {"manifests/cli/plot.py"},
 }
 
