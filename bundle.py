@@ -3,14 +3,24 @@
 
 from __future__ import annotations
 
-import atexit
-import gc
 import os
-import re
 import sys
-from pathlib import Path
 
-PROJECT = Path(__file__).resolve().parent
+# Strings, not pathlib, before the project's own Python takes over: it is imported there anyway.
+PROJECT = os.path.dirname(os.path.realpath(__file__))  # noqa: PTH120
+
+#: What `git bisect run` takes for "this commit cannot be tested" (git-bisect(1)).
+SKIP = 125
+
+
+def exit_code(code: str | int | None) -> str | int | None:
+    """``code``, or with `rerun --bisect` the one for git where it is neither 0 nor 1.
+
+    A word that is mistyped or an environment that is not there must not pass for a diverged run. An
+    interrupt, 128 and more, ends the search.
+    """
+    asked = sys.argv[1:2] == ["rerun"] and "--bisect" in sys.argv
+    return SKIP if asked and isinstance(code, int) and 1 < code < 128 else code
 
 
 def enter_own_environment() -> None:
@@ -20,20 +30,20 @@ def enter_own_environment() -> None:
     locale. This part must run on any python3, so it uses nothing but the standard library.
     """
     refuse_snapshot()
-    own = PROJECT / ".venv"
-    python = own / "bin" / "python"
-    if Path(sys.prefix).resolve() == own.resolve() and sys.flags.utf8_mode:
+    own = f"{PROJECT}/.venv"
+    python = f"{own}/bin/python"
+    if os.path.realpath(sys.prefix) == os.path.realpath(own) and sys.flags.utf8_mode:
         return
-    made = os.access(own / ".installed", os.F_OK) and os.access(python, os.X_OK)
-    if not made or os.environ.get("BUNDLE_ENTERED") == str(own):
+    made = os.access(f"{own}/.installed", os.F_OK) and os.access(python, os.X_OK)
+    if not made or os.environ.get("BUNDLE_ENTERED") == own:
         sys.stderr.write(
             f"bundle: its own environment is not there or not complete: {own}\n"
             f"-> run: make -C '{PROJECT}' setup\n"
         )
-        sys.exit(2)
-    os.environ["BUNDLE_ENTERED"] = str(own)
+        sys.exit(exit_code(2))
+    os.environ["BUNDLE_ENTERED"] = own
     os.environ.setdefault("BUNDLE_CALLED", called_as())
-    os.execv(python, [str(python), "-X", "utf8", str(PROJECT / "bundle.py"), *sys.argv[1:]])
+    os.execv(python, [python, "-X", "utf8", f"{PROJECT}/bundle.py", *sys.argv[1:]])
 
 
 def called_as() -> str:
@@ -42,16 +52,19 @@ def called_as() -> str:
     Whichever Python it was, one of its name on PATH does as well: the own one takes over.
     """
     python = getattr(sys, "orig_argv", ["python3"])[0]  # from Python 3.10 on
-    name = Path(python).name
+    name = os.path.basename(python)  # noqa: PTH119
     folders = os.environ.get("PATH", "").split(os.pathsep)
-    if any(os.access(Path(folder) / name, os.X_OK) for folder in folders if folder):
+    if any(os.access(f"{folder}/{name}", os.X_OK) for folder in folders if folder):
         python = name
     return shell_words(python, sys.argv[0])
 
 
 def shell_words(*words: str) -> str:
-    plain = re.compile(r"[A-Za-z0-9_@%+=:,./-]+")
-    return " ".join(w if plain.fullmatch(w) else "'" + w.replace("'", "'\\''") + "'" for w in words)
+    def plain(word: str) -> bool:
+        letters = (letter for letter in word if letter not in "_@%+=:,./-")
+        return bool(word) and all(letter.isascii() and letter.isalnum() for letter in letters)
+
+    return " ".join(w if plain(w) else "'" + w.replace("'", "'\\''") + "'" for w in words)
 
 
 def refuse_snapshot() -> None:
@@ -59,15 +72,15 @@ def refuse_snapshot() -> None:
 
     Python would leave compiled files there, which are not part of the snapshot.
     """
-    run = PROJECT.parent
-    marks = (run / "manifest.json", run / "inputs" / "train.tsv")
-    if PROJECT.name != "code" or not all(os.access(mark, os.F_OK) for mark in marks):
+    run, name = os.path.split(PROJECT)
+    marks = (f"{run}/manifest.json", f"{run}/inputs/train.tsv")
+    if name != "code" or not all(os.access(mark, os.F_OK) for mark in marks):
         return
     sys.stderr.write(
         f"bundle: {PROJECT} is the snapshot of a run, and must stay as it is\n"
         f"-> with a bundle that is set up: python3 BUNDLE/bundle.py "
-        f"{shell_words('rerun', str(run))}\n"
-        f"-> or make one from the snapshot: {shell_words('cp', '-r', str(PROJECT))} ~/bundle && "
+        f"{shell_words('rerun', run)}\n"
+        f"-> or make one from the snapshot: {shell_words('cp', '-r', PROJECT)} ~/bundle && "
         f"make -C ~/bundle setup\n"
     )
     sys.exit(2)
@@ -76,6 +89,9 @@ def refuse_snapshot() -> None:
 if __name__ == "__main__":
     enter_own_environment()
     os.environ.pop("BUNDLE_ENTERED", None)
+    import atexit
+    import gc
+
     # Python would look through all objects for garbage at the end, which takes as long as a verb.
     atexit.register(gc.freeze)
 
@@ -86,8 +102,7 @@ import click
 from container.process import CommandFailed
 from container.trouble import Trouble, fault_of
 from manifests.cli.command_line import COMPLETION_VARIABLE, Verbs, note
-from manifests.cli.verbs import VERBS
-from manifests.cli.verbs.completion import answer_shell
+from manifests.cli.verbs import VERBS, verb_named
 from manifests.host.context import TOOL_VERSION
 
 
@@ -96,7 +111,12 @@ def give_up(error: Trouble | CommandFailed) -> NoReturn:
     sys.exit(getattr(error, "exit_code", 2))
 
 
-@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Verbs,
+    later=list(VERBS),
+    find=verb_named,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(TOOL_VERSION, prog_name="bundle")
 def cli() -> None:
     """Training runs that can be run again, bit for bit, on real clusters.
@@ -106,13 +126,11 @@ def cli() -> None:
     """
 
 
-for verb in VERBS:
-    cli.add_command(verb)
-
-
 def main(arguments: Optional[List[str]] = None) -> None:
     asked = os.environ.pop(COMPLETION_VARIABLE, "")
     if asked:
+        from manifests.cli.verbs.completion import answer_shell
+
         sys.exit(answer_shell(cli, asked))
     try:
         # Not cli.main(): on a closed pipe it exits with 1, which means diverged here.
@@ -139,4 +157,7 @@ def main(arguments: Optional[List[str]] = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except SystemExit as error:
+        sys.exit(exit_code(error.code))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Iterator, List, Sequence, Tuple
@@ -44,6 +43,8 @@ def _temporary_beside(target: Path) -> Tuple[int, str]:
         raise Trouble(f"{target}: is not a regular file", "name another file")
     if not target.parent.is_dir():
         raise Trouble(f"{target}: there is no folder {target.parent}", "make it, or name another")
+    import tempfile
+
     try:
         return tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Filling the store: what it lacks is fetched, and all that cannot be had is told at once."""
+"""Filling the store: what it lacks is fetched, and all that is not available is listed at once."""
 
 from __future__ import annotations
 

@@ -1,14 +1,17 @@
-"""The single entry point to subprocesses on the host."""
+"""The single entry point to subprocesses on the host.
+
+Every verb imports its error; what starts processes is imported when one is started.
+"""
 
 from __future__ import annotations
 
 import atexit
-import shlex
-import signal
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import List, Mapping, Optional, Sequence
+from typing import TYPE_CHECKING, List, Mapping, Optional, Sequence
+
+if TYPE_CHECKING:
+    import subprocess
 
 TAIL_LINES = 20
 
@@ -40,10 +43,14 @@ class CommandFailed(Exception):
 
     def _ending(self) -> str:
         if self.returncode is not None and self.returncode < 0:
+            import signal
+
             return f"was ended by signal {signal.Signals(-self.returncode).name}"
         return f"ended with status {self.returncode}"
 
     def __str__(self) -> str:
+        import shlex
+
         where = f" (in {self.cwd})" if self.cwd else ""
         text = f"`{shlex.join(self.argv)}`{where} {self.reason}"
         return f"{text}:\n{self.stderr_tail}" if self.stderr_tail else text
@@ -71,6 +78,8 @@ def run(
 
     Raises CommandFailed when it cannot be started, exceeds ``timeout`` seconds, or fails.
     """
+    import subprocess
+
     try:
         done = subprocess.run(
             list(argv),
@@ -112,6 +121,8 @@ def start_session(
 
     It outlives this process. Raises CommandFailed when it cannot be started.
     """
+    import subprocess
+
     with stdout.open("ab") as out, stderr.open("ab") as err:
         try:
             process = subprocess.Popen(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-import traceback
 from typing import Iterable, List, Sequence
 
 #: So many lines of one list stand in a message.
@@ -41,6 +39,9 @@ def fault_of(error: Exception) -> Trouble:
 
     It ends with 2 like other trouble: 1 means that bits diverged and nothing else.
     """
+    import tempfile
+    import traceback
+
     with tempfile.NamedTemporaryFile(
         "w",
         encoding="utf-8",

@@ -9,9 +9,7 @@ import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, FrozenSet, List, Optional, Pattern, Sequence, Tuple
-
-from typing_extensions import Literal
+from typing import Dict, FrozenSet, List, Literal, Optional, Pattern, Sequence, Tuple
 
 #: What the scheduler itself has to say of a job: in its run directory, where it works.
 SCHEDULER_LOG = "logs/scheduler.log"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Dict, FrozenSet, List, Optional, Sequence
 
@@ -156,6 +155,8 @@ class GridEngine(Scheduler):
 
     def parse_working(self, stdout: str, jobname: str, roots: Sequence[Path]) -> List[str]:
         """By the name: only a question for each single job would tell its folder."""
+        from xml.etree import ElementTree
+
         try:
             jobs = ElementTree.fromstring(stdout).iter("job_list")
         except ElementTree.ParseError as error:
@@ -166,6 +167,8 @@ class GridEngine(Scheduler):
         ]
 
     def parse_states(self, stdout: str) -> Dict[str, QueueEntry]:
+        from xml.etree import ElementTree
+
         try:
             root = ElementTree.fromstring(stdout)
         except ElementTree.ParseError as error:

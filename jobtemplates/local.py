@@ -14,7 +14,7 @@ from typing import List, Mapping, Optional
 
 from container.process import start_session
 from jobtemplates.backend import Backend
-from manifests.record.outcome import STOPPED_EXIT_CODE
+from manifests.record.exit_codes import STOPPED_EXIT_CODE
 from manifests.record.run_files import RunFiles
 
 #: What a job inherits: paths, locale, scratch, and the settings of the module command. Those of MPI

@@ -24,8 +24,8 @@ from jobtemplates.mpi import NEXT_STEP, RANGE
 from jobtemplates.schedulers import SCHEDULERS
 from jobtemplates.sites import TEMPLATES, Site
 from manifests.record.communicators import counted
+from manifests.record.exit_codes import STOPPED_EXIT_CODE
 from manifests.record.mounts import DEADLINE_VARIABLE
-from manifests.record.outcome import STOPPED_EXIT_CODE
 from manifests.record.run_files import RunFiles
 from manifests.record.schema import Determinism, Manifest, Placement, World
 from manifests.record.version import SCHEMA_VERSION

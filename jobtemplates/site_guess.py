@@ -50,7 +50,7 @@ def _own_profiles(folders: List[Path]) -> List[str]:
 
 
 def _scheduler_of(name: str, folders: List[Path]) -> Optional[str]:
-    """None for a profile with faults: it is told of when it is used."""
+    """None for a profile with faults: a message comes when it is used."""
     try:
         return load_site(name, folders).scheduler
     except Trouble:

@@ -14,14 +14,12 @@ from manifests.record.checkpoint import (
     Head,
     Prefix,
     Sums,
-    checkpoint_name,
-    checkpoints_in,
     cut_records,
     damage,
     read_head,
-    step_of,
     steps_digest,
 )
+from manifests.record.checkpoint_names import checkpoint_name, checkpoints_in, step_of
 from manifests.record.outcome import SeenGpus
 from manifests.record.run_files import RunFiles, temporary_prefix
 from manifests.record.schema import Manifest

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Dict
 
-from manifests.record.checkpoint import checkpoint_name
+from manifests.record.checkpoint_names import checkpoint_name
 from manifests.record.outcome import Stop
 from manifests.record.run_files import RunFiles
 from manifests.record.schema import Manifest

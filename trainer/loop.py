@@ -151,11 +151,11 @@ def train(
                 row = records.log.row(math.floor(epoch), step + 1, rate, validation)
             if step + 1 < last:
                 evaluates_next = every_step or order.ends_epoch(step + 1)
-                wish = safety.watch.ask(step + 1, evaluates_next=evaluates_next)
-                if wish is not StopRequest.GO_ON:
-                    save(step + 1, safety, records, needed=wish > StopRequest.SAVE)
-                if wish > StopRequest.SAVE:
-                    return TrainingEnd(step + 1, row, wish)
+                request = safety.watch.ask(step + 1, evaluates_next=evaluates_next)
+                if request is not StopRequest.GO_ON:
+                    save(step + 1, safety, records, needed=request > StopRequest.SAVE)
+                if request > StopRequest.SAVE:
+                    return TrainingEnd(step + 1, row, request)
             elif step + 1 < order.steps:
                 save(step + 1, safety, records, needed=True)
             begun = time.monotonic()

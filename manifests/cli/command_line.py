@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, List, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, List, Optional, Sequence, Tuple
 
 import click
 
@@ -162,7 +162,29 @@ RUNS = click.argument("runs", nargs=-1, type=NAMED_RUN)
 
 
 class Verbs(click.Group):
-    """Verbs; a mistyped one is answered with the nearest, which click does from 8.2 on."""
+    """Verbs; a mistyped one is answered with the nearest, which click does from 8.2 on.
+
+    ``later`` holds the names of those that ``find`` imports when they are asked for.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        later: Sequence[str] = (),
+        find: Optional[Callable[[str], click.Command]] = None,
+        **named: Any,
+    ) -> None:
+        super().__init__(*args, **named)
+        self.later = later
+        self.find = find
+
+    def list_commands(self, ctx: click.Context) -> List[str]:
+        return [*self.later, *super().list_commands(ctx)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> Optional[click.Command]:
+        if cmd_name in self.later and self.find is not None:
+            return self.find(cmd_name)
+        return super().get_command(ctx, cmd_name)
 
     def resolve_command(
         self, ctx: click.Context, args: List[str]

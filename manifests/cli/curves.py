@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, Dict, List
 
 from container.trouble import Trouble
-from manifests.record.checkpoint import Damaged, checkpoints_in, read_head
+from manifests.record.checkpoint import Damaged, read_head
+from manifests.record.checkpoint_names import checkpoints_in
 from manifests.record.json_numbers import number
 from manifests.record.log_columns import (
     ACCURACY,

@@ -11,9 +11,6 @@ from typing import TYPE_CHECKING, Any, Dict, NoReturn, Sequence
 
 from jobtemplates.schedulers import backend_named
 from manifests.cli.command_line import as_json, note, say, say_next, warn
-from manifests.flows.cancel import cancel_run
-from manifests.flows.explain import explain_failure
-from manifests.flows.follow import exit_code_of, follow
 from manifests.host.context import HostContext
 from manifests.record.json_numbers import not_finite_text
 from manifests.record.run_files import RunFiles
@@ -71,10 +68,15 @@ def wait_for_job(
 
     Ctrl-C ends the job too, as in a foreground command.
     """
+    from manifests.flows.explain import explain_failure
+    from manifests.flows.follow import exit_code_of, follow
+
     try:
         for line in follow(files, "stdout", host, after, note):
             say(line, err=to_stderr)
     except KeyboardInterrupt:
+        from manifests.flows.cancel import cancel_run
+
         cancel_run(files, host)
         note(f"interrupted: the job was cancelled; its run stays in {files.root}")
         sys.exit(130)

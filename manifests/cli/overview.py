@@ -8,8 +8,9 @@ from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Collection, Dict, List, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Collection, Dict, List, Optional, Sequence
 
+from container.reachable import folder_here
 from container.trouble import Trouble
 from manifests.cli.run_table import Columns, Row, duration, plain, short, span
 from manifests.host.context import HostContext
@@ -25,26 +26,54 @@ from manifests.record.log_columns import (
 )
 from manifests.record.run_files import RunFiles
 from manifests.rundir.directory import RunSummary, find_run, list_runs, summary_of
-from manifests.rundir.job import read_job
+from manifests.rundir.glance import Said, job_id_of, said_of
 from manifests.rundir.known_outs import known_outs
-from manifests.rundir.labels import Labels, read_labels
 from manifests.rundir.outline import Outline, read_outline
 from manifests.rundir.progress import last_record, read_progress
-from manifests.rundir.queue import Queues
 from manifests.rundir.records import Warn, ignore
+
+if TYPE_CHECKING:
+    from jobtemplates.backend import QueueEntry
 
 #: A damaged run may be under way: it is shown with them.
 UNDER_WAY = ("prepared", "queued", "running", "stopped", "unknown", "damaged")
 
 
 def runs_below(outs: List[Path], host: HostContext, warn: Warn = ignore) -> List[RunSummary]:
-    """Raises Trouble for a folder that cannot be read; a damaged run is one of the runs."""
-    queues = Queues(host, warn)
-    return [run for out in (outs or known_outs(host.cache)) for run in list_runs(out, queues, warn)]
+    """The runs of ``outs``, or of all known outs; a damaged run is one of the runs.
+
+    Raises Trouble for a folder that was asked for and cannot be read. Of the known ones, one that
+    is gone is left out, and one that cannot be read is warned of.
+    """
+    ask = scheduler_of(host, warn)
+    if outs:
+        return [run for out in outs for run in list_runs(out, ask, warn)]
+    found: List[RunSummary] = []
+    for out in known_outs(host.cache):
+        try:
+            found += list_runs(out, ask, warn)
+        except Trouble as trouble:
+            if folder_here(out):
+                warn(f"{trouble.problems[0]}; its runs are not shown")
+    return found
+
+
+def scheduler_of(host: HostContext, warn: Warn) -> Callable[[RunFiles], QueueEntry]:
+    """What the schedulers say of a run's job; imported when the first run's files leave it open."""
+    made: List[Callable[[RunFiles], QueueEntry]] = []
+
+    def ask(files: RunFiles) -> QueueEntry:
+        if not made:
+            from manifests.rundir.queue import Queues
+
+            made.append(Queues(host, warn))
+        return made[0](files)
+
+    return ask
 
 
 def summary(run: Path, host: HostContext, warn: Warn = ignore) -> RunSummary:
-    return summary_of(find_run(str(run)), Queues(host, warn), warn)
+    return summary_of(find_run(str(run)), scheduler_of(host, warn), warn)
 
 
 # --- rows -----------------------------------------------------------------------------------
@@ -61,26 +90,26 @@ def last_row(log: Path) -> Dict[str, Any]:
 def row_of(run: RunSummary, warn: Warn = ignore, *, progress: bool = False) -> Dict[str, Any]:
     """One run by the names of columns; what the run does not have yet is None.
 
-    A run whose records cannot be read is ``damaged``; ``warn`` is told why.
+    A run whose records cannot be read is ``damaged``; ``warn`` gets the reason.
     """
     files, last = run.files, last_row(run.files.log)
     numbers = {k: v for k, v in last.items() if isinstance(v, float)}
     state, job = run.state, None
     if state != "damaged":  # else it was said already
         try:
-            job = read_job(files, warn)
+            job = job_id_of(files, run.present, warn)
         except Trouble as trouble:
             state = "damaged"
             for problem in trouble.problems:
                 warn(problem)
-    outline, labels = _outline(files), _labels(files, warn)
+    outline, said = _outline(files), _said(run, warn)
     return {
         "run": str(files.root),
         "name": files.root.name,
         "jobname": run.jobname,
         "state": state,
         "why": run.why or not_finite_text(numbers) or None,
-        "job": run.job or (job.id if job else None),
+        "job": run.job or job,
         "identity": run.identity,
         "created": run.created,
         "local": local_time(run.created),
@@ -88,9 +117,9 @@ def row_of(run: RunSummary, warn: Warn = ignore, *, progress: bool = False) -> D
         "of": outline.of if outline else None,
         "arch": outline.arch if outline else None,
         "verdict": _verdict(files) if outline and outline.run_kind == "rerun" else None,
-        "message": labels.message,
-        "tags": labels.tags,
-        "notes": [note.text for note in labels.notes],
+        "message": said.message,
+        "tags": said.tags,
+        "notes": said.notes,
         "seconds": last.get(ELAPSED),
         "epoch": last.get(EPOCH),
         "iteration": last.get(ITERATION),
@@ -103,19 +132,19 @@ def row_of(run: RunSummary, warn: Warn = ignore, *, progress: bool = False) -> D
 
 
 def _outline(files: RunFiles) -> Optional[Outline]:
-    """None where the manifest cannot be read: whoever asks for it is told."""
+    """None where the manifest cannot be read: a verb that asks for it says so."""
     with suppress(Trouble):
         return read_outline(files)
     return None
 
 
-def _labels(files: RunFiles, warn: Warn) -> Labels:
+def _said(run: RunSummary, warn: Warn) -> Said:
     try:
-        return read_labels(files, warn)
+        return said_of(run.files, run.present, warn)
     except Trouble as trouble:
         for problem in trouble.problems:
             warn(problem)
-        return Labels()
+        return Said()
 
 
 def _verdict(files: RunFiles) -> Optional[str]:
@@ -160,8 +189,8 @@ def status_rows(
     Raises Trouble for one of ``runs`` that is none; one that is removed meanwhile is left out.
     """
     if runs:
-        queues = Queues(host, warn)
-        found = [summary_of(find_run(str(run)), queues, warn) for run in runs]
+        ask = scheduler_of(host, warn)
+        found = [summary_of(find_run(str(run)), ask, warn) for run in runs]
     else:
         found = [
             run

@@ -10,7 +10,6 @@ from container.trouble import Trouble
 from manifests.cli.overview import summary
 from manifests.cli.reproductions import reproduction_lines, reproductions
 from manifests.host.context import HostContext
-from manifests.host.hosting import on_nodes
 from manifests.record.json_numbers import not_finite_text
 from manifests.record.outcome import SeenGpus
 from manifests.record.run_files import RunFiles
@@ -44,7 +43,7 @@ def show_values(run: Path, host: HostContext, warn: Warn = ignore) -> Dict[str, 
 
 
 def show_lines(run: Path, host: HostContext, warn: Warn = ignore) -> List[str]:
-    from manifests.record.checkpoint import checkpoints_in, step_of
+    from manifests.record.checkpoint_names import checkpoints_in, step_of
 
     found = summary(run, host, warn)
     files = found.files
@@ -129,6 +128,8 @@ def processes_lines(manifest: Manifest, job: Optional[Job]) -> List[str]:
         layout = layout.model_copy(update={"ranks": job.processes, "nodes": job.nodes})
     if layout == world:
         return []
+    from manifests.host.hosting import on_nodes
+
     return [f"processes  {on_nodes(layout)} compute{'s' * (layout.ranks == 1)} the ranks"]
 
 
@@ -150,6 +151,7 @@ def identity_lines(manifest: Manifest, job: Optional[Job] = None) -> List[str]:
         f"data       train {identity.data.train.samples}, val {identity.data.val.samples} samples",
         *([promise_line(manifest.promises.gpu)] if manifest.promises.gpu else []),
         *([f"rerun of   {circumstance.rerun_of}"] if circumstance.rerun_of else []),
+        *([f"           with {', '.join(circumstance.swapped)}"] if circumstance.swapped else []),
         *([resumed_text(circumstance.resumed)] if circumstance.resumed else []),
     ]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 
@@ -16,9 +15,11 @@ INDENT = "    "
 
 def terminal_width() -> int:
     """Columns of standard output."""
-    return (
-        shutil.get_terminal_size((PLAIN_WIDTH, 24)).columns if sys.stdout.isatty() else PLAIN_WIDTH
-    )
+    if not sys.stdout.isatty():
+        return PLAIN_WIDTH
+    import shutil
+
+    return shutil.get_terminal_size((PLAIN_WIDTH, 24)).columns
 
 
 def laid_out(

@@ -63,7 +63,7 @@ def scalar(value: Any) -> str:
         return str(value).lstrip("/")  # the folder of the config is taken for the root
     if isinstance(value, str) and _PLAIN.fullmatch(value) and value.lower() not in _WORDS:
         return value
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
 def _expected(key: str) -> str:

@@ -45,6 +45,11 @@ SECTIONS: Dict[str, Dict[str, str]] = {
         "checkpoint_minutes": "time between two checkpoints",
         "checkpoint_interval": "also a checkpoint after each so many steps",
         "checkpoints_kept": "so many of the newest checkpoints stay",
+        "checkpoint_archive": "and so many spread over the run, for checks of parts of it",
+    },
+    "Citation": {
+        "authors": "who is named for the run: a list of names, or of {name, orcid, affiliation}",
+        "license": "of what the run leaves, such as CC-BY-4.0",
     },
     "Execution": {
         "stack": "software, which names the image",

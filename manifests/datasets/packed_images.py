@@ -6,7 +6,7 @@ import hashlib
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import AbstractSet, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from container.progress import Progress
 from container.recipe import Recipe
@@ -130,13 +130,15 @@ def pack_problems(
     cache_folder: Optional[Path],
     progress: Progress,
     workers: Optional[int] = None,
+    only: Optional[AbstractSet[int]] = None,
 ) -> List[str]:
     """Every image of a run's table that its packed file does not have as the table says.
 
     ``decoder`` is that of the run's image; None does not ask who made the pixels.
     ``read_pixels`` also reads every record and holds it against its digest; a file that was found
-    whole is remembered in ``cache_folder`` by size, times and inode, and not read again. 20
-    problems are shown.
+    whole is remembered in ``cache_folder`` by size, times and inode, and not read again. Of the
+    samples, counted from 0, the pixels of ``only`` these are read where it is given. 20 problems
+    are shown.
     """
     where = f"{table.parent.name}/{table.name}"
     try:
@@ -160,7 +162,8 @@ def pack_problems(
                     f"expected {expected}"
                 )
         if read_pixels and not problems:
-            altered = _altered_records(pack, cache_folder, progress, workers)
+            places = range(len(pack)) if only is None else sorted(only)
+            altered = _altered_records(pack, places, cache_folder, progress, workers)
             problems = [
                 f"{where}, line {number + 1}: the pixels of {names[number]} in {path} {what}"
                 for number, what in altered
@@ -169,9 +172,13 @@ def pack_problems(
 
 
 def _altered_records(
-    pack: PackedFile, cache_folder: Optional[Path], progress: Progress, workers: Optional[int]
+    pack: PackedFile,
+    places: Sequence[int],
+    cache_folder: Optional[Path],
+    progress: Progress,
+    workers: Optional[int],
 ) -> List[Tuple[int, str]]:
-    """Records that are not what the index says, each with what is wrong with it."""
+    """Records at ``places`` that are not what the index says, each with what is wrong with it."""
     cache = DigestCache(cache_folder)
     key = f"pixels of {pack.path.absolute()}"  # not the path itself: that is the key of an image
     stamp, now = stamp_of(pack.path.stat()), time.time_ns()
@@ -179,8 +186,8 @@ def _altered_records(
     try:
         if cache.known({key: stamp}).get(key) == checksum:
             return []
-        altered = list(_read_records(pack, progress, workers))
-        if not altered:
+        altered = list(_read_records(pack, places, progress, workers))
+        if not altered and len(places) == len(pack):
             cache.remember([(key, stamp, checksum)], now_ns=now)
         return altered
     finally:
@@ -188,21 +195,20 @@ def _altered_records(
 
 
 def _read_records(
-    pack: PackedFile, progress: Progress, workers: Optional[int]
+    pack: PackedFile, places: Sequence[int], progress: Progress, workers: Optional[int]
 ) -> Iterator[Tuple[int, str]]:
     def check(first: int) -> Dict[int, str]:
-        last = min(first + _CHUNK, len(pack))
-        found = {place: _record_problem(pack, place) for place in range(first, last)}
+        found = {place: _record_problem(pack, place) for place in places[first : first + _CHUNK]}
         return {place: problem for place, problem in found.items() if problem}
 
-    size = RECORD * len(pack)
+    size = RECORD * len(places)
     with progress.track(f"check the pixels of {pack.path.name}", size, "B") as advance:
         executor = ThreadPoolExecutor(workers or default_workers())
         try:
-            starts = range(0, len(pack), _CHUNK)
+            starts = range(0, len(places), _CHUNK)
             for first, found in zip(starts, executor.map(check, starts)):
                 yield from found.items()
-                advance(RECORD * min(_CHUNK, len(pack) - first))
+                advance(RECORD * min(_CHUNK, len(places) - first))
         finally:
             executor.shutdown(cancel_futures=True)
 

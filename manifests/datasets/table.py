@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import List, Optional, Tuple
+from typing import AbstractSet, List, Optional, Tuple
 
 from container.progress import Progress
 from container.reachable import folder_problem
@@ -40,11 +40,12 @@ def table_problems(
     cache_folder: Optional[Path],
     progress: Progress,
     workers: Optional[int] = None,
+    only: Optional[AbstractSet[int]] = None,
 ) -> List[str]:
     """Every image below ``root`` that is missing or not what the run's table says.
 
     Each is named with its path and the table's line; 20 are shown. ``cache_folder`` None reads
-    every file.
+    every file. Of the samples, counted from 0, ``only`` these are looked at where it is given.
     """
     where = f"{table.parent.name}/{table.name}"
     try:
@@ -59,6 +60,8 @@ def table_problems(
         return [f"{where}: its root folder {root} {unusable}"]
     cache = DigestCache(cache_folder)
     folder = ImageFolder.of(root)
+    lines = range(1, len(names) + 1) if only is None else [place + 1 for place in sorted(only)]
+    names, digests = [names[k - 1] for k in lines], [digests[k - 1] for k in lines]
     try:
         with progress.track(f"check the images of {table.stem}", len(names), "images") as advance:
             found = file_digests(
@@ -70,9 +73,7 @@ def table_problems(
                 workers=workers,
                 trusted=digests,
             )
-            for number, (name, expected, (sha256, problem)) in enumerate(
-                zip(names, digests, found), start=1
-            ):
+            for number, name, expected, (sha256, problem) in zip(lines, names, digests, found):
                 if not problem and sha256 != expected:
                     problem = was_altered(sha256, expected)
                 if problem:

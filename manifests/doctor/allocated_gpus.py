@@ -52,12 +52,12 @@ def gpus_finding(
             f"{' and '.join(kind.text for kind in classes)}",
             "ask for nodes of one kind: on mixed ones a rerun must find the same mixture",
         )
-    told = [
+    summary = [
         f"{host}: {len(ranks)} ranks, {len(next(iter(ranks.values())))} visible, "
         f"driver {drivers.get(host) or NO_DRIVER}"
         for host, ranks in hosts.items()
     ]
-    return ok(f"{classes[0].text}; {'; '.join(told)}")
+    return ok(f"{classes[0].text}; {'; '.join(summary)}")
 
 
 def gpu_of_each_rank(ranks: Visible) -> List[RankGpu]:

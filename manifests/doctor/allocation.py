@@ -84,13 +84,13 @@ def ranks_finding(found: Allocation, world: World) -> Finding:
             "use a host MPI of the image's family and version (see the check of mpirun), and see "
             "that nothing strips its variables from the container's environment",
         )
-    told = f"{ranks} on {nodes} {'node' if nodes == 1 else 'nodes'} ({', '.join(found.hosts)})"
+    summary = f"{ranks} on {nodes} {'node' if nodes == 1 else 'nodes'} ({', '.join(found.hosts)})"
     if (ranks, nodes) != (world.ranks, world.nodes):
         return fail(
-            f"{told}, asked for were {world.ranks} on {world.nodes}",
+            f"{summary}, asked for were {world.ranks} on {world.nodes}",
             "see how the site profile maps ranks to nodes (docs/sites.md)",
         )
-    return ok(told)
+    return ok(summary)
 
 
 def messages_finding(found: Allocation) -> Finding:
@@ -112,9 +112,11 @@ def image_finding(found: Allocation, expected: str) -> Finding:
         rank.host: rank.image_sha256 for rank in found.first_ranks if rank.image_sha256 != expected
     }
     if other:
-        told = "; ".join(f"{host}: {sha256 or 'cannot be read'}" for host, sha256 in other.items())
+        summary = "; ".join(
+            f"{host}: {sha256 or 'cannot be read'}" for host, sha256 in other.items()
+        )
         return fail(
-            f"sha256 expected {expected}, found on {told}",
+            f"sha256 expected {expected}, found on {summary}",
             "the cache must lie where all nodes see the same files: set BUNDLE_CACHE",
         )
     return ok(f"sha256 {expected} on every node")
@@ -125,22 +127,22 @@ def processor_finding(found: Allocation, promises: Promises) -> Finding:
         rank.host: sorted(set(promises.cpu_features) - set(rank.features))
         for rank in found.first_ranks
     }
-    told = [f"{host} lacks {', '.join(missing)}" for host, missing in lacking.items() if missing]
-    if told:
+    summary = [f"{host} lacks {', '.join(missing)}" for host, missing in lacking.items() if missing]
+    if summary:
         return fail(
-            f"{'; '.join(told)}: the bits would not be those of other machines",
+            f"{'; '.join(summary)}: the bits would not be those of other machines",
             "ask for nodes of the x86-64-v3 kind (Intel Haswell, AMD Zen, or newer)",
         )
     return ok(f"every node has {', '.join(promises.cpu_features)}")
 
 
 def cores_finding(found: Allocation) -> Finding:
-    shared, told = [], []
+    shared, summary = [], []
     for host in found.hosts:
         ranks = found.of_host(host)
         cores = {core for rank in ranks for core in rank.cores}
         least = min(len(rank.cores) for rank in ranks)
-        told.append(f"{host}: each of {len(ranks)} may use {least} of {len(cores)}")
+        summary.append(f"{host}: each of {len(ranks)} may use {least} of {len(cores)}")
         if len(cores) < len(ranks):
             shared.append(f"{host}: {len(ranks)} ranks share {len(cores)}")
     if shared:
@@ -148,15 +150,15 @@ def cores_finding(found: Allocation) -> Finding:
             "; ".join(shared),
             "ask for more cores, or let mpirun bind no ranks (--bind-to none)",
         )
-    return ok("; ".join(told))
+    return ok("; ".join(summary))
 
 
 def scratch_finding(found: Allocation) -> Finding:
     bad = {rank.host: rank for rank in found.ranks if rank.scratch_problem}
     if bad:
-        told = "; ".join(f"{host}: {rank.scratch_problem}" for host, rank in bad.items())
+        summary = "; ".join(f"{host}: {rank.scratch_problem}" for host, rank in bad.items())
         return fail(
-            f"cannot be written in the container: {told}",
+            f"cannot be written in the container: {summary}",
             "set TMPDIR in the site profile's environment to a folder that its nodes have",
         )
     replaced = {rank.host: rank.scratch_warning for rank in found.ranks if rank.scratch_warning}

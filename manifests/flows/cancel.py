@@ -13,7 +13,7 @@ from jobtemplates import local
 from jobtemplates.backend import Scheduler
 from jobtemplates.schedulers import backend_named
 from manifests.host.context import HostContext
-from manifests.record.checkpoint import checkpoints_in, step_of
+from manifests.record.checkpoint_names import checkpoints_in, step_of
 from manifests.record.run_files import RunFiles
 from manifests.rundir import questions, queue
 from manifests.rundir.cancellation import Cancellation

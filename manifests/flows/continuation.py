@@ -15,13 +15,12 @@ from manifests.record.checkpoint import (
     Damaged,
     Head,
     Prefix,
-    checkpoints_in,
     cut_records,
     damage,
     read_head,
-    step_of,
     steps_digest,
 )
+from manifests.record.checkpoint_names import checkpoints_in, step_of
 from manifests.record.run_files import RunFiles
 from manifests.record.schema import Identity, Manifest, Resumed
 from manifests.rundir.rank_code import counted_code

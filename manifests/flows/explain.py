@@ -10,7 +10,7 @@ from typing import List, Optional, Sequence
 from jobtemplates.script import quoted
 from manifests.host.context import HostContext
 from manifests.host.git_checkout import as_committed
-from manifests.record.checkpoint import checkpoints_in
+from manifests.record.checkpoint_names import checkpoints_in
 from manifests.record.mounts import CODE_MOUNT, RUN_MOUNT
 from manifests.record.run_files import RunFiles
 from manifests.rundir.cancellation import read_cancellation

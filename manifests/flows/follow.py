@@ -12,7 +12,7 @@ from jobtemplates.backend import QueueEntry
 from jobtemplates.schedulers import backend_named
 from manifests.flows.explain import go_on
 from manifests.host.context import HostContext
-from manifests.record.outcome import STOPPED_EXIT_CODE
+from manifests.record.exit_codes import STOPPED_EXIT_CODE
 from manifests.record.run_files import RunFiles
 from manifests.rundir.cancellation import read_cancellation
 from manifests.rundir.job import read_job

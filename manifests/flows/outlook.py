@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Dict, List, Optional, Tuple
 
 from container.trouble import Trouble
+from manifests.flows.archive import array_bytes, checkpoint_bytes
 from manifests.flows.plan import Plan
 from manifests.host.context import HostContext
 from manifests.host.hosting import on_nodes
 from manifests.record.log_columns import ELAPSED, ITERATION
-from manifests.record.network_shapes import Shapes, network_shapes
+from manifests.record.network_shapes import network_shapes
 from manifests.record.run_files import RunFiles
 from manifests.record.schema import Manifest
 from manifests.rundir.known_outs import known_outs
@@ -23,8 +24,6 @@ from manifests.rundir.progress import last_record
 from manifests.rundir.run_names import known_runs
 from manifests.rundir.snapshot import recorded_files
 
-#: Arrays of the size of a parameter that an optimizer keeps beside it.
-_STATES = {"momentum_sgd": 1, "rmsprop": 1, "adam": 2, "rmsprop_warmup": 2}
 #: Bytes of a row of a sample table with a path of ImageNet's, of a trail's record, and of a tensor
 #: and its digest in one.
 _TABLE_ROW, _TRAIL_RECORD, _TRAIL_TENSOR = 110, 200, 100
@@ -95,9 +94,8 @@ def room_of(manifest: Manifest) -> int:
     identity, circumstance = manifest.identity, manifest.circumstance
     training, ranks = identity.training, identity.world.ranks
     shapes = network_shapes(training.arch, training.nclasses)
-    parameters, statistics = _bytes(shapes.parameters), _bytes(shapes.statistics)
-    states = _STATES.get(training.optimizer.name, 1)
-    checkpoint = parameters * (1 + states) + statistics * ranks
+    parameters, statistics = array_bytes(shapes.parameters), array_bytes(shapes.statistics)
+    saving = circumstance.checkpointing
     full_records = identity.steps // circumstance.observing.trail_interval + 2
     return sum(
         (
@@ -108,13 +106,9 @@ def room_of(manifest: Manifest) -> int:
             identity.steps * ranks * _TRAIL_RECORD,
             full_records * 2 * len(shapes.parameters) * _TRAIL_TENSOR,
             parameters + statistics,
-            (circumstance.checkpointing.kept + 1) * checkpoint,
+            (saving.kept + (saving.archive or 0) + 1) * checkpoint_bytes(manifest),
         )
     )
-
-
-def _bytes(shapes: Shapes) -> int:
-    return sum(4 * math.prod(shape) for shape in shapes.values())
 
 
 def _free(out: Path) -> Optional[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Callable, List, Optional, Tuple
 
@@ -165,7 +166,6 @@ def container_use(
 
 def image_mpi(recipe: Recipe) -> str:
     """The upstream version of the Open MPI in the image, from the lock's Debian version."""
-    versions: List[str] = [
-        file.version for file in recipe.lock.debian.files if file.name.startswith("libopenmpi")
-    ]
+    files = json.loads(recipe.lock_text)["debian"]["files"]  # without models: see load_recipe
+    versions = [str(file["version"]) for file in files if file["name"].startswith("libopenmpi")]
     return versions[0].rsplit("-", 1)[0] if versions else "unknown"

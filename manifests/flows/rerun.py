@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
@@ -11,6 +10,7 @@ from container.reachable import file_here, folder_here
 from container.trouble import Trouble
 from jobtemplates.script import quoted, render_script, script_warnings
 from jobtemplates.sites import Site, load_site, profile_folders
+from manifests.flows.cannot_run import CannotRun
 from manifests.flows.plan import Plan, new_run
 from manifests.flows.preflight import (
     driver_warnings,
@@ -19,6 +19,9 @@ from manifests.flows.preflight import (
     launch_context_of,
     processor_warnings,
 )
+from manifests.flows.slice_plan import plan_slice
+from manifests.flows.swap import NOTHING, Swap
+from manifests.flows.swapped import listed_paths, path_moved, swap_in
 from manifests.host import asking, hosting
 from manifests.host.context import TOOL_VERSION, HostContext
 from manifests.host.image_source import image_of_run, recipe_of_run
@@ -29,18 +32,15 @@ from manifests.rundir.directory import find_run, refuse_unwritable, state_of
 from manifests.rundir.own_data import with_own_data
 from manifests.rundir.queue import Queues
 from manifests.rundir.records import Warn, ignore, read_failure, read_manifest, read_result
-from manifests.rundir.snapshot import copy_recorded
 from manifests.rundir.submission import refuse_too_many_nodes
-from manifests.rundir.verify import before_problems
+from manifests.rundir.verify import ALL, before_problems
 from manifests.verdict import comparison
 from manifests.verdict.compare import compare
 from manifests.verdict.comparison import Comparison
 from manifests.verdict.gpu_promise import NEXT_STEP, class_problems, promises_again
-from manifests.verdict.run_record import load_record
-
-
-class CannotRun(Trouble):
-    """What was promised cannot be repeated here; every problem names its evidence."""
+from manifests.verdict.run_record import load_record, with_entries
+from manifests.verdict.span import common_span, not_run
+from manifests.verdict.swapped_parts import judged, swapped_parts
 
 
 def plan_rerun(
@@ -55,21 +55,36 @@ def plan_rerun(
     other_gpu: bool = False,
     processes: Optional[int] = None,
     nodes: Optional[int] = None,
+    steps: Optional[Tuple[int, Optional[int]]] = None,
+    swap: Swap = NOTHING,
     read_only: bool = False,
     warn: Warn = ignore,
 ) -> Plan:
     """Old run -> Plan with the same identity, in ``out`` (beside the old one by default).
 
+    With ``steps`` (S, T) it runs the steps after S up to T only, or to the last where T is None
+    (manifests.flows.slice_plan).
+
     So many ``processes`` on so many ``nodes`` compute its ranks. Nothing of the working tree enters
-    it. Its GPUs must be of the classes that the old run had, if
+    it but what ``swap`` names. Its GPUs must be of the classes that the old run had, if
     it had any; of any class with ``other_gpu``.
 
     Raises CannotRun with all that differs from the manifest (a byte of the snapshot, a pixel of
     an image, another image file), Trouble for what is wrong with this host.
     """
+    if steps is not None and swap.texts:
+        raise Trouble(
+            f"--from-step, --to-step: not together with --with {swap.texts[0]}: "
+            "a state belongs to the run that made it",
+            "swap parts in a whole rerun",
+        )
     old = find_run(str(run))
-    manifest = read_manifest(old, warn)
+    recorded = read_manifest(old, warn)
     refuse_unfinished(old, host, warn)
+    listed = listed_paths(swap, old, recorded, host)
+    there = data_here(old, recorded.circumstance, moved, swap, listed)
+    swapped = swap_in(swap, old, recorded, there, moved, host, read_only=read_only)
+    manifest = swapped.manifest
     site = load_site(
         site_name or manifest.circumstance.placement.site, profile_folders(host.environ)
     )
@@ -79,12 +94,13 @@ def plan_rerun(
     impossible = hosting.refusal(manifest, layout)
     if impossible is not None:
         raise CannotRun(*impossible)
+    part = None if steps is None else plan_slice(old, manifest, *steps, warn)
     host.progress.stage("verifying snapshot, inputs and data")
-    circumstance, instead = data_there(data_here(old, manifest.circumstance, moved))
+    circumstance, instead = data_there(manifest.circumstance)
     problems = before_problems(
-        old, manifest, circumstance=circumstance,
+        old, recorded.model_copy(update={"recipe": manifest.recipe}), circumstance=circumstance,
         cache_folder=None if read_only else host.cache.root / "fingerprints",
-        progress=host.progress,
+        progress=host.progress, needed=part.needed if part else ALL, swapped=swap.parts,
     )  # fmt: skip
     if problems:
         raise CannotRun([*instead, *problems], restore_step(manifest.circumstance))
@@ -93,38 +109,45 @@ def plan_rerun(
     promises = promises_on_gpus(old, manifest, site, host, other_gpu=other_gpu, warn=warn)
     warnings = processor_warnings(manifest.promises, site, host)
     warnings += driver_warnings(
-        manifest.identity.image.stack, manifest.promises, site.scheduler, host,
+        manifest.recipe.stack, manifest.promises, site.scheduler, host,
         instead=lambda: "or name with --site a cluster that has them",
     )  # fmt: skip
     if not read_only:
         refuse_too_many_nodes(placed, layout.nodes, host, site)
-    recipe = recipe_of_run(manifest, str(old.manifest))
+    recipe = swapped.recipe or recipe_of_run(manifest, str(old.manifest))
     warnings += [*left_behind, *host_mpi_warnings(site, placed, image_mpi(recipe), host)]
+    swapped = swapped.with_images(host, recipe, read_only=read_only)
     try:
-        image = image_of_run(
-            manifest,
-            host,
-            mirror=mirror,
-            may_build=not read_only,
-            where=str(old.manifest),
-            own=old,
-        )
+        if swapped.recipe is not None:
+            built = swapped.image(host, mirror, may_build=not read_only)
+            image, swapped = built.path, swapped.with_image(built)
+        else:
+            image = image_of_run(
+                manifest,
+                host,
+                mirror=mirror,
+                may_build=not read_only,
+                where=str(old.manifest),
+                own=old,
+            )
     except Trouble as error:
         raise CannotRun(error.problems, error.next_step) from error
+    circumstance = circumstance_again(circumstance, old, image, out, placed, host, swap.texts)
+    manifest = swapped.manifest
     again = manifest.model_copy(
         update={
             "kind": "rerun",
             "promises": promises,
-            "circumstance": circumstance_again(circumstance, old, image, out, placed, host),
+            "circumstance": part.circumstance(circumstance) if part else circumstance,
         }
     )
     jobname = again.circumstance.placement.jobname
     files = new_run(out, jobname, host.now(), manifest.identity_digest)
 
     def fill(target: RunFiles) -> None:
-        shutil.copyfile(old.config, target.config)
-        copy_recorded(old.code, target.code, manifest)
-        shutil.copytree(old.inputs, target.inputs)
+        swapped.fill(old, target)
+        if part is not None:
+            part.fill(old, target)
 
     launch_context, launch_warnings = launch_context_of(site, image, host)
 
@@ -139,13 +162,18 @@ def plan_rerun(
         fill=fill,
         warnings=[
             *instead,
+            *swapped.warnings,
             *warnings,
             *launch_warnings,
             *unseen_warnings(site, again.circumstance.paths),
             *output_warnings(site, files.root),
             *script_warnings(again, site),
         ],
-        notes=hosting.notes(manifest, placed),
+        notes=[
+            *(part.notes() if part else []),
+            *(f"swapped on purpose: {item.text}" for item in swapped_parts(recorded, again)),
+            *hosting.notes(manifest, placed),
+        ],
     )
 
 
@@ -205,26 +233,32 @@ DATA = ("train_root", "val_root", "train_pack", "val_pack")
 
 
 def data_here(
-    files: RunFiles, circumstance: schema.Circumstance, moved: Dict[str, str]
+    files: RunFiles,
+    circumstance: schema.Circumstance,
+    moved: Dict[str, str],
+    swap: Swap = NOTHING,
+    listed: Sequence[str] = (),
 ) -> schema.Circumstance:
-    """Where the data is now: as :func:`data_moved`, else in the run directory itself."""
-    return with_own_data(files, circumstance, data_moved(circumstance, moved))
+    """Where the data is now: as :func:`data_moved`, else in the run directory itself, unless the
+    data of today are wanted."""
+    now = data_moved(circumstance, moved, listed)
+    return now if swap.has("data") else with_own_data(files, circumstance, now)
 
 
-def data_moved(circumstance: schema.Circumstance, moved: Dict[str, str]) -> schema.Circumstance:
+def data_moved(
+    circumstance: schema.Circumstance, moved: Dict[str, str], listed: Sequence[str] = ()
+) -> schema.Circumstance:
     """Where the data is now: recorded paths with a leading folder OLD replaced by NEW.
 
-    Raises Trouble when an OLD of ``moved`` fits none of them.
+    Raises Trouble when an OLD of ``moved`` fits none of them, nor of the paths ``listed``.
     """
     values = {name: getattr(circumstance.paths, name) for name in DATA}
     recorded = {name: Path(value) for name, value in values.items() if value is not None}
-    used = set()
+    used = {old for path in listed for old in path_moved(path, moved)[1]}
     now = {}
     for name, path in recorded.items():
-        for old, new in moved.items():
-            if Path(old) == path or Path(old) in path.parents:
-                now[name] = str(Path(new).resolve() / path.relative_to(old))
-                used.add(old)
+        now[name], fitting = path_moved(str(path), moved)
+        used.update(fitting)
     unused = sorted(set(moved) - used)
     if unused:
         raise Trouble(
@@ -272,6 +306,7 @@ def circumstance_again(
     out: Path,
     placement: schema.Placement,
     host: HostContext,
+    swapped: Sequence[str] = (),
 ) -> schema.Circumstance:
     """``before`` is that of the old run, with the data where it is now."""
     return _with_paths(before, {"image": str(image), "out": str(out)}).model_copy(
@@ -282,13 +317,18 @@ def circumstance_again(
             "tool_version": TOOL_VERSION,
             "placement": placement,
             "rerun_of": str(old.root),
+            "swapped": list(swapped) or None,
             "resumed": None,  # it begins with the first step: that is what proves the resumption
         }
     )
 
 
 def compare_runs(first: Path, second: Path, warn: Warn = ignore) -> Comparison:
-    records = [load_record(find_run(str(run)), warn) for run in (first, second)]
+    found = [find_run(str(run)) for run in (first, second)]
+    records = [load_record(files, warn) for files in found]
+    span = common_span(*records)
+    if span is not None:  # what differs in the state that it ends on can be named
+        records = [with_entries(one, files, span.end) for one, files in zip(records, found)]
     return compare(*records)
 
 
@@ -305,7 +345,11 @@ def refused(old: Path, again: RunFiles, warn: Warn = ignore) -> Optional[Compari
     if failure is None or not failure.cannot_promise:
         return None
     verdict = comparison.cannot_run(str(old), [failure.message], failure.next_step)
-    return verdict.model_copy(update={"b": str(again.root)})
+    manifest = read_manifest(again, warn)
+    part = manifest.circumstance.slice
+    steps = None if part is None else not_run(part, manifest.identity.steps)
+    verdict = verdict.model_copy(update={"b": str(again.root), "steps": steps})
+    return judged(verdict, read_manifest(find_run(str(old))), manifest)
 
 
 def cannot_run(old: Path, error: CannotRun) -> Comparison:

@@ -21,7 +21,8 @@ from manifests.flows.preflight import driver_warnings, launch_context_of
 from manifests.host import hosting
 from manifests.host.context import HostContext
 from manifests.host.placing import charged, place_on
-from manifests.record.checkpoint import Head, checkpoints_in
+from manifests.record.checkpoint import Head
+from manifests.record.checkpoint_names import checkpoints_in
 from manifests.record.communicators import counted
 from manifests.record.run_files import RunFiles
 from manifests.record.schema import Circumstance, Identity, Manifest, Placement
@@ -104,10 +105,10 @@ def plan_resume(
         site = load_site(placement.site, profile_folders(host.environ))
         placement = charged(manifest, site, group)
     steps = manifest.identity.steps
-    told: Dict[str, Any] = {"placement": placement, "script": script, "notes": tuple(notes)}
+    details: Dict[str, Any] = {"placement": placement, "script": script, "notes": tuple(notes)}
     checkpoints = checkpoints_in(files.checkpoints)
     if not checkpoints:
-        return Resumption(files, None, 0, steps, **told)
+        return Resumption(files, None, 0, steps, **details)
     counted = counted_code(files, manifest)
     useless: List[str] = []
     for checkpoint in checkpoints:
@@ -117,7 +118,7 @@ def plan_resume(
         elif head is not None:
             for text in useless:
                 warn(f"{text}; an older one is used")
-            return Resumption(files, checkpoint, head.step, steps, **told)
+            return Resumption(files, checkpoint, head.step, steps, **details)
         useless.append(f"{checkpoint}: {problem}")
     raise Trouble(
         useless,

@@ -106,8 +106,8 @@ def unwritable(error: OSError, files: RunFiles, more: str = "") -> Refused:
 
 
 def set_aside(files: RunFiles) -> Dict[Path, Path]:
-    """Marks of an earlier job, where each is kept until the new one is started: nobody is to take
-    them for the new one's, and it would end at once. Renaming needs no room on a full disk."""
+    """Marks of an earlier job, where each is kept until the new one is started. The new job would
+    take them for its own and end at once. Renaming needs no room on a full disk."""
     aside: Dict[Path, Path] = {}
     for mark in marks_of(files):
         kept = kept_as(mark)

@@ -60,9 +60,19 @@ class StatementCheck:
         return str(self.statement.predicate.get("verdict", ""))
 
     @property
+    def steps(self) -> str:
+        """Of a verdict on a part of the run: ``steps 1..100 of 504``; else ""."""
+        steps = self.statement.predicate.get("steps") if self.statement and self.verdict else None
+        if not isinstance(steps, dict) or "last" not in steps:
+            return ""
+        if (steps.get("first"), steps["last"]) == (1, steps.get("of")):
+            return ""
+        return f"steps {steps.get('first')}..{steps['last']} of {steps.get('of')}"
+
+    @property
     def text(self) -> str:
         """One line on a statement without problems."""
-        what = f"{self.kind} {self.verdict}".strip()
+        what = " ".join(filter(None, [self.kind, self.verdict, self.steps]))
         who = f"{self.signer} ({self.fingerprint})" if self.signer else self.fingerprint
         return f"{self.name}: {what}, signed by {who}"
 
@@ -213,7 +223,8 @@ def fit_problems(statement: Statement, run: _Run) -> List[str]:
     result = run.result
     for name, value in (
         ("identity", run.manifest.identity_digest),
-        ("root", result.digests.trail if result else None),
+        ("root", result.root if result else None),
+        ("trail", result.digests.trail if result else None),
         ("parameters", result.digests.parameters if result else None),
     ):
         said = statement.predicate.get(name)

@@ -9,6 +9,7 @@ from jobtemplates.script import render_script, script_warnings
 from manifests.config.combinations import loader_warnings
 from manifests.config.determinism import determinism_for
 from manifests.config.run_config import checkpointing, loading, observing, training
+from manifests.flows.archive import archive_notes
 from manifests.flows.host_answers import HostAnswers, ask_host
 from manifests.flows.material import Material, fill_run, read_material
 from manifests.flows.plan import Plan, new_run
@@ -100,6 +101,8 @@ def circumstance_of(
         loading=loading(config),
         observing=observing(config),
         checkpointing=checkpointing(config),
+        authors=config.authors or None,
+        license=config.license,
         resumed=before.resumed() if before else None,
         git=snapshot.git,
         bundleignore=snapshot.bundleignore,
@@ -140,5 +143,6 @@ def notes_of(request: Request, material: Material, manifest: schema.Manifest) ->
     return [
         *([initmodel.note] if initmodel and not initmodel.few else []),
         *hosting.notes(manifest, request.placed),
+        *archive_notes(manifest),
         *([] if large_text(sizes) else [size_text(sizes)]),
     ]

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import getpass
 import os
-import socket
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Callable, FrozenSet, Mapping, Optional
+from typing import TYPE_CHECKING, Callable, FrozenSet, Iterable, Mapping, Optional
 
 from container.cache import Cache, cache_root
 from container.progress import Progress
-from manifests.host.gpus import Driver
+
+if TYPE_CHECKING:
+    from manifests.host.gpus import Driver
 
 TOOL_VERSION = "0.1.0"
 
@@ -49,9 +49,12 @@ class HostContext:
         return self.now().strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def parse_cpu_features(cpuinfo: str) -> FrozenSet[str]:
-    """The ``flags`` of the first processor in the text of /proc/cpuinfo."""
-    for line in cpuinfo.splitlines():
+def parse_cpu_features(cpuinfo: Iterable[str]) -> FrozenSet[str]:
+    """The ``flags`` of the first processor in the lines of /proc/cpuinfo.
+
+    No further line is asked for: the kernel makes the text of each processor when it is read.
+    """
+    for line in cpuinfo:
         name, _, value = line.partition(":")
         if name.strip() == "flags":
             return frozenset(value.split())
@@ -63,6 +66,8 @@ def user_name() -> str:
 
     ``getuser`` raises KeyError there, and OSError from Python 3.13 on.
     """
+    import getpass
+
     try:
         return getpass.getuser()
     except (KeyError, OSError):
@@ -70,15 +75,17 @@ def user_name() -> str:
 
 
 def read_host_context(project: Path, progress: Progress) -> HostContext:
+    with Path("/proc/cpuinfo").open(encoding="utf-8", errors="replace") as cpuinfo:
+        features = parse_cpu_features(cpuinfo)
     return HostContext(
         project=project,
         cache=Cache(cache_root(os.environ)),
         environ=dict(os.environ),
         now=lambda: datetime.now(timezone.utc),
-        hostname=socket.gethostname(),
+        hostname=os.uname().nodename,
         user=user_name(),
         as_root=os.geteuid() == 0,
-        cpu_features=parse_cpu_features(Path("/proc/cpuinfo").read_text()),
+        cpu_features=features,
         cores=len(os.sched_getaffinity(0)),
         progress=progress,
     )

@@ -31,7 +31,8 @@ from container.recipe import (
 from container.resolve import resolve
 from container.runtime import find_runtime
 from container.sources import configured_index, deb_source, folder_first, wheel_source
-from container.stack import check_stack_name, find_stack
+from container.stack import find_stack
+from container.stack_names import check_stack_name
 from container.trouble import Trouble
 from manifests.host.context import HostContext
 from manifests.record.alteration import was_altered

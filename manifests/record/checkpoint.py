@@ -14,7 +14,6 @@ used here, for the trainer imports this file too.
 from __future__ import annotations
 
 import hashlib
-import re
 import zipfile
 from pathlib import Path
 from typing import AbstractSet, Dict, Iterator, List, Optional, Tuple
@@ -29,7 +28,6 @@ from manifests.record.schema import Identity
 from manifests.record.version import SCHEMA_VERSION, check_version
 
 HEAD = "head.json"
-_NAME = re.compile(r"step-([0-9]{9,})\.npz")
 
 #: Bytes that zipfile reads at once.
 _BLOCK = 1 << 20
@@ -94,25 +92,6 @@ class Head(_Part):
     elapsed: float
     resumed_at: List[int]
     gpus: Optional[SeenGpus] = None
-
-
-def checkpoint_name(step: int) -> str:
-    return f"step-{step:09d}.npz"
-
-
-def step_of(path: Path) -> Optional[int]:
-    """The step in a checkpoint's file name; None for any other file."""
-    match = _NAME.fullmatch(path.name)
-    return int(match[1]) if match else None
-
-
-def checkpoints_in(folder: Path) -> List[Path]:
-    """Files named as checkpoints, newest first; none where there is no such folder."""
-    try:
-        found = [(step_of(path), path) for path in folder.iterdir()]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    return [path for step, path in sorted((s, p) for s, p in found if s is not None)][::-1]
 
 
 def read_head(path: Path) -> Head:

@@ -143,7 +143,3 @@ class Stop(Record):
     step: int  # steps done
     steps: int  # steps of the whole run
     checkpoint: str  # file name in results/checkpoints
-
-
-#: What a job leaves when it ended early by :class:`Stop` (EX_TEMPFAIL of sysexits.h).
-STOPPED_EXIT_CODE = 75

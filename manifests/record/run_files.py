@@ -5,62 +5,80 @@ from __future__ import annotations
 import glob
 import re
 from pathlib import Path
-from typing import List, Tuple
+from typing import List, Optional, Tuple
+
+
+class _Below:
+    """A path below the run directory; one that is assigned to an instance goes before it."""
+
+    def __init__(self, *parts: str) -> None:
+        self._parts = parts
+
+    def __set_name__(self, owner: object, name: str) -> None:
+        self._name = name
+
+    def __get__(self, files: Optional[RunFiles], owner: object) -> Path:
+        if files is None:
+            return Path(*self._parts)
+        path = files.root.joinpath(*self._parts)
+        files.__dict__[self._name] = path
+        return path
 
 
 class RunFiles:
-    """Nobody else spells one of these."""
+    """Nobody else spells one of these.
+
+    A path is made when it is asked for: who lists thousands of runs asks for few of each.
+    """
+
+    manifest = _Below("manifest.json")
+    outline = _Below("outline.json")  # of the manifest, for those who list many runs
+    labels = _Below("labels.json")  # what a person says of the run, whenever that is
+    config = _Below("config.yaml")  # verbatim what the user gave
+    code = _Below("code")
+    inputs = _Below("inputs")
+    train_table = _Below("inputs", "train.tsv")
+    val_table = _Below("inputs", "val.tsv")
+    mean = _Below("inputs", "mean.npy")
+    initmodel = _Below("inputs", "initmodel.npz")
+    job_script = _Below("job.sh")
+    job = _Below("job.json")  # what the scheduler called it
+    submitting = _Below("submitting")  # while it is not known what the scheduler called it
+    logs = _Below("logs")
+    results = _Below("results")
+    trail = _Below("results", "trail")
+    log = _Below("results", "log.jsonl")
+    states = _Below("results", "states.json")  # digests of the states in checkpoints/
+    model = _Below("results", "model.npz")
+    checkpoints = _Below("results", "checkpoints")
+    result = _Below("result.json")
+    failure = _Below("failure.json")
+    stopped = _Below("stopped.json")
+    cancelled = _Below("cancelled.json")  # by a person
+    ready = _Below("ready")  # all ranks take the warning signal; the job script waits for it
+    exit_code = _Below("exit_code")
+    interrupted = _Below("interrupted")  # how ranks ended that were ended from outside
+    done = _Below("DONE")
+    allocation = _Below("allocation.json")  # of a job that only looks at its nodes
+    verdict = _Below("verdict.json")
+    plot = _Below("plot.png")  # drawn from the log, by whom and when it is wanted
+    readme = _Below("README.md")  # what this folder is, and how to run it again
+    # What travels with an exported run, and serves it where nothing else does.
+    export = _Below("export.json")  # what the export holds
+    sums = _Below("SHA256SUMS")  # of its files
+    image = _Below("image.sif")
+    packages = _Below("packages")  # that the image is built from
+    data = _Below("data")  # the images of its samples, or packed files
+    verdicts = _Below("verdicts")  # of its reruns, by the names of their directories
+    statements = _Below("statements")  # signed, of this run's and of other sites
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.manifest = root / "manifest.json"
-        self.outline = root / "outline.json"  # of the manifest, for those who list many runs
-        self.labels = root / "labels.json"  # what a person says of the run, whenever that is
-        self.config = root / "config.yaml"  # verbatim what the user gave
-        self.code = root / "code"
-        self.inputs = root / "inputs"
-        self.train_table = self.inputs / "train.tsv"
-        self.val_table = self.inputs / "val.tsv"
-        self.mean = self.inputs / "mean.npy"
-        self.initmodel = self.inputs / "initmodel.npz"
-        self.job_script = root / "job.sh"
-        self.job = root / "job.json"  # what the scheduler called it
-        self.submitting = root / "submitting"  # while it is not known what the scheduler called it
-        self.logs = root / "logs"
-        self.results = root / "results"
-        self.trail = self.results / "trail"
-        self.log = self.results / "log.jsonl"
-        self.states = self.results / "states.json"  # digests of the states in checkpoints/
-        self.model = self.results / "model.npz"
-        self.checkpoints = self.results / "checkpoints"
-        self.result = root / "result.json"
-        self.failure = root / "failure.json"
-        self.stopped = root / "stopped.json"
-        self.cancelled = root / "cancelled.json"  # by a person
-        self.ready = (
-            root / "ready"
-        )  # all ranks take the warning signal; the job script waits for it
-        self.exit_code = root / "exit_code"
-        self.interrupted = root / "interrupted"  # how ranks ended that were ended from outside
-        self.done = root / "DONE"
-        self.allocation = root / "allocation.json"  # of a job that only looks at its nodes
-        self.verdict = root / "verdict.json"
-        self.statements = root / "statements"  # signed, of this run's and of other sites
-        self.plot = root / "plot.png"  # drawn from the log, by whom and when it is wanted
-        self.readme = root / "README.md"  # what this folder is, and how to run it again
-        # What travels with an exported run, and serves it where nothing else does.
-        self.export = root / "export.json"  # what the export holds
-        self.sums = root / "SHA256SUMS"  # of its files
-        self.image = root / "image.sif"
-        self.packages = root / "packages"  # that the image is built from
-        self.data = root / "data"  # the images of its samples, or packed files
-        self.verdicts = root / "verdicts"  # of its reruns, by the names of their directories
-        self.statements = root / "statements"  # signed ones
 
     def with_script(self, script: Path) -> RunFiles:
         """The same run with a job script of another job."""
         files = RunFiles(self.root)
-        files.job_script = script
+        files.__dict__["job_script"] = script
         return files
 
     def script_for(self, processes: int, nodes: int) -> Path:

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import errno
-import fcntl
-import glob
 import os
-import shutil
-import socket
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Callable, Iterator, List, Optional, Tuple, Union
+from typing import AbstractSet, Callable, Iterator, List, Optional, Tuple, Union
 
 from container.reachable import file_here, file_problem, folder_problem
 from container.trouble import Trouble
 from jobtemplates.backend import QueueEntry
 from manifests.record.run_files import RunFiles
-from manifests.rundir.job import read_job
 from manifests.rundir.records import Warn, ignore
 from manifests.rundir.run_names import parse_run_name
 from manifests.rundir.run_state import State, interruption, left_exit_code, present_names, run_state
@@ -59,7 +54,7 @@ def refuse_unwritable(out: Path) -> None:
 
 
 def _partial_name(host: str, pid: int, name: str) -> str:
-    """``+`` is in no host name: node's leftovers are told from those of node-2."""
+    """``+`` is in no host name: so leftovers of node and of node-2 can be distinguished."""
     return f"{PARTIAL}{host}+{pid}-{name}"
 
 
@@ -79,6 +74,10 @@ def _sweep(out: Path, host: str) -> None:
     The number in the name tells whether its maker lives, also between its mkdir and its lock; the
     lock tells it where process numbers do not, as in a container with the host's name.
     """
+    import fcntl
+    import glob
+    import shutil
+
     for path in out.glob(f"{glob.escape(PARTIAL + host)}+*"):
         pid = path.name[len(PARTIAL + host) + 1 :].partition("-")[0]
         if not (pid.isascii() and pid.isdigit()) or _is_running(int(pid)):
@@ -98,6 +97,9 @@ def _sweep(out: Path, host: str) -> None:
 
 @contextmanager
 def _locked_folder(path: Path) -> Iterator[None]:
+    import fcntl
+    import shutil
+
     path.mkdir()
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -119,7 +121,7 @@ def create_run(
     ``fill`` gets the file names below that other name. Whatever it raises, nothing is left.
     Raises Taken when ``out`` has such a run, Trouble when it cannot be made or written, or is full.
     """
-    host = host or socket.gethostname()
+    host = host or os.uname().nodename
     root = out / name
     partial = out / _partial_name(host, os.getpid(), name)
     taken = Taken(f"{root}: exists already", "wait a second and submit again")
@@ -180,18 +182,24 @@ class RunSummary:
 
     job: str = ""  # the id of the one that waits or runs, where the scheduler knows one
     why: str = ""  # the scheduler's reason for a job that waits, or for an unknown one
+    present: AbstractSet[str] = frozenset()  # names in the directory when it was looked at
 
 
 JobOf = Callable[[RunFiles], QueueEntry]
 
 
-def state_of(files: RunFiles, job_of: JobOf, warn: Warn = ignore) -> Tuple[State, str, str]:
+def state_of(
+    files: RunFiles,
+    job_of: JobOf,
+    warn: Warn = ignore,
+    present: Optional[AbstractSet[str]] = None,
+) -> Tuple[State, str, str]:
     """The state of one run, the scheduler's reason for it and which of its jobs lives, or "".
 
     ``job_of`` is asked only where the files leave the state open. ``damaged`` where they cannot be
-    read; ``warn`` is told why.
+    read; ``warn`` gets the reason. ``present`` are the names in the directory, if known.
     """
-    present = present_names(files)
+    present = present_names(files) if present is None else present
     code = left_exit_code(files) if "exit_code" in present else None
     state = run_state(present, code, "unknown")
     try:
@@ -208,13 +216,16 @@ def state_of(files: RunFiles, job_of: JobOf, warn: Warn = ignore) -> Tuple[State
 
 
 def has_follow_ups(files: RunFiles) -> bool:
+    from manifests.rundir.job import read_job
+
     job = read_job(files)
     return job is not None and job.follow_ups > 0
 
 
 def summary_of(files: RunFiles, job_of: JobOf, warn: Warn = ignore) -> RunSummary:
     name = parse_run_name(files.root.name)
-    state, why, job = state_of(files, job_of, warn)
+    present = present_names(files)
+    state, why, job = state_of(files, job_of, warn, present)
     return RunSummary(
         files=files,
         jobname=name.jobname if name else files.root.name,
@@ -223,6 +234,7 @@ def summary_of(files: RunFiles, job_of: JobOf, warn: Warn = ignore) -> RunSummar
         state=state,
         why=why,
         job=job,
+        present=present,
     )
 
 
@@ -236,6 +248,11 @@ def list_runs(
         raise Trouble(
             f"{out}: cannot be read: {error.strerror}", "give the `out` folder of your runs"
         ) from error
-    found = [RunFiles(out / name) for name in names if not name.startswith(".")]
-    runs = [summary_of(files, job_of, warn) for files in found if file_here(files.manifest)]
+    found = [out / name for name in names if not name.startswith(".")]
+    manifest = RunFiles.manifest.name
+    runs = [
+        summary_of(RunFiles(root), job_of, warn)
+        for root in found
+        if file_here(f"{root}/{manifest}")
+    ]
     return sorted(runs, key=lambda run: (run.created, run.files.root.name))

@@ -6,9 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import List
 
-from container import atomic
 from container.cache import Cache
-from container.digest import sha256_of_bytes
 from container.reachable import folder_here
 from container.trouble import Trouble
 from manifests.rundir.records import Warn, ignore
@@ -19,6 +17,9 @@ def remember_out(cache: Cache, out: Path, warn: Warn = ignore) -> None:
 
     It only remembers: whatever goes wrong is a warning.
     """
+    from container import atomic
+    from container.digest import sha256_of_bytes
+
     folder = cache.root / "outs"
     note = folder / sha256_of_bytes(str(out).encode("utf-8", "surrogateescape"))[:16]
     try:
@@ -32,9 +33,14 @@ def remember_out(cache: Cache, out: Path, warn: Warn = ignore) -> None:
 
 def known_outs(cache: Cache) -> List[Path]:
     """Those that are there now; a note that cannot be read counts as none."""
+    return [path for path in noted_outs(cache) if folder_here(path)]
+
+
+def noted_outs(cache: Cache) -> List[Path]:
+    """All that were ever submitted to, whether they are there or not."""
     texts: List[str] = []
     with suppress(OSError):
         for note in sorted((cache.root / "outs").glob("[0-9a-f]*")):
             with suppress(OSError):
                 texts.append(note.read_text(errors="surrogateescape").rstrip("\n"))
-    return sorted({path for path in map(Path, filter(None, texts)) if folder_here(path)})
+    return sorted(set(map(Path, filter(None, texts))))

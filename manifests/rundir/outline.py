@@ -1,38 +1,54 @@
-"""``outline.json``: what `list` and `status` need of a manifest, which is long, in little"""
+"""``outline.json``: what `list` and `status` need of a manifest, which is long, in little
+
+Read without pydantic: `list` reads thousands. It is written with the manifest and never changed.
+"""
 
 from __future__ import annotations
 
 import json
-from typing import Optional
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any, Dict, Literal, Optional
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-from typing_extensions import Literal
-
-from container import atomic
 from manifests.record.run_files import RunFiles
-from manifests.record.schema import Manifest
-from manifests.record.version import SCHEMA_VERSION
-from manifests.rundir.records import read_manifest
+from manifests.record.version import SCHEMA_VERSION, UnsupportedVersion, check_version
+
+if TYPE_CHECKING:
+    from manifests.record.schema import Manifest
 
 RunKind = Literal["run", "rerun", "resumed"]
 
 
-class Outline(BaseModel):
+@dataclass(frozen=True)
+class Outline:
     """``of`` is the run that is repeated, or whose checkpoint it began with; ``batch`` counts the
     samples of a step of all ranks, ``walltime`` is hh:mm:ss."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    version: str = SCHEMA_VERSION
-    kind: Literal["outline"] = "outline"
     run_kind: RunKind
-    of: Optional[str] = None
     arch: str
     steps: int
     epochs: int
     batch: int
     ranks: int
+    of: Optional[str] = None
     walltime: Optional[str] = None
+    version: str = SCHEMA_VERSION
+    kind: Literal["outline"] = "outline"
+
+
+_TYPES = {
+    "run_kind": (str,),
+    "arch": (str,),
+    "steps": (int,),
+    "epochs": (int,),
+    "batch": (int,),
+    "ranks": (int,),
+    "of": (str, type(None)),
+    "walltime": (str, type(None)),
+    "version": (str,),
+    "kind": (str,),
+}
+_REQUIRED = ("run_kind", "arch", "steps", "epochs", "batch", "ranks", "version")
+_NAMES = frozenset(field.name for field in fields(Outline))
 
 
 def outline_of(manifest: Manifest) -> Outline:
@@ -51,13 +67,37 @@ def outline_of(manifest: Manifest) -> Outline:
 
 
 def write_outline(files: RunFiles, manifest: Manifest) -> None:
-    atomic.write_json(files.outline, outline_of(manifest).model_dump(mode="json"))
+    from container import atomic
+
+    atomic.write_json(files.outline, asdict(outline_of(manifest)))
 
 
 def read_outline(files: RunFiles) -> Outline:
     """Of the manifest itself where there is none, as in runs of earlier versions, or it is not
     whole. Raises Trouble for a damaged manifest."""
     try:
-        return Outline.model_validate(json.loads(files.outline.read_bytes()))
-    except (OSError, ValueError, ValidationError):
-        return outline_of(read_manifest(files))
+        with open(files.outline, "rb") as stream:
+            found = parse_outline(json.loads(stream.read()))
+    except (OSError, ValueError, RecursionError):
+        found = None
+    if found is not None:
+        return found
+    from manifests.rundir.records import read_manifest
+
+    return outline_of(read_manifest(files))
+
+
+def parse_outline(raw: Any) -> Optional[Outline]:
+    """None for what is not an outline of this major version; fields of newer ones are left out."""
+    if not isinstance(raw, dict) or any(name not in raw for name in _REQUIRED):
+        return None
+    known: Dict[str, Any] = {name: raw[name] for name in _NAMES & raw.keys()}
+    if any(type(value) not in _TYPES[name] for name, value in known.items()):
+        return None
+    if known["run_kind"] not in ("run", "rerun", "resumed"):
+        return None
+    try:
+        check_version(known["version"])
+    except UnsupportedVersion:
+        return None
+    return Outline(**known)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
-from manifests.record.checkpoint import Damaged, checkpoints_in, read_head, step_of
 from manifests.record.json_numbers import WORDS, number
 from manifests.record.log_columns import ITERATION, LOSS, SPEED
 from manifests.record.run_files import RunFiles
@@ -75,7 +74,7 @@ def last_record(path: Path) -> Optional[Dict[str, Any]]:
     look = _FIRST_LOOK
     while look <= _LAST_LOOK:
         try:
-            with path.open("rb") as stream:
+            with open(path, "rb") as stream:
                 size = stream.seek(0, 2)
                 stream.seek(max(0, size - look))
                 lines = stream.read().split(b"\n")[:-1]  # what follows is not finished
@@ -97,6 +96,8 @@ _Checkpoint = Tuple[int, float, Path]
 
 def _checkpoints(files: RunFiles) -> List[_Checkpoint]:
     """(step, when it was written, file), the newest first."""
+    from manifests.record.checkpoint_names import checkpoints_in, step_of
+
     found = [(step_of(path), _changed(path), path) for path in checkpoints_in(files.checkpoints)]
     return [(step, at, path) for step, at, path in found if step is not None and at is not None]
 
@@ -132,6 +133,8 @@ def _resumptions(newest: Optional[_Checkpoint], ready: Optional[float]) -> int:
     none yet took it over there."""
     if newest is None:
         return 0
+    from manifests.record.checkpoint import Damaged, read_head
+
     _, at, path = newest
     try:
         counted = len(read_head(path).resumed_at)

@@ -80,7 +80,8 @@ class Queues:
     """What the schedulers say of jobs at one moment: each is asked once for all of a user's jobs,
     and all questions to one have one time limit.
 
-    ``warn`` is told of a scheduler that does not answer; the jobs of others are not concerned.
+    ``warn`` gets a sentence on a scheduler that does not answer; the jobs of others do not depend
+    on it.
     """
 
     def __init__(self, host: HostContext, warn: Warn = ignore) -> None:

@@ -1,21 +1,25 @@
-"""Reading the JSON records of a run directory, with a message for each way they can be wrong."""
+"""Reading the JSON records of a run directory, with a message for each way they can be wrong.
+
+The models, and pydantic, are imported where a record is read: listing runs needs none.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Type, TypeVar
-
-from pydantic import BaseModel, ValidationError
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Type, TypeVar
 
 from container.trouble import Trouble
-from manifests.record.outcome import Failure, Result, Stop, TrailRecord
 from manifests.record.run_files import RunFiles
-from manifests.record.schema import Manifest
 from manifests.record.version import UnsupportedVersion, check_version
 
-Record = TypeVar("Record", bound=BaseModel)
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from manifests.record.outcome import Failure, Result, Stop, TrailRecord
+    from manifests.record.schema import Manifest
+
+Record = TypeVar("Record", bound="BaseModel")
 Warn = Callable[[str], None]
 
 _OWN = "Value error, "
@@ -61,6 +65,8 @@ def parse_record(raw: Dict[str, Any], where: str, model: Type[Record], warn: War
     Raises Trouble for another major version and for missing or wrong fields (all of them); calls
     ``warn`` for a newer minor version, whose unknown fields are kept.
     """
+    from pydantic import ValidationError
+
     try:
         warning = check_version(raw.get("version"))
     except UnsupportedVersion as error:
@@ -85,20 +91,28 @@ def read_record(path: Path, model: Type[Record], warn: Warn = ignore) -> Record:
 
 
 def read_manifest(files: RunFiles, warn: Warn = ignore) -> Manifest:
+    from manifests.record.schema import Manifest
+
     return read_record(files.manifest, Manifest, warn)
 
 
 def read_result(files: RunFiles, warn: Warn = ignore) -> Result:
+    from manifests.record.outcome import Result
+
     return read_record(files.result, Result, warn)
 
 
 def read_failure(files: RunFiles, warn: Warn = ignore) -> Optional[Failure]:
     """None where no rank wrote one."""
+    from manifests.record.outcome import Failure
+
     return read_record(files.failure, Failure, warn) if files.failure.exists() else None
 
 
 def read_stop(files: RunFiles, warn: Warn = ignore) -> Optional[Stop]:
     """None where the run did not stop early."""
+    from manifests.record.outcome import Stop
+
     return read_record(files.stopped, Stop, warn) if files.stopped.exists() else None
 
 
@@ -107,6 +121,8 @@ def parse_trail(data: bytes, where: str) -> List[TrailRecord]:
 
     Raises Trouble for a line that is not a record.
     """
+    from manifests.record.outcome import TrailRecord
+
     records = []
     for number, line in enumerate(data.split(b"\n")[:-1], start=1):
         try:
@@ -130,6 +146,8 @@ def read_trail(files: RunFiles, ranks: int) -> List[List[TrailRecord]]:
 
 def trail_digest(files: RunFiles, ranks: int) -> str:
     """sha256 over the bytes of all trail files, in rank order (ResultDigests.trail)."""
+    import hashlib
+
     sha256 = hashlib.sha256()
     for rank in range(ranks):
         sha256.update(_read(files.trail_of(rank)))

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional
+from typing import (
+    AbstractSet,
+    Any,
+    Callable,
+    Collection,
+    Dict,
+    Iterable,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+)
 
 from container.digest import sha256_of_file
 from container.progress import Progress
@@ -15,12 +26,13 @@ from manifests.datasets.packed_images import decoder_of, pack_problems
 from manifests.datasets.table import table_problems
 from manifests.record.alteration import was_altered
 from manifests.record.canonical_json import digest_of
-from manifests.record.checkpoint import checkpoints_in, damage
 from manifests.record.outcome import Result
 from manifests.record.packed_file import Decoder
 from manifests.record.run_files import RunFiles
 from manifests.record.schema import Circumstance, ImageIdentity, Manifest, SampleSetIdentity
+from manifests.record.states import root_problems
 from manifests.rundir.job import read_job
+from manifests.rundir.kept_states import states_problems, stretch_problems
 from manifests.rundir.records import (
     Warn,
     ignore,
@@ -31,6 +43,17 @@ from manifests.rundir.records import (
     trail_digest,
 )
 from manifests.rundir.snapshot import snapshot_problems
+
+
+class Needed(NamedTuple):
+    """The samples that some steps of a run need, counted from 0; None: all of a set."""
+
+    train: Optional[AbstractSet[int]] = None
+    val: Optional[AbstractSet[int]] = None
+
+
+ALL = Needed()
+
 
 #: Where the image with this identity lies on this machine; None when it is not there.
 ImageLookup = Callable[[ImageIdentity], Optional[Path]]
@@ -130,6 +153,7 @@ def data_problems(
     read_data: bool = True,
     cache_folder: Optional[Path],
     progress: Progress,
+    needed: Needed = ALL,
 ) -> List[str]:
     """Images that are missing or altered; a table that is itself altered is passed over here.
 
@@ -139,20 +163,20 @@ def data_problems(
     problems: List[str] = []
     paths, packed = circumstance.paths, circumstance.loading.loadtype == "custom"
     data = manifest.identity.data
-    for table, identity, root, pack in (
-        (files.train_table, data.train, paths.train_root, paths.train_pack),
-        (files.val_table, data.val, paths.val_root, paths.val_pack),
+    for table, identity, root, pack, only in (
+        (files.train_table, data.train, paths.train_root, paths.train_pack, needed.train),
+        (files.val_table, data.val, paths.val_root, paths.val_pack, needed.val),
     ):
-        if not _table_is(table, identity):
+        if not _table_is(table, identity) or (only is not None and not only):
             continue
         if packed:
             problems += pack_problems(
                 table, Path(pack or ""), decoder=_decoder(manifest), read_pixels=read_data,
-                cache_folder=cache_folder, progress=progress,
+                cache_folder=cache_folder, progress=progress, only=only,
             )  # fmt: skip
         elif read_data:
             problems += table_problems(
-                table, Path(root), cache_folder=cache_folder, progress=progress
+                table, Path(root), cache_folder=cache_folder, progress=progress, only=only
             )
     return problems
 
@@ -170,14 +194,25 @@ def _table_is(table: Path, identity: SampleSetIdentity) -> bool:
 
 
 def identity_files_problems(
-    files: RunFiles, manifest: Manifest, *, runs_in_place: bool = False
+    files: RunFiles,
+    manifest: Manifest,
+    *,
+    runs_in_place: bool = False,
+    swapped: Collection[str] = (),
 ) -> List[str]:
-    """Mismatches of what lies in the run directory and decides the bits."""
+    """Mismatches of what lies in the run directory and decides the bits; not of the parts
+    ``swapped`` (``code``, ``image``, ``data``), which are not used."""
+    inputs = input_problems(files, manifest)
+    code = (
+        []
+        if "code" in swapped
+        else snapshot_problems(files.code, manifest, runs_in_place=runs_in_place)
+    )
     return [
         *identity_problems(files),
-        *recipe_problems(manifest),
-        *snapshot_problems(files.code, manifest, runs_in_place=runs_in_place),
-        *input_problems(files, manifest),
+        *(recipe_problems(manifest) if "image" not in swapped else []),
+        *code,
+        *(inputs if "data" not in swapped else [text for text in inputs if "initmodel" in text]),
     ]
 
 
@@ -188,19 +223,26 @@ def before_problems(
     circumstance: Circumstance,
     cache_folder: Optional[Path],
     progress: Progress,
+    needed: Needed = ALL,
+    swapped: Collection[str] = (),
 ) -> List[str]:
     """Why this run cannot be repeated: manifest, snapshot, inputs, images that are not as recorded.
 
-    ``cache_folder`` is the fingerprint cache; None reads every image.
+    ``cache_folder`` is the fingerprint cache; None reads every image, of those ``needed``. The
+    parts ``swapped`` are not looked at.
     """
+    problems = identity_files_problems(files, manifest, swapped=swapped)
+    if "data" in swapped:
+        return problems
     return [
-        *identity_files_problems(files, manifest),
+        *problems,
         *data_problems(
             files,
             manifest,
             circumstance=circumstance,
             cache_folder=cache_folder,
             progress=progress,
+            needed=needed,
         ),
     ]
 
@@ -227,15 +269,7 @@ def result_problems(files: RunFiles, manifest: Manifest, warn: Warn = ignore) ->
         *problems,
         *outcome_problems(files, manifest, result),
         *log_problems(files, result),
-        *_trail_problems(files, manifest.identity.world.ranks, result),
-    ]
-
-
-def checkpoint_problems(files: RunFiles) -> List[str]:
-    """A checkpoint that is gone by now made room for a newer one."""
-    found = ((path, damage(path)) for path in checkpoints_in(files.checkpoints))
-    return [
-        f"results/checkpoints/{path.name}: {text}" for path, text in found if text and path.exists()
+        *_trail_problems(files, manifest, result),
     ]
 
 
@@ -272,7 +306,10 @@ def log_problems(files: RunFiles, result: Result) -> List[str]:
         if altered:
             return altered
     try:
-        row = _numbers(json.loads(files.log.read_bytes().splitlines()[-1]))
+        lines = files.log.read_bytes().splitlines()
+        if not lines and not result.metrics:
+            return []  # a slice that does not reach the run's last step
+        row = _numbers(json.loads(lines[-1]))
     except OSError as error:
         return [f"results/log.jsonl: cannot be read: {error.strerror}"]
     except (ValueError, TypeError, AttributeError, IndexError, RecursionError):
@@ -309,14 +346,15 @@ def result_record_problems(manifest: Manifest, result: Result) -> List[str]:
             f"result.json: digests.tensors have the digest {tensors}, "
             f"digests.parameters says {digests.parameters}"
         )
-    return problems
+    return problems + root_problems(result, manifest.identity.world.ranks)
 
 
 def altered_trail(found: str, result: Result) -> str:
     return f"results/trail: {was_altered(found, result.digests.trail)}"
 
 
-def _trail_problems(files: RunFiles, ranks: int, result: Result) -> List[str]:
+def _trail_problems(files: RunFiles, manifest: Manifest, result: Result) -> List[str]:
+    ranks = manifest.identity.world.ranks
     try:
         found = trail_digest(files, ranks)
         if found != result.digests.trail:
@@ -333,10 +371,10 @@ def _trail_problems(files: RunFiles, ranks: int, result: Result) -> List[str]:
             problems.append(
                 f"results/trail: rank {rank} ends at step {last}, result.json has {result.steps}"
             )
-    last_tensors = [record.parameters for record in trail[0] if record.parameters is not None]
-    if last_tensors and last_tensors[-1] != result.digests.tensors:
+    last_tensors = [record.parameters for record in trail[0] if record.step == result.steps]
+    if last_tensors and last_tensors[-1] not in (None, result.digests.tensors):
         problems.append("results/trail: its last parameters are not those of result.json")
-    return problems
+    return problems or stretch_problems(files, manifest, result)
 
 
 def verify_run(
@@ -371,5 +409,13 @@ def verify_run(
         cache_folder=cache_folder,
         progress=progress,
     )
-    problems += checkpoint_problems(files)
+    problems += states_problems(files, manifest, _result_of(files))
     return [*problems, *(result_problems(files, manifest, warn) if ended else [])]
+
+
+def _result_of(files: RunFiles) -> Optional[Result]:
+    """What is wrong with a result is said for itself."""
+    try:
+        return read_result(files) if files.result.exists() else None
+    except Trouble:
+        return None

@@ -19,6 +19,16 @@ from manifests.verdict.field_differences import field_differences
 from manifests.verdict.gpu_difference import circumstances as gpu_circumstances
 from manifests.verdict.gpu_difference import other_conditions
 from manifests.verdict.run_record import RunRecord, load_record
+from manifests.verdict.span import (
+    Span,
+    claim_of,
+    common_span,
+    narrowed,
+    span_gaps,
+    states_agreement,
+    states_evidence,
+)
+from manifests.verdict.swapped_parts import judged
 from manifests.verdict.trail_difference import TrailFinding, trail_difference
 
 __all__ = [
@@ -41,11 +51,19 @@ def compare(a: RunRecord, b: RunRecord) -> Comparison:
     the conditions under which its manifest promises them, where the two had GPUs of different
     classes or NCCL added in another order, or where files were altered afterwards.
     Without a difference the runs are ``identical`` if both ended and left result and trail, else
-    ``inconclusive``.
+    ``inconclusive``. Of a slice and a run, or two slices, the steps are compared that both have.
     """
+    span = common_span(a, b)
+    if span is not None:
+        a, b = narrowed(a, span), narrowed(b, span)
+    at_end = span is None or span.reaches_the_end
     finding = trail_difference(a.trail, b.trail) if a.trail and b.trail else None
-    differences = _trail_evidence(a, b, finding) + _result_evidence(a, b)
-    gaps = _gaps(a) + _gaps(b) + _lost_models(a, b)
+    differences = _trail_evidence(a, b, finding)
+    differences += states_evidence(a, b, span) if span else []
+    differences += _result_evidence(a, b) if at_end else []
+    gaps = _gaps(a) + _gaps(b) + (_lost_models(a, b) if at_end else [])
+    gaps += span_gaps(span, finding.steps) if span and finding and not differences else []
+    agreement = _agreement(a, b, finding, differences, span)
     gpus = _gpus(a), _gpus(b)
     outside = _outside_promises(a) + _outside_promises(b) + other_conditions(*gpus)
     if a.altered or b.altered:
@@ -54,11 +72,11 @@ def compare(a: RunRecord, b: RunRecord) -> Comparison:
         verdict = "inconclusive" if outside else "diverged"
     else:
         verdict = "inconclusive" if gaps else "identical"
-    return Comparison(
+    found = Comparison(
         verdict=verdict,
         a=a.path,
         b=b.path,
-        evidence=[*differences, *_agreement(a, b, finding, differences), *gaps, *outside],
+        evidence=[*differences, *agreement, *gaps, *outside],
         first_difference=finding.first if finding else None,
         last_equal_step=finding.last_equal if finding else None,
         last_equal_parameters=finding.last_parameters if finding else None,
@@ -67,7 +85,10 @@ def compare(a: RunRecord, b: RunRecord) -> Comparison:
             *field_differences(a.manifest.circumstance, b.manifest.circumstance),
             *gpu_circumstances(*gpus),
         ],
+        steps=claim_of(a, b, span) if span else None,
     )
+    repeated = b.manifest.circumstance.rerun_of == a.path
+    return judged(found, a.manifest, b.manifest) if repeated else found
 
 
 def _gpus(record: RunRecord) -> Optional[SeenGpus]:
@@ -152,9 +173,12 @@ def _result_evidence(a: RunRecord, b: RunRecord) -> List[str]:
     if a.result.steps != b.result.steps:
         sentences.append(f"steps {a.result.steps} | {b.result.steps}")
     left, right = _metrics(a, b)
+    columns = {*left, *right}
+    if a.manifest.identity.code.digest != b.manifest.identity.code.digest:
+        columns = {*left} & {*right}  # a column more in the log of other code is no other bit
     sentences += [
         f"{name} {left.get(name, 'absent')} | {right.get(name, 'absent')}"
-        for name in sorted({*left, *right})
+        for name in sorted(columns)
         if not _same(left.get(name), right.get(name))
     ]
     return sentences
@@ -164,7 +188,11 @@ def _result_evidence(a: RunRecord, b: RunRecord) -> List[str]:
 
 
 def _agreement(
-    a: RunRecord, b: RunRecord, finding: Optional[TrailFinding], differences: List[str]
+    a: RunRecord,
+    b: RunRecord,
+    finding: Optional[TrailFinding],
+    differences: List[str],
+    span: Optional[Span],
 ) -> List[str]:
     sentences = []
     if finding is not None and finding.first is None:
@@ -173,7 +201,9 @@ def _agreement(
             f"samples and losses of {finding.steps} steps on {ranks} ranks are equal, and so are "
             f"the tensor digests of {finding.tensors} steps"
         )
-    if not differences and a.result and b.result and _intact("result.json", a, b):
+    sentences += states_agreement(a, b, span) if span else []
+    at_end = span is None or span.reaches_the_end
+    if at_end and not differences and a.result and b.result and _intact("result.json", a, b):
         sentences.append(f"final parameters of both: {a.result.digests.parameters}")
         if _intact("results/model.npz", a, b):
             sentences.append(f"results/model.npz of both: {a.result.digests.model}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Optional
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 from typing_extensions import Literal
 
 from manifests.record.version import SCHEMA_VERSION
@@ -41,9 +41,60 @@ class StepDifference(_Part):
     items: List[StepItem]
 
 
+class StepsClaim(_Part):
+    """A verdict on the steps after ``after`` up to ``end``, of a run of ``of`` steps, which were
+    computed from the state after step ``begin``. ``bound``: the run's result has the digest of that
+    state. What an identical verdict shows is ``claimed``, the rest of the run ``not_claimed``."""
+
+    begin: int
+    after: int
+    end: int
+    of: int
+    bound: bool
+    #: Whether both recorded the state after the last step, or that is the run's last.
+    ends_on_a_state: bool = False
+    claimed: List[str] = Field(default_factory=list)
+    not_claimed: List[str] = Field(default_factory=list)
+
+
+class SlicePart(_Part):
+    """One slice: the steps after ``begin`` up to ``end``; the rest as in :class:`StepsClaim`."""
+
+    begin: int
+    end: int
+    verdict: Verdict
+    run: Optional[str]
+    bound: bool
+    ends_on_a_state: bool
+
+
+class SlicesClaim(_Part):
+    """A verdict on a run of so many ``steps`` by slices of it; with a ``seed`` they were drawn from
+    ``of``, else they are the whole run."""
+
+    steps: int
+    of: int
+    seed: Optional[str] = None
+    root: Optional[str] = None
+    parts: List[SlicePart]
+    claimed: List[str] = Field(default_factory=list)
+    not_claimed: List[str] = Field(default_factory=list)
+
+
+class SwappedPart(_Part):
+    """What of ``a`` was replaced on purpose in ``b``, and whether that is another one: ``differs``
+    is False where today's is the recorded one."""
+
+    part: str
+    differs: bool
+    text: str
+
+
 class Comparison(_Part):
     """``evidence`` says what the verdict rests on; ``suspects`` are the identity fields that
-    differ, ``circumstances`` those that only describe; ``next_step`` is for the person to do."""
+    differ, ``circumstances`` those that only describe; ``next_step`` is for the person to do.
+    ``steps`` is there where not all steps were compared, ``slices`` where they were in slices.
+    ``swapped`` is empty unless ``b`` is a rerun of ``a`` with parts replaced on purpose."""
 
     version: str = SCHEMA_VERSION
     kind: Literal["comparison"] = "comparison"
@@ -57,6 +108,19 @@ class Comparison(_Part):
     suspects: List[FieldDifference] = Field(default_factory=list)
     circumstances: List[FieldDifference] = Field(default_factory=list)
     next_step: Optional[str] = None
+    swapped: List[SwappedPart] = Field(default_factory=list)
+    steps: Optional[StepsClaim] = None
+    slices: Optional[SlicesClaim] = None
+
+    @model_serializer(mode="wrap")
+    def _written(self, handler: SerializerFunctionWrapHandler) -> Dict[str, Any]:
+        """A part of later versions is absent where there is none."""
+        values: Dict[str, Any] = handler(self)
+        return {
+            name: value
+            for name, value in values.items()
+            if name not in ("steps", "slices") or value
+        }
 
 
 def exit_code(verdict: Verdict) -> int:

@@ -16,6 +16,7 @@ DIFF_LINES = 100
 NAMED = 6
 
 _CODE = re.compile(r"(?:code|other_code)(?:$|\.)")
+_CODE_OR_COMMIT = re.compile(r"(?:code|other_code|git)(?:$|\.)")
 
 
 def lines(
@@ -30,14 +31,53 @@ def lines(
     shown = executed + (others if full else [])
     evidence = [_sentence(text, comparison, full) for text in comparison.evidence]
     return [
-        f"verdict: {comparison.verdict}",
+        headline(comparison),
         *names,
         *(f"  - {sentence}" for sentence in (evidence if full else first_of(evidence))),
-        *_fields("inputs that differ", comparison.suspects, executed, full),
-        *_fields("metadata that differs", comparison.circumstances, others, full),
+        *_claims(comparison),
+        *_swapped(comparison),
+        *_fields("inputs that differ", _unsaid(comparison, "suspects", full), executed, full),
+        *_fields("metadata that differs", _unsaid(comparison, "circumstances", full), others, full),
         *_diffs(shown, full),
         *([f"-> {comparison.next_step}"] if comparison.next_step else []),
     ]
+
+
+def headline(comparison: Comparison) -> str:
+    steps, slices, verdict = comparison.steps, comparison.slices, comparison.verdict
+    if slices is not None and slices.seed is not None:
+        return f"verdict: {verdict} for {len(slices.parts)} of {slices.of} slices"
+    if slices is not None:
+        return f"verdict: {verdict}, by {len(slices.parts)} slices"
+    if steps is None:
+        return f"verdict: {verdict}"
+    joint = {"identical": " for", "inconclusive": " for"}.get(verdict, " in")
+    return f"verdict: {verdict}{joint} steps {steps.after + 1}..{steps.end} of {steps.of}"
+
+
+def _claims(comparison: Comparison) -> List[str]:
+    steps = comparison.slices or comparison.steps
+    if steps is None or comparison.verdict != "identical":
+        return []
+    return [
+        "shown:",
+        *(f"  + {text}" for text in steps.claimed),
+        "not shown:",
+        *(f"  - {text}" for text in steps.not_claimed),
+    ]
+
+
+def _unsaid(comparison: Comparison, kind: str, full: bool) -> List[FieldDifference]:
+    """Without hundreds of files, where the line on the swapped code has said what differs."""
+    fields: List[FieldDifference] = getattr(comparison, kind)
+    if full or "code" not in [part.part for part in comparison.swapped]:
+        return fields
+    return [field for field in fields if not _CODE_OR_COMMIT.match(field.path)]
+
+
+def _swapped(comparison: Comparison) -> List[str]:
+    title = ["swapped on purpose (a | b):"] if comparison.swapped else []
+    return title + [f"  {part.text}" for part in comparison.swapped]
 
 
 def _sentence(text: str, comparison: Comparison, full: bool) -> str:

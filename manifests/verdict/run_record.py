@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import List, Optional
+from dataclasses import dataclass, field, replace
+from typing import Dict, List, Optional
 
 from container.trouble import Trouble
+from manifests.record.checkpoint import Damaged, read_head
+from manifests.record.checkpoint_names import checkpoint_name
 from manifests.record.outcome import Result, TrailRecord
 from manifests.record.run_files import RunFiles
 from manifests.record.schema import Manifest
+from manifests.record.states import state_digest
+from manifests.rundir.kept_states import kept_states
 from manifests.rundir.records import (
     Warn,
     ignore,
@@ -31,7 +35,8 @@ class RunRecord:
 
     ``faults`` are sentences on what is missing or cannot be read; ``altered`` on files that are
     not those which the run left, so that nothing can be concluded from them. ``model`` is where the
-    model file lies, None where it is gone.
+    model file lies, None where it is gone. ``states`` are digests of its states by step,
+    ``entries`` those of the arrays in some of them.
     """
 
     path: str
@@ -42,6 +47,8 @@ class RunRecord:
     faults: List[str] = field(default_factory=list)
     altered: List[str] = field(default_factory=list)
     model: Optional[str] = None
+    states: Dict[int, str] = field(default_factory=dict)
+    entries: Dict[int, Dict[str, str]] = field(default_factory=dict)
 
 
 def load_record(files: RunFiles, warn: Warn = ignore) -> RunRecord:
@@ -69,6 +76,11 @@ def load_record(files: RunFiles, warn: Warn = ignore) -> RunRecord:
             if found != result.digests.trail:
                 trail = None
                 altered.append(altered_trail(found, result))
+    try:
+        states = kept_states(files, manifest, result).by_step
+    except Trouble as trouble:
+        states = {}
+        faults += trouble.problems
     return RunRecord(
         path=str(files.root),
         manifest=manifest,
@@ -78,4 +90,17 @@ def load_record(files: RunFiles, warn: Warn = ignore) -> RunRecord:
         faults=faults,
         altered=[f"{files.root}/{problem}" for problem in altered],
         model=str(files.model) if files.model.exists() else None,
+        states=states,
     )
+
+
+def with_entries(record: RunRecord, files: RunFiles, step: int) -> RunRecord:
+    """With the digests of the arrays in the checkpoint after ``step``, where that still has the
+    state that the run recorded."""
+    try:
+        head = read_head(files.checkpoints / checkpoint_name(step))
+    except (Damaged, OSError):
+        return record
+    if state_digest(head) != record.states.get(step):
+        return record
+    return replace(record, entries={**record.entries, step: head.entries})

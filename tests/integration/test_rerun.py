@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -243,6 +244,62 @@ def test_a_newer_minor_version_is_read_with_a_warning(
         f"bundle: warning: {run}/manifest.json: version 1.7 is newer than {SCHEMA_VERSION}: "
         "fields it added are kept, not used\n"
     )
+
+
+def test_code_of_today_that_does_not_matter(
+    bench: Bench, finished: tuple[Bench, Path], tmp_path: Path
+) -> None:
+    """Swapped in on purpose, into a run whose own snapshot is damaged and whose data moved."""
+    run = copied(finished[1], bench.root / "run")
+    (run / "code" / "trainer" / "loop.py").write_text("of no use")
+    bench.project = clone_project(tmp_path / "project")
+    loop = bench.project / "trainer" / "loop.py"
+    loop.write_text(loop.read_text() + "# This changes no bit.\n")
+    swaps = ["--with", "code", "--with", "loaderjob=2", "--with", "seed=0"]
+    moved = ["--data", f"{finished[0].data}={bench.data}", "--processes", "1"]
+    done = bench.bundle("rerun", run, *swaps, *moved, "--out", bench.out, "--bisect")
+    again = run_directory_in(done.stderr)
+    state = json.loads((again / "manifest.json").read_text())["circumstance"]
+    assert state["swapped"] == ["code", "loaderjob=2", "seed=0"]
+    commits = [manifest_of(path)["circumstance"]["git"]["commit"][:12] for path in (run, again)]
+    dirty = " and changes to it" if manifest_of(run)["circumstance"]["git"]["dirty"] else ""
+    lines = done.stdout.splitlines()
+    assert "  - what was swapped did not matter: the bits are the same" in lines
+    at = lines.index("swapped on purpose (a | b):")
+    assert lines[at + 1 : at + 5] == [
+        f"  code (commit {commits[0]}{dirty} | commit {commits[1]} and changes to it): 1 file that "
+        "ranks execute differs: trainer/loop.py",
+        "  loaderjob: 1 | 2",
+        "  seed: 0 | 0",
+        "metadata that differs (a | b):",
+    ]
+    assert "           with code, loaderjob=2, seed=0" in bench.bundle("show", again).stdout
+    assert bench.bundle("verify", again).stdout == "verified: nothing differs\n"
+    verdict = json.loads((again / "verdict.json").read_text())
+    assert [part["differs"] for part in verdict["swapped"]] == [True, True, False]
+
+
+def manifest_of(run: Path) -> dict[str, Any]:
+    raw: dict[str, Any] = json.loads((run / "manifest.json").read_text())
+    return raw
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["--with", "banana"], 2),
+        (["--with", "banana", "--bisect"], 125),
+        (["--bisect", "--x"], 125),
+    ],
+)
+def test_what_cannot_be_swapped_leaves_nothing(
+    finished: tuple[Bench, Path], arguments: list[str], code: int
+) -> None:
+    bench, run = finished
+    before = sorted(bench.root.rglob("*"))
+    done = bench.bundle("rerun", run, *arguments, code=code)
+    assert done.stdout == ""
+    assert sorted(bench.root.rglob("*")) == before
 
 
 def test_a_run_of_another_account_as_it_was_copied(

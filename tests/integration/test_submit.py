@@ -55,7 +55,7 @@ def test_who_loads_and_how_many_cannot_change_a_bit(
     assert "identical" in bench.bundle("compare", run, other).stdout
 
 
-def test_the_reading_verbs_tell_the_same_story(finished: tuple[Bench, Path]) -> None:
+def test_the_reading_verbs_agree(finished: tuple[Bench, Path]) -> None:
     bench, run = finished
     rows = json.loads(bench.bundle("status", "--json", run).stdout)
     assert [(row["state"], row["iteration"], row["epoch"]) for row in rows] == [("done", 3, 1)]

@@ -16,11 +16,11 @@ from manifests.record.checkpoint import (
     Damaged,
     Prefix,
     Sums,
-    checkpoints_in,
     damage,
     read_head,
     steps_digest,
 )
+from manifests.record.checkpoint_names import checkpoints_in
 from manifests.record.run_files import RunFiles
 from trainer.checkpoint_file import fill_arrays, own_arrays, shared_arrays
 from trainer.checkpoints import Checkpoints, Written, newest_good

@@ -12,7 +12,7 @@ from typing import Any, Dict, List, Optional, Tuple
 import numpy as np
 import pytest
 
-from manifests.record.checkpoint import checkpoints_in
+from manifests.record.checkpoint_names import checkpoints_in
 from manifests.record.outcome import Failure, Result
 from manifests.record.run_files import RunFiles
 from tests.trainer.test_mpi_runs import summed

@@ -15,7 +15,7 @@ from typing import Any, Callable, Dict, List, Tuple
 
 import pytest
 
-from manifests.record.checkpoint import checkpoints_in
+from manifests.record.checkpoint_names import checkpoints_in
 from manifests.record.outcome import Result, Stop
 from manifests.record.run_files import RunFiles
 from tests.trainer.conftest import case_maker

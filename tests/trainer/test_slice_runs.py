@@ -8,7 +8,8 @@ from typing import Any, Dict
 
 import pytest
 
-from manifests.record.checkpoint import checkpoint_name, checkpoints_in, read_head, step_of
+from manifests.record.checkpoint import read_head
+from manifests.record.checkpoint_names import checkpoint_name, checkpoints_in, step_of
 from manifests.record.outcome import Result
 from manifests.record.run_files import RunFiles
 from manifests.record.states import read_states, root_problems, state_digest

@@ -10,7 +10,7 @@ from typing import Any, List, Tuple
 import pytest
 
 from manifests.config.determinism import determinism_for
-from manifests.record.checkpoint import checkpoints_in
+from manifests.record.checkpoint_names import checkpoints_in
 from manifests.record.outcome import Failure, Result
 from manifests.record.schema import GpuPromise
 from tests.trainer.image import capabilities

@@ -1,4 +1,4 @@
-"""Errors of CuPy and of NVIDIA's libraries -> what the person who started the run is told."""
+"""Errors of CuPy and of NVIDIA's libraries -> the message for the person who started the run."""
 
 from __future__ import annotations
 

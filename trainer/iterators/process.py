@@ -111,7 +111,7 @@ def _load(samples: Dict[str, Samples], memory: SharedMemory, work: _Work) -> _An
     try:
         batch = array_in(memory.bytes_of(work.slot), work.form)
         load_part(samples, work.part, batch[work.first :])
-    # Also an exit: the training process is told of it, and decides.
+    # Also an exit: the training process gets it, and decides.
     except BaseException as error:
         return _answer_of(error)
     return _Answer()

@@ -1,54 +1,45 @@
-"""The verbs of ``bundle.py``, one file each; what a verb needs is imported when it is called."""
+"""The verbs of ``bundle.py``, one file each, imported when it is called"""
 
 from __future__ import annotations
 
-from typing import Tuple
+from importlib import import_module
+from typing import TYPE_CHECKING, Dict
 
-import click
+if TYPE_CHECKING:
+    import click
 
-from manifests.cli.verbs.attest import attest
-from manifests.cli.verbs.build import build
-from manifests.cli.verbs.cancel import cancel
-from manifests.cli.verbs.clean import clean
-from manifests.cli.verbs.compare import compare
-from manifests.cli.verbs.completion import completion
-from manifests.cli.verbs.data import data
-from manifests.cli.verbs.demo import demo
-from manifests.cli.verbs.doctor import doctor
-from manifests.cli.verbs.init import init
-from manifests.cli.verbs.list_ import list_
-from manifests.cli.verbs.lock import lock
-from manifests.cli.verbs.logs import logs
-from manifests.cli.verbs.note import note
-from manifests.cli.verbs.plot import plot
-from manifests.cli.verbs.rerun import rerun
-from manifests.cli.verbs.resume import resume
-from manifests.cli.verbs.show import show
-from manifests.cli.verbs.status import status
-from manifests.cli.verbs.submit import submit
-from manifests.cli.verbs.verify import verify
+#: Verb -> its file, which defines it under that name; in the order of a run's life.
+VERBS: Dict[str, str] = {
+    name: {"list": "list_"}.get(name, name)
+    for name in (
+        "doctor",
+        "build",
+        "lock",
+        "init",
+        "submit",
+        "resume",
+        "list",
+        "status",
+        "show",
+        "note",
+        "logs",
+        "plot",
+        "cancel",
+        "rerun",
+        "compare",
+        "verify",
+        "attest",
+        "crate",
+        "demo",
+        "data",
+        "clean",
+        "completion",
+    )
+}
 
-#: In the order of a run's life.
-VERBS: Tuple[click.Command, ...] = (
-    doctor,
-    build,
-    lock,
-    init,
-    submit,
-    resume,
-    list_,
-    status,
-    show,
-    note,
-    logs,
-    plot,
-    cancel,
-    rerun,
-    compare,
-    verify,
-    attest,
-    demo,
-    data,
-    clean,
-    completion,
-)
+
+def verb_named(name: str) -> click.Command:
+    """Raises KeyError for a word that is no verb."""
+    module = import_module(f"manifests.cli.verbs.{VERBS[name]}")
+    found: click.Command = getattr(module, VERBS[name])
+    return found

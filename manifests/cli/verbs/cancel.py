@@ -16,7 +16,7 @@ def cancel(run: Path, save: bool) -> None:
     """End the job of RUN and its follow-ups. `resume` continues from the newest checkpoint."""
     from manifests.flows.cancel import Cancelled, cancel_run, cancel_saving
     from manifests.flows.explain import go_on
-    from manifests.record.checkpoint import checkpoints_in, step_of
+    from manifests.record.checkpoint_names import checkpoints_in, step_of
     from manifests.rundir.directory import find_run
 
     files, host = find_run(str(run)), host_context()

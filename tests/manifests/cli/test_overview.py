@@ -11,6 +11,8 @@ from typing import Any, Dict, List
 import pytest
 
 from container.progress import Silent
+from container.trouble import Trouble
+from manifests.cli import overview
 from manifests.cli.overview import last_row, list_rows, status_rows
 from manifests.cli.run_page import show_lines
 from manifests.host.context import HostContext, read_host_context, user_name
@@ -108,3 +110,25 @@ def test_an_account_without_a_name(monkeypatch: pytest.MonkeyPatch, error: Any) 
 
     monkeypatch.setattr(getpass, "getuser", nobody)
     assert user_name() == f"uid {os.getuid()}"
+
+
+def test_a_known_out_that_cannot_be_read_hides_no_other(
+    tmp_path: Path, host: HostContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that has gone since it was looked for is left out; one that was asked for is Trouble."""
+    closed, gone = tmp_path / "closed", tmp_path / "gone"
+    closed.mkdir()
+
+    def list_runs(out: Path, *_rest: object) -> List[object]:
+        if out in (closed, gone):
+            raise Trouble(f"{out}: cannot be read: no matter why", "give another")
+        return [out]
+
+    monkeypatch.setattr(overview, "list_runs", list_runs)
+    monkeypatch.setattr(overview, "known_outs", lambda _cache: [closed, gone, tmp_path])
+    warnings: List[str] = []
+    found: List[object] = list(overview.runs_below([], host, warnings.append))
+    assert found == [tmp_path]
+    assert warnings == [f"{closed}: cannot be read: no matter why; its runs are not shown"]
+    with pytest.raises(Trouble, match=f"^{gone}: cannot be read: no matter why"):
+        overview.runs_below([gone], host, warnings.append)

@@ -1,4 +1,4 @@
-"""The door to schedulers, with commands on PATH that replay what real ones print."""
+"""The entry point to schedulers, with commands on PATH that replay what real ones print."""
 
 from __future__ import annotations
 

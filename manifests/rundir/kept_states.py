@@ -1,0 +1,126 @@
+"""The states of a run on disk: which ones it recorded, and whether its checkpoints are those"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Dict, List, Optional
+
+from container.trouble import Trouble
+from manifests.record.checkpoint import Damaged, Head, damage, read_head, steps_digest
+from manifests.record.checkpoint_names import checkpoints_in
+from manifests.record.outcome import Result
+from manifests.record.run_files import RunFiles
+from manifests.record.schema import Manifest
+from manifests.record.states import (
+    other_state,
+    read_states,
+    stretch_digests,
+    trail_of_stretches,
+)
+from manifests.rundir.rank_code import counted_code
+from manifests.rundir.records import RESTORE
+
+
+@dataclass(frozen=True)
+class KeptStates:
+    """Digests of a run's states by step.
+
+    ``bound``: they are those of ``result.json``, whose root binds them, and a checkpoint of another
+    step is none of the run's. Without it they are what the run has noted so far, if anything.
+    """
+
+    by_step: Dict[int, str]
+    bound: bool
+
+
+def kept_states(files: RunFiles, manifest: Manifest, result: Optional[Result]) -> KeptStates:
+    """The states that a run recorded. Raises Trouble for a record that cannot be read."""
+    try:
+        noted = read_states(files.states)
+    except (OSError, ValueError) as error:
+        raise Trouble(f"{files.states}: is not a record of states", RESTORE) from error
+    if result is None or result.states is None:
+        return KeptStates(noted, False)
+    part = manifest.circumstance.slice
+    begin = {} if part is None else {s: d for s, d in noted.items() if s == part.begin}
+    ends = {one.step: one.state for one in result.states if one.step < manifest.identity.steps}
+    return KeptStates({**begin, **ends}, True)
+
+
+def checkpoint_problem(
+    checkpoint: Path, files: RunFiles, manifest: Manifest, kept: KeptStates
+) -> str:
+    """What is wrong with one checkpoint of a run, without its name; "" for a state of the run.
+    Reads all of the file."""
+    problem = damage(checkpoint)
+    if problem:
+        return problem
+    try:
+        head = read_head(checkpoint)
+    except Damaged as error:
+        return str(error)
+    return foreign(head, files, manifest) or state_problem(head, kept)
+
+
+def foreign(head: Head, files: RunFiles, manifest: Manifest) -> str:
+    """Why a state is not one of a run with this identity; "" if it may be."""
+    ranks = manifest.identity.world.ranks
+    if head.ranks != ranks:
+        return f"was made by a run of {head.ranks} ranks, this run has {ranks}"
+    if head.steps_digest != steps_digest(manifest.identity, counted_code(files, manifest)):
+        return "was made by another run"
+    return ""
+
+
+def state_problem(head: Head, kept: KeptStates) -> str:
+    if kept.bound and head.step not in kept.by_step:
+        return f"result.json records no state after step {head.step}"
+    return other_state(head, kept.by_step)
+
+
+def states_problems(files: RunFiles, manifest: Manifest, result: Optional[Result]) -> List[str]:
+    """Mismatches of the checkpoints that are there, and of what is recorded of states.
+
+    A checkpoint that is gone by now made room for a newer one, or for other files.
+    """
+    try:
+        kept = kept_states(files, manifest, result)
+        noted = read_states(files.states)
+    except Trouble as trouble:
+        return trouble.problems
+    problems = [
+        f"results/states.json: the state after step {step} is {noted[step]}, "
+        f"result.json has {state}"
+        for step, state in sorted(kept.by_step.items())
+        if noted.get(step, state) != state
+    ]
+    for path in checkpoints_in(files.checkpoints):
+        try:
+            text = checkpoint_problem(path, files, manifest, kept)
+        except OSError as error:
+            text = f"cannot be read: {error.strerror}"
+        if text and path.exists():
+            problems.append(f"results/checkpoints/{path.name}: {text}")
+    return problems
+
+
+def stretch_problems(files: RunFiles, manifest: Manifest, result: Result) -> List[str]:
+    """Whether the trail, which is the run's, has the digests that its stretches have in
+    ``result.json``."""
+    if result.states is None:
+        return []
+    steps = [one.step for one in result.states]
+    by_rank = []
+    for rank in range(manifest.identity.world.ranks):
+        try:
+            with files.trail_of(rank).open("rb") as lines:
+                by_rank.append(stretch_digests(lines, steps))
+        except (OSError, ValueError):
+            return [f"results/trail: rank {rank} has no record of the last step"]
+    return [
+        f"result.json: the trail up to step {one.step} has the digest {found}, "
+        f"states says {one.trail}"
+        for one, found in zip(result.states, trail_of_stretches(by_rank))
+        if one.trail != found
+    ]
