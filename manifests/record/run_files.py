@@ -62,6 +62,7 @@ class RunFiles:
     allocation = _Below("allocation.json")  # of a job that only looks at its nodes
     verdict = _Below("verdict.json")
     plot = _Below("plot.png")  # drawn from the log, by whom and when it is wanted
+    report = _Below("report.html")  # a page on the run; nothing is ever read from it
     readme = _Below("README.md")  # what this folder is, and how to run it again
     # What travels with an exported run, and serves it where nothing else does.
     export = _Below("export.json")  # what the export holds

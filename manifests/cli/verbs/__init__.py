@@ -27,6 +27,7 @@ VERBS: Dict[str, str] = {
         "cancel",
         "rerun",
         "compare",
+        "report",
         "verify",
         "attest",
         "crate",
