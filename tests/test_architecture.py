@@ -45,7 +45,7 @@ ENTRY_POINTS: Dict[str, Set[str]] = {
         "manifests/cli/command_line.py",
         *(f"manifests/cli/verbs/{path.name}" for path in VERBS.glob("*.py")),
     },
-    "rich": {"manifests/cli/bars.py"},
+    "rich": {"manifests/cli/bars.py", "manifests/cli/live_screen.py"},
     "matplotlib": {"manifests/cli/plot.py"},
     "rocrate": {"manifests/crate/ro_crate.py"},
 }
