@@ -27,6 +27,7 @@ class SliceOptions(Record):
     processes: Optional[int] = None
     nodes: Optional[int] = None
     other_gpu: bool = False
+    emulate: Optional[str] = None
 
 
 class SliceSet(Record):

@@ -74,6 +74,7 @@ def parts_that_begin(
     help="For git bisect: exit code 125 where it cannot judge.",
 )
 @click.option("--other-gpu", is_flag=True, help="Allow any GPU; a difference is then inconclusive.")
+@click.option("--emulate", metavar="MODEL", help="Run on a processor that QEMU emulates: Haswell.")
 @DRY
 @JSON
 def rerun(
@@ -93,6 +94,7 @@ def rerun(
     gather: Tuple[Path, ...],
     parts: Tuple[str, ...],
     other_gpu: bool,
+    emulate: Optional[str],
     dry_run: bool,
     json_wanted: bool,
 ) -> None:
@@ -120,7 +122,7 @@ def rerun(
     if asked.wanted:
         options = SliceOptions(
             moved=parse_moved(moved), site=site, group=group, mirror=mirror, processes=processes,
-            nodes=nodes, other_gpu=other_gpu,
+            nodes=nodes, other_gpu=other_gpu, emulate=emulate,
         )  # fmt: skip
         by_slices(run, host, asked, options, out=out, dry_run=dry_run, json_wanted=json_wanted)
         return
@@ -139,6 +141,7 @@ def rerun(
             nodes=nodes,
             steps=None if (from_step, to_step) == (None, None) else (from_step or 0, to_step),
             swap=swap,
+            emulate=emulate,
             read_only=dry_run,
             warn=warn,
         )

@@ -19,6 +19,7 @@ from manifests.record.run_files import RunFiles
 from manifests.report.write import report_at_the_end, write_report
 from manifests.rundir.records import trail_digest
 from manifests.verdict.compare import compare, load_record
+from tests.manifests.report.conftest import change, part_ways
 
 PROJECT = Path(__file__).resolve().parents[3]
 NEXT = "name another file with -o"
@@ -28,49 +29,6 @@ VOID = ("meta", "link", "rect", "line", "path")
 @pytest.fixture
 def host() -> HostContext:
     return read_host_context(PROJECT, Silent())
-
-
-@pytest.fixture
-def original(finished_run: RunFiles) -> RunFiles:
-    """Its log as the trainer writes one: a row per epoch, with the seconds."""
-    rows = [
-        {"epoch": step, "iteration": 4 * step, "main/loss": 2 / step, "elapsed_time": 10.0 * step}
-        for step in (1, 2, 3)
-    ]
-    finished_run.log.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return finished_run
-
-
-def change(path: Path, edit: Callable[[Dict[str, Any]], None]) -> None:
-    values = json.loads(path.read_text())
-    edit(values)
-    path.write_text(json.dumps(values))
-
-
-@pytest.fixture
-def again(original: RunFiles) -> RunFiles:
-    """A rerun of it with the same bits."""
-    files = RunFiles(original.root.parent / "digits-20260201T000000Z-01234567")
-    shutil.copytree(original.root, files.root)
-
-    def edit(values: Dict[str, Any]) -> None:
-        values["kind"] = "rerun"
-        values["circumstance"].update(rerun_of=str(original.root), host="node<2>")
-
-    change(files.manifest, edit)
-    return files
-
-
-def part_ways(files: RunFiles, step: int, rank: int = 1) -> None:
-    """Another loss of a rank, from a step on, with the digest that the trail then has."""
-    path = files.trail_of(rank)
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    for line in lines:
-        if line["step"] >= step:
-            line["loss"] = (0.5).hex()
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    digest = trail_digest(files, 2)
-    change(files.result, lambda values: values["digests"].update(trail=digest))
 
 
 class Reader(HTMLParser):
