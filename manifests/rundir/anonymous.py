@@ -23,7 +23,7 @@ PLACE = "/anonymous"
 _COMMON = frozenset({"root", "localhost", "user", "admin", "nobody", "unknown", ""})
 #: Below these folders, the next part of a path is an account.
 _HOMES = re.compile(
-    r"(/(?:home|users|Users|u|gpfs/home|lustre/home)/[^/\s\"':,]+|/root)(?=[/\s\"':,]|$)"
+    r"(?<![\w.-])(/(?:home|users|Users|u|gpfs/home|lustre/home)/[^/\s\"':,]+|/root)(?=[/\s\"':,]|$)"
 )
 #: Fields of the circumstance that hold no names, or digests of the code.
 _KEPT = ("loading", "observing", "checkpointing", "other_code", "slice", "tool_version", "license")
