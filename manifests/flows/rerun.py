@@ -329,7 +329,7 @@ def compare_runs(first: Path, second: Path, warn: Warn = ignore) -> Comparison:
     span = common_span(*records)
     if span is not None:  # what differs in the state that it ends on can be named
         records = [with_entries(one, files, span.end) for one, files in zip(records, found)]
-    return compare(*records)
+    return compare(records[0], records[1])
 
 
 def judge(old: Path, again: RunFiles, warn: Warn = ignore) -> Comparison:

@@ -104,7 +104,7 @@ def rerun(
     --with swaps parts on purpose: identical then says that the change did not matter.
     Exit code: 0 identical, 1 diverged, 2 cannot run, 3 inconclusive.
     """
-    from manifests.cli.foreground import print_comparison, wait_for_job
+    from manifests.cli.foreground import note_report, print_comparison, wait_for_job
     from manifests.cli.slices import Asked, by_slices
     from manifests.flows.cannot_run import CannotRun
     from manifests.flows.plan import write_run
@@ -160,4 +160,6 @@ def rerun(
     except Trouble as error:
         note(str(error))
     # A rerun that failed is judged too: an exit code of 1 must mean diverged and nothing else.
-    print_comparison(judge(run, files, warn), json_wanted)
+    comparison = judge(run, files, warn)
+    note_report(files, host)
+    print_comparison(comparison, json_wanted)
