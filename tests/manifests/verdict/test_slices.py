@@ -181,8 +181,8 @@ def test_all_slices_show_the_whole_run() -> None:
         "shown:",
         "  + all 12 steps follow bit for bit from the seed, with the recorded code, image, data "
         "and settings: the first slice begins with the state that follows from the seed, each ends "
-        "on the state with which the next begins, and the last on the recorded parameters and model "
-        f"file, under the root {ROOT}",
+        "on the state with which the next begins, and the last on the recorded parameters and "
+        f"model file, under the root {ROOT}",
         "not shown:",
         "  - rows of the log before the last",
     ]
