@@ -76,6 +76,12 @@ class RunFiles:
     def __init__(self, root: Path) -> None:
         self.root = root
 
+    @classmethod
+    def names(cls) -> List[Path]:
+        """All of them, below the run directory."""
+        found = [getattr(cls, name) for name, value in vars(cls).items() if type(value) is _Below]
+        return [path for path in found if isinstance(path, Path)]
+
     def with_script(self, script: Path) -> RunFiles:
         """The same run with a job script of another job."""
         files = RunFiles(self.root)
