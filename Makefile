@@ -35,6 +35,8 @@ demo: dev
 
 test: dev lint
 	@bash tests/install.sh
+	@bash container/install_python.sh .tools/validators requirements/validators.txt $(PYTHON) || \
+	    echo 'bundle: some tests will be skipped: descriptions of runs are not validated'
 	@$(VENV)/bin/python -m pytest -m 'not long' -n 2 --dist loadfile
 
 # Jobs on real schedulers that are killed, chained, or left alone by their scheduler, and the image for
@@ -82,7 +84,9 @@ lock-requirements:
 	@$(PYTHON) -m venv .tools/uv && .tools/uv/bin/pip -q install uv
 	@cd requirements && for name in host dev tools; do \
 	    ../.tools/uv/bin/uv pip compile -q --universal --python-version 3.9 --generate-hashes \
-	    --no-header --no-emit-index-url --no-emit-find-links $$name.in -o $$name.txt; done
+	    --no-header --no-emit-index-url --no-emit-find-links $$name.in -o $$name.txt; done; \
+	    ../.tools/uv/bin/uv pip compile -q --universal --python-version 3.10 --generate-hashes \
+	    --no-header --no-emit-index-url --no-emit-find-links validators.in -o validators.txt
 
 clean:
 	rm -rf $(VENV) .tools .bench .bench-gpu .gpukit

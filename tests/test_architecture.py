@@ -22,7 +22,7 @@ ALLOWED: Dict[str, Set[str]] = {
     "jobtemplates": {"container", "jobtemplates", "manifests.record"},
     "trainer": {"manifests.record", "trainer"},
 }
-ROOMS = ("host", "rundir", "verdict", "flows", "doctor", "cli")
+ROOMS = ("host", "rundir", "verdict", "crate", "flows", "doctor", "cli")
 GROUND = ("manifests.record", "manifests.config", "manifests.datasets")
 for room in ("config", "datasets"):
     ALLOWED[f"manifests/{room}"] = {"container", "manifests.record", f"manifests.{room}"}
@@ -47,6 +47,7 @@ ENTRY_POINTS: Dict[str, Set[str]] = {
     },
     "rich": {"manifests/cli/bars.py"},
     "matplotlib": {"manifests/cli/plot.py"},
+    "rocrate": {"manifests/crate/ro_crate.py"},
 }
 
 IMAGE_ONLY = ("chainer", "chainermn", "mpi4py", "cupy")

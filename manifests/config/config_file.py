@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from container.nearest import nearest
 from container.trouble import Trouble
 from container.yaml_text import load_yaml, read_text
+from manifests.config.authors import parse_authors
 from manifests.config.modules_file import is_module_name, parse_modules
 from manifests.config.run_config import NotExpanded, RunConfig, default_jobname, expanded
 
@@ -122,6 +123,9 @@ def _check(
     values.setdefault("jobname", default_jobname(where))
     if "modules" in values:
         values["modules"], found = _module_names(values["modules"], folder, home)
+        problems += found
+    if "authors" in values:
+        values["authors"], found = parse_authors(values["authors"])
         problems += found
     try:
         config = RunConfig.model_validate(values, context={"folder": folder, "home": home})

@@ -47,6 +47,10 @@ SECTIONS: Dict[str, Dict[str, str]] = {
         "checkpoints_kept": "so many of the newest checkpoints stay",
         "checkpoint_archive": "and so many spread over the run, for checks of parts of it",
     },
+    "Citation": {
+        "authors": "who is named for the run: a list of names, or of {name, orcid, affiliation}",
+        "license": "of what the run leaves, such as CC-BY-4.0",
+    },
     "Execution": {
         "stack": "software, which names the image",
         "communicator": "how the gradients of ranks are added",

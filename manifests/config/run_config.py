@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from typing_extensions import Annotated
 
 from container.stack_names import DEFAULT_STACK
+from manifests.config.authors import EXPECTED_AUTHORS
 from manifests.config.determinism import has_gpus
 from manifests.record.keys import (
     INPUT_SIDE,
@@ -28,6 +29,7 @@ from manifests.record.keys import (
 )
 from manifests.record.packed_file import beside
 from manifests.record.schema import (
+    Author,
     Checkpointing,
     Loading,
     Observing,
@@ -222,6 +224,14 @@ class RunConfig(BaseModel):
     checkpoints_kept: int = Field(Checkpointing().kept, ge=1, description="a whole number >= 1")
     checkpoint_archive: Optional[int] = Field(
         None, ge=1, description="a whole number >= 1 (states), or null"
+    )
+
+    # by whom
+    authors: List[Author] = Field(default_factory=list, description=EXPECTED_AUTHORS)
+    license: Optional[str] = Field(
+        None,
+        pattern=r"^([A-Za-z0-9][A-Za-z0-9.+-]*|https?://[^\s\x00-\x1f\x7f]+)$",
+        description="an SPDX identifier, such as CC-BY-4.0, or a URL, or null",
     )
 
     # by what

@@ -20,7 +20,7 @@ from manifests.rundir.directory import find_run
 from manifests.rundir.known_outs import known_outs
 from manifests.rundir.provenance import provenance_statement
 from manifests.rundir.records import Warn, ignore, read_manifest, read_record, read_result
-from manifests.rundir.run_names import known_runs, parse_run_name
+from manifests.rundir.reruns import original_of, reruns_of
 from manifests.rundir.statement import statement_text
 from manifests.rundir.verify import (
     companion_problems,
@@ -102,55 +102,15 @@ def _pairs(
     files: RunFiles, manifest: Manifest, host: HostContext, warn: Warn
 ) -> List[Tuple[RunFiles, RunFiles]]:
     """(original, rerun) of which ``files`` is one and whose verdict can be known."""
-    if manifest.circumstance.rerun_of is not None:
-        original = _original_of(files, manifest)
-        if original is None:
-            warn(
-                f"{files.root}: its original, {manifest.circumstance.rerun_of}, is not there: "
-                "no verdict is attested"
-            )
-        return [(original, files)] if original is not None else []
-    reruns: Dict[str, RunFiles] = {}
-    for path in [*known_runs([files.root.parent]), *known_runs(known_outs(host.cache))]:
-        again = RunFiles(path)
-        if path.name in reruns or not _was_judged(again):
-            continue  # a copy of one that lies beside the run
-        if _is_rerun_of(again, files, manifest):
-            reruns[path.name] = again
-    return [(files, reruns[name]) for name in sorted(reruns)]
-
-
-def _original_of(files: RunFiles, manifest: Manifest) -> Optional[RunFiles]:
-    recorded = Path(manifest.circumstance.rerun_of or "")
-    # Beside the rerun first: folders are copied whole, and their copies are of each other.
-    for path in (files.root.parent / recorded.name, recorded):
-        original = RunFiles(path)
-        if not (original.manifest.is_file() and original.done.exists()):
-            continue
-        if read_manifest(original).identity_digest == manifest.identity_digest:
-            return original
-    return None
-
-
-def _is_rerun_of(again: RunFiles, files: RunFiles, manifest: Manifest) -> bool:
-    """By the names, which stay when folders are moved, and the identity."""
-    name = parse_run_name(again.root.name)
-    if name is None or not manifest.identity_digest.startswith(name.identity):
-        return False
-    try:
-        other = read_manifest(again)
-    except Trouble:
-        return False
-    of = other.circumstance.rerun_of
-    return (
-        of is not None
-        and Path(of).name == files.root.name
-        and other.identity_digest == manifest.identity_digest
-    )
-
-
-def _was_judged(again: RunFiles) -> bool:
-    return again.done.exists() or again.verdict.exists()
+    of = manifest.circumstance.rerun_of
+    if of is None:
+        reruns = reruns_of(files, manifest, known_outs(host.cache))
+        return [(files, again) for again in reruns]
+    original = original_of(files, manifest)
+    if original is None:
+        warn(f"{files.root}: its original, {of}, is not there: no verdict is attested")
+        return []
+    return [(original, files)]
 
 
 def _judged_again(original: RunFiles, again: RunFiles, warn: Warn) -> Comparison:

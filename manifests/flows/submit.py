@@ -101,6 +101,8 @@ def circumstance_of(
         loading=loading(config),
         observing=observing(config),
         checkpointing=checkpointing(config),
+        authors=config.authors or None,
+        license=config.license,
         resumed=before.resumed() if before else None,
         git=snapshot.git,
         bundleignore=snapshot.bundleignore,

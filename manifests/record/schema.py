@@ -213,6 +213,14 @@ class Checkpointing(Record):
     archive: Optional[int] = Field(default=None, ge=1)  # and so many, spread over the run
 
 
+class Author(Record):
+    """Who is to be named for a run, in the words of its config."""
+
+    name: str
+    orcid: Optional[str] = None  # as in 0000-0002-1825-0097
+    affiliation: Optional[str] = None
+
+
 class Resumed(Record):
     """The checkpoint of another run directory with which this one began."""
 
@@ -291,6 +299,8 @@ class Circumstance(Record):
     #: The text of ``.bundleignore``: what its patterns match is not in the snapshot.
     bundleignore: Optional[str] = None
     rerun_of: Optional[str] = None  # path of the run directory that is being repeated
+    authors: Optional[List[Author]] = None
+    license: Optional[str] = None  # of what the run left: an SPDX identifier, or a URL
     #: What of that run was replaced on purpose: ``code``, ``image``, ``data``, ``KEY=VALUE``.
     swapped: Optional[List[str]] = None
     #: Of a rerun: the steps that it computes; None: all.
@@ -372,7 +382,7 @@ class Manifest(Record):
             values["promises"] = self.promises.model_dump(mode="json", exclude_none=True)
             return values
         circumstance = values["circumstance"]
-        for name in ("swapped", "slice", "trace"):
+        for name in ("swapped", "slice", "trace", "authors", "license"):
             if circumstance[name] is None:
                 del circumstance[name]
         if self.circumstance.checkpointing.archive is None:

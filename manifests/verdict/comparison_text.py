@@ -35,6 +35,7 @@ def lines(
         *names,
         *(f"  - {sentence}" for sentence in (evidence if full else first_of(evidence))),
         *_claims(comparison),
+        *_zoom(comparison),
         *_swapped(comparison),
         *_fields("inputs that differ", _unsaid(comparison, "suspects", full), executed, full),
         *_fields("metadata that differs", _unsaid(comparison, "circumstances", full), others, full),
@@ -49,6 +50,18 @@ def headline(comparison: Comparison) -> str:
         return f"verdict: {verdict}"
     joint = {"identical": " for", "inconclusive": " for"}.get(verdict, " in")
     return f"verdict: {verdict}{joint} steps {steps.after + 1}..{steps.end} of {steps.of}"
+
+
+def _zoom(comparison: Comparison) -> List[str]:
+    zoom = comparison.zoom
+    if zoom is None:
+        return []
+    runs = ", ".join(zoom.runs)
+    return [
+        f"zoom into step {zoom.step}:",
+        *(f"  - {text}" for text in zoom.sentences),
+        f"  runs: {runs}",
+    ]
 
 
 def _claims(comparison: Comparison) -> List[str]:

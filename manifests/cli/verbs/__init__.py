@@ -29,6 +29,7 @@ VERBS: Dict[str, str] = {
         "compare",
         "verify",
         "attest",
+        "crate",
         "demo",
         "data",
         "clean",

@@ -295,3 +295,26 @@ def pack(
         workers=workers,
     )
     tell(done, json_wanted)
+
+
+@data.command()
+@click.argument("list_file", metavar="LIST", type=PATH)
+@ROOT
+@click.option("--pack", type=PATH, help="Its packed file (default: LIST's .pack, if it is there).")
+@click.option("-o", "--output", type=PATH, help="The file to write (default: LIST.croissant.json).")
+@JSON
+def describe(
+    list_file: Path,
+    root: Optional[Path],
+    pack: Optional[Path],
+    output: Optional[Path],
+    json_wanted: bool,
+) -> None:
+    """Describe LIST and its packed file in Croissant form.
+
+    Tools that know Croissant load the samples by it. The same files give the same bytes.
+    """
+    from manifests.crate.list_description import describe_list
+
+    progress = host_context().progress
+    tell(describe_list(list_file, root or list_file.parent, pack, output, progress), json_wanted)

@@ -14,7 +14,7 @@ from container.trouble import Trouble
 from manifests.config import run_config as config_module
 from manifests.config.config_file import ALIASES, NEXT_STEP, known_keys, parse_config, read_config
 from manifests.config.run_config import loading, observing, placement, training
-from manifests.record.schema import Loading, Observing, Optimizer, Placement, Training
+from manifests.record.schema import Author, Loading, Observing, Optimizer, Placement, Training
 
 SMALL: Dict[str, Any] = {
     "arch": "nin",
@@ -71,6 +71,8 @@ EVERY: Dict[str, Any] = {
     "checkpoint_minutes": 2.5,
     "checkpoint_interval": 100,
     "checkpoints_kept": 5,
+    "authors": ["Ada Lovelace", {"name": "Bob", "orcid": "0000-0002-1825-0097"}],
+    "license": "CC-BY-4.0",
     "checkpoint_archive": 4,
 }
 
@@ -372,3 +374,26 @@ def test_more_epochs_than_anybody_wants() -> None:
             f"c.yaml: epoch: found {epoch} (a number), expected a whole number from 1 to 1000000"
             f"\n-> {NEXT_STEP}"
         )
+
+
+def test_authors() -> None:
+    listed = ["Ada Lovelace", {"name": "Bob", "orcid": "0000-0002-1825-0097", "affiliation": None}]
+    config = parse_config({**SMALL, "authors": listed, "license": "MIT"}, "c")
+    assert config.authors == [
+        Author(name="Ada Lovelace"),
+        Author(name="Bob", orcid=listed[1]["orcid"]),
+    ]
+    assert problems_of({**SMALL, "authors": "Ada"}) == [
+        "c.yaml: authors: expected a list of names, or of mappings with name, orcid and affiliation"
+    ]
+    wrong = [7, "", {"orcid": "0000-0002-1825-0098"}, {"name": "B", "mail": "b@x"}]
+    assert problems_of({**SMALL, "authors": wrong, "license": "my own"}) == [
+        "c.yaml: authors.0: expected a name, or a mapping with name, orcid and affiliation",
+        "c.yaml: authors.1.name: found '', expected up to 200 letters",
+        "c.yaml: authors.2.name: found None, expected up to 200 letters",
+        "c.yaml: authors.2.orcid: found '0000-0002-1825-0098', expected an ORCID iD such as "
+        "0000-0002-1825-0097 (the last digit is a checksum)",
+        "c.yaml: authors.3.mail: is not a known key, expected name, orcid or affiliation",
+        "c.yaml: license: found 'my own' (text), expected an SPDX identifier, such as CC-BY-4.0, "
+        "or a URL, or null",
+    ]

@@ -1,0 +1,154 @@
+"""The steps of `crate`: a run's records and files looked at, its descriptions written"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Dict, Iterator, List, Optional
+
+from container import atomic
+from container.digest import sha256_of_file
+from container.reachable import file_here
+from container.trouble import Trouble
+from manifests.crate.descriptions import descriptions
+from manifests.crate.facts import FileFacts, RerunFacts, RunFacts
+from manifests.record.outcome import Result
+from manifests.record.run_files import RunFiles
+from manifests.record.schema import Manifest
+from manifests.rundir.directory import find_run
+from manifests.rundir.provenance import outputs
+from manifests.rundir.records import Warn, ignore, read_manifest, read_record, read_result
+from manifests.rundir.reruns import reruns_of
+from manifests.rundir.statement import MANIFEST, RERUN_VERDICT, Statement, parse_statement
+from manifests.verdict.comparison import Comparison
+
+
+def describe_run(run: Path, out: Optional[Path] = None, warn: Warn = ignore) -> List[Path]:
+    """Write the descriptions of a run into its directory, or into ``out``; return their paths.
+
+    Raises Trouble for a damaged record or a folder that cannot be written.
+    """
+    files = find_run(str(run))
+    made = descriptions(run_facts(files, warn))
+    folder = out or files.root
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in made.items():
+            atomic.write_bytes(folder / name, content)
+    except OSError as error:
+        raise Trouble(
+            f"{folder}: cannot be written: {error.strerror}", "name another folder with --out"
+        ) from error
+    return [folder / name for name in made]
+
+
+def run_facts(files: RunFiles, warn: Warn = ignore) -> RunFacts:
+    """What lies in the run directory, and what its statements and the reruns beside it say."""
+    manifest = read_manifest(files, warn)
+    result = read_result(files, warn) if file_here(files.result) else None
+    known = known_digests(manifest, result)
+    found = [
+        FileFacts(name, (files.root / name).stat().st_size, known.get(name))
+        for name in _names(files)
+    ]
+    reruns = {one.name: one for one in reruns_beside(files, manifest, warn)}
+    reruns.update({one.name: one for one in stated_reruns(files)})
+    return RunFacts(
+        files.root.name, manifest, result, found, [reruns[name] for name in sorted(reruns)]
+    )
+
+
+def known_digests(manifest: Manifest, result: Optional[Result]) -> Dict[str, str]:
+    """sha256 by file name, as the records have it."""
+    data = manifest.identity.data
+    known = {
+        **manifest.companions,
+        "inputs/train.tsv": data.train.sha256,
+        "inputs/val.tsv": data.val.sha256,
+        "inputs/mean.npy": data.mean.sha256,
+    }
+    if data.initmodel is not None:
+        known["inputs/initmodel.npz"] = data.initmodel
+    if result is not None:
+        found = {item["name"]: item["digest"]["sha256"] for item in outputs("", result, "")}
+        known.update({name: sha256 for name, sha256 in found.items() if sha256})
+    return known
+
+
+def _names(files: RunFiles) -> Iterator[str]:
+    """Files that the crate names; of folders with very many files one stands for all."""
+    single = (
+        files.manifest, files.config, files.job_script, files.result, files.verdict, files.readme,
+        files.plot, files.log, files.model, files.states,
+    )  # fmt: skip
+    found = [path for path in single if file_here(path)]
+    for folder in (files.inputs, files.checkpoints, files.statements):
+        with suppress(OSError):
+            found += [path for path in folder.iterdir() if path.name[0] != "." and path.is_file()]
+    for folder in (files.code, files.trail, files.logs):
+        with suppress(OSError):
+            found += sorted(path for path in folder.rglob("*") if path.is_file())[:1]
+    return iter(sorted(path.relative_to(files.root).as_posix() for path in found))
+
+
+# --- reruns ---------------------------------------------------------------------------------
+
+
+def stated_reruns(files: RunFiles) -> List[RerunFacts]:
+    """What statements about this run say; their signatures are `verify`'s affair."""
+    manifest = sha256_of_file(files.manifest)
+    found = []
+    with suppress(OSError):
+        for path in sorted(files.statements.glob("*.json")):
+            try:
+                statement = parse_statement(path.read_text(encoding="utf-8"))
+            except ValueError:
+                continue
+            if statement.subject_digest(MANIFEST) != manifest:
+                continue
+            if statement.predicate_type == RERUN_VERDICT:
+                found.append(_stated(statement, f"statements/{path.name}"))
+    return found
+
+
+def _stated(statement: Statement, name: str) -> RerunFacts:
+    predicate = statement.predicate
+    rerun, machine = predicate.get("rerun"), predicate.get("machine")
+    rerun = rerun if isinstance(rerun, dict) else {}
+    machine = machine if isinstance(machine, dict) else {}
+    hosts = machine.get("hosts")
+    return RerunFacts(
+        name=str(rerun.get("name", name)),
+        verdict=str(predicate.get("verdict", "")),
+        ended=str(predicate.get("day", "")),
+        hosts=[str(host) for host in hosts] if isinstance(hosts, list) else [],
+        processor=str(machine.get("processor", "")),
+        statement=name,
+    )
+
+
+def reruns_beside(files: RunFiles, manifest: Manifest, warn: Warn) -> List[RerunFacts]:
+    """Reruns in the same folder that have a verdict; damaged ones are passed over with a warning"""
+    found = []
+    for again in reruns_of(files, manifest):
+        if not file_here(again.verdict):
+            continue
+        try:
+            verdict = read_record(again.verdict, Comparison, warn).verdict
+            result = read_result(again, warn) if file_here(again.result) else None
+            created = read_manifest(again, warn).circumstance
+        except Trouble as trouble:
+            warn(str(trouble))
+            continue
+        observed = result.observed if result else None
+        found.append(
+            RerunFacts(
+                name=again.root.name,
+                verdict=verdict,
+                ended=observed.finished if observed else created.created,
+                hosts=sorted({rank.host for rank in observed.ranks}) if observed else [],
+                processor=observed.cpu_model if observed else "",
+                account=created.user,
+            )
+        )
+    return found
