@@ -11,7 +11,6 @@ import numpy as np
 
 from manifests.record.run_files import RunFiles
 from manifests.record.step_trace import Phase, TraceEntry, TraceHead, added_text
-from trainer.checkpoint_file import own_arrays, shared_arrays
 from trainer.communicators.ordered import fold
 from trainer.communicators.summation import SumOrder
 from trainer.data import TrainingBatch
@@ -40,11 +39,14 @@ class StepTrace:
 
     def before(self, model: chainer.Link, optimizer: Optimizer, statistics: RankStatistics) -> None:
         """The state that the step begins with: each process's own copy of it."""
-        shared = _digests(shared_arrays(model, optimizer))
+        parameters = _digests(named_arrays(model))
+        state = _digests(optimizer.named_state())
         for rank in self._lines:
-            own = _digests(own_arrays(statistics, rank))
-            for name, digest in {**shared, **own}.items():
+            for name, digest in {**parameters, **_digests(statistics.named(rank))}.items():
                 self._write(rank, "before", *_parted(name), digest)
+            for name, digest in state.items():
+                layer, tensor = _parted(name)
+                self._write(rank, "before", layer, f"optimizer's {tensor}", digest)
 
     @contextmanager
     def rank(self, rank: int, model: chainer.Link, batch: TrainingBatch) -> Iterator[None]:
@@ -190,8 +192,8 @@ def _on_host(array: Any) -> Any:
 
 
 def _parted(name: str) -> Tuple[str, str]:
-    """``/block1/conv/W`` -> layer and tensor; ``optimizer/block1/conv/W/v.npy`` likewise."""
-    layer, _, tensor = name.removesuffix(".npy").rpartition("/")
+    """``/block1/conv/W`` -> layer and tensor."""
+    layer, _, tensor = name.rpartition("/")
     return layer, tensor
 
 

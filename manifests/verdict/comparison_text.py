@@ -56,11 +56,10 @@ def _zoom(comparison: Comparison) -> List[str]:
     zoom = comparison.zoom
     if zoom is None:
         return []
-    runs = ", ".join(zoom.runs)
     return [
         f"zoom into step {zoom.step}:",
         *(f"  - {text}" for text in zoom.sentences),
-        f"  runs: {runs}",
+        *(f"  run: {path}" for path in zoom.runs),
     ]
 
 
