@@ -19,6 +19,7 @@ from manifests.cli.command_line import (
     host_context,
     note,
     say,
+    say_next,
     warn,
 )
 
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 @click.option("--out", "script_name", type=PATH, help="Also write the job script to this file.")
 @click.option("-m", "--message", help="Purpose of the run in one line; `list` shows it.")
 @click.option("--tag", "tags", multiple=True, help="Tag of the run, for `list --tag`; repeatable.")
+@click.option(
+    "--unless-done", is_flag=True, help="Start nothing if an identical run is done already."
+)
 @GROUP
 @CHAIN
 @DRY
@@ -45,6 +49,7 @@ def submit(
     script_name: Optional[Path],
     group: Optional[str],
     chain: int,
+    unless_done: bool,
     dry_run: bool,
     json_wanted: bool,
 ) -> None:
@@ -54,8 +59,9 @@ def submit(
     from manifests.flows.start import start_new
     from manifests.flows.submit import plan_submit
     from manifests.host.placing import chain_warnings
-    from manifests.rundir.known_outs import remember_out
+    from manifests.rundir.known_outs import known_outs, remember_out
     from manifests.rundir.labels import checked_labels
+    from manifests.rundir.same_identity import done_run
 
     host = host_context()
     labels = checked_labels(message, tags)
@@ -68,6 +74,14 @@ def submit(
         for text in plan.notes:
             note(text)
         told.update(run=str(plan.files.root), identity=plan.manifest.identity_digest)
+        done = done_run(
+            plan.manifest.identity_digest, [plan.files.root.parent, *known_outs(host.cache)]
+        )
+        if done is not None and unless_done:
+            say_done(done, told["identity"], json_wanted)
+            return
+        if done is not None:
+            note(f"identical run done: {done}")
         if dry_run:
             show_plan(plan, told, host, json_wanted)
             return
@@ -85,6 +99,15 @@ def submit(
     job = start_new(files, host, chain)
     remember_out(host.cache, files.root.parent, warn)
     say_started(files, job, told, host, wait, json_wanted)
+
+
+def say_done(run: Path, identity: str, json_wanted: bool) -> None:
+    """A run that was asked for is there; nothing is started."""
+    if json_wanted:
+        as_json({"run": str(run), "identity": identity, "done": True})
+        return
+    say(f"done {run}")
+    say_next(f"python bundle.py show {run}")
 
 
 def show_plan(plan: Plan, told: Dict[str, Any], host: HostContext, json_wanted: bool) -> None:
