@@ -48,16 +48,24 @@ def say_started(
     code = wait_for_job(files, host, json_wanted, after)
     repeated = read_manifest(files).circumstance.rerun_of
     from manifests.cli.plot import plot_at_the_end
+    from manifests.report.write import report_at_the_end
 
     if code == 0 and repeated:  # a rerun that was stopped on its way: its verdict is due now
         from manifests.flows.rerun import judge
 
-        print_comparison(judge(Path(repeated), files, warn), json_wanted)
+        comparison = judge(Path(repeated), files, warn)
+        note_report(files, host)
+        print_comparison(comparison, json_wanted)
     picture = plot_at_the_end(files, host.cache.matplotlib, warn)
+    page = report_at_the_end(files, host, warn)
+    drawn = {"plot": picture, "report": page}
     if json_wanted:
-        as_json({**told, "exit_code": code, "plot": picture and str(picture)})
-    elif picture:
-        say(f"plot {picture}")
+        paths = {name: path and str(path) for name, path in drawn.items()}
+        as_json({**told, "exit_code": code, **paths})
+    else:
+        for name, path in drawn.items():
+            if path:
+                say(f"{name} {path}")
     sys.exit(code)
 
 
@@ -88,6 +96,15 @@ def wait_for_job(
         if odd:
             warn(f"results/log.jsonl, last row: {odd}")
     return code
+
+
+def note_report(files: RunFiles, host: HostContext) -> None:
+    """Write the page on a rerun that has just been judged, and say where it lies."""
+    from manifests.report.write import report_at_the_end
+
+    page = report_at_the_end(files, host, warn)
+    if page is not None:
+        note(f"report {page}")
 
 
 def print_comparison(

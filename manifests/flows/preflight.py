@@ -20,6 +20,7 @@ from jobtemplates.transport import VARIABLES
 from manifests.host.context import HostContext
 from manifests.host.gpus import driver_fault
 from manifests.host.image_memory import ImageMemory
+from manifests.host.loopback import need_loopback
 from manifests.record import schema
 
 
@@ -76,6 +77,8 @@ def host_mpi_warnings(
 
     Raises Trouble when it cannot serve the image.
     """
+    if site.backend.runs_here:
+        need_loopback(host.hostname)
     kept_back = variables_kept_back(host)
     try:
         mpi = find_host_mpi(site.mpirun, inherited(host.environ))

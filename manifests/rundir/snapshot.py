@@ -385,6 +385,12 @@ def snapshot_problems(
         if name not in recorded and not _beside(name, runs_in_place=runs_in_place)
     )
     problems += [f"code/{name}: is not part of the snapshot" for name in extra]
+    return problems + code_digest_problems(manifest)
+
+
+def code_digest_problems(manifest: Manifest) -> List[str]:
+    """Whether the digests of the code are those of the manifest's own lists of files."""
+    problems = []
     values = manifest.model_dump(mode="json", include={"identity": True, "circumstance": True})
     for field, code in (
         ("identity.code", values["identity"]["code"]),
