@@ -127,7 +127,8 @@ def test_the_examples_of_recipes_are_what_init_writes(
     file = tmp_path / f"{recipe}.yaml"
     code, out, _ = call("init", "--site", "slurm", "--stack", "cuda12", "--recipe", recipe, file)
     assert code == 0 and out.startswith(f"config {file}\n-> ")
-    assert file.read_text() == (EXAMPLES / "recipes" / file.name).read_text()
+    text = (EXAMPLES / "recipes" / file.name).read_text()
+    assert file.read_text() == text, "run: python -m tests.recipe_examples"
 
 
 def test_every_key_has_a_meaning_and_stands_in_a_new_config(
