@@ -39,7 +39,7 @@ from manifests.verdict.compare import compare
 from manifests.verdict.comparison import Comparison
 from manifests.verdict.gpu_promise import NEXT_STEP, class_problems, promises_again
 from manifests.verdict.run_record import load_record, with_entries
-from manifests.verdict.span import common_span
+from manifests.verdict.span import common_span, not_run
 from manifests.verdict.swapped_parts import judged, swapped_parts
 
 
@@ -329,7 +329,7 @@ def compare_runs(first: Path, second: Path, warn: Warn = ignore) -> Comparison:
     span = common_span(*records)
     if span is not None:  # what differs in the state that it ends on can be named
         records = [with_entries(one, files, span.end) for one, files in zip(records, found)]
-    return compare(*records)
+    return compare(records[0], records[1])
 
 
 def judge(old: Path, again: RunFiles, warn: Warn = ignore) -> Comparison:
@@ -345,8 +345,11 @@ def refused(old: Path, again: RunFiles, warn: Warn = ignore) -> Optional[Compari
     if failure is None or not failure.cannot_promise:
         return None
     verdict = comparison.cannot_run(str(old), [failure.message], failure.next_step)
-    verdict = verdict.model_copy(update={"b": str(again.root)})
-    return judged(verdict, read_manifest(find_run(str(old))), read_manifest(again))
+    manifest = read_manifest(again, warn)
+    part = manifest.circumstance.slice
+    steps = None if part is None else not_run(part, manifest.identity.steps)
+    verdict = verdict.model_copy(update={"b": str(again.root), "steps": steps})
+    return judged(verdict, read_manifest(find_run(str(old))), manifest)
 
 
 def cannot_run(old: Path, error: CannotRun) -> Comparison:

@@ -44,7 +44,11 @@ def lines(
 
 
 def headline(comparison: Comparison) -> str:
-    steps, verdict = comparison.steps, comparison.verdict
+    steps, slices, verdict = comparison.steps, comparison.slices, comparison.verdict
+    if slices is not None and slices.seed is not None:
+        return f"verdict: {verdict} for {len(slices.parts)} of {slices.of} slices"
+    if slices is not None:
+        return f"verdict: {verdict}, by {len(slices.parts)} slices"
     if steps is None:
         return f"verdict: {verdict}"
     joint = {"identical": " for", "inconclusive": " for"}.get(verdict, " in")
@@ -52,7 +56,7 @@ def headline(comparison: Comparison) -> str:
 
 
 def _claims(comparison: Comparison) -> List[str]:
-    steps = comparison.steps
+    steps = comparison.slices or comparison.steps
     if steps is None or comparison.verdict != "identical":
         return []
     return [

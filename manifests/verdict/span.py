@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import List, NamedTuple, Optional
+from typing import List, NamedTuple, Optional, Tuple
 
+from manifests.record.schema import Slice
 from manifests.verdict.comparison import StepsClaim
 from manifests.verdict.run_record import RunRecord
 
@@ -21,6 +22,12 @@ class Span(NamedTuple):
     @property
     def text(self) -> str:
         return steps_text(self.after, self.end)
+
+    @property
+    def window(self) -> Tuple[int, int]:
+        """The first and the last step with records in both; the state that follows from the seed is
+        step 0 of a span that begins there."""
+        return (self.begin + 1 if self.begin else 0), self.end
 
     @property
     def reaches_the_end(self) -> bool:
@@ -47,11 +54,10 @@ def common_span(a: RunRecord, b: RunRecord) -> Optional[Span]:
 
 
 def narrowed(record: RunRecord, span: Span) -> RunRecord:
-    """The record with the trail of these steps only; the state that follows from the seed is step 0
-    of a span that begins there."""
-    first = span.begin if span.begin == 0 else span.begin + 1
+    """The record with the trail of these steps only."""
+    first, last = span.window
     trail = record.trail and [
-        [one for one in rank if first <= one.step <= span.end] for rank in record.trail
+        [one for one in rank if first <= one.step <= last] for rank in record.trail
     ]
     return replace(record, trail=trail)
 
@@ -142,9 +148,15 @@ def claim_of(a: RunRecord, b: RunRecord, span: Span) -> StepsClaim:
         end=span.end,
         of=span.of,
         bound=bound,
+        ends_on_a_state=span.reaches_the_end or span.end in a.states.keys() & b.states.keys(),
         claimed=claimed,
         not_claimed=not_claimed,
     )
+
+
+def not_run(part: Slice, of: int) -> StepsClaim:
+    """The steps of a slice that could not be run."""
+    return StepsClaim(begin=part.begin, after=part.after, end=part.end, of=of, bound=True)
 
 
 def _other_steps(span: Span) -> List[str]:

@@ -57,7 +57,7 @@ def clean(
     files = [find_run(run) for run in runs]
     flow.refuse_unknown(files, needs)
     for root in needs.unknown:
-        warn(f"{root}: its manifest cannot be read; no image and no stored input is removed")
+        warn(f"{root}: cannot be read; no image, stored input or fingerprint is removed")
     parts = flow.parts_of(host, needs, files)
     chosen = [part for part in parts if part.name in wanted]
     told: List[str] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import shutil
 import sqlite3
 from pathlib import Path
@@ -171,7 +172,7 @@ def damage(files: RunFiles) -> None:
         (fail, "{} needs it: it is failed", False),
         (lose, "{} needs it: it is unknown", False),
         (other_format, "{} needs it: this bundle cannot build it again", True),
-        (damage, "{} may need it: its manifest cannot be read", False),
+        (damage, "{} may need it: it cannot be read", False),
     ],
 )
 def test_what_a_listed_run_needs_stays(
@@ -193,6 +194,31 @@ def test_what_a_listed_run_needs_stays(
     pieces = parts(called)["images"]["pieces"]
     assert [piece["kept"] for piece in pieces if OLD in piece["path"]] == [why.format(other.root)]
     assert f"sha256/ab/{WANTED}" in files_in(cache)
+
+
+def test_a_folder_of_runs_that_cannot_be_read(
+    bundle: CommandLine, called: Call, run: RunFiles, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As that of another account which shares the cache."""
+    closed = bundle.folder / "closed"
+    closed.mkdir()
+    bundle.know(run.root.parent, closed, bundle.folder / "gone")
+    scandir = os.scandir
+
+    def refuse(path: Any) -> Any:
+        if Path(path) == closed:
+            raise PermissionError(13, "Permission denied", str(closed))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    done = called("clean", "--images", "--store")
+    assert done.stderr.splitlines()[1:] == [
+        f"bundle: warning: {closed}: cannot be read; no image, stored input or fingerprint is "
+        "removed"
+    ]
+    assert f"{closed} may need it: it cannot be read" in done.stdout
+    assert (cache / "images" / f"{OLD}.sif").exists()
+    assert f"sha256/cd/{ORPHAN}" in files_in(cache)
 
 
 def test_a_build_under_way(bundle: CommandLine, called: Call, run: RunFiles, cache: Path) -> None:
