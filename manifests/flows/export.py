@@ -12,6 +12,7 @@ from container import atomic
 from container.reachable import file_here
 from container.trouble import Trouble, first_of
 from jobtemplates.script import quoted
+from manifests.flows.anonymous_export import anonymous_run
 from manifests.flows.export_contents import chosen, run_members, state_members, strangers
 from manifests.flows.export_extras import Exported, extra_members
 from manifests.flows.export_supplies import data_members, image_members, package_members
@@ -41,6 +42,7 @@ class Wanted:
     states: str = "all"
     moved: Dict[str, str] = field(default_factory=dict)
     mirror: Optional[str] = None
+    anonymous: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,24 +98,29 @@ def plan_export(
     problems = [*identity_problems(files), *recipe_problems(manifest)]
     if problems:
         raise Trouble(problems, VERIFY.format(run=quoted(str(files.root))))
-    name = files.root.name
-    target = output or Path(f"{name}{SUFFIX}")
-    refuse_target(target, files)
     result = read_result(files, warn) if file_here(files.result) else None
     states = chosen(checkpoints_in(files.checkpoints), wanted.states)
     members = [
-        *run_members(files, manifest, result, name, warn),
+        *run_members(files, manifest, result, files.root.name, warn),
         *state_members(files, states),
         *supplies(files, manifest, wanted, host),
     ]
     members, late_problems = with_trail_digest(files, manifest, result, members)
-    members += extra_members(Exported(name, files, manifest, result, tuple(members)))
+    notes = notes_of(files, result, members)
+    name = files.root.name
+    if wanted.anonymous:
+        run_of_nobody = anonymous_run(files, manifest, result, members, host)
+        name, manifest, result = run_of_nobody.name, run_of_nobody.manifest, run_of_nobody.result
+        members, notes = run_of_nobody.members, [*notes, *run_of_nobody.notes]
+    target = output or Path(f"{name}{SUFFIX}")
+    refuse_target(target, files)
+    exported = Exported(name, files, manifest, result, tuple(members), wanted.anonymous)
+    members += extra_members(exported)
     members = in_order(members)
     head = ExportHead(
         run=name, identity_digest=manifest.identity_digest, holds=sorted(wanted.held),
-        files=1, size=0, size_after=0, sums_sha256=_UNKNOWN,
+        files=1, size=0, size_after=0, sums_sha256=_UNKNOWN, anonymous=wanted.anonymous,
     )  # fmt: skip
-    notes = notes_of(files, result, members)
     return ExportPlan(files, target, head_for(head, members), members, notes, late_problems)
 
 

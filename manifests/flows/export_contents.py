@@ -56,7 +56,7 @@ def run_members(
     also = [
         files.outline, files.labels, files.config, files.job_script, files.result, files.failure,
         files.stopped, files.cancelled, files.exit_code, files.interrupted, files.done,
-        files.verdict, files.plot, files.readme, files.states,
+        files.verdict, files.plot, files.readme, files.states, files.report,
     ]  # fmt: skip
     missing = [
         f"{path.relative_to(files.root)}: {why}"

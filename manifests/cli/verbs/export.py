@@ -40,6 +40,9 @@ from manifests.cli.command_line import (
     metavar="WHICH",
     help="Checkpoints to include: all, last, none, or steps such as 100,200.",
 )
+@click.option(
+    "--anonymous", is_flag=True, help="Leave out names of accounts, hosts, folders (blind review)."
+)
 @MOVED
 @MIRROR
 @DRY
@@ -49,6 +52,7 @@ def export(
     output: Optional[Path],
     held: Tuple[str, ...],
     states: str,
+    anonymous: bool,
     moved: Tuple[str, ...],
     mirror: Optional[str],
     dry_run: bool,
@@ -62,7 +66,7 @@ def export(
     from manifests.flows.rerun import parse_moved
 
     host = host_context()
-    wanted = Wanted(frozenset(held), states, parse_moved(moved), mirror)
+    wanted = Wanted(frozenset(held), states, parse_moved(moved), mirror, anonymous)
     plan = plan_export(run, output, wanted, host, warn)
     for text in plan.notes:
         note(text)

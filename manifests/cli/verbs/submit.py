@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 import click
 
@@ -18,13 +18,8 @@ from manifests.cli.command_line import (
     as_json,
     host_context,
     note,
-    say,
     warn,
 )
-
-if TYPE_CHECKING:
-    from manifests.flows.plan import Plan
-    from manifests.host.context import HostContext
 
 
 @click.command()
@@ -50,6 +45,7 @@ def submit(
 ) -> None:
     """Make a run directory from CONFIG and start its job. It records code, data and image."""
     from manifests.cli.foreground import say_started
+    from manifests.cli.outlook_text import outlook_values, say_outlook
     from manifests.flows.plan import write_run
     from manifests.flows.start import start_new
     from manifests.flows.submit import plan_submit
@@ -63,13 +59,18 @@ def submit(
     with atomic.prepared(*([] if script_name is None or dry_run else [script_name])):
         plan = plan_submit(config, host, group=group, read_only=dry_run)
         plan = replace(plan, labels=labels)
+        told.update(run=str(plan.files.root), identity=plan.manifest.identity_digest)
+        if dry_run and not json_wanted:
+            say_outlook(plan, host)
         for warning in [*plan.warnings, *chain_warnings(plan.placement, chain)]:
             warn(warning)
         for text in plan.notes:
             note(text)
-        told.update(run=str(plan.files.root), identity=plan.manifest.identity_digest)
+        if dry_run and json_wanted:
+            as_json({**told, **outlook_values(plan, host), "script": plan.script})
+        elif dry_run:
+            click.echo(plan.script, nl=False)
         if dry_run:
-            show_plan(plan, told, host, json_wanted)
             return
         if script_name is None:
             files = write_run(plan)
@@ -85,16 +86,3 @@ def submit(
     job = start_new(files, host, chain)
     remember_out(host.cache, files.root.parent, warn)
     say_started(files, job, told, host, wait, json_wanted)
-
-
-def show_plan(plan: Plan, told: Dict[str, Any], host: HostContext, json_wanted: bool) -> None:
-    """A dry run: a summary, and the job script; standard output has the script alone."""
-    from manifests.cli.run_table import span
-    from manifests.flows.outlook import outlook_lines, outlook_of
-
-    outlook = outlook_of(plan, host)
-    if json_wanted:
-        as_json({**told, "outlook": asdict(outlook), "script": plan.script})
-        return
-    say("\n".join(outlook_lines(outlook, plan.files, span(outlook.seconds))), err=True)
-    click.echo(plan.script, nl=False)
