@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any, Hashable
+from typing import Any, Hashable, Iterable, Optional
 
 import yaml
 
@@ -125,8 +125,26 @@ def load_yaml(path: Path) -> Any:
     """Return the plain value that the YAML file holds; a name ending in ``.json`` means JSON.
 
     Values are None, bool, int, float, str, list and dict. Raises Trouble when the file is
-    missing, unreadable, not UTF-8, not YAML (JSON), or holds a key twice.
+    missing, unreadable, not UTF-8, not YAML (JSON), holds a key twice, or an escape that is not a
+    character.
     """
     text = read_text(path)
     parse = _parse_json if path.suffix.lower() == ".json" else _parse_yaml
-    return parse(text, str(path))
+    value = parse(text, str(path))
+    odd = _half_character(value)
+    if odd is not None:
+        raise Trouble(f"{path}: {odd} is not a character", "write the character itself, in UTF-8")
+    return value
+
+
+def _half_character(value: Any) -> Optional[str]:
+    r"""The first escape that stands for half a character (``\udce9``), which no file can hold."""
+    if isinstance(value, str):
+        found = re.search("[\ud800-\udfff]", value)
+        return found and f"\\u{ord(found[0]):04x}"
+    parts: Iterable[Any] = ()
+    if isinstance(value, dict):
+        parts = [*value, *value.values()]
+    elif isinstance(value, list):
+        parts = value
+    return next(filter(None, map(_half_character, parts)), None)

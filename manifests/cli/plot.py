@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Tuple
 
 from container import atomic
 from container.trouble import Trouble
-from manifests.cli.curves import LOSS_TITLE, PANELS, TOP5, Curves, NoRow, read_curves
 from manifests.cli.plot_titles import labels_of, title_of
 from manifests.record.run_files import RunFiles
+from manifests.report.curves import LOSS_TITLE, PANELS, TOP5, Curves, NoRow, read_curves
 from manifests.rundir.directory import find_run
 from manifests.rundir.records import Warn, ignore
 

@@ -32,18 +32,28 @@ def laid_out(
 
     Where the columns do not fit side by side the first one has a line of its own; nothing is cut.
     """
+    return [line for block in blocks(rows, columns, below, width) for line in block]
+
+
+def blocks(
+    rows: Sequence[Row],
+    columns: Mapping[str, Cell],
+    below: Callable[[Row], Sequence[str]],
+    width: int,
+) -> List[List[str]]:
+    """The lines of :func:`laid_out`: those of the head, then those of each row."""
     cells = [[text(row) for text in columns.values()] for row in rows]
     head = list(columns)
     widths = [max(len(line[place]) for line in (head, *cells)) for place in range(len(head))]
-    if sum(widths) + 2 * (len(widths) - 1) <= width:
-        lines = [joined(head, widths)]
-        for row, line in zip(rows, cells):
-            lines += [joined(line, widths), *wrapped(below(row), width)]
-        return lines
-    lines = [head[0], INDENT + joined(head[1:], widths[1:])]
-    for row, line in zip(rows, cells):
-        lines += [line[0], INDENT + joined(line[1:], widths[1:]), *wrapped(below(row), width)]
-    return lines
+    fits = sum(widths) + 2 * (len(widths) - 1) <= width
+
+    def side_by_side(line: List[str]) -> List[str]:
+        if fits:
+            return [joined(line, widths)]
+        return [line[0], INDENT + joined(line[1:], widths[1:])]
+
+    rest = (side_by_side(line) + wrapped(below(row), width) for row, line in zip(rows, cells))
+    return [side_by_side(head), *rest]
 
 
 def joined(cells: Sequence[str], widths: Sequence[int]) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import zipfile
 from collections import Counter
 from dataclasses import dataclass, field
@@ -17,6 +18,13 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
 from container.trouble import Trouble
+from manifests.datasets.npy_file import (
+    Header,
+    file_bytes,
+    read_header,
+    read_rest,
+    read_values,
+)
 from manifests.datasets.shown import capped
 from manifests.record.network_shapes import NetworkShapes, network_shapes
 from manifests.record.npz_file import npz_bytes
@@ -27,6 +35,10 @@ NEXT_STEP = (
 )
 #: What is shown of names or sentences in one message.
 _SHOWN = 3
+#: An array that the network does not take is read up to the size of the network with numbers of 8
+#: bytes, or this one.
+_FLOAT64 = 8
+_LEAST = 1 << 20
 
 #: What other files begin with.
 _KINDS = (
@@ -54,7 +66,7 @@ class _Unreadable(Exception):
 def read_initmodel(path: Path, arch: str, nclasses: int) -> InitModel:
     """Raises Trouble with what is wrong with the file, and where no parameter of it fits."""
     try:
-        data = path.read_bytes()
+        data = file_bytes(path, begins=b"PK")
     except OSError as error:
         raise Trouble(
             f"initmodel: {path}: cannot be read: {error.strerror}",
@@ -62,6 +74,10 @@ def read_initmodel(path: Path, arch: str, nclasses: int) -> InitModel:
         ) from error
     try:
         found = _look(data, network_shapes(arch, nclasses))
+    except MemoryError as error:
+        raise Trouble(
+            f"initmodel: {path}: there is not enough memory to read it", "free some memory"
+        ) from error
     except _Unreadable as fault:
         raise Trouble(f"initmodel: {path}: {fault}", NEXT_STEP) from fault
     problems = found.problems or found.too_little(arch)
@@ -80,7 +96,7 @@ class _Found:
     total: int
     names: List[str]
     prefix: str
-    plain: bool
+    plain: bool = False
     fitted: int = 0
     arrays: Dict[str, Any] = field(default_factory=dict)
     misfits: List[str] = field(default_factory=list)
@@ -130,16 +146,16 @@ def _look(data: bytes, network: NetworkShapes) -> _Found:
         if info.filename.endswith(".npy")
     }
     prefix = prefix_of(list(members), network)
-    others = len(members) < len(archive.infolist())
-    pickled = others or any(_is_pickled(archive, info) for info in members.values())
-    found = _Found(len(network.parameters), sorted(members), prefix, not (prefix or pickled))
+    known = {**network.parameters, **network.statistics}
+    most = max(_LEAST, _FLOAT64 * sum(math.prod(shape) for shape in known.values()))
+    found = _Found(len(network.parameters), sorted(members), prefix)
     found.example = next(iter(network.parameters))
-    for name, shape in {**network.parameters, **network.statistics}.items():
-        info = members.get(prefix + name)
+    for name, shape in known.items():
+        info = members.pop(prefix + name, None)
         if info is None:
             found.absent.append(name)
             continue
-        array, fault, problem = _array(archive, info, shape)
+        array, fault, problem = _array(archive, info, shape, most)
         if problem:
             found.problems.append(f"{prefix}{name} {problem}")
         if fault:
@@ -147,6 +163,13 @@ def _look(data: bytes, network: NetworkShapes) -> _Found:
         if array is not None:
             found.arrays[name] = array
             found.fitted += not fault and name in network.parameters
+    taken = len(found.arrays) == len(found.names) - len(members) == len(known) - len(found.absent)
+    others = len(found.names) < len(archive.infolist())
+    found.plain = (
+        taken
+        and not (prefix or others)
+        and all(_is_plain(archive, info, most) for info in members.values())
+    )
     return found
 
 
@@ -158,7 +181,7 @@ def _opened(data: bytes) -> zipfile.ZipFile:
         raise _Unreadable(f"{kinds[0]}, expected .npz" if kinds else "is not an .npz file")
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
+    except Exception as error:  # of a damaged list of contents: a dozen kinds
         raise _Unreadable("is damaged or was cut off: its list of contents is missing") from error
     if any(name.endswith("data.pkl") for name in archive.namelist()):
         raise _Unreadable("is a file of PyTorch, expected .npz")
@@ -177,26 +200,32 @@ def prefix_of(names: List[str], network: NetworkShapes) -> str:
 
 
 def _array(
-    archive: zipfile.ZipFile, info: zipfile.ZipInfo, shape: Tuple[int, ...]
+    archive: zipfile.ZipFile, info: zipfile.ZipInfo, shape: Tuple[int, ...], most: int
 ) -> Tuple[Optional[Any], str, str]:
-    """The array, how it does not fit the network, and what makes the whole file unusable."""
+    """The array, how it does not fit the network, and what makes the whole file unusable.
+
+    One that does not fit is not read where it has more than ``most`` bytes.
+    """
     import numpy as np
 
     try:
         with archive.open(info) as stream:
-            array = np.lib.format.read_array(stream, allow_pickle=False)
-    except ValueError as error:
-        if "allow_pickle" in str(error):
-            return None, "", "is pickled data, which could run any program when it is read"
-        return None, "", f"is damaged: {error}"
-    except (zipfile.BadZipFile, OSError, EOFError, MemoryError) as error:
-        return None, "", f"is damaged: {error}"
+            header = read_header(stream)
+            if header.dtype.hasobject:
+                return None, "", "is pickled data, which could run any program when it is read"
+            fault = _misfit(header, shape)
+            if fault and max(header.size, info.file_size) > most:
+                return None, fault, ""
+            array = read_values(stream, header)
+            read_rest(stream)
+    except MemoryError:
+        raise
     except (RuntimeError, NotImplementedError) as error:  # encrypted, or packed in another way
         return None, "", f"cannot be read: {error}"
-    if array.dtype.kind not in "fiu":
-        return array, f"{array.dtype} in the file, which is not a real number", ""
-    if array.shape != shape:
-        return array, f"{array.shape} in the file, {shape} in the network", ""
+    except Exception as error:  # each way of compressing has errors of its own
+        return None, "", f"is damaged: {error}"
+    if fault:
+        return array, fault, ""
     with np.errstate(over="ignore"):
         odd = int((~np.isfinite(array.astype(np.float32))).sum())
     if odd:
@@ -205,18 +234,23 @@ def _array(
     return array, "", ""
 
 
-def _is_pickled(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bool:
-    """Whether more than a plain array is in it, by its head alone."""
-    import numpy as np
+def _misfit(header: Header, shape: Tuple[int, ...]) -> str:
+    if header.dtype.kind not in "fiu":
+        return f"{header.dtype} in the file, which is not a real number"
+    if header.shape != shape:
+        return f"{header.shape} in the file, {shape} in the network"
+    return ""
 
+
+def _is_plain(archive: zipfile.ZipFile, info: zipfile.ZipInfo, most: int) -> bool:
+    """Whether the trainer, which reads all members, can read one that is not the network's."""
+    if info.file_size > most:
+        return False
     try:
         with archive.open(info) as stream:
-            major, _ = np.lib.format.read_magic(stream)
-            read = (
-                np.lib.format.read_array_header_1_0
-                if major == 1
-                else np.lib.format.read_array_header_2_0
-            )
-            return bool(read(stream)[2].hasobject)
+            header = read_header(stream)
+            read_values(stream, header)
+            read_rest(stream)
     except Exception:  # whatever it is, the trainer is not to meet it
-        return True
+        return False
+    return True

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, List, Optional, Tuple
 
+from manifests.datasets.npy_file import Header, NotPlain, file_bytes, read_header, read_values
 from manifests.record.keys import IMAGE_SIDE
 from manifests.record.schema import ArrayIdentity
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     Values = numbers[float]
 
 SHAPE = (3, IMAGE_SIDE, IMAGE_SIDE)
+#: A mean image has 0.8 MB; what has more than this is another kind of file.
+MOST_BYTES = 100 * 10**6
 #: Photographs have more red than blue: ImageNet 124, 117 and 104. So much more blue is said.
 _BLUISH = 10
 
@@ -82,14 +85,16 @@ def _oddities(values: Values) -> List[str]:
     return []
 
 
-def _array_problem(array: np.ndarray) -> str:
+def _header_problem(header: Header) -> str:
     import numpy as np
 
-    if array.shape != SHAPE:
-        return f"has shape {array.shape}, expected {SHAPE} (channel, row, column)"
-    if array.dtype != np.dtype("<f4"):
+    if header.dtype.hasobject:
+        return "is damaged or holds no plain array: it is pickled"
+    if header.shape != SHAPE:
+        return f"has shape {header.shape}, expected {SHAPE} (channel, row, column)"
+    if header.dtype != np.dtype("<f4"):
         return (
-            f"has dtype {array.dtype.str}, expected <f4; convert it with "
+            f"has dtype {header.dtype.str}, expected <f4; convert it with "
             "numpy.save(path, numpy.load(path).astype('<f4'))"
         )
     return ""
@@ -101,15 +106,15 @@ def _values(data: bytes) -> Tuple[Optional[Values], str]:
         return None, "is not an .npy file"
     values = _plain_values(data)
     if values is None:
-        import numpy as np
-
+        stream = io.BytesIO(data)
         try:
-            array = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
-        except (ValueError, EOFError) as error:
+            header = read_header(stream)
+            problem = _header_problem(header)
+            if problem:
+                return None, problem
+            array = read_values(stream, header)
+        except (NotPlain, EOFError, OSError) as error:
             return None, f"is damaged or holds no plain array: {error}"
-        problem = _array_problem(array)
-        if problem:
-            return None, problem
         values = numbers("f", array.astype("=f4").tobytes())
     problem = _value_problem(values)
     return (None, problem) if problem else (values, "")
@@ -123,7 +128,7 @@ def _identity(data: bytes) -> ArrayIdentity:
 def scan_mean(path: Path) -> Tuple[Optional[MeanImage], List[str]]:
     """Read a mean image; return it or its problems."""
     try:
-        data = path.read_bytes()
+        data = file_bytes(path, most=MOST_BYTES)
     except OSError as error:
         return None, [f"{path}: cannot be read: {error.strerror}"]
     values, problem = _values(data)

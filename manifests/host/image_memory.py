@@ -19,7 +19,6 @@ from container.image import image_digest
 from container.runtime import EXEC_OPTIONS, PLACES, Runtime
 from container.trouble import Trouble
 from manifests.datasets.digest_cache import SETTLED_NS, stamp_of
-from manifests.record.canonical_json import canonical_json
 
 #: So many ways to start one image are kept: a home folder may be shared by several login nodes.
 KEPT = 16
@@ -128,7 +127,8 @@ def start_conditions(runtime: Runtime, image: Path) -> str:
         os.access("/dev/fuse", os.R_OK | os.W_OK),
         {name: environ[name] for name in DECIDING if name in environ},
     ]
-    return sha256_of_bytes(canonical_json(facts))
+    # In ASCII: names in the environment need not be UTF-8.
+    return sha256_of_bytes(json.dumps(facts, sort_keys=True).encode("ascii"))
 
 
 def _stamp(path: Path) -> List[int]:

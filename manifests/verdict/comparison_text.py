@@ -45,11 +45,17 @@ def lines(
 
 
 def headline(comparison: Comparison) -> str:
-    steps, verdict = comparison.steps, comparison.verdict
+    steps, slices, verdict = comparison.steps, comparison.slices, comparison.verdict
+    if slices is not None and slices.seed is not None:
+        return f"verdict: {verdict} for {len(slices.parts)} of {slices.of} slices"
+    if slices is not None:
+        return f"verdict: {verdict}, by {len(slices.parts)} slices"
     if steps is None:
         return f"verdict: {verdict}"
     joint = {"identical": " for", "inconclusive": " for"}.get(verdict, " in")
-    return f"verdict: {verdict}{joint} steps {steps.after + 1}..{steps.end} of {steps.of}"
+    one = steps.end - steps.after == 1
+    words = f"step {steps.end}" if one else f"steps {steps.after + 1}..{steps.end}"
+    return f"verdict: {verdict}{joint} {words} of {steps.of}"
 
 
 def _zoom(comparison: Comparison) -> List[str]:
@@ -64,7 +70,7 @@ def _zoom(comparison: Comparison) -> List[str]:
 
 
 def _claims(comparison: Comparison) -> List[str]:
-    steps = comparison.steps
+    steps = comparison.slices or comparison.steps
     if steps is None or comparison.verdict != "identical":
         return []
     return [

@@ -57,6 +57,10 @@ def test_json_with_tabs_and_surrogates(tmp_path: Path) -> None:
          "-> correct that line"),
         ("f.json", '{"a": 1, "a": 2}', ": is not usable JSON: key 'a' is given twice\n"
          "-> correct the file"),
+        ("f.yaml", 'a: ["x", {b: "\\udce9"}]', ": \\udce9 is not a character\n"
+         "-> write the character itself, in UTF-8"),
+        ("f.json", '{"\\ud83d": 1}', ": \\ud83d is not a character\n"
+         "-> write the character itself, in UTF-8"),
     ],
 )  # fmt: skip
 def test_broken_text(tmp_path: Path, name: str, text: str, message: str) -> None:

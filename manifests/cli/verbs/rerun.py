@@ -49,6 +49,16 @@ def parts_that_begin(
 @click.option("--out", type=PATH, help="Folder for the new run (default: beside RUN).")
 @click.option("--from-step", type=int, metavar="S", help="Run the steps after S only (default: 0).")
 @click.option("--to-step", type=int, metavar="T", help="Run the steps up to T only.")
+@click.option("--slices", type=int, metavar="K", help="Check all of RUN in K jobs side by side.")
+@click.option("--sample", type=int, metavar="K", help="Check K slices of RUN, drawn at random.")
+@click.option("--seed", metavar="Z", help="Seed of that draw (default: a random one).")
+@click.option(
+    "--gather",
+    type=PATH,
+    multiple=True,
+    metavar="PATH",
+    help="Go on with a folder of slices, or judge single slices together.",
+)
 @click.option(
     "--with",
     "parts",
@@ -80,6 +90,10 @@ def rerun(
     nodes: Optional[int],
     from_step: Optional[int],
     to_step: Optional[int],
+    slices: Optional[int],
+    sample: Optional[int],
+    seed: Optional[str],
+    gather: Tuple[Path, ...],
     parts: Tuple[str, ...],
     zoom: bool,
     other_gpu: bool,
@@ -88,13 +102,16 @@ def rerun(
 ) -> None:
     """Run RUN again and compare the bits. It uses RUN's own snapshot, config and image.
 
-    --from-step and --to-step check some steps alone, from a state that RUN kept.
+    --from-step and --to-step check some steps alone, from a state that RUN kept; --slices checks
+    all of them in parts.
 
     --with swaps parts on purpose: identical then says that the change did not matter.
     --zoom of a rerun that diverged names the first layer, tensor and rank.
     Exit code: 0 identical, 1 diverged, 2 cannot run, 3 inconclusive.
     """
-    from manifests.cli.foreground import print_comparison, wait_for_job
+    from manifests.cli.foreground import note_report, print_comparison, wait_for_job
+    from manifests.cli.outlook_text import say_outlook
+    from manifests.cli.slices import Asked, by_slices
     from manifests.cli.zoom import zoom_in
     from manifests.flows.cannot_run import CannotRun
     from manifests.flows.plan import write_run
@@ -102,13 +119,28 @@ def rerun(
     from manifests.flows.start import start_new
     from manifests.flows.swap import parse_swap
     from manifests.flows.zoom import diverged_pair
+    from manifests.record.slice_set import SliceOptions
     from manifests.rundir.directory import find_run
     from manifests.rundir.known_outs import remember_out
 
     host = host_context()
+    asked = Asked(slices, sample, seed, gather, (from_step, to_step) != (None, None), bool(parts))
+    asked.check()
+    if zoom and asked.wanted:
+        raise Trouble(
+            "--zoom: not together with --slices, --sample or --gather",
+            "zoom into the step that the slices name: rerun RUN --from-step S --to-step T --zoom",
+        )
+    if asked.wanted:
+        options = SliceOptions(
+            moved=parse_moved(moved), site=site, group=group, mirror=mirror, processes=processes,
+            nodes=nodes, other_gpu=other_gpu,
+        )  # fmt: skip
+        by_slices(run, host, asked, options, out=out, dry_run=dry_run, json_wanted=json_wanted)
+        return
     swap = parse_swap(parts, host.project, Path.cwd(), host.home)
     places = parse_moved(moved)
-    options: Dict[str, Any] = {
+    placed: Dict[str, Any] = {
         "out": out,
         "site_name": site,
         "group": group,
@@ -122,19 +154,21 @@ def rerun(
     if pair is not None:
         files, comparison = pair
         original = find_run(comparison.a)
-        print_comparison(zoom_in(original, files, comparison, host, places, options), json_wanted)
+        print_comparison(zoom_in(original, files, comparison, host, places, placed), json_wanted)
     try:
         plan = plan_rerun(
             run,
             host,
             moved=places,
-            **options,
+            **placed,
             steps=None if (from_step, to_step) == (None, None) else (from_step or 0, to_step),
             swap=swap,
             read_only=dry_run,
         )
     except CannotRun as error:
         print_comparison(cannot_run(run, error), json_wanted)
+    if dry_run:
+        say_outlook(plan, host)
     for warning in plan.warnings:
         warn(warning)
     for text in plan.notes:
@@ -152,6 +186,10 @@ def rerun(
         note(str(error))
     # A rerun that failed is judged too: an exit code of 1 must mean diverged and nothing else.
     comparison = judge(run, files, warn)
+    note_report(files, host)
     if zoom and comparison.verdict == "diverged":
-        comparison = zoom_in(find_run(str(run)), files, comparison, host, places, options)
+        try:
+            comparison = zoom_in(find_run(str(run)), files, comparison, host, places, placed)
+        except Trouble as error:
+            note(str(error))
     print_comparison(comparison, json_wanted)

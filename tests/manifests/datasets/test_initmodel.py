@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import pickle
 import zipfile
 from pathlib import Path
@@ -200,6 +201,73 @@ def test_half_a_file(tmp_path: Path) -> None:
     place = whole.index(b"\x93NUMPY") + 200
     path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
     assert refusal(path) == ("block1/conv/W is damaged: Bad CRC-32 for file 'block1/conv/W.npy'")
+
+
+def test_damage_in_each_way_of_compressing(tmp_path: Path) -> None:
+    """zlib, bzip2 and lzma have errors of their own, some of them of no common kind."""
+    for method in (zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
+        path = tmp_path / f"{method}.npz"
+        with zipfile.ZipFile(path, "w", method) as archive:
+            for name, array in arrays().items():
+                with archive.open(f"{name}.npy", "w") as stream:
+                    np.save(stream, array)
+            first = archive.infolist()[0]
+        whole = path.read_bytes()
+        begin = first.header_offset + 30 + len(first.filename)
+        path.write_bytes(whole[:begin] + b"\xff" * 40 + whole[begin + 40 :])
+        assert refusal(path).startswith("block1/conv/W is damaged: ")
+
+
+def headed(header: str) -> bytes:
+    """A .npy file with this header and no values."""
+    text = header.encode() + b"\n"
+    return b"\x93NUMPY\x01\0" + len(text).to_bytes(2, "little") + text
+
+
+def with_member(path: Path, name: str, data: bytes) -> Path:
+    """The model with other bytes in the place of one array, or beside the arrays."""
+    saved(path, {other: array for other, array in arrays().items() if other != name})
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(f"{name}.npy", data, zipfile.ZIP_DEFLATED)
+    return path
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["{'descr': '<f4', 'fortran_order': False, 'shape': (1,", "(" * 9000, "", "\xff\0"],
+)
+def test_a_header_that_is_no_python(tmp_path: Path, header: str) -> None:
+    path = with_member(tmp_path / "m.npz", "block1/conv/W", headed(header))
+    assert refusal(path).startswith("block1/conv/W is damaged: its header cannot be read: ")
+
+
+@pytest.mark.parametrize("side", [10**12, 10**30])
+def test_a_size_that_no_machine_has_room_for(tmp_path: Path, side: int) -> None:
+    header = headed(f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({side},), }}")
+    path = with_member(tmp_path / "m.npz", "block1/conv/W", header)
+    found = read_initmodel(path, "nin", 2)
+    assert f"block1/conv/W is ({side},) in the file, (96, 3, 11, 11) in the network" in found.note
+    # The trainer, which reads all that is there, does not meet it.
+    assert names_in(found) == set(NIN) - {"block1/conv/W"}
+
+
+def test_what_the_trainer_cannot_read_beside_the_model_is_left_out(tmp_path: Path) -> None:
+    plain = "{'descr': '<f4', 'fortran_order': False, 'shape': (4,), }"
+    cut_off, large = headed(plain) + bytes(15), headed(plain) + bytes(80 * 10**6)
+    for data in (b"no array", cut_off, large):
+        path = with_member(tmp_path / "m.npz", "extra", data)
+        assert names_in(read_initmodel(path, "nin", 2)) == set(NIN)
+    path = with_member(tmp_path / "m.npz", "extra", headed(plain) + bytes(16))
+    assert read_initmodel(path, "nin", 2).data == path.read_bytes()
+
+
+def test_a_pipe_is_no_model_and_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "m.npz")
+    with pytest.raises(Trouble) as caught:
+        read_initmodel(tmp_path / "m.npz", "nin", 2)
+    assert caught.value.problems == [
+        f"initmodel: {tmp_path}/m.npz: cannot be read: it is not a regular file"
+    ]
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:

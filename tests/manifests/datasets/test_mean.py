@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +38,10 @@ def test_good_mean(tmp_path: Path, mean_bytes: bytes) -> None:
     [
         (saved(np.zeros((3, 224, 224), "<f4")),
          "has shape (3, 224, 224), expected (3, 256, 256) (channel, row, column)"),
+        # No machine has room for these.
+        (b"\x93NUMPY\x01\x00\x46\x00{'descr': '<f4', 'fortran_order': False, "
+         b"'shape': (1000000000000,), } \n",
+         "has shape (1000000000000,), expected (3, 256, 256) (channel, row, column)"),
         (saved(np.zeros(SHAPE)),
          "has dtype <f8, expected <f4; convert it with "
          "numpy.save(path, numpy.load(path).astype('<f4'))"),
@@ -69,6 +74,9 @@ def test_bad_mean(tmp_path: Path, data: bytes, problem: str) -> None:
         saved(np.zeros(SHAPE, "<f4"))[:-7],
         saved(np.array([{}], object), allow_pickle=True),
         b"\x93NUMPY\x01\x00",
+        b"\x93NUMPY\x01\x00\x05\x00{'a':",
+        b"\x93NUMPY\x01\x00\x28\x23" + b"(" * 9000,
+        saved(np.zeros(SHAPE, "<f4")).replace(b"(3, 256, 256)", b"(3, 256,-256)"),
     ],
 )
 def test_damaged_mean(tmp_path: Path, data: bytes) -> None:
@@ -108,6 +116,17 @@ def test_a_mean_needs_no_numpy(tmp_path: Path, mean_bytes: bytes) -> None:
         cwd=Path(__file__).parents[3], capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert done.stdout.split() == [hashlib.sha256(mean_bytes).hexdigest(), "False"]
+
+
+def test_other_files_are_not_read_whole(tmp_path: Path) -> None:
+    pipe, large = tmp_path / "pipe", tmp_path / "large"
+    os.mkfifo(pipe)
+    large.touch()
+    os.truncate(large, 10**12)
+    assert scan_mean(pipe)[1] == [f"{pipe}: cannot be read: it is not a regular file"]
+    assert scan_mean(large)[1] == [
+        f"{large}: cannot be read: it has 1000000 MB, expected at most 100"
+    ]
 
 
 def test_missing_mean(tmp_path: Path) -> None:

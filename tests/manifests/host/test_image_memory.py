@@ -210,6 +210,15 @@ def test_it_is_tried_again_when_anything_changes(
         assert runtime.tried == count, change.__name__
 
 
+def test_an_environment_that_is_not_utf8(tmp_path: Path, image: Path) -> None:
+    runtime, memory = runtime_of(tmp_path), ImageMemory(tmp_path / "cache")
+    for tried, value in enumerate((b"/caf\xe9", b"/caf\xe8"), start=1):
+        runtime.trial_environ = {"HOME": os.fsdecode(value)}
+        for _ in range(2):
+            assert memory.exec_options(runtime, image) == ("--userns",)
+            assert runtime.tried == tried
+
+
 def test_a_failure_is_not_remembered(tmp_path: Path, image: Path) -> None:
     runtime, memory = runtime_of(tmp_path), ImageMemory(tmp_path / "cache")
     runtime.problems = ["it cannot run"]
