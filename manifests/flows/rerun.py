@@ -24,6 +24,7 @@ from manifests.flows.swap import NOTHING, Swap
 from manifests.flows.swapped import listed_paths, path_moved, swap_in
 from manifests.host import asking, hosting
 from manifests.host.context import TOOL_VERSION, HostContext
+from manifests.host.image_memory import ImageMemory
 from manifests.host.image_source import image_of_run, recipe_of_run
 from manifests.host.placing import output_warnings, place_again, unseen_warnings
 from manifests.record import schema
@@ -149,7 +150,8 @@ def plan_rerun(
         if part is not None:
             part.fill(old, target)
 
-    launch_context, launch_warnings = launch_context_of(site, image, host)
+    memory = ImageMemory(host.cache.root, read_only=read_only)
+    launch_context, launch_warnings = launch_context_of(site, image, host, memory)
 
     def render(files: RunFiles) -> str:
         return render_script(again, files, site, launch_context)
@@ -165,6 +167,7 @@ def plan_rerun(
             *swapped.warnings,
             *warnings,
             *launch_warnings,
+            *memory.warnings,
             *unseen_warnings(site, again.circumstance.paths),
             *output_warnings(site, files.root),
             *script_warnings(again, site),

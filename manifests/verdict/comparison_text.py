@@ -55,7 +55,9 @@ def headline(comparison: Comparison) -> str:
     if steps is None:
         return f"verdict: {verdict}"
     joint = {"identical": " for", "inconclusive": " for"}.get(verdict, " in")
-    return f"verdict: {verdict}{joint} steps {steps.after + 1}..{steps.end} of {steps.of}"
+    one = steps.end - steps.after == 1
+    words = f"step {steps.end}" if one else f"steps {steps.after + 1}..{steps.end}"
+    return f"verdict: {verdict}{joint} {words} of {steps.of}"
 
 
 def _claims(comparison: Comparison) -> List[str]:
