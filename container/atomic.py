@@ -38,6 +38,45 @@ def replacing(target: Path) -> Iterator[BinaryIO]:
         raise
 
 
+@contextmanager
+def replacing_unnamed(target: Path) -> Iterator[BinaryIO]:
+    """As :func:`replacing`, for large files: the file has no name until the block ends, so that a
+    process that is killed leaves nothing (open(2), O_TMPFILE). Where the file system cannot do
+    this, it is :func:`replacing`.
+    """
+    target = target.resolve()
+    try:
+        descriptor = os.open(target.parent, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o666)
+    except OSError:
+        with replacing(target) as stream:
+            yield stream
+        return
+    try:
+        with os.fdopen(descriptor, "w+b") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+            _give_name(stream.fileno(), target)
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(target)
+        raise
+
+
+def _give_name(descriptor: int, target: Path) -> None:
+    """link(2) replaces nothing: the name is a temporary one, then renamed."""
+    _, name = reserved = _temporary_beside(target)
+    os.close(reserved[0])
+    Path(name).unlink()
+    try:
+        # With a folder's descriptor, though it is not used, this is linkat(2), which follows.
+        os.link(f"/proc/self/fd/{descriptor}", name, src_dir_fd=descriptor, follow_symlinks=True)
+        Path(name).replace(target)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
 def _temporary_beside(target: Path) -> Tuple[int, str]:
     if target.exists() and not target.is_file():
         raise Trouble(f"{target}: is not a regular file", "name another file")

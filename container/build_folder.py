@@ -5,13 +5,14 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-import tempfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Callable, Iterator, List, Tuple
+from typing import TYPE_CHECKING, Callable, Iterator, List, Tuple
 
 from container.cache import Cache
-from container.recipe import Recipe
+
+if TYPE_CHECKING:
+    from container.recipe import Recipe
 
 
 @contextmanager
@@ -90,6 +91,8 @@ def build_folder(cache: Cache, recipe: Recipe) -> Iterator[Path]:
 
     It is on the cache's file system: inputs are linked in, the finished image is renamed out.
     """
+    import tempfile
+
     folder = Path(tempfile.mkdtemp(prefix=f"{name_of(recipe)}.", suffix=".d", dir=cache.builds))
     try:
         yield folder

@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Dict
+from typing import TYPE_CHECKING, Callable, Dict, Optional
 
 from container.digest import sha256_of_bytes
-from container.lock import Lock, parse_lock
 from container.nearest import nearest
-from container.stack import check_stack_name
-from container.stack_names import locked_stacks
+from container.stack_names import check_stack_name, locked_stacks
 from container.trouble import Trouble
 from manifests.record.canonical_json import canonical_json
+
+if TYPE_CHECKING:
+    from container.lock import Lock
 
 DEFINITION = "Singularity.def"
 UNPACK_DEB = "container/unpack_deb.py"
@@ -43,6 +44,8 @@ class Recipe:
     @cached_property
     def lock(self) -> Lock:
         """Raises Trouble when the lock's text is altered or malformed."""
+        from container.lock import parse_lock
+
         return parse_lock(self.lock_text, lock_path(self.stack))
 
     @property
@@ -81,8 +84,13 @@ def make_recipe(stack: str, files: Dict[str, str]) -> Recipe:
     return Recipe(stack, dict(files))
 
 
-def load_recipe(project_root: Path, stack: str) -> Recipe:
+def load_recipe(
+    project_root: Path, stack: str, *, is_built: Optional[Callable[[Recipe], bool]] = None
+) -> Recipe:
     """Read the recipe of a stack from the project's files.
+
+    The lock is parsed unless ``is_built`` says that there is an image of this very recipe: then it
+    was, and parsing takes as long as all the rest.
 
     Raises Trouble when there is no stack of that name with a lock (all that are there are named),
     the lock is altered or malformed (such a lock would only look like an image that is not built
@@ -104,5 +112,6 @@ def load_recipe(project_root: Path, stack: str) -> Recipe:
         except (OSError, UnicodeDecodeError) as error:
             raise Trouble(f"{name}: cannot be read: {error}", "restore it from git") from error
     recipe = make_recipe(stack, files)
-    parse_lock(recipe.lock_text, lock_path(stack))
+    if is_built is None or not is_built(recipe):
+        _ = recipe.lock
     return recipe

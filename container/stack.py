@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Dict, List, Optional
 
@@ -11,10 +10,10 @@ from typing_extensions import Annotated, Literal
 
 from container.faults import faults_of
 from container.nearest import nearest
+from container.stack_names import STACK_NAME, check_stack_name
 from container.trouble import Trouble
 from container.yaml_text import load_yaml
 
-STACK_NAME = r"[a-z][a-z0-9]*"
 #: Debian policy 5.6.1.
 DebianName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9+.-]+$")]
 #: PEP 508.
@@ -105,16 +104,6 @@ class Stack(StackPart):
             if ".." in glob.split("/"):
                 raise ValueError(f"{glob!r} leaves the image")
         return globs
-
-
-def check_stack_name(name: str, known: List[str]) -> None:
-    """Raises Trouble, with the ``known`` names, for what cannot be one: it becomes a file name."""
-    if not re.fullmatch(STACK_NAME, name):
-        raise Trouble(
-            f"{name!r} is not a name of a stack (small letters and digits, a letter first); "
-            f"known stacks: {', '.join(known) or 'none'}",
-            "name one of these",
-        )
 
 
 def find_stack(project_root: Path, name: str) -> Stack:

@@ -23,6 +23,7 @@ if ! have sge_qmaster || ! have sge_execd || ! have qsub; then
     packages+=(nullmailer gridengine-master gridengine-exec gridengine-client)
 fi
 have shellcheck || packages+=(shellcheck)
+have tmux || packages+=(tmux)
 have ssh-keygen || packages+=(openssh-client)
 have cc || packages+=(gcc libc6-dev)
 [ "${#packages[@]}" -gt 0 ] || exit 0

@@ -18,6 +18,7 @@ from manifests.flows.submit import plan_submit
 from manifests.host.context import HostContext
 from manifests.host.image_source import build_stack
 from manifests.record.run_files import RunFiles
+from manifests.report.write import report_at_the_end
 from manifests.rundir.known_outs import remember_out
 from manifests.rundir.records import read_result
 from manifests.verdict.compare import exit_code, lines
@@ -111,6 +112,9 @@ def run_demo(
         comparison = judge(first.root, second)
         for line in lines(comparison):
             say(line)
+        page = report_at_the_end(second, host, warner(say))
+        if page:
+            say(f"report {page}")
     if second.result.exists():
         say("")
         for line in closing_lines(image, first, second, steps.seconds):

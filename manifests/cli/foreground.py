@@ -11,9 +11,6 @@ from typing import TYPE_CHECKING, Any, Dict, NoReturn, Sequence
 
 from jobtemplates.schedulers import backend_named
 from manifests.cli.command_line import as_json, note, say, say_next, warn
-from manifests.flows.cancel import cancel_run
-from manifests.flows.explain import explain_failure
-from manifests.flows.follow import exit_code_of, follow
 from manifests.host.context import HostContext
 from manifests.record.json_numbers import not_finite_text
 from manifests.record.run_files import RunFiles
@@ -51,16 +48,24 @@ def say_started(
     code = wait_for_job(files, host, json_wanted, after)
     repeated = read_manifest(files).circumstance.rerun_of
     from manifests.cli.plot import plot_at_the_end
+    from manifests.report.write import report_at_the_end
 
     if code == 0 and repeated:  # a rerun that was stopped on its way: its verdict is due now
         from manifests.flows.rerun import judge
 
-        print_comparison(judge(Path(repeated), files, warn), json_wanted)
+        comparison = judge(Path(repeated), files, warn)
+        note_report(files, host)
+        print_comparison(comparison, json_wanted)
     picture = plot_at_the_end(files, host.cache.matplotlib, warn)
+    page = report_at_the_end(files, host, warn)
+    drawn = {"plot": picture, "report": page}
     if json_wanted:
-        as_json({**told, "exit_code": code, "plot": picture and str(picture)})
-    elif picture:
-        say(f"plot {picture}")
+        paths = {name: path and str(path) for name, path in drawn.items()}
+        as_json({**told, "exit_code": code, **paths})
+    else:
+        for name, path in drawn.items():
+            if path:
+                say(f"{name} {path}")
     sys.exit(code)
 
 
@@ -71,10 +76,15 @@ def wait_for_job(
 
     Ctrl-C ends the job too, as in a foreground command.
     """
+    from manifests.flows.explain import explain_failure
+    from manifests.flows.follow import exit_code_of, follow
+
     try:
         for line in follow(files, "stdout", host, after, note):
             say(line, err=to_stderr)
     except KeyboardInterrupt:
+        from manifests.flows.cancel import cancel_run
+
         cancel_run(files, host)
         note(f"interrupted: the job was cancelled; its run stays in {files.root}")
         sys.exit(130)
@@ -86,6 +96,15 @@ def wait_for_job(
         if odd:
             warn(f"results/log.jsonl, last row: {odd}")
     return code
+
+
+def note_report(files: RunFiles, host: HostContext) -> None:
+    """Write the page on a rerun that has just been judged, and say where it lies."""
+    from manifests.report.write import report_at_the_end
+
+    page = report_at_the_end(files, host, warn)
+    if page is not None:
+        note(f"report {page}")
 
 
 def print_comparison(

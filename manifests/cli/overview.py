@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Collection, Dict, List, Optional, Sequence
 
 from container.reachable import folder_here
 from container.trouble import Trouble
@@ -181,13 +181,24 @@ def list_rows(outs: List[Path], host: HostContext, warn: Warn = ignore) -> List[
     return sorted(rows, key=lambda row: (row["created"], row["run"]))
 
 
-def status_rows(runs: List[Path], host: HostContext, warn: Warn = ignore) -> List[Dict[str, Any]]:
+def status_rows(
+    runs: List[Path], host: HostContext, warn: Warn = ignore, seen: Collection[str] = ()
+) -> List[Dict[str, Any]]:
+    """Of ``runs``, or of all that are under way and of those that were ``seen`` to be.
+
+    Raises Trouble for one of ``runs`` that is none; one that is removed meanwhile is left out.
+    """
     if runs:
         ask = scheduler_of(host, warn)
         found = [summary_of(find_run(str(run)), ask, warn) for run in runs]
     else:
-        found = [run for run in runs_below([], host, warn) if run.state in UNDER_WAY]
-    return [row_of(run, warn, progress=True) for run in found]
+        found = [
+            run
+            for run in runs_below([], host, warn)
+            if run.state in UNDER_WAY or str(run.files.root) in seen
+        ]
+    rows = [row_of(run, warn, progress=True) for run in found]
+    return [row for run, row in zip(found, rows) if run.files.manifest.is_file()]
 
 
 # --- what a person is shown -----------------------------------------------------------------

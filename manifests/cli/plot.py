@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Tuple
 
 from container import atomic
 from container.trouble import Trouble
-from manifests.cli.curves import LOSS_TITLE, PANELS, TOP5, Curves, NoRow, read_curves
 from manifests.cli.plot_titles import labels_of, title_of
 from manifests.record.run_files import RunFiles
+from manifests.report.curves import LOSS_TITLE, PANELS, TOP5, Curves, NoRow, read_curves
 from manifests.rundir.directory import find_run
 from manifests.rundir.records import Warn, ignore
 
@@ -185,7 +185,7 @@ def set_axes(panel: Any, title: str, curves: List[Curves]) -> None:
     from matplotlib.ticker import MaxNLocator
 
     panel.set(title=title, xlabel="epoch")
-    last = max(epoch for curve in curves for epoch in curve.epochs)
+    last = max(epoch for curve in curves for epoch in (*curve.epochs, *curve.resumed))
     panel.set_xlim(0, 1.03 * max(1.0, last))
     panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     panel.grid(alpha=0.3)

@@ -6,8 +6,8 @@ import json
 import textwrap
 from typing import Any, Dict, List
 
-from manifests.cli.curves import Curves
 from manifests.record.schema import Manifest
+from manifests.report.curves import Curves
 from manifests.verdict.short_values import shortened
 
 #: Letters of a line of the title, and lines.

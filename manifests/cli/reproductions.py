@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Sequence
 
 from container.trouble import Trouble
-from manifests.flows.statement_check import StatementCheck, check_statements, statement_files
-from manifests.host.ssh_signature import has_ssh_keygen
 from manifests.record.canonical_json import digest_of
 from manifests.record.run_files import RunFiles
+
+if TYPE_CHECKING:
+    from manifests.flows.statement_check import StatementCheck
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Reproductions:
     keys: int = 0
     machines: int = 0
     last: str = ""  # day
-    others: Dict[str, int] = field(default_factory=dict)  # verdict -> statements
+    others: Dict[str, int] = field(default_factory=dict)  # another verdict, or a part -> statements
     faulty: int = 0
     unchecked: int = 0  # statements, where ssh-keygen is not there
 
@@ -38,12 +39,13 @@ class Reproductions:
 def count(checks: Sequence[StatementCheck]) -> Reproductions:
     """Sum up the verdicts; test-results say the same again and are passed over."""
     verdicts = [check for check in checks if check.verdict and not check.problems]
-    same = [check for check in verdicts if check.verdict == "identical"]
+    same = [check for check in verdicts if check.verdict == "identical" and not check.steps]
     predicates = [check.statement.predicate for check in same if check.statement is not None]
     others: Dict[str, int] = {}
     for check in verdicts:
-        if check.verdict != "identical":
-            others[check.verdict] = others.get(check.verdict, 0) + 1
+        if check not in same:
+            what = f"{check.verdict} for {check.steps}" if check.steps else check.verdict
+            others[what] = others.get(what, 0) + 1
     return Reproductions(
         keys=len({check.fingerprint for check in same}),
         machines=len({digest_of(predicate.get("machine")) for predicate in predicates}),
@@ -54,6 +56,11 @@ def count(checks: Sequence[StatementCheck]) -> Reproductions:
 
 
 def reproductions(files: RunFiles, environ: Mapping[str, str]) -> Reproductions:
+    if not files.statements.is_dir():
+        return Reproductions()  # nothing is imported for the many runs that have none
+    from manifests.flows.statement_check import check_statements, statement_files
+    from manifests.host.ssh_signature import has_ssh_keygen
+
     try:
         found = statement_files(files)
         if found and not has_ssh_keygen(environ):

@@ -20,14 +20,16 @@ class FileFacts:
 
 @dataclass(frozen=True)
 class RerunFacts:
-    """``statement`` is the name of the file that states the verdict; times are UTC, or a day."""
+    """``statements`` are names of files that state its verdict; ``steps`` those that it compared,
+    "" for all; ``ended`` is UTC, a day, or "" where it is not known."""
 
     name: str
     verdict: str
-    ended: str
+    ended: str = ""
     hosts: Sequence[str] = ()
     processor: str = ""
-    statement: Optional[str] = None
+    steps: str = ""
+    statements: Sequence[str] = ()
     account: Optional[str] = None  # of the user who started it
 
 

@@ -106,6 +106,10 @@ def _pairs(
     if of is None:
         reruns = reruns_of(files, manifest, known_outs(host.cache))
         return [(files, again) for again in reruns]
+    if manifest.circumstance.swapped:
+        swapped = ", ".join(manifest.circumstance.swapped)
+        warn(f"{files.root}: is a rerun with parts swapped ({swapped}): no verdict is attested")
+        return []
     original = original_of(files, manifest)
     if original is None:
         warn(f"{files.root}: its original, {of}, is not there: no verdict is attested")

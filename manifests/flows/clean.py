@@ -124,7 +124,7 @@ def _why_image_stays(
         if not need.rebuildable:
             return f"{need.files.root} needs it: this bundle cannot build it again"
     if needs.unknown:
-        return f"{needs.unknown[0]} may need it: its manifest cannot be read"
+        return f"{needs.unknown[0]} may need it: it cannot be read"
     return ""
 
 
@@ -141,7 +141,7 @@ def store(host: HostContext, needs: Needs) -> List[Piece]:
     wanted = _own_inputs(host).union(*(need.inputs for need in needs.runs))
     why = "a build is under way" if build_under_way(host.cache) else ""
     if needs.unknown:
-        why = why or f"{needs.unknown[0]} may need it: its manifest cannot be read"
+        why = why or f"{needs.unknown[0]} may need it: it cannot be read"
     return [
         Piece(
             path,
@@ -181,7 +181,7 @@ def fingerprints(cache: Cache, needs: Needs) -> List[Piece]:
     kept, other = sizes_by_root(current, roots)
     why = ""
     if needs.unknown:
-        why = f"{needs.unknown[0]} may use them: its manifest cannot be read"
+        why = f"{needs.unknown[0]} may use them: it cannot be read"
     if other:
         entries = Piece(
             current, other, lambda: forget(current, roots), why, "entries of other data"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import List
 
-from container.image import Image
+from container.image import Image, recorded_image
 from container.recipe import Recipe, load_recipe
 from jobtemplates.script import LaunchContext
 from manifests.flows.preflight import (
@@ -19,7 +19,6 @@ from manifests.flows.preflight import (
 from manifests.flows.request import Request
 from manifests.host.context import HostContext
 from manifests.host.image_memory import ImageMemory
-from manifests.host.image_source import built_words
 from manifests.rundir.submission import refuse_too_many_nodes
 
 
@@ -43,13 +42,23 @@ def ask_host(request: Request, host: HostContext, *, read_only: bool) -> HostAns
     warnings = processor_warnings(request.promises, site, host)
     warnings += driver_warnings(
         config.stack, request.promises, site.scheduler, host,
-        instead=lambda: f"or write `stack: cpu` into the config{built_words(host)}",
+        instead=lambda: f"or write `stack: cpu` into the config{_built(host)}",
     )  # fmt: skip
     if not read_only:
         refuse_too_many_nodes(request.placed, request.layout.nodes, host, site)
-    recipe = load_recipe(host.project, config.stack)
+    recipe = load_recipe(
+        host.project,
+        config.stack,
+        is_built=lambda recipe: recorded_image(recipe, host.cache) is not None,
+    )
     warnings += host_mpi_warnings(site, request.placed, image_mpi(recipe), host)
     memory = ImageMemory(host.cache.root, read_only=read_only)
     image = built_image(recipe, host, memory.digest)
     launch, launch_warnings = launch_context_of(site, image.path, host, memory)
     return HostAnswers(recipe, image, launch, warnings, [*launch_warnings, *memory.warnings])
+
+
+def _built(host: HostContext) -> str:
+    from manifests.host.image_source import built_words
+
+    return built_words(host)

@@ -15,6 +15,7 @@ from manifests.flows.request import Request
 from manifests.host.context import HostContext
 from manifests.record.run_files import RunFiles
 from manifests.rundir.rank_code import load_imports, save_imports
+from manifests.rundir.shared_inputs import share_bytes
 from manifests.rundir.snapshot import Snapshot, copy_snapshot, take_snapshot
 from manifests.rundir.snapshot_size import large_text
 
@@ -55,11 +56,14 @@ def fill_run(target: RunFiles, request: Request, material: Material) -> None:
     atomic.write_bytes(target.config, request.config_path.read_bytes())
     copy_snapshot(material.snapshot, target.code)
     target.inputs.mkdir()
-    atomic.write_bytes(target.train_table, material.images.train.table)
-    atomic.write_bytes(target.val_table, material.images.val.table)
-    atomic.write_bytes(target.mean, request.lists.mean.data)
-    if request.initmodel is not None:
-        atomic.write_bytes(target.initmodel, request.initmodel.data)
+    inputs = [
+        (target.train_table, material.images.train.table),
+        (target.val_table, material.images.val.table),
+        (target.mean, request.lists.mean.data),
+        *([(target.initmodel, request.initmodel.data)] if request.initmodel else []),
+    ]
+    for path, data in inputs:
+        share_bytes(path, data, target.root.parent)
     if material.before is not None:
         material.before.copy_to(target)
 

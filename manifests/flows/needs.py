@@ -8,13 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, FrozenSet, List
 
+from container.reachable import folder_problem
 from container.recipe import FORMAT_ENTRY, RECIPE_FORMAT, lock_path
+from container.trouble import Trouble
 from manifests.host.context import HostContext
 from manifests.record.run_files import RunFiles
 from manifests.rundir.directory import RunSummary, list_runs
-from manifests.rundir.known_outs import known_outs
+from manifests.rundir.known_outs import noted_outs
 from manifests.rundir.queue import Queues
 from manifests.rundir.records import Warn
+
+#: What container.reachable says of a folder that needs nothing any more.
+GONE = ("does not exist", "is not a folder")
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -41,18 +46,26 @@ class Need:
 
 @dataclass(frozen=True)
 class Needs:
-    """``unknown``: runs whose manifest cannot be read; they may need anything."""
+    """``unknown``: runs whose manifest cannot be read, and folders of runs, as of other accounts
+    that share the cache; they may need anything."""
 
     runs: List[Need]
     unknown: List[Path]
 
 
 def needs_of(host: HostContext, warn: Warn) -> Needs:
-    """Of all runs that `list` shows. Raises Trouble for a folder of runs that cannot be read."""
+    """Of all runs in the folders that were ever submitted to with this cache."""
     queues = Queues(host, warn)
     found, unknown = [], []
-    for out in known_outs(host.cache):
-        for run in list_runs(out, queues, warn):
+    for out in noted_outs(host.cache):
+        if folder_problem(out) in GONE:
+            continue
+        try:
+            runs = list_runs(out, queues, warn)
+        except Trouble:
+            unknown.append(out)
+            continue
+        for run in runs:
             try:
                 found.append(_need(run))
             except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Callable, List, Optional, Tuple
 
@@ -19,6 +20,7 @@ from jobtemplates.transport import VARIABLES
 from manifests.host.context import HostContext
 from manifests.host.gpus import driver_fault
 from manifests.host.image_memory import ImageMemory
+from manifests.host.loopback import need_loopback
 from manifests.record import schema
 
 
@@ -75,6 +77,8 @@ def host_mpi_warnings(
 
     Raises Trouble when it cannot serve the image.
     """
+    if site.backend.runs_here:
+        need_loopback(host.hostname)
     kept_back = variables_kept_back(host)
     try:
         mpi = find_host_mpi(site.mpirun, inherited(host.environ))
@@ -165,7 +169,6 @@ def container_use(
 
 def image_mpi(recipe: Recipe) -> str:
     """The upstream version of the Open MPI in the image, from the lock's Debian version."""
-    versions: List[str] = [
-        file.version for file in recipe.lock.debian.files if file.name.startswith("libopenmpi")
-    ]
+    files = json.loads(recipe.lock_text)["debian"]["files"]  # without models: see load_recipe
+    versions = [str(file["version"]) for file in files if file["name"].startswith("libopenmpi")]
     return versions[0].rsplit("-", 1)[0] if versions else "unknown"

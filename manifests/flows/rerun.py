@@ -24,6 +24,7 @@ from manifests.flows.swap import NOTHING, Swap
 from manifests.flows.swapped import listed_paths, path_moved, swap_in
 from manifests.host import asking, hosting
 from manifests.host.context import TOOL_VERSION, HostContext
+from manifests.host.image_memory import ImageMemory
 from manifests.host.image_source import image_of_run, recipe_of_run
 from manifests.host.placing import output_warnings, place_again, unseen_warnings
 from manifests.record import schema
@@ -39,7 +40,7 @@ from manifests.verdict.compare import compare
 from manifests.verdict.comparison import Comparison
 from manifests.verdict.gpu_promise import NEXT_STEP, class_problems, promises_again
 from manifests.verdict.run_record import load_record, with_entries
-from manifests.verdict.span import common_span
+from manifests.verdict.span import common_span, not_run
 from manifests.verdict.swapped_parts import judged, swapped_parts
 
 
@@ -149,7 +150,8 @@ def plan_rerun(
         if part is not None:
             part.fill(old, target)
 
-    launch_context, launch_warnings = launch_context_of(site, image, host)
+    memory = ImageMemory(host.cache.root, read_only=read_only)
+    launch_context, launch_warnings = launch_context_of(site, image, host, memory)
 
     def render(files: RunFiles) -> str:
         return render_script(again, files, site, launch_context)
@@ -165,6 +167,7 @@ def plan_rerun(
             *swapped.warnings,
             *warnings,
             *launch_warnings,
+            *memory.warnings,
             *unseen_warnings(site, again.circumstance.paths),
             *output_warnings(site, files.root),
             *script_warnings(again, site),
@@ -329,7 +332,7 @@ def compare_runs(first: Path, second: Path, warn: Warn = ignore) -> Comparison:
     span = common_span(*records)
     if span is not None:  # what differs in the state that it ends on can be named
         records = [with_entries(one, files, span.end) for one, files in zip(records, found)]
-    return compare(*records)
+    return compare(records[0], records[1])
 
 
 def judge(old: Path, again: RunFiles, warn: Warn = ignore) -> Comparison:
@@ -345,8 +348,11 @@ def refused(old: Path, again: RunFiles, warn: Warn = ignore) -> Optional[Compari
     if failure is None or not failure.cannot_promise:
         return None
     verdict = comparison.cannot_run(str(old), [failure.message], failure.next_step)
-    verdict = verdict.model_copy(update={"b": str(again.root)})
-    return judged(verdict, read_manifest(find_run(str(old))), read_manifest(again))
+    manifest = read_manifest(again, warn)
+    part = manifest.circumstance.slice
+    steps = None if part is None else not_run(part, manifest.identity.steps)
+    verdict = verdict.model_copy(update={"b": str(again.root), "steps": steps})
+    return judged(verdict, read_manifest(find_run(str(old))), manifest)
 
 
 def cannot_run(old: Path, error: CannotRun) -> Comparison:

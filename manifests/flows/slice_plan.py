@@ -13,7 +13,7 @@ from manifests.datasets.step_images import samples_of_steps
 from manifests.flows.cannot_run import CannotRun
 from manifests.record import schema
 from manifests.record.checkpoint import Head, Prefix, cut_records, read_head
-from manifests.record.checkpoint_names import checkpoint_name, checkpoints_in, step_of
+from manifests.record.checkpoint_names import checkpoints_in, step_of
 from manifests.record.run_files import RunFiles
 from manifests.record.states import State, States, state_digest
 from manifests.rundir.kept_states import checkpoint_problem, kept_states
@@ -200,8 +200,6 @@ def state_before(
         head = None if problem else read_head(path)
     except OSError as error:
         problem, head = f"cannot be read: {error.strerror}", None
-    if head is not None and path.name != checkpoint_name(head.step):
-        problem = f"has the state after step {head.step}"
     if head is not None and trail_too and not problem:
         problem = cut_records(head, old)
     if problem or head is None:

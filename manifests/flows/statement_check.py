@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional
@@ -22,10 +21,9 @@ from manifests.rundir.statement import (
     TEST_RESULT,
     Statement,
     parse_statement,
+    part_of_steps,
+    statement_file_text,
 )
-
-#: A statement is a few KB; more is not one.
-_MOST_BYTES = 4 * 2**20
 
 _KINDS = {
     PROVENANCE: "provenance",
@@ -60,9 +58,14 @@ class StatementCheck:
         return str(self.statement.predicate.get("verdict", ""))
 
     @property
+    def steps(self) -> str:
+        """Of a verdict on a part of the run: ``steps 1..100 of 504``; else ""."""
+        return part_of_steps(self.statement.predicate) if self.statement and self.verdict else ""
+
+    @property
     def text(self) -> str:
         """One line on a statement without problems."""
-        what = f"{self.kind} {self.verdict}".strip()
+        what = " ".join(filter(None, [self.kind, self.verdict, self.steps]))
         who = f"{self.signer} ({self.fingerprint})" if self.signer else self.fingerprint
         return f"{self.name}: {what}, signed by {who}"
 
@@ -147,12 +150,12 @@ def _check(path: Path, run: _Run, signers: Optional[Path]) -> StatementCheck:
     if not path.name.endswith(".json"):
         return wrong("is neither a statement (.json) nor a signature (.json.sig)")
     try:
-        text = _read(path)
+        text = statement_file_text(path)
     except ValueError as error:
         return wrong(str(error))
     beside = Path(f"{path}.sig")
     try:
-        signature = ssh_signature.parse_signature(_read(beside))
+        signature = ssh_signature.parse_signature(statement_file_text(beside))
     except FileNotFoundError:
         return wrong(f"is not signed: {beside.name} is missing")
     except ValueError as error:
@@ -180,23 +183,6 @@ def _check(path: Path, run: _Run, signers: Optional[Path]) -> StatementCheck:
     return StatementCheck(name, mismatches, statement, key, signer)
 
 
-def _read(path: Path) -> str:
-    """Raises FileNotFoundError, or ValueError with what is wrong with the file."""
-    try:
-        status = path.lstat()
-        if not stat.S_ISREG(status.st_mode):
-            raise ValueError("is not a regular file")
-        if status.st_size > _MOST_BYTES:
-            raise ValueError(f"has {status.st_size} bytes: too many for a statement")
-        return path.read_bytes().decode("utf-8")
-    except FileNotFoundError:
-        raise
-    except UnicodeDecodeError as error:
-        raise ValueError(f"is not UTF-8: {error.reason}") from error
-    except OSError as error:
-        raise ValueError(f"cannot be read: {error.strerror}") from error
-
-
 def fit_problems(statement: Statement, run: _Run) -> List[str]:
     """Whether a statement is about this run, and its digests are those of the run's files."""
     stated = statement.subject_digest(MANIFEST)
@@ -213,7 +199,8 @@ def fit_problems(statement: Statement, run: _Run) -> List[str]:
     result = run.result
     for name, value in (
         ("identity", run.manifest.identity_digest),
-        ("root", result.digests.trail if result else None),
+        ("root", result.root if result else None),
+        ("trail", result.digests.trail if result else None),
         ("parameters", result.digests.parameters if result else None),
     ):
         said = statement.predicate.get(name)

@@ -38,6 +38,7 @@ from manifests.host.image_source import build_recipe
 from manifests.record import schema
 from manifests.record.run_files import RunFiles
 from manifests.record.version import SCHEMA_VERSION
+from manifests.rundir.shared_inputs import share_folder
 from manifests.rundir.snapshot import Snapshot, copy_recorded, copy_snapshot
 
 #: Data keys that a config file of a run gives; the roots are in its manifest.
@@ -98,7 +99,7 @@ class Swapped:
             copy_snapshot(self.snapshot, target.code)
         else:
             copy_recorded(old.code, target.code, self.recorded)
-        shutil.copytree(old.inputs, target.inputs)
+        share_folder(old.inputs, target.inputs)
         if self.images is not None and self.lists is not None:
             atomic.write_bytes(target.train_table, self.images.train.table)
             atomic.write_bytes(target.val_table, self.images.val.table)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional
 
 from container import atomic
 from container.build import build_image
@@ -15,6 +15,7 @@ from container.image import (
     altered_trouble,
     find_image,
     holds_image,
+    image_digest,
     image_fault,
     recorded_image,
 )
@@ -31,7 +32,8 @@ from container.recipe import (
 from container.resolve import resolve
 from container.runtime import find_runtime
 from container.sources import configured_index, deb_source, folder_first, wheel_source
-from container.stack import check_stack_name, find_stack
+from container.stack import find_stack
+from container.stack_names import check_stack_name
 from container.trouble import Trouble
 from manifests.host.context import HostContext
 from manifests.record.alteration import was_altered
@@ -170,15 +172,18 @@ def write_lock(stack: str, host: HostContext, *, mirror: Optional[str], dry_run:
 
 
 def intact_image_of_run(
-    manifest: Manifest, host: HostContext, own: Optional[RunFiles] = None
+    manifest: Manifest,
+    host: HostContext,
+    own: Optional[RunFiles] = None,
+    digest: Callable[[Path], str] = image_digest,
 ) -> Optional[Path]:
     """The image file of an old run by its sha256: in its directory ``own``, where it was, in the
-    cache, else None."""
+    cache, else None; ``digest`` looks at it."""
     image = manifest.identity.image
     recorded = Path(manifest.circumstance.paths.image)
     beside = [] if own is None else [own.image]
     for path in [*beside, recorded, *sorted(host.cache.images.glob("*.sif"))]:
-        if holds_image(path, image.size, image.sha256):
+        if holds_image(path, image.size, image.sha256, digest):
             return path
     return None
 

@@ -62,6 +62,7 @@ class RunFiles:
     allocation = _Below("allocation.json")  # of a job that only looks at its nodes
     verdict = _Below("verdict.json")
     plot = _Below("plot.png")  # drawn from the log, by whom and when it is wanted
+    report = _Below("report.html")  # a page on the run; nothing is ever read from it
     readme = _Below("README.md")  # what this folder is, and how to run it again
     # What travels with an exported run, and serves it where nothing else does.
     export = _Below("export.json")  # what the export holds
@@ -74,6 +75,12 @@ class RunFiles:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+
+    @classmethod
+    def names(cls) -> List[Path]:
+        """All of them, below the run directory."""
+        found = [getattr(cls, name) for name, value in vars(cls).items() if type(value) is _Below]
+        return [path for path in found if isinstance(path, Path)]
 
     def with_script(self, script: Path) -> RunFiles:
         """The same run with a job script of another job."""

@@ -33,9 +33,14 @@ def remember_out(cache: Cache, out: Path, warn: Warn = ignore) -> None:
 
 def known_outs(cache: Cache) -> List[Path]:
     """Those that are there now; a note that cannot be read counts as none."""
+    return [path for path in noted_outs(cache) if folder_here(path)]
+
+
+def noted_outs(cache: Cache) -> List[Path]:
+    """All that were ever submitted to, whether they are there or not."""
     texts: List[str] = []
     with suppress(OSError):
         for note in sorted((cache.root / "outs").glob("[0-9a-f]*")):
             with suppress(OSError):
                 texts.append(note.read_text(errors="surrogateescape").rstrip("\n"))
-    return sorted({path for path in map(Path, filter(None, texts)) if folder_here(path)})
+    return sorted(set(map(Path, filter(None, texts))))

@@ -6,9 +6,11 @@ The models, and pydantic, are imported where a record is read: listing runs need
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Type, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, Type, TypeVar
 
+from container.digest import BLOCK
 from container.trouble import Trouble
 from manifests.record.run_files import RunFiles
 from manifests.record.version import UnsupportedVersion, check_version
@@ -31,13 +33,19 @@ def ignore(warning: str) -> None:
     del warning
 
 
-def _read(path: Path) -> bytes:
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
     try:
-        return path.read_bytes()
+        yield
     except FileNotFoundError:
         raise Trouble(f"{path}: does not exist", RESTORE) from None
     except OSError as error:
         raise Trouble(f"{path}: cannot be read: {error.strerror}", "check the path") from error
+
+
+def _read(path: Path) -> bytes:
+    with _readable(path):
+        return path.read_bytes()
 
 
 def read_object(path: Path) -> Dict[str, Any]:
@@ -150,5 +158,8 @@ def trail_digest(files: RunFiles, ranks: int) -> str:
 
     sha256 = hashlib.sha256()
     for rank in range(ranks):
-        sha256.update(_read(files.trail_of(rank)))
+        path = files.trail_of(rank)
+        with _readable(path), path.open("rb") as stream:
+            while block := stream.read(BLOCK):
+                sha256.update(block)
     return sha256.hexdigest()

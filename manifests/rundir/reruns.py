@@ -14,6 +14,7 @@ from manifests.rundir.run_names import known_runs, parse_run_name
 
 def reruns_of(files: RunFiles, manifest: Manifest, folders: Iterable[Path] = ()) -> List[RunFiles]:
     """Reruns that have ended or have a verdict, by name: beside the run, and in ``folders``.
+    Those in which parts were swapped are left out.
 
     Names stay when folders are moved, so a copy of the run has the reruns that were copied with it.
     """
@@ -38,6 +39,7 @@ def _is_rerun_of(again: RunFiles, files: RunFiles, manifest: Manifest) -> bool:
     of = other.circumstance.rerun_of
     return (
         of is not None
+        and not other.circumstance.swapped
         and Path(of).name == files.root.name
         and other.identity_digest == manifest.identity_digest
     )

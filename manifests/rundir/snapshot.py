@@ -20,7 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import BinaryIO, Dict, FrozenSet, Iterable, Iterator, List, Optional, Sequence, Tuple
+from typing import Dict, FrozenSet, Iterable, List, Optional, Sequence, Tuple, Union
 
 from container.trouble import Trouble, first_of
 from manifests.host.git_checkout import git_files, git_state, is_checkout, names_matched
@@ -79,28 +79,34 @@ def recorded_files(manifest: Manifest) -> Dict[str, FileDigest]:
     return {**(other.files if other else {}), **manifest.identity.code.files}
 
 
-def _blocks(stream: BinaryIO) -> Iterator[bytes]:
-    while True:
-        block = stream.read(_BLOCK)
-        if not block:
-            return
-        yield block
+def _digest(path: Union[str, Path]) -> FileDigest:
+    source = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return _digest_of(source)
+    finally:
+        os.close(source)
 
 
-def _digest(path: Path) -> FileDigest:
-    with path.open("rb") as stream:
-        return _digest_of(stream)
+def _digest_of(source: int, target: Optional[int] = None) -> FileDigest:
+    """Of an open file, by its descriptor; copied to ``target`` where there is one.
 
-
-def _digest_of(stream: BinaryIO, copy_to: Optional[BinaryIO] = None) -> FileDigest:
+    Descriptors, not streams: a snapshot has hundreds of small files, and streams cost more than
+    reading them.
+    """
     sha256, size = hashlib.sha256(), 0
-    for block in _blocks(stream):
+    while block := os.read(source, _BLOCK):
         sha256.update(block)
         size += len(block)
-        if copy_to is not None:
-            copy_to.write(block)
-    executable = bool(os.fstat(stream.fileno()).st_mode & stat.S_IXUSR)
+        if target is not None:
+            _write(target, block)
+    executable = bool(os.fstat(source).st_mode & stat.S_IXUSR)
     return FileDigest(sha256=sha256.hexdigest(), size=size, executable=executable)
+
+
+def _write(target: int, block: bytes) -> None:
+    left = memoryview(block)
+    while left:
+        left = left[os.write(target, left) :]
 
 
 def _folder_files(root: Path) -> List[str]:
@@ -116,8 +122,18 @@ def _folder_files(root: Path) -> List[str]:
     return found
 
 
+def _is_regular(path: str) -> bool:
+    """Whether it is a file itself, and no link."""
+    try:
+        return stat.S_ISREG(os.lstat(path).st_mode)
+    except OSError:
+        return False
+
+
 def _refusal(root: Path, name: str) -> str:
     """Why this file cannot be part of a snapshot; empty when it can."""
+    if name.isascii() and name.isprintable() and _is_regular(f"{root}/{name}"):
+        return ""
     path = root / name
     undecodable = any("\udc80" <= letter <= "\udcff" for letter in name)
     if undecodable or ("\ufffd" in name and not os.path.lexists(path)):
@@ -150,9 +166,17 @@ class _RunFolders:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._known: Dict[Path, bool] = {}
+        self._names: Dict[str, bool] = {}
 
     def hold(self, path: Path) -> bool:
         return self._is_run(path.parent)
+
+    def hold_name(self, name: str) -> bool:
+        """As :meth:`hold`, of a name relative to the root."""
+        folder = name.rpartition("/")[0]
+        if folder not in self._names:
+            self._names[folder] = self.hold(self._root / name)
+        return self._names[folder]
 
     def _is_run(self, folder: Path) -> bool:
         if self._root not in folder.parents:
@@ -199,8 +223,8 @@ def take_snapshot(
     kept = sorted(
         name
         for name in set(names)
-        if not runs.hold(root / name)
-        and (name in tracked or not _below(root / name, excluded))
+        if not runs.hold_name(name)
+        and (not excluded or name in tracked or not _below(root / name, excluded))
         and not ignored.has(name)
     )
     _refuse_size(root, kept, limit_mb)
@@ -214,7 +238,7 @@ def take_snapshot(
     if not problems:
         for name in kept:
             try:
-                files[name] = _digest(root / name)
+                files[name] = _digest(f"{root}/{name}")
             except OSError as error:
                 problems.append(f"{root}: {name}: cannot be read: {error.strerror}")
     if problems:
@@ -263,7 +287,7 @@ def _refuse_size(root: Path, names: Sequence[str], limit_mb: Optional[int]) -> N
     sizes = {}
     for name in names:
         with suppress(OSError):  # said when it is read
-            sizes[name] = (root / name).stat().st_size
+            sizes[name] = os.stat(f"{root}/{name}").st_size  # noqa: PTH116
     problem = too_large(root, sizes, limit_mb)
     if problem:
         raise Trouble(problem, NEXT_STEP)
@@ -276,23 +300,37 @@ def copy_snapshot(snapshot: Snapshot, target: Path) -> None:
     the caller to remove (see :func:`manifests.rundir.directory.create_run`).
     """
     target.mkdir(parents=True)
-    made = {target}
+    made = {""}
     again = "let the project rest while a run is submitted, then submit again"
     for name, expected in snapshot.files.items():
-        copied = target / name
-        if copied.parent not in made:
-            copied.parent.mkdir(parents=True, exist_ok=True)
-            made.add(copied.parent)
-        source = snapshot.root / name
+        folder = name.rpartition("/")[0]
+        if folder not in made:
+            (target / folder).mkdir(parents=True, exist_ok=True)
+            made.add(folder)
+        path = f"{snapshot.root}/{name}"
         try:
-            stream = source.open("rb")
+            source = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
-            raise Trouble(f"{source}: cannot be read any more: {error.strerror}", again) from error
-        with stream, copied.open("xb") as out:
-            found = _digest_of(stream, out)
+            raise Trouble(f"{path}: cannot be read any more: {error.strerror}", again) from error
+        try:
+            found = _copy(source, f"{target}/{name}", 0o555 if expected.executable else 0o444)
+        finally:
+            os.close(source)
         if found != expected:
-            raise Trouble(f"{source}: changed while it was being copied", again)
-        copied.chmod(0o555 if expected.executable else 0o444)
+            raise Trouble(f"{path}: changed while it was being copied", again)
+
+
+def _copy(source: int, target: str, mode: int) -> FileDigest:
+    """Raises OSError, with the target's name, where it is there already or cannot be written."""
+    copied = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        found = _digest_of(source, copied)
+        os.fchmod(copied, mode)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, target) from error
+    finally:
+        os.close(copied)
+    return found
 
 
 def copy_recorded(code: Path, target: Path, manifest: Manifest) -> None:
@@ -347,6 +385,12 @@ def snapshot_problems(
         if name not in recorded and not _beside(name, runs_in_place=runs_in_place)
     )
     problems += [f"code/{name}: is not part of the snapshot" for name in extra]
+    return problems + code_digest_problems(manifest)
+
+
+def code_digest_problems(manifest: Manifest) -> List[str]:
+    """Whether the digests of the code are those of the manifest's own lists of files."""
+    problems = []
     values = manifest.model_dump(mode="json", include={"identity": True, "circumstance": True})
     for field, code in (
         ("identity.code", values["identity"]["code"]),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import stat
+from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -18,6 +20,10 @@ TRAINING_RUN = "tag:bundle,2026:training-run/v1"
 
 #: By this name the subjects of a statement hold the run's ``manifest.json``.
 MANIFEST = "manifest.json"
+
+
+#: A statement is a few KB; more is not one.
+_MOST_BYTES = 4 * 2**20
 
 
 class Descriptor(BaseModel):
@@ -81,3 +87,30 @@ def parse_statement(text: str) -> Statement:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"])
         raise ValueError(f"is not an in-toto statement: {place}: {first['msg']}") from error
+
+
+def part_of_steps(predicate: Mapping[str, Any]) -> str:
+    """Of a rerun-verdict on a part of its run: ``steps 21..30 of 36``; "" for one on all steps."""
+    steps = predicate.get("steps")
+    if not isinstance(steps, dict) or "last" not in steps:
+        return ""
+    if (steps.get("first"), steps["last"]) == (1, steps.get("of")):
+        return ""
+    return f"steps {steps.get('first')}..{steps['last']} of {steps.get('of')}"
+
+
+def statement_file_text(path: Path) -> str:
+    """Raises FileNotFoundError, or ValueError with what is wrong with the file."""
+    try:
+        status = path.lstat()
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError("is not a regular file")
+        if status.st_size > _MOST_BYTES:
+            raise ValueError(f"has {status.st_size} bytes: too many for a statement")
+        return path.read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        raise
+    except UnicodeDecodeError as error:
+        raise ValueError(f"is not UTF-8: {error.reason}") from error
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror}") from error

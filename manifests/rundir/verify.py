@@ -76,7 +76,11 @@ def identity_problems(files: RunFiles) -> List[str]:
 
     Raises Trouble when the manifest is not a JSON object.
     """
-    raw = read_object(files.manifest)
+    return identity_digest_problems(read_object(files.manifest))
+
+
+def identity_digest_problems(raw: Dict[str, Any]) -> List[str]:
+    """As :func:`identity_problems`, of the object in the file."""
     found, expected = digest_of(raw.get("identity")), raw.get("identity_digest")
     if found == expected:
         return []

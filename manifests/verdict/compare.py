@@ -44,7 +44,7 @@ __all__ = [
 _NAMED = 8
 
 
-def compare(a: RunRecord, b: RunRecord) -> Comparison:
+def compare(a: RunRecord, b: RunRecord, finding: Optional[TrailFinding] = None) -> Comparison:
     """Say whether two runs gave the same bits, and where they parted.
 
     A difference in the bits is ``diverged``, or ``inconclusive`` where a run was made outside of
@@ -52,12 +52,14 @@ def compare(a: RunRecord, b: RunRecord) -> Comparison:
     classes or NCCL added in another order, or where files were altered afterwards.
     Without a difference the runs are ``identical`` if both ended and left result and trail, else
     ``inconclusive``. Of a slice and a run, or two slices, the steps are compared that both have.
+    ``finding`` is that of their trails, where it is known already.
     """
     span = common_span(a, b)
     if span is not None:
         a, b = narrowed(a, span), narrowed(b, span)
     at_end = span is None or span.reaches_the_end
-    finding = trail_difference(a.trail, b.trail) if a.trail and b.trail else None
+    if finding is None and a.trail and b.trail:
+        finding = trail_difference(a.trail, b.trail)
     differences = _trail_evidence(a, b, finding)
     differences += states_evidence(a, b, span) if span else []
     differences += _result_evidence(a, b) if at_end else []

@@ -51,6 +51,32 @@ class StepsClaim(_Part):
     end: int
     of: int
     bound: bool
+    #: Whether both recorded the state after the last step, or that is the run's last.
+    ends_on_a_state: bool = False
+    claimed: List[str] = Field(default_factory=list)
+    not_claimed: List[str] = Field(default_factory=list)
+
+
+class SlicePart(_Part):
+    """One slice: the steps after ``begin`` up to ``end``; the rest as in :class:`StepsClaim`."""
+
+    begin: int
+    end: int
+    verdict: Verdict
+    run: Optional[str]
+    bound: bool
+    ends_on_a_state: bool
+
+
+class SlicesClaim(_Part):
+    """A verdict on a run of so many ``steps`` by slices of it; with a ``seed`` they were drawn from
+    ``of``, else they are the whole run."""
+
+    steps: int
+    of: int
+    seed: Optional[str] = None
+    root: Optional[str] = None
+    parts: List[SlicePart]
     claimed: List[str] = Field(default_factory=list)
     not_claimed: List[str] = Field(default_factory=list)
 
@@ -67,7 +93,7 @@ class SwappedPart(_Part):
 class Comparison(_Part):
     """``evidence`` says what the verdict rests on; ``suspects`` are the identity fields that
     differ, ``circumstances`` those that only describe; ``next_step`` is for the person to do.
-    ``steps`` is there where not all steps were compared.
+    ``steps`` is there where not all steps were compared, ``slices`` where they were in slices.
     ``swapped`` is empty unless ``b`` is a rerun of ``a`` with parts replaced on purpose."""
 
     version: str = SCHEMA_VERSION
@@ -84,12 +110,17 @@ class Comparison(_Part):
     next_step: Optional[str] = None
     swapped: List[SwappedPart] = Field(default_factory=list)
     steps: Optional[StepsClaim] = None
+    slices: Optional[SlicesClaim] = None
 
     @model_serializer(mode="wrap")
     def _written(self, handler: SerializerFunctionWrapHandler) -> Dict[str, Any]:
         """A part of later versions is absent where there is none."""
         values: Dict[str, Any] = handler(self)
-        return {name: value for name, value in values.items() if name != "steps" or value}
+        return {
+            name: value
+            for name, value in values.items()
+            if name not in ("steps", "slices") or value
+        }
 
 
 def exit_code(verdict: Verdict) -> int:

@@ -73,8 +73,10 @@ def _verdict(run: JudgedRun, rerun: JudgedRun, comparison: Comparison) -> Dict[s
         "day": (result.observed.finished if result else manifest.circumstance.created)[:10],
     }
     if run.record.result is not None:
-        values["root"] = run.record.result.digests.trail
+        values["trail"] = run.record.result.digests.trail
         values["parameters"] = run.record.result.digests.parameters
+        if run.record.result.root is not None:
+            values["root"] = run.record.result.root
     return values
 
 
@@ -86,10 +88,17 @@ def _rerun(rerun: JudgedRun) -> Dict[str, Any]:
 
 
 def _steps(comparison: Comparison, run: JudgedRun) -> Dict[str, Any]:
-    """Which steps were held against each other, both ends included."""
-    steps: Dict[str, Any] = {"of": run.record.manifest.identity.steps}
+    """Which steps were held against each other: ``first`` to ``last`` of ``of``."""
+    part, result = comparison.steps, run.record.result
+    of = result.steps if result else run.record.manifest.identity.steps
+    if comparison.verdict == "cannot-run":
+        return {"of": of}
+    steps: Dict[str, Any] = {"first": 1, "last": of, "of": of}
+    if part is not None:
+        steps.update(first=part.after + 1, last=part.end, of=part.of)
+        steps["notClaimed"] = part.not_claimed
     if comparison.last_equal_step is not None:
-        steps.update(first=1, lastEqual=comparison.last_equal_step)
+        steps["lastEqual"] = comparison.last_equal_step
     if comparison.first_difference is not None:
         steps["firstDifference"] = comparison.first_difference.step
     return steps

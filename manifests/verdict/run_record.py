@@ -14,6 +14,7 @@ from manifests.record.schema import Manifest
 from manifests.record.states import state_digest
 from manifests.rundir.kept_states import kept_states
 from manifests.rundir.records import (
+    RESTORE,
     Warn,
     ignore,
     read_manifest,
@@ -51,10 +52,12 @@ class RunRecord:
     entries: Dict[int, Dict[str, str]] = field(default_factory=dict)
 
 
-def load_record(files: RunFiles, warn: Warn = ignore) -> RunRecord:
+def load_record(files: RunFiles, warn: Warn = ignore, *, with_trail: bool = True) -> RunRecord:
     """Read a run and hold what it left against its own digests.
 
-    An altered trail takes no part in a comparison. Raises Trouble for an unreadable manifest or
+    An altered trail takes no part in a comparison. Without ``with_trail`` a whole trail is left on
+    the disk: each rank has an empty list of records, and who compares steps reads the files
+    (manifests.verdict.step_states). Raises Trouble for an unreadable manifest or
     result, not for a missing trail.
     """
     manifest = read_manifest(files, warn)
@@ -64,7 +67,7 @@ def load_record(files: RunFiles, warn: Warn = ignore) -> RunRecord:
     altered = list(identity_problems(files))
     trail = None
     try:
-        trail = read_trail(files, ranks)
+        trail = read_trail(files, ranks) if with_trail else _unread(files, ranks)
     except Trouble as trouble:
         faults += trouble.problems[:5]
     if result is not None:
@@ -92,6 +95,13 @@ def load_record(files: RunFiles, warn: Warn = ignore) -> RunRecord:
         model=str(files.model) if files.model.exists() else None,
         states=states,
     )
+
+
+def _unread(files: RunFiles, ranks: int) -> List[List[TrailRecord]]:
+    missing = [rank for rank in range(ranks) if not files.trail_of(rank).exists()]
+    if missing:
+        raise Trouble([f"{files.trail_of(rank)}: does not exist" for rank in missing], RESTORE)
+    return [[] for _ in range(ranks)]
 
 
 def with_entries(record: RunRecord, files: RunFiles, step: int) -> RunRecord:

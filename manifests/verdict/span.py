@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import List, NamedTuple, Optional
+from typing import List, NamedTuple, Optional, Tuple
 
+from manifests.record.schema import Slice
 from manifests.verdict.comparison import StepsClaim
 from manifests.verdict.run_record import RunRecord
 
@@ -23,13 +24,19 @@ class Span(NamedTuple):
         return steps_text(self.after, self.end)
 
     @property
+    def window(self) -> Tuple[int, int]:
+        """The first and the last step with records in both; the state that follows from the seed is
+        step 0 of a span that begins there."""
+        return (self.begin + 1 if self.begin else 0), self.end
+
+    @property
     def reaches_the_end(self) -> bool:
         return self.end == self.of
 
 
 def steps_text(after: int, end: int) -> str:
-    """``127..252``: the steps after ``after`` up to ``end``; one number where it is one step."""
-    return f"{after + 1}..{end}" if end - after > 1 else f"{end}"
+    """``steps 127..252``: those after ``after`` up to ``end``; ``step 127`` where it is one."""
+    return f"steps {after + 1}..{end}" if end - after > 1 else f"step {end}"
 
 
 def common_span(a: RunRecord, b: RunRecord) -> Optional[Span]:
@@ -47,11 +54,10 @@ def common_span(a: RunRecord, b: RunRecord) -> Optional[Span]:
 
 
 def narrowed(record: RunRecord, span: Span) -> RunRecord:
-    """The record with the trail of these steps only; the state that follows from the seed is step 0
-    of a span that begins there."""
-    first = span.begin if span.begin == 0 else span.begin + 1
+    """The record with the trail of these steps only."""
+    first, last = span.window
     trail = record.trail and [
-        [one for one in rank if first <= one.step <= span.end] for rank in record.trail
+        [one for one in rank if first <= one.step <= last] for rank in record.trail
     ]
     return replace(record, trail=trail)
 
@@ -115,11 +121,12 @@ def claim_of(a: RunRecord, b: RunRecord, span: Span) -> StepsClaim:
         if span.begin == 0
         else f"the state after step {span.begin}"
     )
+    one = span.end - span.begin == 1
     claimed = [
-        f"steps {steps_text(span.begin, span.end)} follow bit for bit from {start}, "
+        f"{steps_text(span.begin, span.end)} follow{'s' * one} bit for bit from {start}, "
         "with the recorded code, image, data and settings"
     ]
-    not_claimed = [f"steps {' and '.join(others)}" for others in [_other_steps(span)] if others]
+    not_claimed = [" and ".join(others) for others in [_other_steps(span)] if others]
     if span.begin and bound:
         assert result is not None
         claimed.append(f"{start} is the one that result.json records, under the root {result.root}")
@@ -142,9 +149,15 @@ def claim_of(a: RunRecord, b: RunRecord, span: Span) -> StepsClaim:
         end=span.end,
         of=span.of,
         bound=bound,
+        ends_on_a_state=span.reaches_the_end or span.end in a.states.keys() & b.states.keys(),
         claimed=claimed,
         not_claimed=not_claimed,
     )
+
+
+def not_run(part: Slice, of: int) -> StepsClaim:
+    """The steps of a slice that could not be run."""
+    return StepsClaim(begin=part.begin, after=part.after, end=part.end, of=of, bound=True)
 
 
 def _other_steps(span: Span) -> List[str]:

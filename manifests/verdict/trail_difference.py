@@ -36,7 +36,8 @@ def _tensor_names(a: Mapping[str, str], b: Mapping[str, str]) -> List[str]:
     return [name for name in order if a.get(name) != b.get(name)]
 
 
-def _items(rank: int, a: TrailRecord, b: TrailRecord) -> List[StepItem]:
+def record_items(rank: int, a: TrailRecord, b: TrailRecord) -> List[StepItem]:
+    """What differs between two records of a step; tensor digests where both have them."""
     found = []
     if a.samples != b.samples:
         found.append(StepItem(rank=rank, what="samples", a=a.samples, b=b.samples))
@@ -53,15 +54,20 @@ def _items(rank: int, a: TrailRecord, b: TrailRecord) -> List[StepItem]:
     return found
 
 
+def missing_item(rank: int, in_a: bool, in_b: bool) -> StepItem:
+    """A step that a rank recorded in one of two runs only."""
+    sides = ["present" if there else "missing" for there in (in_a, in_b)]
+    return StepItem(rank=rank, what="record", a=sides[0], b=sides[1])
+
+
 def _step_items(step: int, a: Sequence[_BySteps], b: Sequence[_BySteps]) -> List[StepItem]:
     found: List[StepItem] = []
     for rank, (of_a, of_b) in enumerate(zip(a, b)):
         in_a, in_b = of_a.get(step), of_b.get(step)
         if in_a is not None and in_b is not None:
-            found += _items(rank, in_a, in_b)
+            found += record_items(rank, in_a, in_b)
         elif in_a is not None or in_b is not None:
-            sides = ["present" if record else "missing" for record in (in_a, in_b)]
-            found.append(StepItem(rank=rank, what="record", a=sides[0], b=sides[1]))
+            found.append(missing_item(rank, in_a is not None, in_b is not None))
     return found
 
 

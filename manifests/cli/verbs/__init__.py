@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 #: Verb -> its file, which defines it under that name; in the order of a run's life.
 VERBS: Dict[str, str] = {
-    name: {"list": "list_"}.get(name, name)
+    name: {"list": "list_", "import": "import_"}.get(name, name)
     for name in (
         "doctor",
         "build",
@@ -27,9 +27,12 @@ VERBS: Dict[str, str] = {
         "cancel",
         "rerun",
         "compare",
+        "report",
         "verify",
         "attest",
         "crate",
+        "export",
+        "import",
         "demo",
         "data",
         "clean",

@@ -49,6 +49,16 @@ def parts_that_begin(
 @click.option("--out", type=PATH, help="Folder for the new run (default: beside RUN).")
 @click.option("--from-step", type=int, metavar="S", help="Run the steps after S only (default: 0).")
 @click.option("--to-step", type=int, metavar="T", help="Run the steps up to T only.")
+@click.option("--slices", type=int, metavar="K", help="Check all of RUN in K jobs side by side.")
+@click.option("--sample", type=int, metavar="K", help="Check K slices of RUN, drawn at random.")
+@click.option("--seed", metavar="Z", help="Seed of that draw (default: a random one).")
+@click.option(
+    "--gather",
+    type=PATH,
+    multiple=True,
+    metavar="PATH",
+    help="Go on with a folder of slices, or judge single slices together.",
+)
 @click.option(
     "--with",
     "parts",
@@ -77,6 +87,10 @@ def rerun(
     nodes: Optional[int],
     from_step: Optional[int],
     to_step: Optional[int],
+    slices: Optional[int],
+    sample: Optional[int],
+    seed: Optional[str],
+    gather: Tuple[Path, ...],
     parts: Tuple[str, ...],
     other_gpu: bool,
     dry_run: bool,
@@ -84,20 +98,33 @@ def rerun(
 ) -> None:
     """Run RUN again and compare the bits. It uses RUN's own snapshot, config and image.
 
-    --from-step and --to-step check some steps alone, from a state that RUN kept.
+    --from-step and --to-step check some steps alone, from a state that RUN kept; --slices checks
+    all of them in parts.
 
     --with swaps parts on purpose: identical then says that the change did not matter.
     Exit code: 0 identical, 1 diverged, 2 cannot run, 3 inconclusive.
     """
-    from manifests.cli.foreground import print_comparison, wait_for_job
+    from manifests.cli.foreground import note_report, print_comparison, wait_for_job
+    from manifests.cli.outlook_text import say_outlook
+    from manifests.cli.slices import Asked, by_slices
     from manifests.flows.cannot_run import CannotRun
     from manifests.flows.plan import write_run
     from manifests.flows.rerun import cannot_run, judge, parse_moved, plan_rerun
     from manifests.flows.start import start_new
     from manifests.flows.swap import parse_swap
+    from manifests.record.slice_set import SliceOptions
     from manifests.rundir.known_outs import remember_out
 
     host = host_context()
+    asked = Asked(slices, sample, seed, gather, (from_step, to_step) != (None, None), bool(parts))
+    asked.check()
+    if asked.wanted:
+        options = SliceOptions(
+            moved=parse_moved(moved), site=site, group=group, mirror=mirror, processes=processes,
+            nodes=nodes, other_gpu=other_gpu,
+        )  # fmt: skip
+        by_slices(run, host, asked, options, out=out, dry_run=dry_run, json_wanted=json_wanted)
+        return
     swap = parse_swap(parts, host.project, Path.cwd(), host.home)
     try:
         plan = plan_rerun(
@@ -118,6 +145,8 @@ def rerun(
         )
     except CannotRun as error:
         print_comparison(cannot_run(run, error), json_wanted)
+    if dry_run:
+        say_outlook(plan, host)
     for warning in plan.warnings:
         warn(warning)
     for text in plan.notes:
@@ -134,4 +163,6 @@ def rerun(
     except Trouble as error:
         note(str(error))
     # A rerun that failed is judged too: an exit code of 1 must mean diverged and nothing else.
-    print_comparison(judge(run, files, warn), json_wanted)
+    comparison = judge(run, files, warn)
+    note_report(files, host)
+    print_comparison(comparison, json_wanted)

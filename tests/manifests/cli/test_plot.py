@@ -16,9 +16,9 @@ import pytest
 
 from container.trouble import Trouble
 from manifests.cli import plot
-from manifests.cli.curves import PANELS, read_curves
 from manifests.cli.plot import draw, fill, plot_at_the_end, plot_runs
 from manifests.record.run_files import RunFiles
+from manifests.report.curves import PANELS, read_curves
 
 PROJECT = Path(__file__).resolve().parents[3]
 MAGIC = {".pdf": b"%PDF-", ".png": b"\x89PNG", ".svg": b"<?xml"}

@@ -22,6 +22,7 @@ from manifests.flows.statement_check import check_statements
 from manifests.flows.verify import verify_whole
 from manifests.host.context import HostContext, read_host_context
 from manifests.record.run_files import RunFiles
+from manifests.rundir.records import trail_digest
 from tests.manifests.cli.verbs.conftest import PROJECT, CommandLine
 
 SSH_KEYGEN = shutil.which("ssh-keygen")
@@ -161,7 +162,7 @@ def test_a_run_and_its_rerun(run: RunFiles, bundle: CommandLine, keys: Keys) -> 
     assert said["verdict"] == "identical"
     assert said["machine"] == {"hosts": ["node2"], "processor": "Some CPU"}
     assert said["day"] == "2026-02-01"
-    assert said["steps"] == {"first": 1, "lastEqual": 12, "of": 3}
+    assert said["steps"] == {"first": 1, "last": 12, "lastEqual": 12, "of": 12}
     assert said["rerun"]["name"] == again.root.name
     assert str(run.root.parent) not in json.dumps(verdict)
 
@@ -295,14 +296,14 @@ def test_signed_lies_about_this_run(run: RunFiles, host: HostContext, keys: Keys
 
     def lie(values: Json) -> None:
         values["subject"][2]["digest"]["sha256"] = "0" * 64
-        values["predicate"]["root"] = "1" * 64
+        values["predicate"]["trail"] = "1" * 64
 
-    root = json.loads(path.read_text())["predicate"]["root"]
+    trail = json.loads(path.read_text())["predicate"]["trail"]
     edit(path, lie)
     keys.sign_again(path, "ada", "bundle-statement")
     assert problems(run) == [
         f"statements/{path.name}: says that results/model.npz is {'0' * 64}, here it is {found}",
-        f"statements/{path.name}: says that root is {'1' * 64}, here it is {root}",
+        f"statements/{path.name}: says that trail is {'1' * 64}, here it is {trail}",
     ]
 
 
@@ -427,3 +428,38 @@ def test_a_run_that_has_not_ended(run: RunFiles, host: HostContext) -> None:
         f"{run.root}: has no result: nothing to attest\n"
         f"-> see its state: python bundle.py status {run.root}"
     )
+
+
+def test_a_part_of_the_steps_is_not_the_run(run: RunFiles, host: HostContext, keys: Keys) -> None:
+    again = rerun_of(run)
+    part = {"begin": 0, "after": 0, "end": 4}
+    edit(again.manifest, lambda values: values["circumstance"].update(slice=part))
+    for rank in (again.trail_of(0), again.trail_of(1)):
+        kept = [line for line in rank.read_text().splitlines(True) if json.loads(line)["step"] < 5]
+        rank.write_text("".join(kept))
+    digest = trail_digest(again, 2)
+    edit(again.result, lambda values: values["digests"].update(trail=digest))
+    edit(again.result, lambda values: values.update(steps=4))
+    drafts = plan_statements(run.root, host)
+    steps = json.loads(drafts[1].text)["predicate"]["steps"]
+    assert (steps["first"], steps["last"]) == (1, 4)
+    attest(drafts, keys("ada"))
+    assert problems(run) == []
+    assert (
+        line_of_show(run)
+        == f"statements 1 with the verdict identical for steps 1..4 of {steps['of']}"
+    )
+
+
+def test_a_rerun_with_swapped_parts_says_nothing_of_the_run(
+    run: RunFiles, host: HostContext
+) -> None:
+    again = rerun_of(run)
+    edit(again.manifest, lambda values: values["circumstance"].update(swapped=["code"]))
+    assert [draft.about for draft in plan_statements(run.root, host)] == ["provenance"]
+    warnings: List[str] = []
+    drafts = plan_statements(again.root, host, warn=warnings.append)
+    assert [draft.about for draft in drafts] == ["provenance"]
+    assert warnings == [
+        f"{again.root}: is a rerun with parts swapped (code): no verdict is attested"
+    ]

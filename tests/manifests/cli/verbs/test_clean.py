@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import shutil
 import sqlite3
 from pathlib import Path
@@ -95,7 +96,7 @@ def test_nothing_is_removed_unless_it_is_asked_for(
     dry = called("clean", "--all", "--dry-run").stdout
     old = cache / "images" / f"{OLD}.sif"
     assert (
-        f"  would go: {old}, 22 B, used by {run.root}: a rerun builds it again\n" in dry
+        f"  would go: {old}, 22 bytes, used by {run.root}: a rerun builds it again\n" in dry
         and "this project's image of stack cpu" in dry
     )
     assert dry.endswith("would go; nothing was removed\n")
@@ -110,8 +111,9 @@ def test_what_is_asked_for_goes(
         True, True, True, False, False,
     ]  # fmt: skip
     done = called("clean", "--images", "--builds")
+    used = f"used by {run.root}: a rerun builds it again"
     assert [line for line in done.stdout.splitlines() if "removed" in line] == [
-        f"  removed: {cache}/images/{OLD}.sif, 22 B, used by {run.root}: a rerun builds it again",
+        f"  removed: {cache}/images/{OLD}.sif, 22 bytes, {used}",
         f"  removed: {cache}/builds/cpu-1.x.d, 8.2 kB",
     ]
     left = files_in(cache)
@@ -171,7 +173,7 @@ def damage(files: RunFiles) -> None:
         (fail, "{} needs it: it is failed", False),
         (lose, "{} needs it: it is unknown", False),
         (other_format, "{} needs it: this bundle cannot build it again", True),
-        (damage, "{} may need it: its manifest cannot be read", False),
+        (damage, "{} may need it: it cannot be read", False),
     ],
 )
 def test_what_a_listed_run_needs_stays(
@@ -193,6 +195,31 @@ def test_what_a_listed_run_needs_stays(
     pieces = parts(called)["images"]["pieces"]
     assert [piece["kept"] for piece in pieces if OLD in piece["path"]] == [why.format(other.root)]
     assert f"sha256/ab/{WANTED}" in files_in(cache)
+
+
+def test_a_folder_of_runs_that_cannot_be_read(
+    bundle: CommandLine, called: Call, run: RunFiles, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As that of another account which shares the cache."""
+    closed = bundle.folder / "closed"
+    closed.mkdir()
+    bundle.know(run.root.parent, closed, bundle.folder / "gone")
+    scandir = os.scandir
+
+    def refuse(path: Any) -> Any:
+        if Path(path) == closed:
+            raise PermissionError(13, "Permission denied", str(closed))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    done = called("clean", "--images", "--store")
+    assert done.stderr.splitlines()[1:] == [
+        f"bundle: warning: {closed}: cannot be read; no image, stored input or fingerprint is "
+        "removed"
+    ]
+    assert f"{closed} may need it: it cannot be read" in done.stdout
+    assert (cache / "images" / f"{OLD}.sif").exists()
+    assert f"sha256/cd/{ORPHAN}" in files_in(cache)
 
 
 def test_a_build_under_way(bundle: CommandLine, called: Call, run: RunFiles, cache: Path) -> None:
@@ -227,7 +254,7 @@ def test_checkpoints_of_one_run(
 
 def test_an_empty_cache(called: Call) -> None:
     assert "  0 of 0" in called("clean").stdout
-    assert called("clean", "--all").stdout.endswith("0 B free now\n")
+    assert called("clean", "--all").stdout.endswith("0 bytes free now\n")
 
 
 def test_what_cannot_be_removed_is_named(tmp_path: Path) -> None:

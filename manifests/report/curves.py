@@ -16,6 +16,7 @@ from manifests.record.log_columns import (
     ACCURACY,
     ACCURACY_TOP5,
     COLUMNS,
+    ELAPSED,
     ITERATION,
     LOSS,
     VALIDATION_ACCURACY,
@@ -40,13 +41,14 @@ DRAWN = [name for pair in PANELS.values() for name in pair]
 
 @dataclass(frozen=True)
 class Curves:
-    """``epochs`` are fractional; ``values`` has one number per epoch for each column of the log, of
-    which some is known. A number that is not finite is NaN. ``resumed`` are the epochs at which
-    another job took the run over.
+    """``epochs`` are fractional, ``steps`` those after which a row was written; ``values`` has one
+    number per row for each column of PANELS, and for the seconds, of which some is known. A number
+    that is not finite is NaN. ``resumed`` are the epochs at which another job took the run over.
     """
 
     files: RunFiles
     manifest: Manifest
+    steps: List[int]
     epochs: List[float]
     values: Dict[str, List[float]]
     resumed: List[float] = field(default_factory=list)
@@ -81,6 +83,8 @@ def _numbers(row: Dict[str, Any]) -> Dict[str, float]:
         if name in row:
             value = number(row[name])
             found[name] = value if math.isfinite(value) else math.nan
+    with suppress(ValueError, TypeError, OverflowError, KeyError):  # no figure draws them
+        found[ELAPSED] = number(row[ELAPSED])
     return found
 
 
@@ -105,6 +109,7 @@ def read_curves(files: RunFiles, warn: Warn = ignore) -> Curves:
     return Curves(
         files,
         manifest,
+        [row[ITERATION] for row in rows],
         [row[ITERATION] * by_step for row in rows],
         {name: values for name, values in columns.items() if any(map(math.isfinite, values))},
         [step * by_step for step in resumptions(files, manifest)],

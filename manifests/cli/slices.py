@@ -1,0 +1,143 @@
+"""`rerun` with slices: what was asked for, and the jobs of all slices watched to their verdict"""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn, Optional, Sequence
+
+from container.trouble import Trouble
+from jobtemplates.script import quoted
+from manifests.cli.command_line import as_json, note, say, warn
+from manifests.cli.foreground import print_comparison
+from manifests.flows.cannot_run import CannotRun
+from manifests.flows.rerun import cannot_run
+from manifests.flows.slices import (
+    Gathering,
+    SetPlan,
+    only_gatherer,
+    plan_slices,
+    read_slices,
+    verdict_on,
+    write_slices,
+)
+from manifests.host.context import HostContext
+from manifests.record.slice_set import SetFiles, SliceOptions
+from manifests.rundir.directory import find_run
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The options of `rerun` that divide a run; one of them at most."""
+
+    slices: Optional[int] = None
+    sample: Optional[int] = None
+    seed: Optional[str] = None
+    gather: Sequence[Path] = ()
+    alone: bool = False  # --from-step or --to-step
+    swapped: bool = False  # --with
+
+    @property
+    def wanted(self) -> bool:
+        return self.slices is not None or self.sample is not None or bool(self.gather)
+
+    def check(self) -> None:
+        """Raise Trouble for options that exclude each other."""
+        given = {
+            "--slices": self.slices is not None,
+            "--sample": self.sample is not None,
+            "--gather": bool(self.gather),
+            "--from-step or --to-step": self.alone,
+        }
+        names = [name for name, there in given.items() if there]
+        problems = []
+        if len(names) > 1:
+            problems.append(f"{', '.join(names)}: only one of them")
+        if self.seed is not None and self.sample is None:
+            problems.append("--seed: draws slices, and needs --sample K")
+        if names and self.swapped:
+            problems.append(
+                f"{names[0]}: not together with --with: a state is of the run as it was"
+            )
+        if problems:
+            raise Trouble(problems, "see: rerun --help")
+
+
+def by_slices(
+    run: Path,
+    host: HostContext,
+    asked: Asked,
+    options: SliceOptions,
+    *,
+    out: Optional[Path],
+    dry_run: bool,
+    json_wanted: bool,
+) -> None:
+    """Check a run by slices; ends with the verdict's exit code unless nothing is to be run."""
+    try:
+        if asked.gather:
+            gather(run, host, asked.gather, json_wanted)
+        seed = asked.seed
+        if asked.sample is not None and seed is None:
+            seed = secrets.token_hex(8)
+        plan = plan_slices(
+            run, host, options, count=asked.slices, sample=asked.sample, seed=seed, out=out,
+            read_only=dry_run, warn=warn,
+        )  # fmt: skip
+    except CannotRun as error:
+        print_comparison(cannot_run(run, error), json_wanted)
+    for text in plan.warnings:
+        warn(text)
+    for text in plan.notes:
+        note(text)
+    if dry_run:
+        print_plan(plan, json_wanted)
+        return
+    files = write_slices(plan)
+    note(f"{len(plan.plans)} slices in {files.root}")
+    words = quoted(["python", "bundle.py", "rerun", plan.record.run, "--gather", str(files.root)])
+    note(f"if this is interrupted, the slices are gathered with: {words}")
+    watch(files, host, json_wanted)
+
+
+def print_plan(plan: SetPlan, json_wanted: bool) -> None:
+    if json_wanted:
+        as_json({**plan.record.model_dump(mode="json"), "folder": str(plan.files.root)})
+        return
+    for (after, end), one in zip(plan.record.slices, plan.plans):
+        say(f"steps {after + 1}..{end} of {plan.record.steps} on site {one.placement.site}")
+    say(f"in {plan.files.root}")
+
+
+def gather(run: Path, host: HostContext, paths: Sequence[Path], json_wanted: bool) -> NoReturn:
+    """Go on with a folder of slices, or judge slices that were made one by one."""
+    if len(paths) == 1 and SetFiles(paths[0]).plan.is_file():
+        record = read_slices(paths[0], warn)
+        if record.identity_digest != identity_of(run):
+            raise Trouble(
+                f"{paths[0]}: has slices of {record.run}, a run of another identity",
+                f"gather them for that run: rerun {quoted(record.run)} --gather {paths[0]}",
+            )
+        watch(SetFiles(paths[0].resolve()), host, json_wanted)
+    print_comparison(verdict_on(run, paths, warn), json_wanted)
+
+
+def identity_of(run: Path) -> str:
+    from manifests.rundir.records import read_manifest
+
+    return read_manifest(find_run(str(run)), warn).identity_digest
+
+
+def watch(files: SetFiles, host: HostContext, json_wanted: bool) -> NoReturn:
+    """Start and wait for the slices of a folder. Ctrl-C ends their jobs too."""
+    with only_gatherer(files.root):
+        gathering = Gathering(files.root, host, note, warn)
+        try:
+            verdict = gathering.wait()
+        except KeyboardInterrupt:
+            gathering.cancel()
+            note(f"interrupted: the jobs were cancelled; the slices stay in {files.root}")
+            sys.exit(130)
+    print_comparison(verdict, json_wanted)

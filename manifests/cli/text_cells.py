@@ -1,0 +1,46 @@
+"""Texts in the cells of a terminal: how wide they are, cut, folded and filled to a width"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import List
+
+# Escape sequences of terminals (ECMA-48: CSI and OSC), then whatever else moves the cursor.
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -~])")
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def plain_text(text: str) -> str:
+    """What a line shows: without what would move the cursor or change colours. Of a line that was
+    redrawn, the last state."""
+    last = text.rstrip("\r").rsplit("\r", 1)[-1]
+    return _CONTROLS.sub(" ", _ESCAPES.sub("", last).expandtabs())
+
+
+def width_of(text: str) -> int:
+    return sum(map(_cells, text))
+
+
+def _cells(letter: str) -> int:
+    if unicodedata.combining(letter) or unicodedata.category(letter) in ("Cf", "Me", "Mn"):
+        return 0
+    return 2 if unicodedata.east_asian_width(letter) in "WF" else 1
+
+
+def folded(text: str, width: int) -> List[str]:
+    """Nothing is lost: lines of at most ``width`` cells, at least one."""
+    lines, line, used = [], "", 0
+    for letter in text:
+        cells = _cells(letter)
+        if used + cells > max(width, 2):
+            lines.append(line)
+            line, used = "", 0
+        line, used = line + letter, used + cells
+    return [*lines, line]
+
+
+def filled(text: str, width: int) -> str:
+    """Cut or padded to ``width`` cells."""
+    cut = folded(text, width)[0] if width_of(text) > width else text
+    return cut + " " * (width - width_of(cut))

@@ -1,0 +1,84 @@
+"""``bundle.py export``: a run in one file that others import, check and run again"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Optional, Tuple
+
+import click
+
+from manifests.cli.command_line import (
+    DRY,
+    JSON,
+    MIRROR,
+    MOVED,
+    PATH,
+    RUN,
+    as_json,
+    host_context,
+    note,
+    say,
+    say_next,
+    warn,
+)
+
+
+@click.command()
+@RUN
+@click.option("-o", "--output", type=PATH, metavar="FILE", help="Default: ./<RUN>.bundle.tar.")
+@click.option(
+    "--with",
+    "held",
+    multiple=True,
+    type=click.Choice(["image", "packages", "data"]),
+    help="Include the image, its packages (to rebuild it), or the data; repeatable.",
+)
+@click.option(
+    "--states",
+    default="all",
+    show_default=True,
+    metavar="WHICH",
+    help="Checkpoints to include: all, last, none, or steps such as 100,200.",
+)
+@click.option(
+    "--anonymous", is_flag=True, help="Leave out names of accounts, hosts, folders (blind review)."
+)
+@MOVED
+@MIRROR
+@DRY
+@JSON
+def export(
+    run: Path,
+    output: Optional[Path],
+    held: Tuple[str, ...],
+    states: str,
+    anonymous: bool,
+    moved: Tuple[str, ...],
+    mirror: Optional[str],
+    dry_run: bool,
+    json_wanted: bool,
+) -> None:
+    """Write RUN to one file. The same run gives the same bytes.
+
+    The file is a tar. `import` checks it and makes the run directory again, elsewhere.
+    """
+    from manifests.flows.export import Wanted, plan_export, write_planned
+    from manifests.flows.rerun import parse_moved
+
+    host = host_context()
+    wanted = Wanted(frozenset(held), states, parse_moved(moved), mirror, anonymous)
+    plan = plan_export(run, output, wanted, host, warn)
+    for text in plan.notes:
+        note(text)
+    for name, count, size in plan.groups():
+        say(f"{name:16} {count:8} files {size / 1e6:12.1f} MB", err=json_wanted)
+    say(f"{'export':16} {plan.head.files:8} files {plan.size / 1e6:12.1f} MB", err=json_wanted)
+    head = None if dry_run else write_planned(plan, host)
+    if json_wanted:
+        groups = [{"what": w, "files": n, "bytes": size} for w, n, size in plan.groups()]
+        digest = {"digest": head.digest} if head else {}
+        as_json({"file": str(plan.target), "bytes": plan.size, "groups": groups, **digest})
+    elif head is not None:
+        say(f"digest  {head.digest}")
+        say(f"file    {plan.target}")
+        say_next(f"elsewhere: python bundle.py import {plan.target.name}", err=True)

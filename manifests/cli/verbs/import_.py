@@ -1,0 +1,41 @@
+"""``bundle.py import``: an exported run, checked, as a run directory of this machine"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from jobtemplates.script import quoted
+from manifests.cli.command_line import DRY, JSON, PATH, as_json, host_context, say, say_next, warn
+
+
+@click.command("import")
+@click.argument("file", type=PATH)
+@click.argument("folder", type=PATH, metavar="[DIR]", default=Path())
+@DRY
+@JSON
+def import_(file: Path, folder: Path, dry_run: bool, json_wanted: bool) -> None:
+    """Check FILE, which `export` wrote, and make its run directory in DIR (default: here).
+
+    Nothing is placed unless all is right. No network is used. With --dry-run it is only checked.
+    """
+    from manifests.flows.import_run import import_run
+    from manifests.rundir.known_outs import remember_out
+
+    host = host_context()
+    done = import_run(file, folder, host, check_only=dry_run, warn=warn)
+    if done.files is not None:
+        remember_out(host.cache, done.files.root.parent, warn)
+    place = None if done.files is None else str(done.files.root)
+    if json_wanted:
+        values = done.head.model_dump(mode="json", exclude={"version", "kind", "size_after"})
+        as_json({**values, "digest": done.head.digest, "directory": place})
+        return
+    say(f"checked {done.head.files} files, {done.head.size / 1e6:.1f} MB")
+    say(f"digest  {done.head.digest}")
+    if place is not None:
+        say(f"run     {place}")
+        site = done.manifest.circumstance.placement.site
+        at = "" if site == "local" else " --site local"
+        say_next(f"python bundle.py rerun {quoted(place)}{at}", err=True)

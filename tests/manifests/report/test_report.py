@@ -1,0 +1,440 @@
+"""The page on runs: what it says, the same bytes every time, and each kind of bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Tuple
+
+import pytest
+
+from container.progress import Silent
+from container.trouble import Trouble
+from manifests.host.context import HostContext, read_host_context
+from manifests.record.run_files import RunFiles
+from manifests.report.write import report_at_the_end, write_report
+from manifests.rundir.records import trail_digest
+from manifests.verdict.compare import compare, load_record
+
+PROJECT = Path(__file__).resolve().parents[3]
+NEXT = "name another file with -o"
+VOID = ("meta", "link", "rect", "line", "path")
+
+
+@pytest.fixture
+def host() -> HostContext:
+    return read_host_context(PROJECT, Silent())
+
+
+@pytest.fixture
+def original(finished_run: RunFiles) -> RunFiles:
+    """Its log as the trainer writes one: a row per epoch, with the seconds."""
+    rows = [
+        {"epoch": step, "iteration": 4 * step, "main/loss": 2 / step, "elapsed_time": 10.0 * step}
+        for step in (1, 2, 3)
+    ]
+    finished_run.log.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return finished_run
+
+
+def change(path: Path, edit: Callable[[Dict[str, Any]], None]) -> None:
+    values = json.loads(path.read_text())
+    edit(values)
+    path.write_text(json.dumps(values))
+
+
+@pytest.fixture
+def again(original: RunFiles) -> RunFiles:
+    """A rerun of it with the same bits."""
+    files = RunFiles(original.root.parent / "digits-20260201T000000Z-01234567")
+    shutil.copytree(original.root, files.root)
+
+    def edit(values: Dict[str, Any]) -> None:
+        values["kind"] = "rerun"
+        values["circumstance"].update(rerun_of=str(original.root), host="node<2>")
+
+    change(files.manifest, edit)
+    return files
+
+
+def part_ways(files: RunFiles, step: int, rank: int = 1) -> None:
+    """Another loss of a rank, from a step on, with the digest that the trail then has."""
+    path = files.trail_of(rank)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for line in lines:
+        if line["step"] >= step:
+            line["loss"] = (0.5).hex()
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    digest = trail_digest(files, 2)
+    change(files.result, lambda values: values["digests"].update(trail=digest))
+
+
+class Reader(HTMLParser):
+    """Texts, and elements by name with their attributes; every element is closed in its place."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.texts: List[str] = []
+        self.elements: List[Tuple[str, Dict[str, Any]]] = []
+        self.open: List[str] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: List[Tuple[str, Any]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID or (
+            tag in ("rect", "line") and not self.get_starttag_text().endswith("/>")
+        ):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: List[Tuple[str, Any]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if data.strip():
+            self.texts.append(data.strip())
+
+    def of(self, tag: str, **attributes: str) -> List[Dict[str, Any]]:
+        return [
+            found
+            for name, found in self.elements
+            if name == tag and attributes.items() <= found.items()
+        ]
+
+    @property
+    def text(self) -> str:
+        return " ".join(self.texts)
+
+
+def page_of(host: HostContext, *runs: RunFiles) -> Reader:
+    target = runs[0].root.parent / "page.html"
+    write_report([run.root for run in runs], target, host)
+    return Reader(target.read_text())
+
+
+def strips(page: Reader) -> List[Tuple[str, str, str]]:
+    """(class, x, width) of each rectangle that stands for steps."""
+    return [
+        (found["class"], found["x"], found["width"])
+        for found in page.of("rect")
+        if "x" in found and found["class"] in ("equal", "different", "open")
+    ]
+
+
+# --- what it says -----------------------------------------------------------------------------
+
+
+def test_a_rerun_with_the_same_bits(original: RunFiles, again: RunFiles, host: HostContext) -> None:
+    assert write_report([again.root], None, host) == again.report
+    page = Reader(again.report.read_text())
+    assert page.of("div", **{"class": "banner identical"})
+    assert "Identical: run B gave the same bits as run A." in page.text
+    assert f"rerun of {original.root.name}; 12 steps done" in page.texts
+    assert strips(page) == [("equal", "0.0", "1000.0")]
+    assert "Steps: 12 equal, 0 different, 0 not compared." in page.texts
+    assert "node<2>" in page.texts  # text, not an element
+    assert f"python bundle.py rerun {original.root}" in page.texts
+    assert re.sub(r"\S+/out", "out", page.text).count("rerun_of") == 1
+
+
+def test_the_verdict_is_that_of_compare_and_all_steps_are_shown(
+    original: RunFiles, again: RunFiles, host: HostContext
+) -> None:
+    part_ways(again, 7)
+    page = page_of(host, original, again)
+    assert "Diverged: run B gave other bits than run A." in page.text
+    comparison = compare(load_record(original), load_record(again))
+    assert comparison.verdict == "diverged"
+    for sentence in comparison.evidence:
+        assert sentence in page.texts
+    unit = 1000 / 13
+    assert strips(page) == [
+        ("equal", "0.0", str(round(7 * unit, 2))),
+        ("different", str(round(7 * unit, 2)), str(round(6 * unit, 2))),
+    ]
+    assert {"steps 0 to 6: equal", "steps 7 to 12: different"} <= set(page.texts)
+
+
+def test_a_rerun_that_was_stopped_and_resumed(
+    original: RunFiles, again: RunFiles, host: HostContext
+) -> None:
+    """Its steps so far are compared; marks say where a job took over."""
+    change(original.result, lambda values: values["observed"].update(resumed_at=[4, 9]))
+    for rank in (0, 1):
+        lines = again.trail_of(rank).read_text().splitlines(keepends=True)
+        kept = [line for line in lines if json.loads(line)["step"] < 9]
+        again.trail_of(rank).write_text("".join(kept))
+    for path in (again.result, again.done, again.exit_code):
+        path.unlink()
+    page = page_of(host, original, again)
+    assert "Inconclusive: nothing can be concluded of run B." in page.text
+    assert "Steps: 8 equal, 0 different, 4 not compared." in page.texts
+    marks = page.of("line", **{"class": "resumed"})
+    assert [mark["x1"] for mark in marks if mark["x1"] != "5"] == ["384.62", "769.23"]
+    assert "run A resumed after step 4" in page.texts
+    assert [text for text in page.texts if re.fullmatch(r"\d+ to \d+", text)] == [
+        "1 to 4",
+        "5 to 9",
+        "10 to 12",
+    ]
+    assert [text for text in page.texts if re.fullmatch(r"[0-9.]+ s", text)] == [
+        "10.0 s",
+        "12.5 s",
+        "7.5 s",
+    ]
+
+
+def test_a_slice_is_compared_in_its_own_steps(
+    original: RunFiles, again: RunFiles, host: HostContext
+) -> None:
+    part = {"begin": 4, "after": 5, "end": 8}
+    change(again.manifest, lambda values: values["circumstance"].update(slice=part))
+    for rank in (0, 1):
+        lines = again.trail_of(rank).read_text().splitlines(keepends=True)
+        kept = [line for line in lines if 4 < json.loads(line)["step"] <= 8]
+        again.trail_of(rank).write_text("".join(kept))
+    digest = trail_digest(again, 2)
+    change(again.result, lambda values: values["digests"].update(trail=digest))
+    change(again.result, lambda values: values.update(steps=8))
+    page = page_of(host, original, again)
+    assert f"rerun of {original.root.name} for steps 5 to 8; 8 steps done" in page.texts
+    assert "Steps: 4 equal, 0 different, 8 not compared." in page.texts
+    assert "run B gave the same bits as run A in steps 6..8 of 3." in page.text  # 3 epochs of one
+    assert {"Shown:", "Not shown:"} <= set(page.texts)
+    marks = [mark["x1"] for mark in page.of("line", **{"class": "slice"})]
+    assert marks[1:] == ["384.62", "692.31"]
+    assert "run B, a slice, begins after step 4" in page.texts
+    assert "run B, a slice, ends with step 8" in page.texts
+
+
+def test_statements_are_listed_with_what_is_wrong(original: RunFiles, host: HostContext) -> None:
+    original.statements.mkdir()
+    (original.statements / "verdict.json").write_text("{}")
+    page = page_of(host, original)
+    assert "statements/verdict.json: is not signed: verdict.json.sig is missing" in page.texts
+
+
+def test_one_run_alone_says_that_nothing_was_compared(
+    original: RunFiles, host: HostContext
+) -> None:
+    page = page_of(host, original)
+    assert "Not compared: no other run is on this page." in page.text
+    assert strips(page) == [("open", "0.0", "1000.0")]
+    assert "There is one run on this page." in page.texts
+
+
+def test_a_rerun_without_its_original_shows_the_verdict_of_its_day(
+    original: RunFiles, again: RunFiles, host: HostContext
+) -> None:
+    verdict = compare(load_record(original), load_record(again))
+    again.verdict.write_text(verdict.model_dump_json())
+    shutil.rmtree(original.root)
+    page = page_of(host, again)
+    name = original.root.name
+    assert (
+        f"Identical: this is the verdict that was recorded when run A was compared with {name}."
+        in (page.text)
+    )
+    assert f"{name} is not there any more: nothing was compared for this page." in page.texts
+
+
+def test_a_verdict_that_is_not_true_any_more(
+    original: RunFiles, again: RunFiles, host: HostContext
+) -> None:
+    verdict = compare(load_record(original), load_record(again))
+    again.verdict.write_text(verdict.model_dump_json())
+    part_ways(again, 3)
+    page = page_of(host, original, again)
+    assert "verdict.json of run B says identical; its files say diverged now" in page.texts
+
+
+def test_the_worst_of_many_runs_is_at_the_head(
+    original: RunFiles, again: RunFiles, host: HostContext
+) -> None:
+    third = RunFiles(again.root.parent / "third")
+    shutil.copytree(again.root, third.root)
+    part_ways(third, 2)
+    page = page_of(host, original, again, third)
+    assert "Diverged: 1 of 2 runs (C) gave other bits than run A." in page.text
+    assert [text for text in page.texts if text.startswith("Steps: ")] == [
+        "Steps: 12 equal, 0 different, 0 not compared.",
+        "Steps: 1 equal, 11 different, 0 not compared.",
+    ]
+
+
+def test_damage_is_said_and_the_page_is_there(
+    original: RunFiles, again: RunFiles, host: HostContext
+) -> None:
+    again.log.write_text("no row\n")
+    again.labels.write_text("{")
+    again.trail_of(1).write_text("nonsense\n")
+    digest = trail_digest(again, 2)
+    change(again.result, lambda values: values["digests"].update(trail=digest))
+    page = page_of(host, original, again)
+    assert f"{again.trail_of(1)}, line 1: is not a trail record" in page.texts
+    assert f"run B: {again.log}, line 1: is not a valid log row" in page.texts
+    assert f"run B: {again.labels}, line 1, column 2: is not JSON: " in page.text
+    assert "Steps: 0 equal, 0 different, 12 not compared." in page.texts
+
+
+# --- the file -----------------------------------------------------------------------------------
+
+
+def test_the_same_runs_give_the_same_bytes(
+    original: RunFiles, again: RunFiles, host: HostContext, tmp_path: Path
+) -> None:
+    targets = [tmp_path / name for name in ("a.html", "b.html")]
+    for target in targets:
+        write_report([original.root, again.root], target, host)
+        os.utime(original.log, (1, 1))
+    assert targets[0].read_bytes() == targets[1].read_bytes()
+
+
+def test_what_a_run_says_is_text_and_nothing_else(
+    original: RunFiles, again: RunFiles, host: HostContext
+) -> None:
+    """Whoever made a run must not be able to run a script for whoever reads its page."""
+    evil = "</title><script>alert(1)</script><img src=x onerror=alert(1)>\"'&{{ 7 * 7 }}"
+    notes = [{"at": "now", "by": evil, "text": evil}]
+    again.labels.write_text(json.dumps({"version": "1.0", "message": evil, "notes": notes}))
+
+    def edit(values: Dict[str, Any]) -> None:
+        values["circumstance"].update(host=evil, user=evil)
+
+    change(again.manifest, edit)
+    change(again.result, lambda values: values["observed"].update(cpu_model=evil))
+    page = page_of(host, original, again)
+    assert len(page.of("script")) == 1
+    assert page.of("img") == []
+    assert [
+        found for _, found in page.elements if any(name.startswith("on") for name in found)
+    ] == []
+    assert page.texts.count(evil) >= 3
+
+
+def test_the_page_asks_for_nothing(original: RunFiles, again: RunFiles, host: HostContext) -> None:
+    page = page_of(host, original, again)
+    for name in ("src", "href", "action", "data", "poster", "srcset"):
+        addresses = [found[name] for _, found in page.elements if found.get(name)]
+        assert [address for address in addresses if not address.startswith(("#", "data:,"))] == []
+    policy = page.of("meta", **{"http-equiv": "Content-Security-Policy"})[0]["content"]
+    assert policy.startswith("default-src 'none'; ")
+
+
+# --- bad input ------------------------------------------------------------------------------------
+
+
+def refusal(act: Callable[[], object]) -> Tuple[List[str], str]:
+    with pytest.raises(Trouble) as caught:
+        act()
+    return list(caught.value.problems), caught.value.next_step
+
+
+def everything(folder: Path) -> Dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_targets_that_cannot_be(
+    original: RunFiles, again: RunFiles, host: HostContext, tmp_path: Path
+) -> None:
+    (tmp_path / "folder.html").mkdir()
+    cases = {
+        tmp_path / "page.pdf": ("has the suffix .pdf", "end the name with .html"),
+        tmp_path / "page": ("has no suffix", "end the name with .html"),
+        tmp_path / "no" / "page.html": (
+            f"there is no folder {tmp_path / 'no'}",
+            "make it, or name another",
+        ),
+        tmp_path / "folder.html": ("is not a regular file", NEXT),
+        original.code / "page.html": ("lies in code/ of a run, where every file is counted", NEXT),
+        again.trail / "x.html": ("lies in results/ of a run, where every file is counted", NEXT),
+    }
+    before = everything(tmp_path)
+    for target, (problem, step) in cases.items():
+        found = refusal(lambda target=target: write_report([again.root], target, host))
+        assert found == ([f"{target}: {problem}"], step)
+    assert everything(tmp_path) == before
+
+
+def test_runs_that_cannot_be(
+    original: RunFiles, again: RunFiles, host: HostContext, tmp_path: Path
+) -> None:
+    before = everything(tmp_path)
+    target = tmp_path / "page.html"
+    both = [original.root, again.root]
+    assert refusal(lambda: write_report(both, None, host)) == (
+        ["a page on 2 runs lies in none of them"],
+        "say where with -o FILE",
+    )
+    (tmp_path / "link").symlink_to(original.root)
+    assert refusal(lambda: write_report([original.root, tmp_path / "link"], target, host)) == (
+        [f"{tmp_path / 'link'}: is named twice"],
+        "name each run once",
+    )
+    (tmp_path / "link").unlink()
+    nowhere = [tmp_path / "a", original.root, tmp_path / "data"]
+    assert refusal(lambda: write_report(nowhere, target, host)) == (
+        [
+            f"{tmp_path / 'a'}: does not exist",
+            f"{tmp_path / 'data'}: is not a run directory: it holds no manifest.json",
+        ],
+        "give a run directory or its manifest.json",
+    )
+    assert refusal(lambda: write_report([original.root] * 27, target, host)) == (
+        ["27 runs were named, a page has room for 26"],
+        "name fewer",
+    )
+    assert everything(tmp_path) == before
+
+
+def test_a_run_without_a_result(original: RunFiles, host: HostContext) -> None:
+    for path in (original.result, original.done):
+        path.unlink()
+    original.exit_code.write_text("1\n")
+    before = everything(original.root)
+    assert refusal(lambda: write_report([original.root], None, host)) == (
+        [f"{original.root}: failed: it has no result to report"],
+        f"see why: python bundle.py show {original.root}",
+    )
+    original.exit_code.unlink()
+    original.job.unlink()
+    assert refusal(lambda: write_report([original.root], None, host)) == (
+        [f"{original.root}: was never started: it has no result to report"],
+        f"start it: python bundle.py resume {original.root}",
+    )
+    del before[str(original.exit_code)], before[str(original.job)]
+    assert everything(original.root) == before
+
+
+def test_at_the_end_of_a_job_a_fault_is_a_warning(
+    original: RunFiles, again: RunFiles, host: HostContext
+) -> None:
+    warnings: List[str] = []
+    assert report_at_the_end(again, host, warnings.append) == again.report
+    again.report.unlink()
+    again.report.mkdir()
+    assert report_at_the_end(again, host, warnings.append) is None
+    (warning,) = warnings
+    assert warning.startswith(f"{again.report} was not written: {again.report}: is not a regular")
+    original.result.unlink()
+    assert report_at_the_end(original, host, warnings.append) is None
+    assert len(warnings) == 1
+    assert not original.report.exists()
+
+
+def test_a_report_changes_nothing_that_verify_looks_at(
+    original: RunFiles, again: RunFiles, host: HostContext
+) -> None:
+    before = {**everything(original.root), **everything(again.root)}
+    write_report([again.root], None, host)
+    after = {**everything(original.root), **everything(again.root)}
+    assert after.pop(str(again.report))
+    assert after == before
