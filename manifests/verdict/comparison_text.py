@@ -12,6 +12,9 @@ from manifests.verdict.short_values import shortened, shown_pair
 
 #: Lines of diffs that are printed where not all are wanted.
 DIFF_LINES = 100
+#: A file that only one run has is printed whole up to so many lines of its diff, of which the first
+#: are its head.
+SHORT_FILE, HEAD = 20, 3
 #: Files that are named in a line.
 NAMED = 6
 
@@ -123,7 +126,9 @@ def _named(names: List[str], full: bool) -> str:
 
 
 def _diffs(code: List[FileDifference], full: bool) -> List[str]:
-    texts = [line for item in code for line in item.diff]
+    """Files that both have come first: what changed in them says more than a whole new file."""
+    ordered = code if full else sorted(code, key=lambda item: item.only_in is not None)
+    texts = [line for item in ordered for line in _shown(item, full)]
     if not texts:
         return []
     more = 0 if full else len(texts) - DIFF_LINES
@@ -133,3 +138,9 @@ def _diffs(code: List[FileDifference], full: bool) -> List[str]:
         *shown,
         *([f"and {more} more lines; --full prints all"] if more > 0 else []),
     ]
+
+
+def _shown(item: FileDifference, full: bool) -> List[str]:
+    if full or item.only_in is None or len(item.diff) <= SHORT_FILE:
+        return item.diff
+    return [f"{item.name}: only in {item.only_in}, {len(item.diff) - HEAD} lines"]
