@@ -149,6 +149,10 @@ def _against_records(side: Side, a: RunRecord, b: RunRecord, *, both: bool) -> L
     if not side.runs:
         return []
     run = side.runs[0]
+    if not run.trail:
+        return [
+            f"{run.path} left no whole trail, so no record is compared with it: see why it failed"
+        ]
     if both:
         record = a if side.name == "a" else b
         return [_has_record(run, side.name, record)]

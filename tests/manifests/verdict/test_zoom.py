@@ -301,3 +301,11 @@ def test_what_is_alike_is_no_difference() -> None:
     pairs: List[Tuple[int, str]] = [(2, "own")]
     changed = traces(lambda rank, e: "odd" if (rank, e.tensor) in pairs else None)
     assert first_difference(traces(), changed) is None
+
+
+def test_a_run_of_the_step_that_failed_at_its_end_is_held_against_no_record(record: Any) -> None:
+    runs = [StepRun(path, 3, traces(), []) for path in ("x", "y")]
+    found = conclude(STEP, record("a"), record("b"), [Side("a", runs)])
+    assert found.sentences[1:] == [
+        "x left no whole trail, so no record is compared with it: see why it failed"
+    ]
