@@ -68,16 +68,20 @@ def parse_cpu_features(cpuinfo: Iterable[str]) -> FrozenSet[str]:
 
 
 def user_name() -> str:
-    """The account's name; ``uid N`` where the machine has none, as in a container or a batch node.
+    """The name of the account that this process runs as; ``uid N`` where the machine has none, as
+    in a container or a batch node.
 
-    ``getuser`` raises KeyError there, and OSError from Python 3.13 on.
+    Not what USER and LOGNAME say: after sudo or su they may name another account, whose list of
+    jobs shows none of ours.
     """
-    import getpass
+    import pwd
 
     try:
-        return getpass.getuser()
-    except (KeyError, OSError):
+        name = pwd.getpwuid(os.getuid()).pw_name
+        name.encode("utf-8")  # records hold it
+    except (KeyError, OSError, UnicodeEncodeError):
         return f"uid {os.getuid()}"
+    return name
 
 
 def read_host_context(project: Path, progress: Progress) -> HostContext:
