@@ -101,7 +101,7 @@ def plan_rerun(
     circumstance, instead = data_there(manifest.circumstance)
     problems = before_problems(
         old, recorded.model_copy(update={"recipe": manifest.recipe}), circumstance=circumstance,
-        cache_folder=None if read_only else host.cache.root / "fingerprints",
+        cache_folder=host.fingerprints(read_only=read_only),
         progress=host.progress, needed=part.needed if part else ALL, swapped=swap.parts,
     )  # fmt: skip
     if problems:
