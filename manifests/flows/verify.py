@@ -103,7 +103,7 @@ def verify_whole(
         check_data=check_data,
         ended=state not in UNDER_WAY,
         circumstance=data_here(files, manifest.circumstance, moved),
-        cache_folder=host.cache.root / "fingerprints",
+        cache_folder=host.fingerprints(),
         needed=needed_of(files, manifest, warn),
         whole=held_steps(files) is None,
         warn=warn,
