@@ -328,3 +328,62 @@ def test_an_identical_run_that_is_done_is_named_and_with_unless_done_nothing_is_
     (run / "exit_code").write_text("0")
     (run / "manifest.json").write_text(json.dumps(other))
     assert "identical run done" not in call("submit", "--dry-run", config)[2]
+
+
+# --- an administrator's cache, and places that cannot be written ----------------------------
+
+
+@pytest.fixture
+def nobody_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+    """A folder that this account may read only; root, who may write everywhere, is told so too."""
+    closed: List[Path] = []
+    access = os.access
+
+    def asked(path: Any, mode: int, **more: Any) -> bool:
+        denied = mode & os.W_OK and any(Path(path) == folder for folder in closed)
+        return not denied and access(path, mode, **more)
+
+    monkeypatch.setattr(os, "access", asked)
+
+    def close(folder: Path) -> None:
+        closed.append(folder)
+
+    return close
+
+
+def test_a_groups_images_are_used_and_what_is_remembered_lies_at_home(
+    tmp_path: Path, call: Callable[..., Any], nobody_writes: Callable[[Path], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    shutil.copy(EXAMPLES / "workstation.yaml", tmp_path)
+    make_data(tmp_path / "data", 8, 128, 8)
+    nobody_writes(tmp_path / "cache")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    before = sorted(path for path in (tmp_path / "cache").rglob("*"))
+    code, out, err = call("submit", "--dry-run", tmp_path / "workstation.yaml")
+    assert code == 0, err
+    assert f"image={tmp_path}/cache/images/cuda12-" in out
+    assert "remembered" not in err and "cached" not in err
+    assert sorted(path for path in (tmp_path / "cache").rglob("*")) == before
+    assert call("build", "--stack", "cuda12", "--dry-run")[0] == 0
+
+
+def test_a_dry_run_needs_no_out_that_can_be_written_and_asks_what_is_remembered(
+    tmp_path: Path, call: Callable[..., Any], nobody_writes: Callable[[Path], None]
+) -> None:
+    shutil.copy(EXAMPLES / "workstation.yaml", tmp_path)
+    make_data(tmp_path / "data", 8, 128, 8)
+    config, out = tmp_path / "workstation.yaml", tmp_path / "runs"
+    out.mkdir()
+    nobody_writes(out)
+    code, script, err = call("submit", "--dry-run", config)
+    assert code == 0, err
+    assert script.startswith("#!/")
+    assert f"warning: {out}: cannot be written: Permission denied: submit would end here" in err
+    code, script, err = call("submit", config)
+    assert (code, script) == (2, "")
+    assert err.endswith(
+        f"bundle: {out}: cannot be written: Permission denied\n"
+        "-> choose a folder that you may write as `out`\n"
+    )
+    assert list(out.iterdir()) == []

@@ -43,6 +43,7 @@ class RunFacts:
     files: Sequence[FileFacts]
     reruns: Sequence[RerunFacts] = ()
     anonymous: bool = False
+    failed: bool = False  # it has no result and will have none unless it is resumed
 
     @property
     def authors(self) -> List[Author]:

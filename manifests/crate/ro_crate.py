@@ -232,8 +232,9 @@ def _add_run(crate: ROCrate, run: RunFacts, parts: List[str], shared: Dict[str, 
         properties["endTime"] = _time(result.observed.finished)
     if not run.anonymous:
         properties["agent"] = _ref(_add_account(crate, circumstance.user))
-    status = "CompletedActionStatus" if result is not None else "FailedActionStatus"
-    properties["actionStatus"] = f"http://schema.org/{status}"
+    ended = "Failed" if run.failed else "Active"
+    status = "Completed" if result is not None else ended
+    properties["actionStatus"] = f"http://schema.org/{status}ActionStatus"
     return _add(crate, "#run", "CreateAction", properties)
 
 

@@ -13,6 +13,7 @@ from container.reachable import file_here
 from container.trouble import Trouble
 from manifests.crate.descriptions import descriptions
 from manifests.crate.facts import FileFacts, RerunFacts, RunFacts
+from manifests.datasets.names import is_utf8
 from manifests.record.outcome import Result
 from manifests.record.run_files import RunFiles
 from manifests.record.schema import Manifest
@@ -23,9 +24,9 @@ from manifests.rundir.reruns import reruns_of
 from manifests.rundir.statement import (
     MANIFEST,
     RERUN_VERDICT,
-    Statement,
+    RerunVerdict,
     parse_statement,
-    part_of_steps,
+    parse_verdict,
     statement_file_text,
 )
 from manifests.verdict.comparison import Comparison
@@ -59,7 +60,14 @@ def run_facts(files: RunFiles, warn: Warn = ignore) -> RunFacts:
         FileFacts(name, (files.root / name).stat().st_size, known.get(name))
         for name in _names(files)
     ]
-    return RunFacts(files.root.name, manifest, result, found, known_reruns(files, manifest, warn))
+    return RunFacts(
+        files.root.name,
+        manifest,
+        result,
+        found,
+        known_reruns(files, manifest, warn),
+        failed=result is None and (file_here(files.failure) or file_here(files.exit_code)),
+    )
 
 
 def known_digests(manifest: Manifest, result: Optional[Result]) -> Dict[str, str]:
@@ -88,11 +96,16 @@ def _names(files: RunFiles) -> Iterator[str]:
     found = [path for path in single if file_here(path)]
     for folder in (files.inputs, files.checkpoints, files.statements):
         with suppress(OSError):
-            found += [path for path in folder.iterdir() if path.name[0] != "." and path.is_file()]
+            found += [path for path in folder.iterdir() if _is_part(path)]
     for folder in (files.code, files.trail, files.logs):
         with suppress(OSError):
-            found += sorted(path for path in folder.rglob("*") if path.is_file())[:1]
+            found += sorted(path for path in folder.rglob("*") if _is_part(path))[:1]
     return iter(sorted(path.relative_to(files.root).as_posix() for path in found))
+
+
+def _is_part(path: Path) -> bool:
+    """Whether a crate can name the file: JSON holds no names that are not UTF-8."""
+    return path.name[0] != "." and is_utf8(path.name) and path.is_file()
 
 
 # --- reruns ---------------------------------------------------------------------------------
@@ -114,27 +127,23 @@ def _stated(files: RunFiles) -> Iterator[RerunFacts]:
     for path in sorted(files.statements.glob("*.json")):
         try:
             statement = parse_statement(statement_file_text(path))
+            if statement.predicate_type != RERUN_VERDICT:
+                continue
+            verdict = parse_verdict(statement)
         except (ValueError, FileNotFoundError):
             continue
-        if statement.subject_digest(MANIFEST) != manifest:
-            continue
-        if statement.predicate_type == RERUN_VERDICT:
-            yield _stated_rerun(statement, f"statements/{path.name}")
+        if statement.subject_digest(MANIFEST) == manifest:
+            yield _stated_rerun(verdict, f"statements/{path.name}")
 
 
-def _stated_rerun(statement: Statement, name: str) -> RerunFacts:
-    predicate = statement.predicate
-    rerun, machine = predicate.get("rerun"), predicate.get("machine")
-    rerun = rerun if isinstance(rerun, dict) else {}
-    machine = machine if isinstance(machine, dict) else {}
-    hosts = machine.get("hosts")
+def _stated_rerun(verdict: RerunVerdict, name: str) -> RerunFacts:
     return RerunFacts(
-        name=str(rerun.get("name", name)),
-        verdict=str(predicate.get("verdict", "")),
-        ended=str(predicate.get("day", "")),
-        hosts=[str(host) for host in hosts] if isinstance(hosts, list) else [],
-        processor=str(machine.get("processor", "")),
-        steps=part_of_steps(predicate),
+        name=verdict.rerun.name,
+        verdict=verdict.verdict,
+        ended=verdict.day,
+        hosts=verdict.machine.hosts,
+        processor=verdict.machine.processor,
+        steps=verdict.steps.part,
         statements=[name],
     )
 

@@ -42,7 +42,7 @@ def package_members(
 ) -> Iterator[Member]:
     """What the lock names; what the cache lacks is fetched. Raises Trouble as a build does."""
     lock = recipe_of_run(manifest, str(files.manifest)).lock
-    store = Store(host.cache.store)
+    store = Store(host.cache.store, host.cache.shared_store)
     host.cache.builds.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="packages-", dir=host.cache.builds) as arrivals:
         debian = folder_first(files.packages, deb_source(mirror))
@@ -110,7 +110,7 @@ def pack_members(
     files: RunFiles, manifest: Manifest, circumstance: Circumstance, host: HostContext
 ) -> List[Member]:
     problems = data_problems(
-        files, manifest, circumstance=circumstance, cache_folder=host.cache.root / "fingerprints",
+        files, manifest, circumstance=circumstance, cache_folder=host.fingerprints(),
         progress=host.progress,
     )  # fmt: skip
     if problems:

@@ -57,6 +57,7 @@ def plan_rerun(
     processes: Optional[int] = None,
     nodes: Optional[int] = None,
     steps: Optional[Tuple[int, Optional[int]]] = None,
+    traced: bool = False,
     swap: Swap = NOTHING,
     read_only: bool = False,
     warn: Warn = ignore,
@@ -64,7 +65,7 @@ def plan_rerun(
     """Old run -> Plan with the same identity, in ``out`` (beside the old one by default).
 
     With ``steps`` (S, T) it runs the steps after S up to T only, or to the last where T is None
-    (manifests.flows.slice_plan).
+    (manifests.flows.slice_plan), ``traced`` with digests of the last one layer by layer.
 
     So many ``processes`` on so many ``nodes`` compute its ranks. Nothing of the working tree enters
     it but what ``swap`` names. Its GPUs must be of the classes that the old run had, if
@@ -100,7 +101,7 @@ def plan_rerun(
     circumstance, instead = data_there(manifest.circumstance)
     problems = before_problems(
         old, recorded.model_copy(update={"recipe": manifest.recipe}), circumstance=circumstance,
-        cache_folder=None if read_only else host.cache.root / "fingerprints",
+        cache_folder=host.fingerprints(read_only=read_only),
         progress=host.progress, needed=part.needed if part else ALL, swapped=swap.parts,
     )  # fmt: skip
     if problems:
@@ -139,7 +140,7 @@ def plan_rerun(
         update={
             "kind": "rerun",
             "promises": promises,
-            "circumstance": part.circumstance(circumstance) if part else circumstance,
+            "circumstance": part.circumstance(circumstance, traced) if part else circumstance,
         }
     )
     jobname = again.circumstance.placement.jobname

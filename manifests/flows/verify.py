@@ -99,7 +99,7 @@ def verify_whole(
         check_data=check_data,
         ended=state not in UNDER_WAY,
         circumstance=data_here(files, manifest.circumstance, moved),
-        cache_folder=host.cache.root / "fingerprints",
+        cache_folder=host.fingerprints(),
         warn=warn,
     )
     problems += [problem for check in statements for problem in check.problems]

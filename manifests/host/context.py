@@ -8,8 +8,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, FrozenSet, Iterable, Mapping, Optional
 
-from container.cache import Cache, cache_root
+from container.cache import Cache, cache_of
 from container.progress import Progress
+from manifests.datasets.cache_folder import CacheFolder, OnlyRead
 
 if TYPE_CHECKING:
     from manifests.host.gpus import Driver
@@ -43,6 +44,11 @@ class HostContext:
         """The account's home folder, as a shell expands ``~``; None where HOME names none."""
         home = self.environ.get("HOME", "")
         return Path(home) if home.startswith("/") else None
+
+    def fingerprints(self, *, read_only: bool = False) -> CacheFolder:
+        """Where digests of data sets are remembered; only asked in a dry run."""
+        folder = self.cache.root / "fingerprints"
+        return OnlyRead(folder) if read_only else folder
 
     def timestamp(self) -> str:
         """UTC, ISO 8601, whole seconds, with a Z."""
@@ -83,7 +89,7 @@ def read_host_context(project: Path, progress: Progress) -> HostContext:
         features = parse_cpu_features(cpuinfo)
     return HostContext(
         project=project,
-        cache=Cache(cache_root(os.environ)),
+        cache=cache_of(os.environ),
         environ=dict(os.environ),
         now=lambda: datetime.now(timezone.utc),
         hostname=os.uname().nodename,

@@ -5,9 +5,15 @@ from __future__ import annotations
 import json
 import stat
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Type, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from typing_extensions import Literal
+
+from manifests.datasets.names import printable
+from manifests.record.canonical_json import canonical_json
+
+Model = TypeVar("Model", bound=BaseModel)
 
 #: https://github.com/in-toto/attestation, spec/v1/statement.md and spec/predicates/.
 STATEMENT = "https://in-toto.io/Statement/v1"
@@ -52,6 +58,49 @@ class Statement(BaseModel):
         return next((item.sha256 for item in self.subject if item.name == name), None)
 
 
+class ComparedSteps(BaseModel):
+    """The steps ``first`` to ``last`` of ``of`` were compared; None where nothing was."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    first: Optional[int] = Field(default=None, ge=1)
+    last: Optional[int] = Field(default=None, ge=1)
+    of: int = Field(ge=1)
+
+    @property
+    def part(self) -> str:
+        """``steps 21..30 of 36``; "" for all steps, or none."""
+        if self.last is None or (self.first, self.last) == (1, self.of):
+            return ""
+        return f"steps {self.first}..{self.last} of {self.of}"
+
+
+class Machine(BaseModel):
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    hosts: List[str]
+    processor: str = ""
+    gpus: List[str] = Field(default_factory=list)
+
+
+class NamedRerun(BaseModel):
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str
+
+
+class RerunVerdict(BaseModel):
+    """The predicate ``rerun-verdict`` (docs/statements.md), as far as it is read again."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    verdict: Literal["identical", "diverged", "cannot-run", "inconclusive"]
+    rerun: NamedRerun
+    steps: ComparedSteps
+    machine: Machine
+    day: str = Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")
+
+
 def descriptor(name: str, sha256: str, **more: Any) -> Dict[str, Any]:
     """A ResourceDescriptor; ``more`` are its other fields, such as ``annotations``."""
     return {"name": name, "digest": {"sha256": sha256}, **more}
@@ -77,26 +126,26 @@ def parse_statement(text: str) -> Statement:
     """Raises ValueError, with a reason, for a text that is not an in-toto Statement v1."""
     try:
         value = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"is not JSON: {error}") from error
+        canonical_json(value)  # neither NaN nor half of a surrogate pair: nobody could show them
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"is not JSON: {printable(str(error))}") from error
     if not isinstance(value, dict) or value.get("_type") != STATEMENT:
         raise ValueError(f"is not an in-toto statement: expected the _type {STATEMENT}")
+    return _validated(Statement, value, "is not an in-toto statement")
+
+
+def parse_verdict(statement: Statement) -> RerunVerdict:
+    """Raises ValueError, with a reason, for a predicate that is not a rerun-verdict."""
+    return _validated(RerunVerdict, statement.predicate, "is not a rerun-verdict")
+
+
+def _validated(model: Type[Model], value: Any, wrong: str) -> Model:
     try:
-        return Statement.model_validate(value)
+        return model.model_validate(value)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise ValueError(f"is not an in-toto statement: {place}: {first['msg']}") from error
-
-
-def part_of_steps(predicate: Mapping[str, Any]) -> str:
-    """Of a rerun-verdict on a part of its run: ``steps 21..30 of 36``; "" for one on all steps."""
-    steps = predicate.get("steps")
-    if not isinstance(steps, dict) or "last" not in steps:
-        return ""
-    if (steps.get("first"), steps["last"]) == (1, steps.get("of")):
-        return ""
-    return f"steps {steps.get('first')}..{steps['last']} of {steps.get('of')}"
+        raise ValueError(printable(f"{wrong}: {place}: {first['msg']}")) from error
 
 
 def statement_file_text(path: Path) -> str:

@@ -22,6 +22,7 @@ from container.progress import Progress
 from container.reachable import file_here
 from container.recipe import Recipe, lock_path
 from container.trouble import Trouble
+from manifests.datasets.cache_folder import CacheFolder
 from manifests.datasets.packed_images import decoder_of, pack_problems
 from manifests.datasets.table import table_problems
 from manifests.record.alteration import was_altered
@@ -155,7 +156,7 @@ def data_problems(
     *,
     circumstance: Circumstance,
     read_data: bool = True,
-    cache_folder: Optional[Path],
+    cache_folder: Optional[CacheFolder],
     progress: Progress,
     needed: Needed = ALL,
 ) -> List[str]:
@@ -225,7 +226,7 @@ def before_problems(
     manifest: Manifest,
     *,
     circumstance: Circumstance,
-    cache_folder: Optional[Path],
+    cache_folder: Optional[CacheFolder],
     progress: Progress,
     needed: Needed = ALL,
     swapped: Collection[str] = (),
@@ -389,7 +390,7 @@ def verify_run(
     check_data: bool = True,
     ended: bool = True,
     circumstance: Optional[Circumstance] = None,
-    cache_folder: Optional[Path] = None,
+    cache_folder: Optional[CacheFolder] = None,
     warn: Warn = ignore,
 ) -> List[str]:
     """Return every mismatch between a run directory, its image, its data and its manifest.

@@ -38,6 +38,7 @@ def lines(
         *names,
         *(f"  - {sentence}" for sentence in (evidence if full else first_of(evidence))),
         *_claims(comparison),
+        *_zoom(comparison),
         *_swapped(comparison),
         *_fields("inputs that differ", _unsaid(comparison, "suspects", full), executed, full),
         *_fields("metadata that differs", _unsaid(comparison, "circumstances", full), others, full),
@@ -58,6 +59,17 @@ def headline(comparison: Comparison) -> str:
     one = steps.end - steps.after == 1
     words = f"step {steps.end}" if one else f"steps {steps.after + 1}..{steps.end}"
     return f"verdict: {verdict}{joint} {words} of {steps.of}"
+
+
+def _zoom(comparison: Comparison) -> List[str]:
+    zoom = comparison.zoom
+    if zoom is None:
+        return []
+    return [
+        f"zoom into step {zoom.step}:",
+        *(f"  - {text}" for text in zoom.sentences),
+        *(f"  run: {path}" for path in zoom.runs),
+    ]
 
 
 def _claims(comparison: Comparison) -> List[str]:

@@ -163,7 +163,7 @@ use_scratch() { # TMPDIR is a folder of this node that can be written; returns 1
     unset TMPDIR
 }
 use_scratch || refuse "$node: neither TMPDIR=$TMPDIR nor /tmp can be written" \
-    'set TMPDIR to a folder that the nodes have (in the site profile: environment)'
+    'set TMPDIR to a folder that the nodes have (in the site profile: scratch)'
 
 IFS= read -r -d '' rank <<'END OF RANK'
 # Starts one rank on its node. TRIED PROGRAM FLAG IMAGE RUN VERSION, then what follows `exec FLAG`.
@@ -224,7 +224,7 @@ if [ -z "$tried" ]; then
     flag=$way
 fi
 use_scratch || fail "$node: neither TMPDIR=${TMPDIR:-} nor /tmp can be written" \
-    "set TMPDIR to a folder that the nodes have (in the site profile: environment)"
+    "set TMPDIR to a folder that the nodes have (in the site profile: scratch)"
 mounts=()
 if [ -n "${TMPDIR:-}" ]; then
     # Short inside, however long here: sockets lie in it (unix(7): 108 bytes). At its own place too,

@@ -211,3 +211,14 @@ def test_reruns_beside_kept_and_stated(run: RunFiles) -> None:
     graph = graph_of(descriptions(run_facts(run))["ro-crate-metadata.json"])
     assert len(graph["#rerun-site-b"]["result"]) == 2
     assert "endTime" not in graph["#rerun-came-along"]
+
+
+def test_a_run_without_a_result(run: RunFiles) -> None:
+    for path in (run.result, run.done, run.exit_code):
+        path.unlink()
+    action = graph_of(descriptions(run_facts(run))["ro-crate-metadata.json"])["#run"]
+    assert action["actionStatus"] == "http://schema.org/ActiveActionStatus"
+    assert "endTime" not in action
+    run.exit_code.write_text("2\n")
+    action = graph_of(descriptions(run_facts(run))["ro-crate-metadata.json"])["#run"]
+    assert action["actionStatus"] == "http://schema.org/FailedActionStatus"
