@@ -48,7 +48,7 @@ def described(exported: Exported) -> List[Member]:
     """
     files = exported.files
     came = [files.root / name for name in NAMES if file_here(files.root / name)]
-    if file_here(files.export) and came:
+    if file_here(files.export) and came and not exported.anonymous:
         return [of_bytes(path.name, path.read_bytes()) for path in came]
     facts = replace(
         run_facts(files),

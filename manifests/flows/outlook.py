@@ -7,7 +7,7 @@ import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, Optional, Tuple
 
 from container.trouble import Trouble
 from manifests.flows.archive import array_bytes, checkpoint_bytes
@@ -19,8 +19,9 @@ from manifests.record.network_shapes import network_shapes
 from manifests.record.run_files import RunFiles
 from manifests.record.schema import Manifest
 from manifests.rundir.known_outs import known_outs
-from manifests.rundir.outline import Outline, outline_of, read_outline
+from manifests.rundir.outline import outline_of, read_outline
 from manifests.rundir.progress import last_record
+from manifests.rundir.records import read_manifest
 from manifests.rundir.run_names import known_runs
 from manifests.rundir.snapshot import recorded_files
 
@@ -34,8 +35,7 @@ _LOOKED_AT = 50
 @dataclass(frozen=True)
 class Outlook:
     """``room`` and ``free`` (where the run will be) are bytes; ``seconds`` is what an earlier run
-    of the same network, with as many ranks and samples per step, would take; ``like`` is that run.
-    """
+    ``like`` it would take: of the same network and size, with as many ranks, on the same site."""
 
     where: str
     what: str
@@ -49,7 +49,7 @@ class Outlook:
 
 def outlook_of(plan: Plan, host: HostContext) -> Outlook:
     manifest = plan.manifest
-    like = _measured(outline_of(manifest), host)
+    like = _measured(manifest, host)
     return Outlook(
         where=_where(manifest),
         what=_what(manifest),
@@ -118,37 +118,31 @@ def _free(out: Path) -> Optional[int]:
     return None
 
 
-def _measured(wanted: Outline, host: HostContext) -> Optional[Tuple[float, str]]:
+def _measured(wanted: Manifest, host: HostContext) -> Optional[Tuple[float, str]]:
     """Seconds for the steps of ``wanted`` at the speed of the newest run like it, and its path."""
     for run in known_runs(known_outs(host.cache))[: -_LOOKED_AT - 1 : -1]:
         files = RunFiles(run)
         with suppress(Trouble, OSError):
-            found = read_outline(files)
-            if (found.arch, found.batch, found.ranks) == (wanted.arch, wanted.batch, wanted.ranks):
-                row: Dict[str, object] = last_record(files.log) or {}
-                seconds, steps = row.get(ELAPSED), row.get(ITERATION)
-                if isinstance(seconds, float) and isinstance(steps, int) and steps > 0:
-                    return seconds / steps * wanted.steps, str(run)
+            if not _is_like(files, wanted):
+                continue
+            row: Dict[str, object] = last_record(files.log) or {}
+            seconds, steps = row.get(ELAPSED), row.get(ITERATION)
+            if isinstance(seconds, float) and isinstance(steps, int) and steps > 0:
+                return seconds / steps * wanted.identity.steps, str(run)
     return None
 
 
-def outlook_lines(outlook: Outlook, files: RunFiles, span: str) -> List[str]:
-    """``span`` is ``seconds`` as a person reads it."""
-    long = [
-        f"{outlook.steps} steps",
-        *([f"walltime {outlook.walltime}"] if outlook.walltime else []),
-        *([f"about {span} at the speed of {outlook.like}"] if outlook.like else []),
-    ]
-    free = f", {_size(outlook.free)} free" if outlook.free is not None else ""
-    scarce = outlook.free is not None and outlook.free < outlook.room
-    return [
-        f"where      {outlook.where}",
-        f"           {files.root}",
-        f"what       {outlook.what}",
-        f"how long   {', '.join(long)}",
-        f"room       about {_size(outlook.room)}{free}{': not enough' if scarce else ''}",
-    ]
+def _is_like(files: RunFiles, wanted: Manifest) -> bool:
+    """The outline, which is small, is asked first."""
+    outline, found = outline_of(wanted), read_outline(files)
+    if any(getattr(found, name) != getattr(outline, name) for name in ("arch", "batch", "ranks")):
+        return False
+    manifest = read_manifest(files)
+    return _conditions(manifest) == _conditions(wanted)
 
 
-def _size(size: int) -> str:
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+def _conditions(manifest: Manifest) -> Tuple[str, int, str, str, Optional[int]]:
+    """What else decides how fast a step is."""
+    placement, training = manifest.circumstance.placement, manifest.identity.training
+    stack = manifest.identity.image.stack
+    return stack, training.insize, training.precision, placement.site, placement.processes

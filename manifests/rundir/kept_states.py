@@ -8,7 +8,7 @@ from typing import Dict, List, Optional
 
 from container.trouble import Trouble
 from manifests.record.checkpoint import Damaged, Head, damage, read_head, steps_digest
-from manifests.record.checkpoint_names import checkpoints_in
+from manifests.record.checkpoint_names import checkpoint_name, checkpoints_in
 from manifests.record.outcome import Result
 from manifests.record.run_files import RunFiles
 from manifests.record.schema import Manifest
@@ -60,6 +60,8 @@ def checkpoint_problem(
         head = read_head(checkpoint)
     except Damaged as error:
         return str(error)
+    if checkpoint.name != checkpoint_name(head.step):
+        return f"has the state after step {head.step}"
     return foreign(head, files, manifest) or state_problem(head, kept)
 
 

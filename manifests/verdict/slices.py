@@ -73,7 +73,7 @@ def _part(one: Comparison) -> SlicePart:
 
 
 def _named(part: SlicePart) -> str:
-    return f"slice of steps {steps_text(part.begin, part.end)}"
+    return f"slice of {steps_text(part.begin, part.end)}"
 
 
 def _differing(found: Sequence[Comparison]) -> List[str]:
@@ -116,9 +116,9 @@ def holes(parts: Sequence[SlicePart], steps: int) -> List[str]:
     problems, done = [], 0
     for begin, end in sorted((part.begin, part.end) for part in parts):
         if begin > done:
-            problems.append(f"no slice has steps {steps_text(done, begin)}")
+            problems.append(f"no slice has {steps_text(done, begin)}")
         done = max(done, end)
-    return problems + ([f"no slice has steps {steps_text(done, steps)}"] if done < steps else [])
+    return problems + ([f"no slice has {steps_text(done, steps)}"] if done < steps else [])
 
 
 def doubled(parts: Sequence[SlicePart]) -> List[str]:
@@ -126,7 +126,7 @@ def doubled(parts: Sequence[SlicePart]) -> List[str]:
     texts, done = [], 0
     for begin, end in sorted((part.begin, part.end) for part in parts):
         if begin < done:
-            texts.append(f"more than one slice has steps {steps_text(begin, min(done, end))}")
+            texts.append(f"more than one slice has {steps_text(begin, min(done, end))}")
         done = max(done, end)
     return texts
 

@@ -35,8 +35,8 @@ class Span(NamedTuple):
 
 
 def steps_text(after: int, end: int) -> str:
-    """``127..252``: the steps after ``after`` up to ``end``; one number where it is one step."""
-    return f"{after + 1}..{end}" if end - after > 1 else f"{end}"
+    """``steps 127..252``: those after ``after`` up to ``end``; ``step 127`` where it is one."""
+    return f"steps {after + 1}..{end}" if end - after > 1 else f"step {end}"
 
 
 def common_span(a: RunRecord, b: RunRecord) -> Optional[Span]:
@@ -121,11 +121,12 @@ def claim_of(a: RunRecord, b: RunRecord, span: Span) -> StepsClaim:
         if span.begin == 0
         else f"the state after step {span.begin}"
     )
+    one = span.end - span.begin == 1
     claimed = [
-        f"steps {steps_text(span.begin, span.end)} follow bit for bit from {start}, "
+        f"{steps_text(span.begin, span.end)} follow{'s' * one} bit for bit from {start}, "
         "with the recorded code, image, data and settings"
     ]
-    not_claimed = [f"steps {' and '.join(others)}" for others in [_other_steps(span)] if others]
+    not_claimed = [" and ".join(others) for others in [_other_steps(span)] if others]
     if span.begin and bound:
         assert result is not None
         claimed.append(f"{start} is the one that result.json records, under the root {result.root}")

@@ -8,10 +8,12 @@ from typing import Any, Dict
 
 import pytest
 
+from manifests.datasets.step_images import samples_of_steps
 from manifests.record.checkpoint import read_head
 from manifests.record.checkpoint_names import checkpoint_name, checkpoints_in, step_of
-from manifests.record.outcome import Result
+from manifests.record.outcome import Result, TrailRecord
 from manifests.record.run_files import RunFiles
+from manifests.record.schema import Manifest
 from manifests.record.states import read_states, root_problems, state_digest
 from tests.trainer.conftest import Case, case_maker
 
@@ -73,6 +75,16 @@ def test_a_slice_has_the_digests_of_its_stretch(
         for line in whole.files.trail_of(0).read_text().splitlines()
         if begin < json.loads(line)["step"] <= end
     ]
+    manifest = Manifest.model_validate_json(whole.files.manifest.read_bytes())
+    trail = [
+        [TrailRecord.model_validate_json(line) for line in whole.files.trail_of(rank).open("rb")]
+        for rank in (0, 1)
+    ]
+    needed = samples_of_steps(manifest.identity, trail, begin, end)
+    assert needed is not None
+    for number, name in enumerate(case.train):
+        if number not in needed:
+            (case.train_root / name).unlink()
     if end < STEPS:
         shutil.rmtree(case.val_root)
         case.val_root.mkdir()

@@ -18,6 +18,7 @@ from manifests.cli.command_line import (
     say_next,
     warn,
 )
+from manifests.report.amounts import size_text
 
 if TYPE_CHECKING:
     from manifests.flows.clean import Part, Piece
@@ -127,10 +128,3 @@ def removal(part: Part, dry_run: bool) -> List[str]:
 def piece_text(piece: Piece) -> str:
     note = f", {piece.note}" if piece.note else ""
     return f"{piece.path}, {size_text(piece.size)}{note}"
-
-
-def size_text(size: int) -> str:
-    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if size >= factor:
-            return f"{size / factor:.1f} {unit}"
-    return f"{size} B"

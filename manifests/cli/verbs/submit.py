@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 import click
 
@@ -19,12 +19,9 @@ from manifests.cli.command_line import (
     host_context,
     note,
     say,
+    say_next,
     warn,
 )
-
-if TYPE_CHECKING:
-    from manifests.flows.plan import Plan
-    from manifests.host.context import HostContext
 
 
 @click.command()
@@ -33,6 +30,9 @@ if TYPE_CHECKING:
 @click.option("--out", "script_name", type=PATH, help="Also write the job script to this file.")
 @click.option("-m", "--message", help="Purpose of the run in one line; `list` shows it.")
 @click.option("--tag", "tags", multiple=True, help="Tag of the run, for `list --tag`; repeatable.")
+@click.option(
+    "--unless-done", is_flag=True, help="Start nothing if an identical run is done already."
+)
 @GROUP
 @CHAIN
 @DRY
@@ -45,17 +45,20 @@ def submit(
     script_name: Optional[Path],
     group: Optional[str],
     chain: int,
+    unless_done: bool,
     dry_run: bool,
     json_wanted: bool,
 ) -> None:
     """Make a run directory from CONFIG and start its job. It records code, data and image."""
     from manifests.cli.foreground import say_started
+    from manifests.cli.outlook_text import outlook_values, say_outlook
     from manifests.flows.plan import write_run
     from manifests.flows.start import start_new
     from manifests.flows.submit import plan_submit
     from manifests.host.placing import chain_warnings
-    from manifests.rundir.known_outs import remember_out
+    from manifests.rundir.known_outs import known_outs, remember_out
     from manifests.rundir.labels import checked_labels
+    from manifests.rundir.same_identity import done_run
 
     host = host_context()
     labels = checked_labels(message, tags)
@@ -63,13 +66,23 @@ def submit(
     with atomic.prepared(*([] if script_name is None or dry_run else [script_name])):
         plan = plan_submit(config, host, group=group, read_only=dry_run)
         plan = replace(plan, labels=labels)
+        identity = plan.manifest.identity_digest
+        told.update(run=str(plan.files.root), identity=identity)
+        done = done_run(identity, [plan.files.root.parent, *known_outs(host.cache)])
+        if done is not None and unless_done:
+            say_done(done, identity, json_wanted)
+            return
+        if dry_run and not json_wanted:
+            say_outlook(plan, host)
         for warning in [*plan.warnings, *chain_warnings(plan.placement, chain)]:
             warn(warning)
-        for text in plan.notes:
+        for text in [*plan.notes, *([f"identical run done: {done}"] if done else [])]:
             note(text)
-        told.update(run=str(plan.files.root), identity=plan.manifest.identity_digest)
+        if dry_run and json_wanted:
+            as_json({**told, **outlook_values(plan, host), "script": plan.script})
+        elif dry_run:
+            click.echo(plan.script, nl=False)
         if dry_run:
-            show_plan(plan, told, host, json_wanted)
             return
         if script_name is None:
             files = write_run(plan)
@@ -87,14 +100,10 @@ def submit(
     say_started(files, job, told, host, wait, json_wanted)
 
 
-def show_plan(plan: Plan, told: Dict[str, Any], host: HostContext, json_wanted: bool) -> None:
-    """A dry run: a summary, and the job script; standard output has the script alone."""
-    from manifests.cli.run_table import span
-    from manifests.flows.outlook import outlook_lines, outlook_of
-
-    outlook = outlook_of(plan, host)
+def say_done(run: Path, identity: str, json_wanted: bool) -> None:
+    """A run that was asked for is there; nothing is started."""
     if json_wanted:
-        as_json({**told, "outlook": asdict(outlook), "script": plan.script})
+        as_json({"run": str(run), "identity": identity, "done": True})
         return
-    say("\n".join(outlook_lines(outlook, plan.files, span(outlook.seconds))), err=True)
-    click.echo(plan.script, nl=False)
+    say(f"done {run}")
+    say_next(f"python bundle.py show {run}")

@@ -96,7 +96,7 @@ def test_nothing_is_removed_unless_it_is_asked_for(
     dry = called("clean", "--all", "--dry-run").stdout
     old = cache / "images" / f"{OLD}.sif"
     assert (
-        f"  would go: {old}, 22 B, used by {run.root}: a rerun builds it again\n" in dry
+        f"  would go: {old}, 22 bytes, used by {run.root}: a rerun builds it again\n" in dry
         and "this project's image of stack cpu" in dry
     )
     assert dry.endswith("would go; nothing was removed\n")
@@ -111,8 +111,9 @@ def test_what_is_asked_for_goes(
         True, True, True, False, False,
     ]  # fmt: skip
     done = called("clean", "--images", "--builds")
+    used = f"used by {run.root}: a rerun builds it again"
     assert [line for line in done.stdout.splitlines() if "removed" in line] == [
-        f"  removed: {cache}/images/{OLD}.sif, 22 B, used by {run.root}: a rerun builds it again",
+        f"  removed: {cache}/images/{OLD}.sif, 22 bytes, {used}",
         f"  removed: {cache}/builds/cpu-1.x.d, 8.2 kB",
     ]
     left = files_in(cache)
@@ -253,7 +254,7 @@ def test_checkpoints_of_one_run(
 
 def test_an_empty_cache(called: Call) -> None:
     assert "  0 of 0" in called("clean").stdout
-    assert called("clean", "--all").stdout.endswith("0 B free now\n")
+    assert called("clean", "--all").stdout.endswith("0 bytes free now\n")
 
 
 def test_what_cannot_be_removed_is_named(tmp_path: Path) -> None:
