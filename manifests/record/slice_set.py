@@ -54,6 +54,7 @@ class SetFiles:
         self.root = root
         self.plan = root / "slices.json"
         self.verdict = root / "verdict.json"
+        self.report = root / "report.html"
 
 
 def slices_between(cuts: Sequence[int], steps: int) -> List[Tuple[int, int]]:

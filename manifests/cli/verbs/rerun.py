@@ -133,6 +133,11 @@ def rerun(
             "--zoom: not together with --slices, --sample or --gather",
             "zoom into the step that the slices name: rerun RUN --from-step S --to-step T --zoom",
         )
+    if zoom and emulate:
+        raise Trouble(
+            "--zoom: not together with --emulate: it asks whether this machine agrees with itself",
+            "leave one of them out",
+        )
     if asked.wanted:
         options = SliceOptions(
             moved=parse_moved(moved), site=site, group=group, mirror=mirror, processes=processes,
