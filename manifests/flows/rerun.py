@@ -99,6 +99,11 @@ def plan_rerun(
     part = None if steps is None else plan_slice(old, manifest, *steps, warn)
     host.progress.stage("verifying snapshot, inputs and data")
     circumstance, instead = data_there(manifest.circumstance)
+    if instead and "loadtype" in swap.keys:
+        raise Trouble(
+            f"--with loadtype={swap.keys['loadtype']}: {instead[0].partition(';')[0]}",
+            "pack the images: python bundle.py data pack LIST",
+        )
     problems = before_problems(
         old, recorded.model_copy(update={"recipe": manifest.recipe}), circumstance=circumstance,
         cache_folder=host.fingerprints(read_only=read_only),
