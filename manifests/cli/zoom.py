@@ -40,6 +40,19 @@ def zoom_in(
     return judge_zoom(a, b, comparison, sides, warn)
 
 
+def first_script(
+    a: RunFiles,
+    b: RunFiles,
+    comparison: Comparison,
+    host: HostContext,
+    moved: Mapping[str, str],
+    options: Mapping[str, Any],
+) -> str:
+    """The script of the first job that :func:`zoom_in` would start. Raises Trouble as it does."""
+    settings = {**options, "out": options["out"] or b.root.parent, "read_only": True}
+    return plan_step(a, zoomed_step(comparison), host, moved, **settings).script
+
+
 def side_of(
     name: str,
     run: RunFiles,
@@ -70,6 +83,8 @@ def run_step(
     plan = plan_step(run, step, host, moved, **options)
     for text in plan.warnings:
         warn(text)
+    for text in plan.notes:
+        note(text)
     files = write_run(plan)
     start_new(files, host)
     remember_out(host.cache, files.root.parent, warn)

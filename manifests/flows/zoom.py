@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
@@ -71,10 +72,11 @@ def plan_step(
     options = {**options, "moved": _fitting(manifest, moved), "traced": True}
     try:
         return plan_rerun(run.root, host, steps=(step - 1, step), **options)
-    except CannotRun:
+    except CannotRun as error:
         if step == 1:
             raise
-        return plan_rerun(run.root, host, steps=(0, step), **options)
+        plan = plan_rerun(run.root, host, steps=(0, step), **options)
+        return replace(plan, notes=[error.problems[0], *plan.notes])
 
 
 def _fitting(manifest: Manifest, moved: Mapping[str, str]) -> Dict[str, str]:

@@ -104,8 +104,8 @@ class ZoomPlace(_Part):
 class Zoom(_Part):
     """The first step that differs, run again here from the state after step ``begin`` (0: the seed)
     in the directories ``runs``. ``alike``: runs of the same parts have the same digests. ``first``
-    is where runs that are unlike part, else where the parts of both runs do; None where there are
-    no two such runs, or they are alike."""
+    is where runs that are unlike part, else where the parts of both runs do, else where a record
+    differs from what was computed here; None where nothing does."""
 
     step: int
     begin: int

@@ -8,7 +8,7 @@ against both records, and, where the two runs have other parts, against each oth
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import List, Mapping, Optional, Sequence, Tuple
+from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 from manifests.record.outcome import TrailRecord
 from manifests.record.step_trace import RankTrace
@@ -75,12 +75,13 @@ def conclude(
         if len(sides) > 1:
             place, texts = _between(sides, changed)
             sentences += texts
+    recorded = None if place or unlike or len(sides) > 1 else _recorded_place(sides[0], a, b)
     return Zoom(
         step=step,
         begin=min([run.begin for side in sides for run in side.runs], default=0),
         runs=[run.path for side in sides for run in side.runs],
         alike=not unlike,
-        first=None if place is None else _as_record(place),
+        first=recorded if place is None else _as_record(place),
         sentences=sentences,
     )
 
@@ -149,6 +150,10 @@ def _against_records(side: Side, a: RunRecord, b: RunRecord, *, both: bool) -> L
     if not side.runs:
         return []
     run = side.runs[0]
+    if not run.trail:
+        return [
+            f"{run.path} left no whole trail, so no record is compared with it: see why it failed"
+        ]
     if both:
         record = a if side.name == "a" else b
         return [_has_record(run, side.name, record)]
@@ -164,6 +169,28 @@ def _against_records(side: Side, a: RunRecord, b: RunRecord, *, both: bool) -> L
     elif wrong:
         texts.append("this machine agrees with neither of the two")
     return texts
+
+
+def _recorded_place(side: Side, a: RunRecord, b: RunRecord) -> Optional[ZoomPlace]:
+    """Where a record differs first from what this machine computed: that of the run which alone
+    does, else that of ``a``. The ranks of a mean gradient that differs are not known."""
+    if not side.runs or not side.runs[0].trail:
+        return None
+    run = side.runs[0]
+    found = [(record, _parting(run, record)) for record in (a, b)]
+    record, parting = next(((one, part) for one, part in found if part is not None), (a, None))
+    if parting is None:
+        return None
+    losses = [item.rank for item in parting.items if item.what == "loss"]
+    if losses:
+        hosts = sorted({_hosts(record).get(rank, UNKNOWN) for rank in losses})
+        return ZoomPlace(phase="loss", layer="", tensor="loss", ranks=losses, hosts=hosts)
+    for what, phase in (("gradients", "reduced"), ("parameters", "after")):
+        names = [name for item in parting.items if item.what == what for name in item.tensors]
+        if names:
+            layer, _, tensor = _backward(run, names)[0].rpartition("/")
+            return ZoomPlace(phase=phase, layer=layer, tensor=tensor, ranks=[], hosts=[])
+    return None
 
 
 def _parting(run: StepRun, record: RunRecord) -> Optional[StepDifference]:
@@ -193,11 +220,22 @@ def _first_item(run: StepRun, record: RunRecord, parting: StepDifference) -> str
         alike = len(record.trail or []) > len(items)
         text = f"{where}, the loss of {_ranks(items, record)}"
         text += "; the losses of the other ranks are alike" if alike else ""
-        return text + ": its forward pass, of which the record has no layers"
+        return f"{text}: {_before(record, parting.step)}"
     for what in ("gradients", "parameters"):
         if of_kind[what]:
             return f"{where}, {_tensors(run, record, parting, of_kind[what][0])}"
     return where
+
+
+def _before(record: RunRecord, step: int) -> str:
+    """What a loss that differs at ``step`` leaves open."""
+    ranks = (record.trail or [[]])[0]
+    known = [one.step for one in ranks if one.step < step and one.parameters is not None]
+    layers = "a forward pass, of which the record has no layers"
+    if known and known[-1] == step - 1:
+        return f"{layers}; the parameters before it are alike"
+    since = f"step {known[-1]}" if known else "the first step"
+    return f"{layers}, or parameters that were others before: the record has none since {since}"
 
 
 _KINDS = ("record", "samples", "loss", "gradients", "parameters")
@@ -205,14 +243,26 @@ _KINDS = ("record", "samples", "loss", "gradients", "parameters")
 
 def _ranks(items: Sequence[StepItem], record: RunRecord) -> str:
     ranks = [item.rank for item in items]
+    hosts = _hosts(record)
+    return ranks_text(ranks, [hosts.get(rank, UNKNOWN) for rank in ranks])
+
+
+UNKNOWN = "an unknown host"
+
+
+def _hosts(record: RunRecord) -> Dict[int, str]:
     places = record.result.observed.ranks if record.result else []
-    hosts = {place.rank: place.host for place in places}
-    return ranks_text(ranks, [hosts.get(rank, "an unknown host") for rank in ranks])
+    return {place.rank: place.host for place in places}
+
+
+def _backward(run: StepRun, names: Sequence[str]) -> List[str]:
+    """Names of parameters from the last layer to the first."""
+    order = list(tensors_of(run.traces[0], "gradients"))
+    return sorted(names, key=lambda name: order.index(name) if name in order else len(order))
 
 
 def _tensors(run: StepRun, record: RunRecord, parting: StepDifference, item: StepItem) -> str:
-    order = list(tensors_of(run.traces[0], "gradients"))
-    names = sorted(item.tensors, key=lambda n: order.index(n) if n in order else len(order))
+    names = _backward(run, item.tensors)
     text = f"the {'mean gradient' if item.what == 'gradients' else 'parameter'} {names[0]}"
     text += (
         f" and {len(names) - 1} more, from the last layer to the first" if len(names) > 1 else ""

@@ -112,7 +112,7 @@ def rerun(
     from manifests.cli.foreground import note_report, print_comparison, wait_for_job
     from manifests.cli.outlook_text import say_outlook
     from manifests.cli.slices import Asked, by_slices
-    from manifests.cli.zoom import zoom_in
+    from manifests.cli.zoom import first_script, zoom_in
     from manifests.flows.cannot_run import CannotRun
     from manifests.flows.plan import write_run
     from manifests.flows.rerun import cannot_run, judge, parse_moved, plan_rerun
@@ -150,11 +150,15 @@ def rerun(
         "nodes": nodes,
         "warn": warn,
     }
-    pair = diverged_pair(run, warn) if zoom and not parts and not dry_run else None
+    pair = diverged_pair(run, warn) if zoom and not parts else None
     if pair is not None:
         files, comparison = pair
         original = find_run(comparison.a)
-        print_comparison(zoom_in(original, files, comparison, host, places, placed), json_wanted)
+        words = (original, files, comparison, host, places, placed)
+        if dry_run:
+            click.echo(first_script(*words), nl=False)
+            return
+        print_comparison(zoom_in(*words), json_wanted)
     try:
         plan = plan_rerun(
             run,

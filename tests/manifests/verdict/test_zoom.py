@@ -9,6 +9,7 @@ import pytest
 from manifests.record.outcome import RankPlace, TrailRecord
 from manifests.record.step_trace import RankTrace, TraceEntry, TraceHead, added_text
 from manifests.verdict.compare import RunRecord, compare
+from manifests.verdict.comparison import Zoom
 from manifests.verdict.comparison_text import lines
 from manifests.verdict.trace_difference import first_difference
 from manifests.verdict.zoom import Side, StepRun, conclude
@@ -113,16 +114,41 @@ ALIKE = (
 )
 
 
+def place_of(found: Zoom) -> Optional[Tuple[Any, ...]]:
+    return None if found.first is None else tuple(found.first.model_dump().values())
+
+
+@pytest.mark.parametrize(
+    ("known", "text"),
+    [
+        (4, "; the parameters before it are alike"),
+        (3, ", or parameters that were others before: the record has none since step 3"),
+    ],
+)
+def test_whether_the_parameters_before_are_known(record: Any, known: int, text: str) -> None:
+    a, b = record("a"), record("b", losses={1: "0x1.8p+0"})
+    parameters = {"/conv/W": "W"}
+    for one in (a, b):
+        before = TrailRecord(step=3, samples="samples 0", loss="0x1p+0", parameters=parameters)
+        if known == 3:
+            one.trail[0].insert(0, before)
+        else:
+            one.trail[0][0] = one.trail[0][0].model_copy(update={"parameters": parameters})
+    found = conclude(STEP, a, b, [Side("a", [step_run("x"), step_run("y")])])
+    assert found.sentences[2].endswith(f"a forward pass, of which the record has no layers{text}")
+
+
 def test_the_rerun_went_wrong_in_a_forward_pass(record: Any) -> None:
     a, b = record("a"), record("b", losses={1: "0x1.8p+0"})
     found = conclude(STEP, a, b, [Side("a", [step_run("x"), step_run("y")])])
     assert (found.step, found.begin, found.runs, found.alike) == (5, 3, ["x", "y"], True)
-    assert found.first is None
+    assert place_of(found) == ("loss", "", "loss", [1], ["b1"])
     assert found.sentences == [
         ALIKE,
         "a recorded the same losses and digests",
         "b recorded other ones: first at step 5, the loss of rank 1 on b1; the losses of the other "
-        "ranks are alike: its forward pass, of which the record has no layers",
+        "ranks are alike: a forward pass, of which the record has no layers, or parameters that "
+        "were others before: the record has none since the first step",
         "a and this machine agree, b does not: the error was in b, or in what its machine did "
         "otherwise",
     ]
@@ -148,6 +174,7 @@ def test_the_record_has_another_order_of_the_sum(record: Any) -> None:
 def test_a_mean_of_no_known_order(record: Any) -> None:
     a, b = record("a"), record("b", mean="another")
     found = conclude(STEP, a, b, [Side("a", [step_run("x"), step_run("y")])])
+    assert place_of(found) == ("reduced", "/conv", "W", [], [])
     assert found.sentences[2] == (
         "b recorded other ones: first at step 5, the mean gradient /conv/W; all losses are alike: "
         "no order of summation that is known here gives it, so a rank's backward pass or the sum "
@@ -301,3 +328,11 @@ def test_what_is_alike_is_no_difference() -> None:
     pairs: List[Tuple[int, str]] = [(2, "own")]
     changed = traces(lambda rank, e: "odd" if (rank, e.tensor) in pairs else None)
     assert first_difference(traces(), changed) is None
+
+
+def test_a_run_of_the_step_that_failed_at_its_end_is_held_against_no_record(record: Any) -> None:
+    runs = [StepRun(path, 3, traces(), []) for path in ("x", "y")]
+    found = conclude(STEP, record("a"), record("b"), [Side("a", runs)])
+    assert found.sentences[1:] == [
+        "x left no whole trail, so no record is compared with it: see why it failed"
+    ]
