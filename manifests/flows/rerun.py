@@ -77,11 +77,11 @@ def plan_rerun(
     Raises CannotRun with all that differs from the manifest (a byte of the snapshot, a pixel of
     an image, another image file), Trouble for what is wrong with this host.
     """
-    if steps is not None and swap.texts:
+    if steps is not None and steps[0] > 0 and swap.texts:
         raise Trouble(
-            f"--from-step, --to-step: not together with --with {swap.texts[0]}: "
+            f"--from-step {steps[0]}: not together with --with {swap.texts[0]}: "
             "a state belongs to the run that made it",
-            "swap parts in a whole rerun",
+            "swap parts from the first step on: --to-step T alone",
         )
     old = find_run(str(run))
     recorded = read_manifest(old, warn)
@@ -104,6 +104,11 @@ def plan_rerun(
     part = None if steps is None else plan_slice(old, manifest, *steps, warn)
     host.progress.stage("verifying snapshot, inputs and data")
     circumstance, instead = data_there(manifest.circumstance)
+    if instead and "loadtype" in swap.keys:
+        raise Trouble(
+            f"--with loadtype={swap.keys['loadtype']}: {instead[0].partition(';')[0]}",
+            "pack the images: python bundle.py data pack LIST",
+        )
     problems = before_problems(
         old, recorded.model_copy(update={"recipe": manifest.recipe}), circumstance=circumstance,
         cache_folder=host.fingerprints(read_only=read_only),

@@ -126,7 +126,8 @@ def rerun(
     from manifests.rundir.known_outs import remember_out
 
     host = host_context()
-    asked = Asked(slices, sample, seed, gather, (from_step, to_step) != (None, None), bool(parts))
+    alone = (from_step, to_step) != (None, None)
+    asked = Asked(slices, sample, seed, gather, alone, bool(parts), not from_step)
     asked.check()
     if zoom and asked.wanted:
         raise Trouble(
@@ -172,7 +173,7 @@ def rerun(
             host,
             moved=places,
             **placed,
-            steps=None if (from_step, to_step) == (None, None) else (from_step or 0, to_step),
+            steps=(from_step or 0, to_step) if alone else None,
             swap=swap,
             emulate=emulate,
             read_only=dry_run,
