@@ -47,7 +47,7 @@ CASES: Dict[str, Callable[[RunFiles], object]] = {
     "another loss": other_loss,
     "no trail record": nonsense,
     "a missing file": lambda files: files.trail_of(1).unlink(),
-    "altered": lambda files: rewrite(files.trail_of(0), lambda text: text + "{}\n"),
+    "altered": lambda files: rewrite(files.trail_of(1), lambda text: text.replace("x1.8", "x1.9")),
     "unfinished": unfinished,
 }
 
@@ -62,3 +62,15 @@ def test_the_verdict_is_that_of_records(finished_run: RunFiles, case: str) -> No
         assert found.comparison == compare(*map(load_record, pair))
         whole = case in ("equal", "another loss", "unfinished")
         assert (found.states is not None) == whole
+
+
+def test_an_altered_trail_is_said_to_be_altered(finished_run: RunFiles) -> None:
+    """Also where what was written into it is no record."""
+    other = RunFiles(finished_run.root.parent / "other")
+    shutil.copytree(finished_run.root, other.root)
+    rewrite(other.trail_of(0), lambda text: text + "nonsense\n")
+    found = compare_read_runs(*map(read_for_comparison, (finished_run, other))).comparison
+    assert found.verdict == "inconclusive"
+    assert any(
+        text.startswith(f"{other.root}/results/trail: was altered") for text in found.evidence
+    )
