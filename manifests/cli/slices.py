@@ -140,4 +140,14 @@ def watch(files: SetFiles, host: HostContext, json_wanted: bool) -> NoReturn:
             gathering.cancel()
             note(f"interrupted: the jobs were cancelled; the slices stay in {files.root}")
             sys.exit(130)
+    note_page(files, host)
     print_comparison(verdict, json_wanted)
+
+
+def note_page(files: SetFiles, host: HostContext) -> None:
+    """Write the page on the run and its slices, and say where it lies."""
+    from manifests.report.write import report_on_slices
+
+    page = report_on_slices(files, host, warn)
+    if page is not None:
+        note(f"report {page}")
