@@ -89,7 +89,7 @@ def build_image(
                 room = little_room(lock, cache)
                 if room is not None:
                     progress.stage(room)
-                store = Store(cache.store)
+                store = Store(cache.store, cache.shared_store)
                 fill_store(
                     store,
                     [

@@ -29,7 +29,12 @@ class Image:
 
 
 def image_path(recipe: Recipe, cache: Cache) -> Path:
-    return cache.images / f"{name_of(recipe)}.sif"
+    """Where a build puts it."""
+    return cache.images / _file_name(recipe)
+
+
+def _file_name(recipe: Recipe) -> str:
+    return f"{name_of(recipe)}.sif"
 
 
 def image_digest(path: Path) -> str:
@@ -42,11 +47,12 @@ def recorded_image(recipe: Recipe, cache: Cache) -> Optional[Image]:
 
     Its bytes are not looked at: see :func:`image_fault`.
     """
-    path = image_path(recipe, cache)
-    record = _read_record(_record_path(path))
-    if record is None or not path.is_file():
-        return None
-    return _image(recipe, path, record["sha256"], fresh=False)
+    for folder in cache.image_folders:
+        path = folder / _file_name(recipe)
+        record = _read_record(_record_path(path))
+        if record is not None and path.is_file():
+            return _image(recipe, path, record["sha256"], fresh=False)
+    return None
 
 
 def find_image(
@@ -63,12 +69,12 @@ def find_image(
     why it cannot be recorded: it will be read again.
     """
     image = recorded_image(recipe, cache)
-    record = _read_record(_record_path(image_path(recipe, cache)))
+    record = _read_record(_record_path(image.path)) if image else None
     if image is None or record is None or record["stamp"] == _stamp(image.path):
         return image
     if image_fault(image) is not None:
         return None
-    if remember:
+    if remember and image.path.parent == cache.images:
         try:
             record_image(image.path, image.sha256)
         except OSError as error:

@@ -26,7 +26,7 @@ def build_room(lock: Lock) -> int:
 
 def room_to_come(lock: Lock, cache: Cache) -> int:
     """Bytes that a build would still write; the store's files are taken to be whole."""
-    store = Store(cache.store)
+    store = Store(cache.store, cache.shared_store)
     here = {file.sha256: file.size for file in lock.all_files if store.path(file.sha256).is_file()}
     return build_room(lock) - sum(here.values())
 

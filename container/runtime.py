@@ -21,6 +21,7 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from container.process import CommandFailed, Completed, run
 from container.trouble import Trouble
+from container.unpacked import TMP_VARIABLES
 
 PRIVATE = Path(".tools/apptainer/usr/bin/apptainer")
 NAMES = ("apptainer", "singularity")
@@ -63,7 +64,12 @@ class Runtime:
 
     @property
     def trial_environ(self) -> Dict[str, str]:
-        return without_settings(os.environ if self.environ is None else self.environ)
+        """Without folders for temporary files in which none can be made: a job does without too."""
+        environ = without_settings(os.environ if self.environ is None else self.environ)
+        useless = [
+            name for name in TMP_VARIABLES if name in environ and not _takes_files(environ[name])
+        ]
+        return {name: value for name, value in environ.items() if name not in useless}
 
     def exec_options(self, image: Path) -> Tuple[str, ...]:
         """Options that ``exec`` needs on this machine, one of EXEC_OPTIONS; tried on the image.
@@ -164,6 +170,18 @@ class Runtime:
         client.build(str(definition), str(sandbox), sandbox=True, sudo=False, quiet=True)
         if not sandbox.is_dir():
             raise CommandFailed([str(self.program), "build"], 0, folder, "", "left no folder")
+
+
+def _takes_files(folder: str) -> bool:
+    """As jobtemplates/scripts/scratch.sh finds it out on a node; "" is none, and harmless."""
+    if not folder:
+        return True
+    try:
+        folder.encode("utf-8")
+        with tempfile.TemporaryDirectory(prefix="bundle.", dir=folder):
+            return folder.startswith("/")
+    except (OSError, UnicodeEncodeError):
+        return False
 
 
 def _is_setuid_root(path: Path) -> bool:

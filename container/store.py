@@ -9,14 +9,27 @@ from typing import Optional
 
 from container.digest import sha256_of_file
 from container.lock import LockedFile
+from container.reachable import file_here
 from container.trouble import Trouble
 
 
 @dataclass(frozen=True)
 class Store:
+    """``shared`` is a group's: entries that are not in ``root`` are taken from it."""
+
     root: Path
+    shared: Optional[Path] = None
 
     def path(self, sha256: str) -> Path:
+        """Where the entry lies, or will lie."""
+        own = self._own(sha256)
+        if self.shared is not None and not _is_there(own):
+            entry = Store(self.shared).path(sha256)
+            if file_here(entry):
+                return entry
+        return own
+
+    def _own(self, sha256: str) -> Path:
         return self.root / sha256[:2] / sha256
 
     def find(self, file: LockedFile) -> Optional[Path]:
@@ -46,7 +59,7 @@ class Store:
             raise Trouble(f"{file.basename}: {fault}", ANOTHER_SOURCE)
         with arrived.open("rb") as stream:
             os.fsync(stream.fileno())
-        entry = self.path(file.sha256)
+        entry = self._own(file.sha256)
         entry.parent.mkdir(parents=True, exist_ok=True)
         arrived.replace(entry)
         return entry

@@ -228,6 +228,10 @@ class Scheduler(Backend):
     def parse_ending(self, stdout: str) -> Optional[JobEnd]: ...
 
     @abstractmethod
+    def shows_living(self, stdout: str) -> bool:
+        """Whether the answer to :meth:`ending` shows a job that has not ended."""
+
+    @abstractmethod
     def nodes_there_are(self, others: Dict[str, str], cluster: str = "") -> Optional[List[str]]:
         """Ask how many nodes a job may get; None where the scheduler refuses too many itself, and
         where it chooses among clusters."""

@@ -201,6 +201,10 @@ class GridEngine(Scheduler):
         words = failed[-1][1].strip(" :") if failed and failed[-1][0] != "0" else ""
         return JobEnd(int(codes[-1]), words)
 
+    def shows_living(self, stdout: str) -> bool:
+        """qacct tells of jobs that have ended only."""
+        return False
+
     def nodes_there_are(self, others: Dict[str, str], cluster: str = "") -> Optional[List[str]]:
         return None
 

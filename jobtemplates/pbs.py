@@ -184,6 +184,10 @@ class Pbs(Scheduler):
         said = words[1].strip() if words else ""
         return JobEnd(status - 128 if status > 256 else status, said)
 
+    def shows_living(self, stdout: str) -> bool:
+        state = re.search(r"^\s*job_state = (\w)", stdout, re.M)
+        return state is not None and _entry(state[1]).state in ("queued", "running")
+
     def nodes_there_are(self, others: Dict[str, str], cluster: str = "") -> Optional[List[str]]:
         return None
 

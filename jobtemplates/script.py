@@ -22,7 +22,7 @@ from jobtemplates.launcher import (
 )
 from jobtemplates.mpi import NEXT_STEP, RANGE
 from jobtemplates.schedulers import SCHEDULERS
-from jobtemplates.sites import TEMPLATES, Site
+from jobtemplates.sites import SCRATCH_PARTS, SCRATCH_VARIABLES, TEMPLATES, Site
 from manifests.record.communicators import counted
 from manifests.record.exit_codes import STOPPED_EXIT_CODE
 from manifests.record.mounts import DEADLINE_VARIABLE
@@ -165,6 +165,7 @@ def render_work(work: Work, files: RunFiles, site: Site, context: LaunchContext)
         "build": f"python bundle.py build --stack {work.stack}",
         "stdout": log_path(files, log_name(placement, "stdout")),
         "stderr": log_path(files, log_name(placement, "stderr")),
+        "scratch": scratch_word(site.scratch) if site.scratch else None,
         "prefixes": Verbatim(" | ".join(f"{prefix}*" for prefix in SCRUBBED)),
         "kept": Verbatim(" | ".join(KEPT)),
         "modules": [*site.modules, *placement.modules],
@@ -178,6 +179,18 @@ def render_work(work: Work, files: RunFiles, site: Site, context: LaunchContext)
         "report": Verbatim(work.report),
     }
     return script_environment().get_template(site.script_template).render(values)
+
+
+#: On each node, by each of its ranks, before it is looked at.
+_MAKE_SCRATCH = '(umask 077 && mkdir -p -- "$TMPDIR") 2>/dev/null\n'
+
+
+def scratch_word(folder: str) -> Verbatim:
+    """``/scratch/$USER/$JOB_ID`` as a shell expands just these: ``'/scratch/'"$USER"…``."""
+    parts = SCRATCH_PARTS.split(folder)
+    return Verbatim(
+        "".join(SCRATCH_VARIABLES.get(part) or shlex.quote(part) for part in parts if part)
+    )
 
 
 def descriptors_of(world: World) -> int:
@@ -198,7 +211,7 @@ def launch_of(work: Work, site: Site, context: LaunchContext) -> Dict[str, Any]:
             as_root=context.as_root,
             in_user_namespace=context.use.in_user_namespace,
             cores_per_rank=int(cores) if cores and site.bind == "cores" else None,
-            exported=list(site.launch_environment),
+            exported=[*site.launch_environment, *(["TMPDIR"] if site.scratch else [])],
             series=series,
         )
         for series in (4, 5)
@@ -209,7 +222,7 @@ def launch_of(work: Work, site: Site, context: LaunchContext) -> Dict[str, Any]:
         "mpi_range": Verbatim(RANGE),
         "mpi_next_step": NEXT_STEP,
         "scratch_functions": Verbatim(script_part("scratch.sh")),
-        "rank_script": Verbatim(script_part("rank.sh")),
+        "rank_script": Verbatim(_MAKE_SCRATCH * bool(site.scratch) + script_part("rank.sh")),
         "tried": "" if context.use.untried else "1",
         "program": context.use.program,
         "schema_version": SCHEMA_VERSION,

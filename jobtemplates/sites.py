@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 from typing_extensions import Annotated, Literal
 
 from container.faults import faults_of
@@ -20,9 +22,12 @@ from jobtemplates.schedulers import BACKENDS
 from jobtemplates.transport import PROVIDER, TRANSPORTS, transport_mca
 
 PROFILES = Path(__file__).parent / "sites"
+#: Profiles of the administrator of this host.
+OF_THIS_HOST = Path("/etc/bundle/sites")
 TEMPLATES = Path(__file__).parent / "scripts"
 
 WALLTIME = r"^[0-9]{1,4}:[0-5][0-9]:[0-5][0-9]$"
+_A_WALLTIME = "hours, minutes and seconds as hh:mm:ss, in quotes"
 
 
 def _filled_in_later(text: str) -> str:
@@ -38,13 +43,15 @@ def _filled_in_later(text: str) -> str:
 def _template_there_is(text: str) -> str:
     known = sorted(path.name for path in TEMPLATES.glob("*.j2") if path.name != "body.sh.j2")
     if text not in known:
-        raise ValueError(f"there is no template {text!r}; known: {', '.join(known)}")
+        near = nearest(text, known)
+        raise ValueError(f"there is no template {text!r}; known: {', '.join(known)}{near}")
     return text
 
 
 def _backend_there_is(name: str) -> str:
     if name not in BACKENDS:
-        raise ValueError(f"found {name!r}, expected one of {', '.join(BACKENDS)}")
+        near = nearest(name, BACKENDS)
+        raise ValueError(f"found {name!r}, expected one of {', '.join(BACKENDS)}{near}")
     return name
 
 
@@ -55,7 +62,33 @@ def _kept_by_the_job(environment: Dict[str, str]) -> Dict[str, str]:
             f"{', '.join(wrong)}: may choose algorithms or inject code; a job clears such names, "
             "and gets back what its manifest records"
         )
+    quoted = [
+        f"{name}: {value!r}" for name, value in environment.items() if _VARIABLE.search(value)
+    ]
+    if quoted:
+        raise ValueError(
+            f"{', '.join(quoted)}: no variable is expanded here; "
+            "for a scratch folder of each job use the key scratch"
+        )
     return environment
+
+
+#: What a shell would expand.
+_VARIABLE = re.compile(r"\$[A-Za-z_{(]|`")
+#: What the key ``scratch`` may have of it, and the job script's words for it.
+SCRATCH_VARIABLES = {"$USER": '"${USER:-$(id -un)}"', "$JOB_ID": '"$JOB_ID"'}
+SCRATCH_PARTS = re.compile(r"(\$USER\b|\$JOB_ID\b)")
+
+
+def _scratch_folder(text: str) -> str:
+    rest = SCRATCH_PARTS.sub("", text)
+    if not text.startswith("/") or any(ord(letter) < 32 for letter in text):
+        raise ValueError(f"found {text!r}, expected an absolute path without control characters")
+    if "$" in rest or "`" in rest or "{" in rest:
+        raise ValueError(
+            f"found {text!r}, expected no variables but {' and '.join(SCRATCH_VARIABLES)}"
+        )
+    return text
 
 
 def _without_collectives(mca: Dict[str, str]) -> Dict[str, str]:
@@ -70,7 +103,8 @@ def _without_collectives(mca: Dict[str, str]) -> Dict[str, str]:
 
 def _transport_there_is(name: str) -> str:
     if name not in TRANSPORTS:
-        raise ValueError(f"found {name!r}, expected one of {', '.join(TRANSPORTS)}")
+        near = nearest(name, TRANSPORTS)
+        raise ValueError(f"found {name!r}, expected one of {', '.join(TRANSPORTS)}{near}")
     return name
 
 
@@ -98,27 +132,34 @@ class Site(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    name: str = Field(
+        pattern=r"^[a-z0-9][a-z0-9_-]*$", description="lower-case letters, digits, - and _"
+    )
     description: str
     scheduler: Annotated[str, AfterValidator(_backend_there_is)]
     template: Optional[Annotated[str, AfterValidator(_template_there_is)]] = None
     max_nodes: Optional[int] = Field(default=None, ge=1)
-    max_walltime: Optional[str] = Field(default=None, pattern=WALLTIME)
-    default_walltime: Optional[str] = Field(default=None, pattern=WALLTIME)
+    max_walltime: Optional[str] = Field(default=None, pattern=WALLTIME, description=_A_WALLTIME)
+    default_walltime: Optional[str] = Field(default=None, pattern=WALLTIME, description=_A_WALLTIME)
     nodetypes: Dict[str, NodeType] = Field(default_factory=dict)
     ranks_per_node: int = Field(default=1, ge=1)
     cores: Optional[int] = Field(default=None, ge=1)
-    parallel_environment: Optional[str] = Field(default=None, pattern=r"^[A-Za-z0-9_.-]+$")
+    parallel_environment: Optional[str] = Field(
+        default=None, pattern=r"^[A-Za-z0-9_.-]+$", description="letters, digits, _, . and -"
+    )
     directives: List[Line] = Field(default_factory=list)
     submit_options: List[Line] = Field(default_factory=list)
     mpirun: List[str] = Field(default=["mpirun"], min_length=1)
     bind: Literal["none", "cores"] = "none"
     transport: Annotated[str, AfterValidator(_transport_there_is)] = "tcp"
-    container: Optional[str] = Field(default=None, pattern=r"^[^\s]+$")
+    container: Optional[str] = Field(
+        default=None, pattern=r"^[^\s]+$", description="a name on PATH, or a path without spaces"
+    )
     mca: Annotated[Dict[str, str], AfterValidator(_without_collectives)] = Field(
         default_factory=dict
     )
     modules: List[str] = Field(default_factory=list)
+    scratch: Optional[Annotated[str, AfterValidator(_scratch_folder)]] = None
     environment: Annotated[Dict[Name, str], AfterValidator(_kept_by_the_job)] = Field(
         default_factory=dict
     )
@@ -130,6 +171,8 @@ class Site(BaseModel):
         needed = any("{pe}" in line for line in self.directives)
         if needed and self.parallel_environment is None:
             raise ValueError("{pe} in directives needs the key parallel_environment")
+        if self.scratch and "TMPDIR" in self.environment:
+            raise ValueError("scratch and environment.TMPDIR: give one of them")
         if self.transport == "ofi" and not self._names_a_provider():
             raise ValueError(f"transport ofi needs mca.{PROVIDER}: a provider of libfabric")
         return self
@@ -203,9 +246,9 @@ class Site(BaseModel):
 
 
 def profile_folders(environ: Mapping[str, str]) -> List[Path]:
-    """Where profiles are looked for: the user's own folder first, then the project's."""
+    """Where profiles are looked for: the user's own folder, then the host's, then the project's."""
     home = Path(environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME", "/")) / ".config")
-    return [home / "bundle" / "sites", PROFILES]
+    return [home / "bundle" / "sites", OF_THIS_HOST, PROFILES]
 
 
 def profiles_in(folder: Path) -> Tuple[Dict[str, Path], str]:
@@ -227,8 +270,14 @@ def parse_site(raw: Any, where: str) -> Site:
     try:
         return Site.model_validate(raw)
     except ValidationError as error:
-        problems = [fault.replace(": value error, ", ": ", 1) for fault in faults_of(error, where)]
+        problems = faults_of(error, where, _keys_at)
         raise Trouble(problems, "correct the site profile (docs/sites.md)") from error
+
+
+def _keys_at(location: Tuple[Any, ...]) -> Mapping[str, FieldInfo]:
+    """The keys that a profile may have where one has this place."""
+    of_a_type = len(location) == 3 and location[0] == "nodetypes"
+    return NodeType.model_fields if of_a_type else Site.model_fields
 
 
 def load_site(name: str, folders: List[Path]) -> Site:

@@ -222,6 +222,10 @@ class Slurm(Scheduler):
         status, number = int(code[1]), int(code[2])
         return JobEnd(128 + number if number else status, state[1])
 
+    def shows_living(self, stdout: str) -> bool:
+        state = re.search(r"\bJobState=(\w+)", stdout)
+        return state is not None and _entry(state[1], "").state in ("queued", "running")
+
     def nodes_there_are(self, others: Dict[str, str], cluster: str = "") -> Optional[List[str]]:
         """Slurm takes a job that asks for too many nodes, and lets it wait for ever."""
         if "," in cluster or cluster == "all":

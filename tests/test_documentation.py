@@ -37,7 +37,8 @@ def test_a_documented_command_is_one(page: str, words: List[str]) -> None:
         found = command.get_command(context, name)
         assert found is not None, f"{page}: there is no verb {name}"
         command = found
-    paths = ["./RUN" if word == "RUN" else word for word in words]  # else the name of a run
+    runs = ("RUN", "RERUN", "SLICE")
+    paths = ["./RUN" if word in runs else word for word in words]  # else the name of a run
     command.make_context(command.name, paths, parent=context)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -126,7 +127,8 @@ def test_the_examples_of_recipes_are_what_init_writes(
     file = tmp_path / f"{recipe}.yaml"
     code, out, _ = call("init", "--site", "slurm", "--stack", "cuda12", "--recipe", recipe, file)
     assert code == 0 and out.startswith(f"config {file}\n-> ")
-    assert file.read_text() == (EXAMPLES / "recipes" / file.name).read_text()
+    text = (EXAMPLES / "recipes" / file.name).read_text()
+    assert file.read_text() == text, "run: python -m tests.recipe_examples"
 
 
 def test_every_key_has_a_meaning_and_stands_in_a_new_config(
@@ -292,3 +294,96 @@ def test_a_mistyped_word_names_the_nearest(
 ) -> None:
     code, _, err = call(*words)
     assert code == 2 and hint in err
+
+
+# --- a run of the same identity that is done ------------------------------------------------
+
+
+def test_an_identical_run_that_is_done_is_named_and_with_unless_done_nothing_is_started(
+    tmp_path: Path, call: Callable[..., Any]
+) -> None:
+    shutil.copy(EXAMPLES / "workstation.yaml", tmp_path)
+    make_data(tmp_path / "data", 8, 128, 8)
+    config = tmp_path / "workstation.yaml"
+    code, out, err = call("submit", "--dry-run", "--json", config)
+    assert code == 0, err
+    assert "identical run done" not in err
+    identity = json.loads(out)["identity"]
+    run = tmp_path / "runs" / f"workstation-20260101T000000Z-{identity[:8]}"
+    run.mkdir(parents=True)
+    (run / "manifest.json").write_text(json.dumps({"identity_digest": identity}))
+    for name, text in (("result.json", "{}"), ("exit_code", "0")):
+        (run / name).write_text(text)
+    assert "identical run done" not in call("submit", "--dry-run", config)[2]  # no DONE: not done
+    (run / "DONE").write_text("")
+    assert f"bundle: identical run done: {run}\n" in call("submit", "--dry-run", config)[2]
+    code, out, _ = call("submit", "--unless-done", config)
+    assert (code, out) == (0, f"done {run}\n-> python bundle.py show {run}\n")
+    code, out, _ = call("submit", "--unless-done", "--json", config)
+    assert json.loads(out) == {"done": True, "identity": identity, "run": str(run)}
+    assert list((tmp_path / "runs").iterdir()) == [run]
+    (run / "exit_code").write_text("1")  # it failed after all
+    assert "identical run done" not in call("submit", "--dry-run", config)[2]
+    other = {"identity_digest": identity[:8] + "0" * 56}  # another identity of the same beginning
+    (run / "exit_code").write_text("0")
+    (run / "manifest.json").write_text(json.dumps(other))
+    assert "identical run done" not in call("submit", "--dry-run", config)[2]
+
+
+# --- an administrator's cache, and places that cannot be written ----------------------------
+
+
+@pytest.fixture
+def nobody_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+    """A folder that this account may read only; root, who may write everywhere, is told so too."""
+    closed: List[Path] = []
+    access = os.access
+
+    def asked(path: Any, mode: int, **more: Any) -> bool:
+        denied = mode & os.W_OK and any(Path(path) == folder for folder in closed)
+        return not denied and access(path, mode, **more)
+
+    monkeypatch.setattr(os, "access", asked)
+
+    def close(folder: Path) -> None:
+        closed.append(folder)
+
+    return close
+
+
+def test_a_groups_images_are_used_and_what_is_remembered_lies_at_home(
+    tmp_path: Path, call: Callable[..., Any], nobody_writes: Callable[[Path], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    shutil.copy(EXAMPLES / "workstation.yaml", tmp_path)
+    make_data(tmp_path / "data", 8, 128, 8)
+    nobody_writes(tmp_path / "cache")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    before = sorted(path for path in (tmp_path / "cache").rglob("*"))
+    code, out, err = call("submit", "--dry-run", tmp_path / "workstation.yaml")
+    assert code == 0, err
+    assert f"image={tmp_path}/cache/images/cuda12-" in out
+    assert "remembered" not in err and "cached" not in err
+    assert sorted(path for path in (tmp_path / "cache").rglob("*")) == before
+    assert call("build", "--stack", "cuda12", "--dry-run")[0] == 0
+
+
+def test_a_dry_run_needs_no_out_that_can_be_written_and_asks_what_is_remembered(
+    tmp_path: Path, call: Callable[..., Any], nobody_writes: Callable[[Path], None]
+) -> None:
+    shutil.copy(EXAMPLES / "workstation.yaml", tmp_path)
+    make_data(tmp_path / "data", 8, 128, 8)
+    config, out = tmp_path / "workstation.yaml", tmp_path / "runs"
+    out.mkdir()
+    nobody_writes(out)
+    code, script, err = call("submit", "--dry-run", config)
+    assert code == 0, err
+    assert script.startswith("#!/")
+    assert f"warning: {out}: cannot be written: Permission denied: submit would end here" in err
+    code, script, err = call("submit", config)
+    assert (code, script) == (2, "")
+    assert err.endswith(
+        f"bundle: {out}: cannot be written: Permission denied\n"
+        "-> choose a folder that you may write as `out`\n"
+    )
+    assert list(out.iterdir()) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Iterator, NamedTuple, Optional, Sequence
 
@@ -27,6 +28,7 @@ from trainer.progress import Progress
 from trainer.ranks import Ranks
 from trainer.schedules import learning_rate
 from trainer.statistics import RankStatistics
+from trainer.step_trace import StepTrace
 from trainer.stopping import StopRequest, Watch
 from trainer.trail import Trail
 from trainer.trouble import TrainerError, at_rank, at_step
@@ -58,6 +60,7 @@ class Records:
     trails: Sequence[Trail]
     log: Log
     progress: Optional[Progress]
+    trace: Optional[StepTrace] = None
 
 
 @dataclass(frozen=True)
@@ -119,12 +122,24 @@ def train(
             epoch = order.epoch_after(step)
 
             factor = updater.scale.factor if updater.scale is not None else 1.0
-            done = [rank_step(rank, batches, updater, order.seed, factor) for rank in ranks.hosted]
+            trace = records.trace if records.trace and records.trace.step == step + 1 else None
+            if trace is not None:
+                trace.before(updater.model, updater.optimizer, updater.statistics)
+            done = [
+                rank_step(rank, batches, updater, order.seed, factor, trace)
+                for rank in ranks.hosted
+            ]
+            if trace is not None:
+                trace.orders()
             updater.communicator.finish(updater.model)
             if updater.scale is not None:
                 updater.scale.settle(list(named_gradients(updater.model).values()))
             reduced = [trail.gradients(step + 1, updater.model) for trail in records.trails]
+            if trace is not None:
+                trace.reduced(updater.model)
             updater.optimizer.update(rate, midway, step + 1)
+            if trace is not None:
+                trace.after(updater.model)
 
             for trail, one, digests in zip(records.trails, done, reduced):
                 trail.step(step + 1, epoch, one.slots, one.loss, digests, updater.model)
@@ -175,13 +190,21 @@ def save(step: int, safety: Safety, records: Records, *, needed: bool) -> None:
 
 
 def rank_step(
-    rank: int, batches: Iterator[TrainingBatch], updater: Updater, seed: int, factor: float
+    rank: int,
+    batches: Iterator[TrainingBatch],
+    updater: Updater,
+    seed: int,
+    factor: float,
+    trace: Optional[StepTrace] = None,
 ) -> RankStep:
     """One rank's part of a step, with the next of ``batches``: its gradients go into the sum, its
     statistics move."""
     with at_rank(rank), updater.statistics.of(rank):
         batch = next(batches)
-        loss, correct = gradients(updater.model, batch, seed, updater.device, factor)
+        with trace.rank(rank, updater.model, batch) if trace else nullcontext():
+            loss, correct = gradients(updater.model, batch, seed, updater.device, factor)
+    if trace is not None:
+        trace.loss(rank, loss)
     updater.communicator.add(updater.model)
     return RankStep(rank, batch.slots, loss, correct)
 

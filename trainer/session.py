@@ -38,6 +38,7 @@ from trainer.prefetch import make_prefetcher
 from trainer.progress import Progress
 from trainer.ranks import Ranks
 from trainer.statistics import RankStatistics
+from trainer.step_trace import StepTrace
 from trainer.stopping import SLOW_DISK, Durations, SignalFlag, Watch, deadline_in
 from trainer.table import SampleTable
 from trainer.trail import Trail
@@ -176,7 +177,8 @@ def open_records(
         files.results.mkdir(exist_ok=True)
     first = ranks.rank == 0
     interval = manifest.circumstance.observing.trail_interval
-    allow_open_files(len(ranks.hosted))
+    traced = manifest.circumstance.trace
+    allow_open_files(len(ranks.hosted) * (1 if traced is None else 2))
     before = None if head is None or begins_slice(manifest, head) else head
     trails = [
         Trail(files, rank, interval, order.steps, before.trail[rank].length if before else 0)
@@ -192,7 +194,12 @@ def open_records(
     begin = head.step if head else 0
     part = manifest.circumstance.slice
     last = part.end if part else order.steps
-    return Records(trails, log, Progress(sys.stderr, last, first=begin) if first else None)
+    return Records(
+        trails,
+        log,
+        Progress(sys.stderr, last, first=begin) if first else None,
+        None if traced is None else StepTrace(files, ranks, traced),
+    )
 
 
 def watch(

@@ -56,7 +56,7 @@ if [ -z "$tried" ]; then
     flag=$way
 fi
 use_scratch || fail "$node: neither TMPDIR=${TMPDIR:-} nor /tmp can be written" \
-    "set TMPDIR to a folder that the nodes have (in the site profile: environment)"
+    "set TMPDIR to a folder that the nodes have (in the site profile: scratch)"
 mounts=()
 if [ -n "${TMPDIR:-}" ]; then
     # Short inside, however long here: sockets lie in it (unix(7): 108 bytes). At its own place too,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Callable, List, Optional, Sequence, Tuple
 
 import click
 
-from container.cache import Cache, cache_root
+from container.cache import cache_of
 from container.nearest import nearest_word
 from container.reachable import file_here
 from container.stack_names import DEFAULT_STACK, locked_stacks
@@ -137,7 +137,7 @@ class RunArgument(PathArgument):
             return path
         from manifests.rundir.run_names import LISTED, run_named
 
-        found = run_named(text, Cache(cache_root(os.environ)))
+        found = run_named(text, cache_of(os.environ))
         if found is None and not os.path.lexists(path):
             raise Trouble(f"{text}: is neither a path nor the name of a run", LISTED)
         return found or path
@@ -150,7 +150,7 @@ class RunArgument(PathArgument):
         from manifests.rundir.known_outs import known_outs
         from manifests.rundir.run_names import known_runs
 
-        runs = known_runs(known_outs(Cache(cache_root(os.environ))))[::-1]
+        runs = known_runs(known_outs(cache_of(os.environ)))[::-1]
         names = ["@last", *(run.name for run in runs)]
         found = [CompletionItem(name) for name in names if name.startswith(incomplete)]
         return found if found and "/" not in incomplete else [CompletionItem("", type="dir")]

@@ -185,7 +185,7 @@ def set_axes(panel: Any, title: str, curves: List[Curves]) -> None:
     from matplotlib.ticker import MaxNLocator
 
     panel.set(title=title, xlabel="epoch")
-    last = max(epoch for curve in curves for epoch in curve.epochs)
+    last = max(epoch for curve in curves for epoch in (*curve.epochs, *curve.resumed))
     panel.set_xlim(0, 1.03 * max(1.0, last))
     panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     panel.grid(alpha=0.3)

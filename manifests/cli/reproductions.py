@@ -38,18 +38,23 @@ class Reproductions:
 
 def count(checks: Sequence[StatementCheck]) -> Reproductions:
     """Sum up the verdicts; test-results say the same again and are passed over."""
-    verdicts = [check for check in checks if check.verdict and not check.problems]
-    same = [check for check in verdicts if check.verdict == "identical" and not check.steps]
-    predicates = [check.statement.predicate for check in same if check.statement is not None]
+    keys, machines, days = set(), set(), []
     others: Dict[str, int] = {}
-    for check in verdicts:
-        if check not in same:
-            what = f"{check.verdict} for {check.steps}" if check.steps else check.verdict
+    for check in checks:
+        if check.verdict is None or check.problems:
+            continue
+        verdict, part = check.verdict.verdict, check.verdict.steps.part
+        if verdict == "identical" and not part:
+            keys.add(check.fingerprint)
+            machines.add(digest_of(check.verdict.machine.model_dump(mode="json")))
+            days.append(check.verdict.day)
+        else:
+            what = f"{verdict} for {part}" if part else verdict
             others[what] = others.get(what, 0) + 1
     return Reproductions(
-        keys=len({check.fingerprint for check in same}),
-        machines=len({digest_of(predicate.get("machine")) for predicate in predicates}),
-        last=max((str(predicate.get("day", "")) for predicate in predicates), default=""),
+        keys=len(keys),
+        machines=len(machines),
+        last=max(days, default=""),
         others=others,
         faulty=sum(bool(check.problems) for check in checks),
     )

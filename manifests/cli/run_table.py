@@ -30,7 +30,8 @@ def laid_out(
 ) -> List[str]:
     """A head, a line for each row, and its parts of ``below`` under it, as many in a line as fit.
 
-    Where the columns do not fit side by side the first one has a line of its own; nothing is cut.
+    Where the columns do not fit side by side the first one has a line of its own. Nothing is cut:
+    what is longer than a line is left to the terminal.
     """
     return [line for block in blocks(rows, columns, below, width) for line in block]
 
@@ -41,19 +42,28 @@ def blocks(
     below: Callable[[Row], Sequence[str]],
     width: int,
 ) -> List[List[str]]:
-    """The lines of :func:`laid_out`: those of the head, then those of each row."""
+    """The lines of :func:`laid_out`: those of the head, then those of each row. Where not even the
+    other columns fit beside each other, each value has its column's name with it."""
     cells = [[text(row) for text in columns.values()] for row in rows]
     head = list(columns)
     widths = [max(len(line[place]) for line in (head, *cells)) for place in range(len(head))]
-    fits = sum(widths) + 2 * (len(widths) - 1) <= width
+    if _sum_of(widths) <= width:
+        first, lines = [joined(head, widths)], [[joined(line, widths)] for line in cells]
+    elif len(INDENT) + _sum_of(widths[1:]) <= width:
+        first, *lines = (
+            [line[0], INDENT + joined(line[1:], widths[1:])] for line in (head, *cells)
+        )
+    else:
+        first = []
+        lines = [
+            [line[0], *wrapped([f"{n} {v}" for n, v in zip(head[1:], line[1:]) if v != "-"], width)]
+            for line in cells
+        ]
+    return [first, *(line + wrapped(below(row), width) for row, line in zip(rows, lines))]
 
-    def side_by_side(line: List[str]) -> List[str]:
-        if fits:
-            return [joined(line, widths)]
-        return [line[0], INDENT + joined(line[1:], widths[1:])]
 
-    rest = (side_by_side(line) + wrapped(below(row), width) for row, line in zip(rows, cells))
-    return [side_by_side(head), *rest]
+def _sum_of(widths: Sequence[int]) -> int:
+    return sum(widths) + 2 * (len(widths) - 1)
 
 
 def joined(cells: Sequence[str], widths: Sequence[int]) -> str:

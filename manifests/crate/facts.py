@@ -20,14 +20,16 @@ class FileFacts:
 
 @dataclass(frozen=True)
 class RerunFacts:
-    """``statement`` is the name of the file that states the verdict; times are UTC, or a day."""
+    """``statements`` are names of files that state its verdict; ``steps`` those that it compared,
+    "" for all; ``ended`` is UTC, a day, or "" where it is not known."""
 
     name: str
     verdict: str
-    ended: str
+    ended: str = ""
     hosts: Sequence[str] = ()
     processor: str = ""
-    statement: Optional[str] = None
+    steps: str = ""
+    statements: Sequence[str] = ()
     account: Optional[str] = None  # of the user who started it
 
 
@@ -41,6 +43,7 @@ class RunFacts:
     files: Sequence[FileFacts]
     reruns: Sequence[RerunFacts] = ()
     anonymous: bool = False
+    failed: bool = False  # it has no result and will have none unless it is resumed
 
     @property
     def authors(self) -> List[Author]:

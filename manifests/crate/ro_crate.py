@@ -232,33 +232,34 @@ def _add_run(crate: ROCrate, run: RunFacts, parts: List[str], shared: Dict[str, 
         properties["endTime"] = _time(result.observed.finished)
     if not run.anonymous:
         properties["agent"] = _ref(_add_account(crate, circumstance.user))
-    status = "CompletedActionStatus" if result is not None else "FailedActionStatus"
-    properties["actionStatus"] = f"http://schema.org/{status}"
+    ended = "Failed" if run.failed else "Active"
+    status = "Completed" if result is not None else ended
+    properties["actionStatus"] = f"http://schema.org/{status}ActionStatus"
     return _add(crate, "#run", "CreateAction", properties)
 
 
 def _add_rerun(
     crate: ROCrate, rerun: RerunFacts, run: RunFacts, parts: List[str], shared: Dict[str, Any]
 ) -> str:
-    """An action whose result is the file that states its verdict, or the verdict itself."""
+    """An action whose results are the files that state its verdict, or the verdict itself."""
     key = quote(rerun.name, safe="")
-    stated = rerun.statement is not None and quote(rerun.statement) in parts
-    if stated and rerun.statement is not None:
-        result = quote(rerun.statement)
-    else:
-        verdict = {"name": "verdict", "value": rerun.verdict}
-        result = _add(crate, f"#verdict-{key}", "PropertyValue", verdict)
+    verdict = f"{rerun.verdict} for {rerun.steps}" if rerun.steps else rerun.verdict
+    results = [name for name in map(quote, rerun.statements) if name in parts]
+    if not results:
+        value = {"name": "verdict", "value": verdict}
+        results = [_add(crate, f"#verdict-{key}", "PropertyValue", value)]
     where = ", ".join(rerun.hosts) if not run.anonymous else ""
     machine = " ".join(filter(None, [where and f"on {where}", rerun.processor])).strip()
-    properties = {
+    properties: Dict[str, Any] = {
         **shared,
         "name": f"Rerun {rerun.name}",
-        "description": f"Verdict: {rerun.verdict}" + (f"; {machine}" if machine else ""),
+        "description": f"Verdict: {verdict}" + (f"; {machine}" if machine else ""),
         "object": [_ref(part) for part in parts if part.startswith(("manifest.json", *_INPUTS))],
-        "result": _ref(result),
-        "endTime": _time(rerun.ended),
+        "result": [_ref(result) for result in results],
         "actionStatus": "http://schema.org/CompletedActionStatus",
     }
+    if rerun.ended:
+        properties["endTime"] = _time(rerun.ended)
     if rerun.account is not None and not run.anonymous:
         properties["agent"] = _ref(_add_account(crate, rerun.account))
     return _add(crate, f"#rerun-{key}", "CreateAction", properties)

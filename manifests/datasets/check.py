@@ -14,6 +14,7 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 from container.progress import Progress
 from container.trouble import Trouble
 from manifests.datasets.advice import image_advice
+from manifests.datasets.cache_folder import CacheFolder
 from manifests.datasets.classes import number_warnings
 from manifests.datasets.fingerprint import Fingerprint, scan_images
 from manifests.datasets.list_file import SampleList, scan_list
@@ -75,7 +76,7 @@ def check(
     *,
     nclasses: Optional[int],
     mean: Optional[Path],
-    cache_folder: Optional[Path],
+    cache_folder: Optional[CacheFolder],
     progress: Progress,
     validation: bool = False,
     workers: Optional[int] = None,

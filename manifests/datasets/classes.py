@@ -7,7 +7,7 @@ from typing import Dict, Iterable, List, Tuple
 
 from container.atomic import write_bytes
 from container.trouble import Trouble
-from manifests.datasets.names import printable
+from manifests.datasets.names import excerpt
 from manifests.datasets.shown import capped
 from manifests.datasets.text_file import scan_lines, text_bytes
 
@@ -27,7 +27,7 @@ def read_classes(path: Path) -> List[str]:
             problems.append(f"{path}, line {number}: is empty")
         elif first.setdefault(name, number) != number:
             problems.append(
-                f"{path}, line {number}: class '{printable(name)}' stands in line "
+                f"{path}, line {number}: class '{excerpt(name)}' stands in line "
                 f"{first[name]} already"
             )
     if problems:

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Dict, Iterable, List, Optional, Sequence, Tuple
+from urllib.parse import quote
+
+from manifests.datasets.cache_folder import CacheFolder, OnlyRead
 
 #: (size, mtime, inode, ctime), times in ns. The change time is part of it because a tool may
 #: set the modification time back.
@@ -32,10 +35,16 @@ def stamp_of(status: os.stat_result) -> Stamp:
 class DigestCache:
     """``folder`` None means no cache. Use it in one thread only."""
 
-    def __init__(self, folder: Optional[Path]) -> None:
+    def __init__(self, folder: Optional[CacheFolder]) -> None:
         self.warnings: List[str] = []
         self._database: Optional[sqlite3.Connection] = None
+        self._writes = not isinstance(folder, OnlyRead)
         if folder is None:
+            return
+        if isinstance(folder, OnlyRead):
+            with suppress(sqlite3.Error):  # there is none yet
+                name = f"file:{quote(str(folder.folder / CURRENT))}?mode=ro"
+                self._database = sqlite3.connect(name, uri=True, timeout=10)
             return
         path = folder / CURRENT
         try:
@@ -65,7 +74,10 @@ class DigestCache:
             for start in range(0, len(paths) if self._database else 0, _ASKED_AT_ONCE):
                 found.update(self._ask(paths[start : start + _ASKED_AT_ONCE], stamps))
         except sqlite3.Error as error:
-            self._give_up(str(error))
+            if self._writes:
+                self._give_up(str(error))
+            else:
+                self.close()
         return found
 
     def _ask(self, paths: Sequence[str], stamps: Dict[str, Stamp]) -> Dict[str, str]:
@@ -84,7 +96,7 @@ class DigestCache:
             for path, stamp, sha256 in rows
             if max(stamp[1], stamp[3]) + SETTLED_NS < now_ns
         ]
-        if self._database is None or not settled:
+        if self._database is None or not settled or not self._writes:
             return
         try:
             with self._database:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import List, Optional, Tuple
 
 from container.progress import Progress
+from manifests.datasets.cache_folder import CacheFolder
 from manifests.datasets.digest_cache import DigestCache
 from manifests.datasets.file_digests import file_digests
 from manifests.datasets.image_folder import ImageFolder
@@ -29,7 +30,7 @@ def scan_images(
     samples: SampleList,
     root: Path,
     *,
-    cache_folder: Optional[Path],
+    cache_folder: Optional[CacheFolder],
     progress: Progress,
     workers: Optional[int] = None,
 ) -> Tuple[Optional[Fingerprint], List[str]]:

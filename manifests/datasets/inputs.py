@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, List, Optional
 from container.progress import Progress
 from container.trouble import Trouble
 from manifests.datasets.advice import image_advice
+from manifests.datasets.cache_folder import CacheFolder
 from manifests.datasets.fingerprint import Fingerprint, scan_images
 from manifests.datasets.list_file import SampleList, scan_list
 from manifests.datasets.mean import MeanImage, scan_mean
@@ -88,7 +89,7 @@ def read_images(
     *,
     train_root: Path,
     val_root: Path,
-    cache_folder: Optional[Path],
+    cache_folder: Optional[CacheFolder],
     progress: Progress,
     workers: Optional[int] = None,
 ) -> Fingerprints:

@@ -16,11 +16,15 @@ from typing import Dict, Iterable, List, Optional, Tuple
 
 from container.trouble import Trouble
 from manifests.datasets.image_folder import absolute
-from manifests.datasets.names import CONTROL, printable
+from manifests.datasets.names import CONTROL, excerpt, printable
 from manifests.datasets.shown import capped
 from manifests.datasets.text_file import file_lines, scan_lines, text_bytes
 
 NEXT_STEP = "correct the list file; its lines are `<path> <label>`, labels count from 0"
+
+
+#: PATH_MAX of Linux, in bytes.
+MOST_CHARACTERS = 4096
 
 
 @dataclass(frozen=True)
@@ -120,16 +124,18 @@ def _parse(
 def _sample(words: List[str], line: str, root: _Root, nclasses: Optional[int]) -> Tuple[str, str]:
     """Return (path below the root, ""), or ("", what is wrong with a line)."""
     if len(words) == 1:
-        return "", f"found '{printable(line.strip())}', expected `<path> <label>`"
+        return "", f"found '{excerpt(line.strip())}', expected `<path> <label>`"
     path, label = words
     limit = 10**9 if nclasses is None else nclasses
     if not (label.isascii() and label.isdigit() and len(label) < 10):
         end = "on" if nclasses is None else f"to {nclasses - 1}"
-        return "", f"label '{printable(label)}' is not a whole number from 0 {end}"
+        return "", f"label '{excerpt(label)}' is not a whole number from 0 {end}"
     if int(label) >= limit:
         return "", f"label {int(label)} is outside of 0 to {limit - 1} (nclasses)"
+    if len(path) > MOST_CHARACTERS:
+        return "", f"path '{excerpt(path)}' has {len(path)} characters, more than any file"
     if CONTROL.search(path):
-        return "", f"path '{printable(path)}' has control characters"
+        return "", f"path '{excerpt(path)}' has control characters"
     return root.inside(path) if path.startswith("/") or ".." in path else (path, "")
 
 

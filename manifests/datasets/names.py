@@ -7,6 +7,8 @@ import unicodedata
 from typing import Iterable
 
 NOT_UTF8 = "its name is not UTF-8"
+#: So many characters of a text that should be short are shown.
+_EXCERPT = 200
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 #: Folders and files that systems put beside what people store: thumbnails, waste baskets, found
@@ -48,6 +50,11 @@ def printable(text: str) -> str:
     Bytes that are not UTF-8 are shown as ``\\xe9``.
     """
     return text if text.isprintable() else "".join(map(_shown, text))
+
+
+def excerpt(text: str) -> str:
+    """The beginning of a text that may be a whole file, in which nobody expected it."""
+    return printable(text if len(text) <= _EXCERPT else f"{text[:_EXCERPT]}…")
 
 
 def _shown(character: str) -> str:

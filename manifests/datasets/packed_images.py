@@ -10,6 +10,7 @@ from typing import AbstractSet, Dict, Iterator, List, NamedTuple, Optional, Sequ
 
 from container.progress import Progress
 from container.recipe import Recipe
+from manifests.datasets.cache_folder import CacheFolder
 from manifests.datasets.digest_cache import DigestCache, stamp_of
 from manifests.datasets.file_digests import default_workers
 from manifests.datasets.fingerprint import Fingerprint
@@ -127,7 +128,7 @@ def pack_problems(
     *,
     decoder: Optional[Decoder],
     read_pixels: bool,
-    cache_folder: Optional[Path],
+    cache_folder: Optional[CacheFolder],
     progress: Progress,
     workers: Optional[int] = None,
     only: Optional[AbstractSet[int]] = None,
@@ -174,7 +175,7 @@ def pack_problems(
 def _altered_records(
     pack: PackedFile,
     places: Sequence[int],
-    cache_folder: Optional[Path],
+    cache_folder: Optional[CacheFolder],
     progress: Progress,
     workers: Optional[int],
 ) -> List[Tuple[int, str]]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import warnings
 from contextlib import contextmanager
-from typing import Iterator, Optional, Sequence, Tuple
+from typing import Iterator, List, Optional, Sequence, Tuple
 
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
@@ -21,6 +22,10 @@ PngImagePlugin.MAX_TEXT_CHUNK = PNG_TEXT_LIMIT
 PngImagePlugin.MAX_TEXT_MEMORY = 4 * PNG_TEXT_LIMIT
 # It warns with paths of its own files, without the name of the image, of what changes no pixel.
 warnings.filterwarnings("ignore", module="PIL")
+
+#: What Pillow calls any file when it hands it to libtiff.
+_PILLOWS_NAME = "tempfile.tif: "
+_MOST_WORDS = 1 << 16
 
 #: The first bytes of kinds of image that people have, by Pillow's names.
 _MAGIC = {
@@ -99,7 +104,39 @@ def _refusal(data: bytes, kind: str) -> str:
 
 
 def load_problem(image: Image.Image) -> str:
-    """Decode an open image; return why that fails, "" when it does not. Raises MemoryError."""
+    """Decode an open image; return why that fails, "" when it does not. Raises MemoryError.
+
+    libtiff says what is wrong on standard error, and goes on where it can. TIFF files are for one
+    thread at a time: what another one says meanwhile would be lost.
+    """
+    if image.format != "TIFF":
+        return _decoded(image)
+    with _heard() as lines:
+        problem = _decoded(image)
+    faults = [line.replace(_PILLOWS_NAME, "") for line in lines if ": Warning, " not in line]
+    if not faults:
+        return problem
+    return f"{problem} ({faults[0]})" if problem else f"is truncated or damaged: {faults[0]}"
+
+
+@contextmanager
+def _heard() -> Iterator[List[str]]:
+    """What libraries write to standard error meanwhile, as lines, once the block has ended."""
+    lines: List[str] = []
+    with os.fdopen(os.memfd_create("words"), "r+b") as stream:
+        kept = os.dup(2)
+        try:
+            os.dup2(stream.fileno(), 2)
+            yield lines
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+        stream.seek(0)
+        text = stream.read(_MOST_WORDS).decode("utf-8", "replace")
+        lines += [line.strip().rstrip(".") for line in text.splitlines() if line.strip()]
+
+
+def _decoded(image: Image.Image) -> str:
     try:
         image.load()
     except MemoryError:

@@ -7,6 +7,7 @@ from typing import AbstractSet, List, Optional, Tuple
 
 from container.progress import Progress
 from container.reachable import folder_problem
+from manifests.datasets.cache_folder import CacheFolder
 from manifests.datasets.digest_cache import DigestCache
 from manifests.datasets.file_digests import file_digests
 from manifests.datasets.image_folder import ImageFolder
@@ -37,7 +38,7 @@ def table_problems(
     table: Path,
     root: Path,
     *,
-    cache_folder: Optional[Path],
+    cache_folder: Optional[CacheFolder],
     progress: Progress,
     workers: Optional[int] = None,
     only: Optional[AbstractSet[int]] = None,

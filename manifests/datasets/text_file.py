@@ -5,9 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import List, Tuple
 
-from manifests.datasets.names import printable
+from manifests.datasets.names import excerpt
 
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+#: The longer ones first: one mark is the beginning of another.
+_MARKS = (
+    (b"\xff\xfe\0\0", "UTF-32"), (b"\0\0\xfe\xff", "UTF-32"), (b"\xff\xfe", "UTF-16"),
+    (b"\xfe\xff", "UTF-16"),
+)  # fmt: skip
+#: So much of a file without a mark tells how its characters are coded.
+_LOOK = 4096
 
 
 def scan_lines(path: Path) -> Tuple[List[str], List[str]]:
@@ -31,9 +37,10 @@ def text_bytes(text: str) -> bytes:
 
 def file_lines(data: bytes, where: str) -> Tuple[List[str], List[str]]:
     """`scan_lines` of a file's bytes."""
-    if data.startswith(_UTF16):
+    other = _other_encoding(data)
+    if other:
         return [], [
-            f"{where}: is UTF-16 text, expected UTF-8 (iconv -f UTF-16 -t UTF-8 converts it)"
+            f"{where}: is {other} text, expected UTF-8 (iconv -f {other} -t UTF-8 converts it)"
         ]
     try:
         text = data.decode("utf-8-sig")
@@ -41,8 +48,26 @@ def file_lines(data: bytes, where: str) -> Tuple[List[str], List[str]]:
         start = data.rfind(b"\n", 0, error.start) + 1
         line = data[start:].split(b"\n", 1)[0].decode("utf-8", "surrogateescape").strip()
         number = data.count(b"\n", 0, start) + 1
-        return [], [f"{where}, line {number}: is not UTF-8 text: '{printable(line)[:200]}'"]
+        return [], [f"{where}, line {number}: is not UTF-8 text: '{excerpt(line)}'"]
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     while lines and not lines[-1].strip():
         lines.pop()
     return lines, []
+
+
+def _other_encoding(data: bytes) -> str:
+    """The name of an encoding other than UTF-8; "" where the bytes do not look like one.
+
+    In UTF-16 without a mark every other byte of what is ASCII is 0.
+    """
+    for mark, name in _MARKS:
+        if data.startswith(mark):
+            return name
+    look = data[:_LOOK]
+    for zeros, others, name in (
+        (look[1::2], look[::2], "UTF-16LE"),
+        (look[::2], look[1::2], "UTF-16BE"),
+    ):
+        if len(look) >= 8 and 2 * zeros.count(0) > len(zeros) and 0 not in others:
+            return name
+    return ""

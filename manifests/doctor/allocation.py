@@ -159,12 +159,12 @@ def scratch_finding(found: Allocation) -> Finding:
         summary = "; ".join(f"{host}: {rank.scratch_problem}" for host, rank in bad.items())
         return fail(
             f"cannot be written in the container: {summary}",
-            "set TMPDIR in the site profile's environment to a folder that its nodes have",
+            "name a folder that its nodes have in the site profile: scratch",
         )
     replaced = {rank.host: rank.scratch_warning for rank in found.ranks if rank.scratch_warning}
     if replaced:
         return warn(
             "; ".join(f"{host}: {warning}" for host, warning in replaced.items()),
-            "set TMPDIR in the site profile's environment to a folder that its nodes have",
+            "name a folder that its nodes have in the site profile: scratch",
         )
     return ok(f"{', '.join(sorted({rank.scratch for rank in found.ranks}))} can be written")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,7 +71,9 @@ def plan_statements(
             found = _problems(RunFiles(other), read_manifest(RunFiles(other), warn), warn)
             problems += [f"{other}: {problem}" for problem in found]
     if problems:
-        raise Trouble(problems, "nothing was signed; restore what was altered")
+        raise Trouble(
+            problems, "nothing was signed; restore what was altered, or attest a rerun alone"
+        )
     folder = out.absolute() if out else files.statements
     drafts = [Draft(folder, "provenance", _provenance(files, manifest, warn), "provenance")]
     for original, again in pairs:
@@ -87,12 +90,16 @@ def _refuse_unfinished(files: RunFiles) -> None:
 
 
 def _problems(files: RunFiles, manifest: Manifest, warn: Warn) -> List[str]:
-    """Mismatches; of a rerun that was refused by its trainer, without those of the result."""
-    return [
+    """Mismatches; of a rerun that was refused by its trainer, without those of the result.
+
+    A model that somebody removed is none: its digest is in the result, and a rerun has it again.
+    """
+    found = [
         *identity_files_problems(files, manifest),
         *companion_problems(files, manifest),
         *(result_problems(files, manifest, warn) if files.done.exists() else []),
     ]
+    return [problem for problem in found if problem != "results/model.npz: is missing"]
 
 
 # --- reruns ---------------------------------------------------------------------------------
@@ -201,15 +208,28 @@ def _place(draft: Draft, signature: str) -> Attested:
         draft.folder.mkdir(parents=True, exist_ok=True)
         same = _has(path, draft.text) and beside.exists()
         if not same:
-            # A signature alone states nothing, a statement alone would be named by `verify`.
-            atomic.write_bytes(beside, signature.encode("ascii"))
-            atomic.write_bytes(path, draft.text.encode("utf-8"))
+            _write_both(path, draft.text, beside, signature)
     except OSError as error:
         raise Trouble(
             f"{draft.folder}: cannot be written: {error.strerror}",
             "name another folder with --out, and copy its files to the run's statements/ later",
         ) from error
     return Attested(path, draft.about, not same)
+
+
+def _write_both(path: Path, text: str, beside: Path, signature: str) -> None:
+    """Both are on the disk before the first is renamed; Ctrl-C leaves no signature alone."""
+    was_there = beside.exists()
+    try:
+        with atomic.replacing(path) as stream:
+            stream.write(text.encode("utf-8"))
+            stream.flush()
+            os.fsync(stream.fileno())
+            atomic.write_bytes(beside, signature.encode("ascii"))
+    except BaseException:
+        if not was_there and not path.exists():
+            beside.unlink(missing_ok=True)
+        raise
 
 
 def _has(path: Path, text: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Dict, Iterator, List, Optional
 
@@ -12,6 +13,7 @@ from container.reachable import file_here
 from container.trouble import Trouble
 from manifests.crate.descriptions import descriptions
 from manifests.crate.facts import FileFacts, RerunFacts, RunFacts
+from manifests.datasets.names import is_utf8
 from manifests.record.outcome import Result
 from manifests.record.run_files import RunFiles
 from manifests.record.schema import Manifest
@@ -19,7 +21,14 @@ from manifests.rundir.directory import find_run
 from manifests.rundir.provenance import outputs
 from manifests.rundir.records import Warn, ignore, read_manifest, read_record, read_result
 from manifests.rundir.reruns import reruns_of
-from manifests.rundir.statement import MANIFEST, RERUN_VERDICT, Statement, parse_statement
+from manifests.rundir.statement import (
+    MANIFEST,
+    RERUN_VERDICT,
+    RerunVerdict,
+    parse_statement,
+    parse_verdict,
+    statement_file_text,
+)
 from manifests.verdict.comparison import Comparison
 
 
@@ -51,10 +60,13 @@ def run_facts(files: RunFiles, warn: Warn = ignore) -> RunFacts:
         FileFacts(name, (files.root / name).stat().st_size, known.get(name))
         for name in _names(files)
     ]
-    reruns = {one.name: one for one in reruns_beside(files, manifest, warn)}
-    reruns.update({one.name: one for one in stated_reruns(files)})
     return RunFacts(
-        files.root.name, manifest, result, found, [reruns[name] for name in sorted(reruns)]
+        files.root.name,
+        manifest,
+        result,
+        found,
+        known_reruns(files, manifest, warn),
+        failed=result is None and (file_here(files.failure) or file_here(files.exit_code)),
     )
 
 
@@ -84,71 +96,93 @@ def _names(files: RunFiles) -> Iterator[str]:
     found = [path for path in single if file_here(path)]
     for folder in (files.inputs, files.checkpoints, files.statements):
         with suppress(OSError):
-            found += [path for path in folder.iterdir() if path.name[0] != "." and path.is_file()]
+            found += [path for path in folder.iterdir() if _is_part(path)]
     for folder in (files.code, files.trail, files.logs):
         with suppress(OSError):
-            found += sorted(path for path in folder.rglob("*") if path.is_file())[:1]
+            found += sorted(path for path in folder.rglob("*") if _is_part(path))[:1]
     return iter(sorted(path.relative_to(files.root).as_posix() for path in found))
+
+
+def _is_part(path: Path) -> bool:
+    """Whether a crate can name the file: JSON holds no names that are not UTF-8."""
+    return path.name[0] != "." and is_utf8(path.name) and path.is_file()
 
 
 # --- reruns ---------------------------------------------------------------------------------
 
 
-def stated_reruns(files: RunFiles) -> List[RerunFacts]:
+def known_reruns(files: RunFiles, manifest: Manifest, warn: Warn = ignore) -> List[RerunFacts]:
+    """By name: those whose verdicts came with the run, those beside it, those stated."""
+    found = {one.name: one for one in [*_kept(files, warn), *_beside(files, manifest, warn)]}
+    for one in _stated(files):
+        known = found.get(one.name)
+        both = [*known.statements, *one.statements] if known else one.statements
+        found[one.name] = replace(known or one, statements=both)
+    return [found[name] for name in sorted(found)]
+
+
+def _stated(files: RunFiles) -> Iterator[RerunFacts]:
     """What statements about this run say; their signatures are `verify`'s affair."""
     manifest = sha256_of_file(files.manifest)
-    found = []
-    with suppress(OSError):
-        for path in sorted(files.statements.glob("*.json")):
-            try:
-                statement = parse_statement(path.read_text(encoding="utf-8"))
-            except ValueError:
+    for path in sorted(files.statements.glob("*.json")):
+        try:
+            statement = parse_statement(statement_file_text(path))
+            if statement.predicate_type != RERUN_VERDICT:
                 continue
-            if statement.subject_digest(MANIFEST) != manifest:
-                continue
-            if statement.predicate_type == RERUN_VERDICT:
-                found.append(_stated(statement, f"statements/{path.name}"))
-    return found
+            verdict = parse_verdict(statement)
+        except (ValueError, FileNotFoundError):
+            continue
+        if statement.subject_digest(MANIFEST) == manifest:
+            yield _stated_rerun(verdict, f"statements/{path.name}")
 
 
-def _stated(statement: Statement, name: str) -> RerunFacts:
-    predicate = statement.predicate
-    rerun, machine = predicate.get("rerun"), predicate.get("machine")
-    rerun = rerun if isinstance(rerun, dict) else {}
-    machine = machine if isinstance(machine, dict) else {}
-    hosts = machine.get("hosts")
+def _stated_rerun(verdict: RerunVerdict, name: str) -> RerunFacts:
     return RerunFacts(
-        name=str(rerun.get("name", name)),
-        verdict=str(predicate.get("verdict", "")),
-        ended=str(predicate.get("day", "")),
-        hosts=[str(host) for host in hosts] if isinstance(hosts, list) else [],
-        processor=str(machine.get("processor", "")),
-        statement=name,
+        name=verdict.rerun.name,
+        verdict=verdict.verdict,
+        ended=verdict.day,
+        hosts=verdict.machine.hosts,
+        processor=verdict.machine.processor,
+        steps=verdict.steps.part,
+        statements=[name],
     )
 
 
-def reruns_beside(files: RunFiles, manifest: Manifest, warn: Warn) -> List[RerunFacts]:
-    """Reruns in the same folder that have a verdict; damaged ones are passed over with a warning"""
-    found = []
+def _kept(files: RunFiles, warn: Warn) -> Iterator[RerunFacts]:
+    """Verdicts that came with an imported run."""
+    for path in sorted(files.verdicts.glob("*.json")):
+        try:
+            verdict = read_record(path, Comparison, warn)
+        except Trouble as trouble:
+            warn(str(trouble))
+            continue
+        yield RerunFacts(path.stem, verdict.verdict, steps=_steps(verdict))
+
+
+def _beside(files: RunFiles, manifest: Manifest, warn: Warn) -> Iterator[RerunFacts]:
+    """Reruns in the same folder that have a verdict; a warning for damaged ones."""
     for again in reruns_of(files, manifest):
         if not file_here(again.verdict):
             continue
         try:
-            verdict = read_record(again.verdict, Comparison, warn).verdict
+            verdict = read_record(again.verdict, Comparison, warn)
             result = read_result(again, warn) if file_here(again.result) else None
-            created = read_manifest(again, warn).circumstance
+            circumstance = read_manifest(again, warn).circumstance
         except Trouble as trouble:
             warn(str(trouble))
             continue
         observed = result.observed if result else None
-        found.append(
-            RerunFacts(
-                name=again.root.name,
-                verdict=verdict,
-                ended=observed.finished if observed else created.created,
-                hosts=sorted({rank.host for rank in observed.ranks}) if observed else [],
-                processor=observed.cpu_model if observed else "",
-                account=created.user,
-            )
+        yield RerunFacts(
+            name=again.root.name,
+            verdict=verdict.verdict,
+            ended=observed.finished if observed else circumstance.created,
+            hosts=sorted({rank.host for rank in observed.ranks}) if observed else [],
+            processor=observed.cpu_model if observed else "",
+            steps=_steps(verdict),
+            account=circumstance.user,
         )
-    return found
+
+
+def _steps(verdict: Comparison) -> str:
+    part = verdict.steps
+    return f"steps {part.after + 1}..{part.end} of {part.of}" if part else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Callable, Iterator, Optional, Tuple
+from typing import Callable, Iterator, List, Optional, Tuple
 
 from container.trouble import Trouble
 from jobtemplates.backend import QueueEntry
@@ -23,6 +23,9 @@ from manifests.rundir.run_state import interruption, left_exit_code
 
 #: Between two looks at a job's log.
 POLL_SECONDS = 0.2
+
+#: A job that prints nothing for so long is said to be on its way.
+SILENT_SECONDS = 2.0
 
 
 def job_now(
@@ -51,13 +54,32 @@ def words_of(entry: QueueEntry) -> str:
 class Waiting:
     """Says what becomes of a job that is waited for, each time that it changes.
 
-    A job that runs at once needs no words.
+    A job that runs at once needs no words, unless it prints nothing for a while.
     """
 
-    def __init__(self, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._say = say
         self._said = ""
         self._quiet = True
+        self._clock = clock
+        self._heard = clock()
+        self._stages: List[str] = []
+
+    def silent(self, name: str, *, ready: bool, heard: bool) -> None:
+        """Once for each: the ranks start, and train. ``heard``: the job printed something now."""
+        now = self._clock()
+        if heard:
+            self._heard = now
+        stage = (
+            "its ranks work; a row of the log follows each epoch"
+            if ready
+            else ("the image and its ranks start")
+        )
+        if now - self._heard >= SILENT_SECONDS and stage not in self._stages:
+            self._stages.append(stage)
+            self._say(f"job {name}: {stage}")
 
     def __call__(self, entry: QueueEntry) -> None:
         words = words_of(entry)
@@ -76,6 +98,7 @@ def follow(
     ``say`` gets what the scheduler says of the job, when that changes.
     """
     waiting = Waiting(say)
+    entry: Optional[QueueEntry] = None
     logs = logs_of(files, stream)
     job = read_job(files)
     pause = 0.0 if job is None else backend_named(job.backend).ask_seconds
@@ -88,9 +111,12 @@ def follow(
             if entry is not None:
                 waiting(entry)
         later = any(log.exists() for log in logs[1:])
+        before = position
         for line, end in _lines(logs[0], position, whole=not (ended or later)):
             position = end
             yield line
+        if entry is not None and entry.state == "running":
+            waiting.silent(entry.job, ready=files.ready.exists(), heard=position != before)
         if later:
             logs, position = logs[1:], 0
         elif ended:

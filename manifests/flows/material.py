@@ -107,6 +107,6 @@ def fingerprints(
         lists,
         train_root=config.train_root,
         val_root=config.val_root,
-        cache_folder=None if read_only else host.cache.root / "fingerprints",
+        cache_folder=host.fingerprints(read_only=read_only),
         progress=host.progress,
     )

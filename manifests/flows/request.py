@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, List, Optional
 
 from container.trouble import Trouble
 from jobtemplates.sites import Site, load_site, profile_folders
@@ -36,16 +36,20 @@ class Request:
     placed: schema.Placement
     lists: Lists
     initmodel: Optional[InitModel]
+    warnings: List[str] = field(default_factory=list)
 
     @property
     def promises(self) -> schema.Promises:
         return promises_for(self.config.stack)
 
 
-def read_request(config_path: Path, host: HostContext, group: Optional[str]) -> Request:
+def read_request(
+    config_path: Path, host: HostContext, group: Optional[str], *, read_only: bool = False
+) -> Request:
     """Read config, profile, lists and model; decide where the run is placed.
 
-    Raises Trouble for whatever these files or their combination cannot be.
+    Raises Trouble for whatever these files or their combination cannot be, and for an ``out`` that
+    cannot be written; with ``read_only`` that is a warning.
     """
     config = read_config(config_path, home=host.home)
     site = load_site(config.site, profile_folders(host.environ))
@@ -53,11 +57,21 @@ def read_request(config_path: Path, host: HostContext, group: Optional[str]) -> 
     asked = placement_of(config, site, world, group)
     layout = asked.layout(world)
     placed = place(asked, site, layout, with_gpus=has_gpus(config.stack))
-    refuse_unwritable(config.out)
+    unwritable = _unwritable(config.out, read_only=read_only)
     lists = read_inputs(config)
     refuse_combinations(config, site, world, layout, lists)
     initmodel = initmodel_of(config)
-    return Request(config_path, config, site, world, layout, placed, lists, initmodel)
+    return Request(config_path, config, site, world, layout, placed, lists, initmodel, unwritable)
+
+
+def _unwritable(out: Path, *, read_only: bool) -> List[str]:
+    try:
+        refuse_unwritable(out)
+    except Trouble as trouble:
+        if not read_only:
+            raise
+        return [f"{problem}: submit would end here" for problem in trouble.problems]
+    return []
 
 
 def world_of(config: RunConfig, site: Site) -> schema.World:

@@ -11,6 +11,7 @@ from container.trouble import Trouble
 from jobtemplates.script import quoted, render_script, script_warnings
 from jobtemplates.sites import Site, load_site, profile_folders
 from manifests.flows.cannot_run import CannotRun
+from manifests.flows.part_of_run import refuse_other_steps
 from manifests.flows.plan import Plan, new_run
 from manifests.flows.preflight import (
     driver_warnings,
@@ -24,6 +25,7 @@ from manifests.flows.swap import NOTHING, Swap
 from manifests.flows.swapped import listed_paths, path_moved, swap_in
 from manifests.host import asking, hosting
 from manifests.host.context import TOOL_VERSION, HostContext
+from manifests.host.image_memory import ImageMemory
 from manifests.host.image_source import image_of_run, recipe_of_run
 from manifests.host.placing import output_warnings, place_again, unseen_warnings
 from manifests.record import schema
@@ -56,6 +58,7 @@ def plan_rerun(
     processes: Optional[int] = None,
     nodes: Optional[int] = None,
     steps: Optional[Tuple[int, Optional[int]]] = None,
+    traced: bool = False,
     swap: Swap = NOTHING,
     read_only: bool = False,
     warn: Warn = ignore,
@@ -63,7 +66,7 @@ def plan_rerun(
     """Old run -> Plan with the same identity, in ``out`` (beside the old one by default).
 
     With ``steps`` (S, T) it runs the steps after S up to T only, or to the last where T is None
-    (manifests.flows.slice_plan).
+    (manifests.flows.slice_plan), ``traced`` with digests of the last one layer by layer.
 
     So many ``processes`` on so many ``nodes`` compute its ranks. Nothing of the working tree enters
     it but what ``swap`` names. Its GPUs must be of the classes that the old run had, if
@@ -81,6 +84,7 @@ def plan_rerun(
     old = find_run(str(run))
     recorded = read_manifest(old, warn)
     refuse_unfinished(old, host, warn)
+    refuse_other_steps(old, recorded, steps, moved)
     listed = listed_paths(swap, old, recorded, host)
     there = data_here(old, recorded.circumstance, moved, swap, listed)
     swapped = swap_in(swap, old, recorded, there, moved, host, read_only=read_only)
@@ -99,7 +103,7 @@ def plan_rerun(
     circumstance, instead = data_there(manifest.circumstance)
     problems = before_problems(
         old, recorded.model_copy(update={"recipe": manifest.recipe}), circumstance=circumstance,
-        cache_folder=None if read_only else host.cache.root / "fingerprints",
+        cache_folder=host.fingerprints(read_only=read_only),
         progress=host.progress, needed=part.needed if part else ALL, swapped=swap.parts,
     )  # fmt: skip
     if problems:
@@ -138,7 +142,7 @@ def plan_rerun(
         update={
             "kind": "rerun",
             "promises": promises,
-            "circumstance": part.circumstance(circumstance) if part else circumstance,
+            "circumstance": part.circumstance(circumstance, traced) if part else circumstance,
         }
     )
     jobname = again.circumstance.placement.jobname
@@ -149,7 +153,8 @@ def plan_rerun(
         if part is not None:
             part.fill(old, target)
 
-    launch_context, launch_warnings = launch_context_of(site, image, host)
+    memory = ImageMemory(host.cache.root, read_only=read_only)
+    launch_context, launch_warnings = launch_context_of(site, image, host, memory)
 
     def render(files: RunFiles) -> str:
         return render_script(again, files, site, launch_context)
@@ -165,6 +170,7 @@ def plan_rerun(
             *swapped.warnings,
             *warnings,
             *launch_warnings,
+            *memory.warnings,
             *unseen_warnings(site, again.circumstance.paths),
             *output_warnings(site, files.root),
             *script_warnings(again, site),

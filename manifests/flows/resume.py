@@ -20,6 +20,7 @@ from manifests.flows.continuation import fits, look_at
 from manifests.flows.preflight import driver_warnings, launch_context_of
 from manifests.host import hosting
 from manifests.host.context import HostContext
+from manifests.host.image_memory import ImageMemory
 from manifests.host.placing import charged, place_on
 from manifests.record.checkpoint import Head
 from manifests.record.checkpoint_names import checkpoints_in
@@ -96,8 +97,9 @@ def plan_resume(
         refuse_hosting(manifest, moved, site, host)
         if moved.layout(manifest.identity.world) != placement.layout(manifest.identity.world):
             image = Path(manifest.circumstance.paths.image)
-            context, warnings = launch_context_of(site, image, host)
-            for text in warnings:
+            memory = ImageMemory(host.cache.root)
+            context, warnings = launch_context_of(site, image, host, memory)
+            for text in [*warnings, *memory.warnings]:
                 warn(text)
             placement, notes = moved, hosting.notes(manifest, moved)
             script = render_script(manifest, files, site, context, moved)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import FrozenSet, List, Optional, Tuple
+from typing import Any, Dict, FrozenSet, List, Optional, Tuple
 
 from container import atomic
 from container.trouble import Trouble
@@ -54,11 +54,18 @@ class SlicePlan:
             texts.append(unbound(part.begin))
         return texts
 
-    def circumstance(self, before: schema.Circumstance) -> schema.Circumstance:
+    def circumstance(
+        self, before: schema.Circumstance, traced: bool = False
+    ) -> schema.Circumstance:
         """The metadata of a run of these steps: it keeps no states on its way but those that a job
-        which is stopped needs."""
+        which is stopped needs. One whose last step is ``traced`` has tensor digests at each step.
+        """
         saving = before.checkpointing.model_copy(update={"archive": None, "interval": None})
-        return before.model_copy(update={"slice": self.part, "checkpointing": saving})
+        update: Dict[str, Any] = {"slice": self.part, "checkpointing": saving}
+        if traced:
+            every = before.observing.model_copy(update={"trail_interval": 1})
+            update.update({"trace": self.part.end, "observing": every})
+        return before.model_copy(update=update)
 
     def fill(self, old: RunFiles, target: RunFiles) -> None:
         """Put the state into the new run directory; an older trainer wants trail and log too."""

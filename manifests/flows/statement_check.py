@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional
 
 from container.digest import sha256_of_file
 from container.trouble import Trouble
+from manifests.datasets.names import printable
 from manifests.host import ssh_signature
 from manifests.record.outcome import Result
 from manifests.record.run_files import RunFiles
@@ -20,12 +20,12 @@ from manifests.rundir.statement import (
     PROVENANCE,
     RERUN_VERDICT,
     TEST_RESULT,
+    RerunVerdict,
     Statement,
     parse_statement,
+    parse_verdict,
+    statement_file_text,
 )
-
-#: A statement is a few KB; more is not one.
-_MOST_BYTES = 4 * 2**20
 
 _KINDS = {
     PROVENANCE: "provenance",
@@ -37,50 +37,39 @@ _KINDS = {
 @dataclass(frozen=True)
 class StatementCheck:
     """``name`` is relative to the run directory; ``signer`` the principal, where one was asked for;
-    ``statement`` None where the file is not one."""
+    ``statement`` None where the file is not one, ``verdict`` where it is not on a rerun."""
 
     name: str
     problems: List[str] = field(default_factory=list)
     statement: Optional[Statement] = None
     fingerprint: str = ""
     signer: str = ""
+    verdict: Optional[RerunVerdict] = None
 
     @property
     def kind(self) -> str:
         if self.statement is None:
             return ""
         kind = self.statement.predicate_type
-        return _KINDS.get(kind, kind)
+        return _KINDS.get(kind, printable(kind))
 
     @property
-    def verdict(self) -> str:
-        """ "" where it is not a statement on a rerun."""
-        if self.statement is None or self.statement.predicate_type != RERUN_VERDICT:
-            return ""
-        return str(self.statement.predicate.get("verdict", ""))
-
-    @property
-    def steps(self) -> str:
-        """Of a verdict on a part of the run: ``steps 1..100 of 504``; else ""."""
-        steps = self.statement.predicate.get("steps") if self.statement and self.verdict else None
-        if not isinstance(steps, dict) or "last" not in steps:
-            return ""
-        if (steps.get("first"), steps["last"]) == (1, steps.get("of")):
-            return ""
-        return f"steps {steps.get('first')}..{steps['last']} of {steps.get('of')}"
+    def says(self) -> str:
+        """As in ``rerun-verdict identical steps 21..30 of 36``."""
+        verdict = [self.verdict.verdict, self.verdict.steps.part] if self.verdict else []
+        return " ".join(filter(None, [self.kind, *verdict]))
 
     @property
     def text(self) -> str:
         """One line on a statement without problems."""
-        what = " ".join(filter(None, [self.kind, self.verdict, self.steps]))
         who = f"{self.signer} ({self.fingerprint})" if self.signer else self.fingerprint
-        return f"{self.name}: {what}, signed by {who}"
+        return f"{self.name}: {self.says}, signed by {who}"
 
     def as_json(self) -> Dict[str, Any]:
         return {
             "file": self.name,
             "kind": self.kind,
-            "verdict": self.verdict or None,
+            "verdict": self.verdict.verdict if self.verdict else None,
             "signer": self.signer or None,
             "key": self.fingerprint or None,
             "problems": self.problems,
@@ -147,30 +136,30 @@ def _facts(files: RunFiles) -> _Run:
 
 
 def _check(path: Path, run: _Run, signers: Optional[Path]) -> StatementCheck:
-    name = f"statements/{path.name}"
+    name = f"statements/{printable(path.name)}"
 
     def wrong(text: str, statement: Optional[Statement] = None, key: str = "") -> StatementCheck:
         return StatementCheck(name, [f"{name}: {text}"], statement, key)
 
     if path.name.endswith(".json.sig"):
-        return wrong(f"its statement, {path.name[:-4]}, is missing")
+        return wrong(f"its statement, {printable(path.name[:-4])}, is missing")
     if not path.name.endswith(".json"):
         return wrong("is neither a statement (.json) nor a signature (.json.sig)")
     try:
-        text = _read(path)
+        text = statement_file_text(path)
     except ValueError as error:
         return wrong(str(error))
     beside = Path(f"{path}.sig")
     try:
-        signature = ssh_signature.parse_signature(_read(beside))
+        signature = ssh_signature.parse_signature(statement_file_text(beside))
     except FileNotFoundError:
-        return wrong(f"is not signed: {beside.name} is missing")
+        return wrong(f"is not signed: {printable(beside.name)} is missing")
     except ValueError as error:
         return StatementCheck(name, [f"{name}.sig: {error}"])
     key = signature.fingerprint
     if signature.namespace != ssh_signature.NAMESPACE:
         return wrong(
-            f"its signature is of the namespace {signature.namespace!r}, "
+            f"its signature is of the namespace {signature.namespace[:60]!r}, "
             f"expected {ssh_signature.NAMESPACE!r}",
             key=key,
         )
@@ -178,6 +167,8 @@ def _check(path: Path, run: _Run, signers: Optional[Path]) -> StatementCheck:
         return wrong(f"was altered after it was signed by key {key}", key=key)
     try:
         statement = parse_statement(text)
+        on_a_rerun = statement.predicate_type == RERUN_VERDICT
+        verdict = parse_verdict(statement) if on_a_rerun else None
     except ValueError as error:
         return wrong(str(error), key=key)
     mismatches = [f"{name}: {problem}" for problem in fit_problems(statement, run)]
@@ -187,24 +178,7 @@ def _check(path: Path, run: _Run, signers: Optional[Path]) -> StatementCheck:
             signer = ssh_signature.signer_of(text, beside, signature, signers)
         except ssh_signature.NotAccepted as error:
             mismatches.append(f"{name}: {error}")
-    return StatementCheck(name, mismatches, statement, key, signer)
-
-
-def _read(path: Path) -> str:
-    """Raises FileNotFoundError, or ValueError with what is wrong with the file."""
-    try:
-        status = path.lstat()
-        if not stat.S_ISREG(status.st_mode):
-            raise ValueError("is not a regular file")
-        if status.st_size > _MOST_BYTES:
-            raise ValueError(f"has {status.st_size} bytes: too many for a statement")
-        return path.read_bytes().decode("utf-8")
-    except FileNotFoundError:
-        raise
-    except UnicodeDecodeError as error:
-        raise ValueError(f"is not UTF-8: {error.reason}") from error
-    except OSError as error:
-        raise ValueError(f"cannot be read: {error.strerror}") from error
+    return StatementCheck(name, mismatches, statement, key, signer, verdict)
 
 
 def fit_problems(statement: Statement, run: _Run) -> List[str]:
@@ -212,22 +186,19 @@ def fit_problems(statement: Statement, run: _Run) -> List[str]:
     stated = statement.subject_digest(MANIFEST)
     found = run.digests.get(MANIFEST)
     if stated is None or stated != found:
-        return [f"is about another run: its manifest.json is {stated or 'not named'}, here {found}"]
-    problems = [
-        f"says that {item.name} is {item.sha256}, here it is {run.digests[item.name]}"
-        for item in statement.subject
-        if item.name in run.digests and item.sha256 != run.digests[item.name]
+        named = printable(stated) if stated else "not named"
+        return [f"is about another run: its manifest.json is {named}, here {found}"]
+    pairs = [(item.name, item.sha256, run.digests.get(item.name)) for item in statement.subject]
+    if statement.predicate_type == RERUN_VERDICT and run.manifest is not None:
+        said, result = statement.predicate, run.result
+        pairs += [
+            ("identity", said.get("identity"), run.manifest.identity_digest),
+            ("root", said.get("root"), result.root if result else None),
+            ("trail", said.get("trail"), result.digests.trail if result else None),
+            ("parameters", said.get("parameters"), result.digests.parameters if result else None),
+        ]
+    return [
+        f"says that {printable(name)} is {printable(str(says))}, here it is {here}"
+        for name, says, here in pairs
+        if says is not None and here is not None and says != here
     ]
-    if statement.predicate_type != RERUN_VERDICT or run.manifest is None:
-        return problems
-    result = run.result
-    for name, value in (
-        ("identity", run.manifest.identity_digest),
-        ("root", result.root if result else None),
-        ("trail", result.digests.trail if result else None),
-        ("parameters", result.digests.parameters if result else None),
-    ):
-        said = statement.predicate.get(name)
-        if said is not None and value is not None and said != value:
-            problems.append(f"says that {name} is {said}, here it is {value}")
-    return problems

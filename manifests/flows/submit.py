@@ -30,7 +30,7 @@ def plan_submit(
 
     Raises Trouble with every problem that can be known before the run.
     """
-    request = read_request(config_path, host, group)
+    request = read_request(config_path, host, group, read_only=read_only)
     answers = ask_host(request, host, read_only=read_only)
     material = read_material(request, answers.recipe, host, read_only=read_only)
     identity = identity_of(request, answers, material)
@@ -120,6 +120,7 @@ def warnings_of(
 ) -> List[str]:
     site, layout, initmodel = request.site, request.layout, request.initmodel
     return [
+        *request.warnings,
         *answers.warnings,
         *material.warnings,
         *answers.launch_warnings,

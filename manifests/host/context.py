@@ -8,8 +8,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, FrozenSet, Iterable, Mapping, Optional
 
-from container.cache import Cache, cache_root
+from container.cache import Cache, cache_of
 from container.progress import Progress
+from manifests.datasets.cache_folder import CacheFolder, OnlyRead
 
 if TYPE_CHECKING:
     from manifests.host.gpus import Driver
@@ -44,6 +45,11 @@ class HostContext:
         home = self.environ.get("HOME", "")
         return Path(home) if home.startswith("/") else None
 
+    def fingerprints(self, *, read_only: bool = False) -> CacheFolder:
+        """Where digests of data sets are remembered; only asked in a dry run."""
+        folder = self.cache.root / "fingerprints"
+        return OnlyRead(folder) if read_only else folder
+
     def timestamp(self) -> str:
         """UTC, ISO 8601, whole seconds, with a Z."""
         return self.now().strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -62,16 +68,20 @@ def parse_cpu_features(cpuinfo: Iterable[str]) -> FrozenSet[str]:
 
 
 def user_name() -> str:
-    """The account's name; ``uid N`` where the machine has none, as in a container or a batch node.
+    """The name of the account that this process runs as; ``uid N`` where the machine has none, as
+    in a container or a batch node.
 
-    ``getuser`` raises KeyError there, and OSError from Python 3.13 on.
+    Not what USER and LOGNAME say: after sudo or su they may name another account, whose list of
+    jobs shows none of ours.
     """
-    import getpass
+    import pwd
 
     try:
-        return getpass.getuser()
-    except (KeyError, OSError):
+        name = pwd.getpwuid(os.getuid()).pw_name
+        name.encode("utf-8")  # records hold it
+    except (KeyError, OSError, UnicodeEncodeError):
         return f"uid {os.getuid()}"
+    return name
 
 
 def read_host_context(project: Path, progress: Progress) -> HostContext:
@@ -79,7 +89,7 @@ def read_host_context(project: Path, progress: Progress) -> HostContext:
         features = parse_cpu_features(cpuinfo)
     return HostContext(
         project=project,
-        cache=Cache(cache_root(os.environ)),
+        cache=cache_of(os.environ),
         environ=dict(os.environ),
         now=lambda: datetime.now(timezone.utc),
         hostname=os.uname().nodename,

@@ -9,6 +9,7 @@ from typing import Any, Callable, Dict, List, Optional
 
 from container import atomic
 from container.build import build_image
+from container.cache import Cache
 from container.image import (
     Image,
     altered,
@@ -182,10 +183,14 @@ def intact_image_of_run(
     image = manifest.identity.image
     recorded = Path(manifest.circumstance.paths.image)
     beside = [] if own is None else [own.image]
-    for path in [*beside, recorded, *sorted(host.cache.images.glob("*.sif"))]:
+    for path in [*beside, recorded, *_images_of(host.cache)]:
         if holds_image(path, image.size, image.sha256, digest):
             return path
     return None
+
+
+def _images_of(cache: Cache) -> List[Path]:
+    return [path for folder in cache.image_folders for path in sorted(folder.glob("*.sif"))]
 
 
 def find_image_of_run(

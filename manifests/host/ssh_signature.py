@@ -131,10 +131,17 @@ def is_intact(text: str, signature: Path) -> bool:
             timeout=_CHECK_SECONDS,
         )
     except CommandFailed as error:
-        if error.returncode is None:
-            raise Trouble(str(error), INSTALL) from error
+        _refuse_unfit(error)
         return False
     return True
+
+
+def _refuse_unfit(error: CommandFailed) -> None:
+    """Raise Trouble where ssh-keygen did not answer: an old one knows no -Y, and a killed one must
+    not make a signature false. 255 is its answer to a signature that is not right."""
+    if error.returncode != 255 or "usage: ssh-keygen" in error.stderr_tail:
+        last = error.stderr_tail.splitlines()[:1] or [error.reason]
+        raise Trouble(f"ssh-keygen cannot check signatures: {last[0]}", INSTALL) from error
 
 
 class NotAccepted(Exception):
@@ -153,6 +160,7 @@ def signer_of(text: str, path: Path, signature: SshSignature, signers: Path) -> 
             timeout=_CHECK_SECONDS,
         )
     except CommandFailed as error:
+        _refuse_unfit(error)
         raise NotAccepted(_why_not(signature, signers, error.stderr_tail)) from error
     said = ""
     for principal in found.stdout.splitlines():
@@ -160,6 +168,7 @@ def signer_of(text: str, path: Path, signature: SshSignature, signers: Path) -> 
         try:
             run([*verify, "-n", NAMESPACE, "-s", str(path)], stdin=text, timeout=_CHECK_SECONDS)
         except CommandFailed as error:
+            _refuse_unfit(error)
             said = error.stderr_tail
         else:
             return principal

@@ -47,6 +47,7 @@ class RunFiles:
     logs = _Below("logs")
     results = _Below("results")
     trail = _Below("results", "trail")
+    trace = _Below("results", "trace")  # of one step, layer by layer
     log = _Below("results", "log.jsonl")
     states = _Below("results", "states.json")  # digests of the states in checkpoints/
     model = _Below("results", "model.npz")
@@ -121,6 +122,9 @@ class RunFiles:
 
     def trail_of(self, rank: int) -> Path:
         return self.trail / f"rank-{rank:05d}.jsonl"
+
+    def trace_of(self, rank: int) -> Path:
+        return self.trace / f"rank-{rank:05d}.jsonl"
 
 
 #: What mkstemp adds to a prefix.

@@ -305,6 +305,8 @@ class Circumstance(Record):
     swapped: Optional[List[str]] = None
     #: Of a rerun: the steps that it computes; None: all.
     slice: Optional[Slice] = None
+    #: Of a slice: the step of which it writes down digests layer by layer.
+    trace: Optional[int] = Field(default=None, ge=1)
 
 
 class GpuClass(Record):
@@ -380,7 +382,7 @@ class Manifest(Record):
             values["promises"] = self.promises.model_dump(mode="json", exclude_none=True)
             return values
         circumstance = values["circumstance"]
-        for name in ("swapped", "slice", "authors", "license"):
+        for name in ("swapped", "slice", "trace", "authors", "license"):
             if circumstance[name] is None:
                 del circumstance[name]
         if self.circumstance.checkpointing.archive is None:

@@ -107,10 +107,18 @@ def names_of(
         if path is not None and len(PurePosixPath(path).parts) > 1:
             known.setdefault(path, f"{PLACE}/{name}")
     return Names(
-        tuple(_distinct([circumstance.user, circumstance.placement.group or "", *users])),
+        tuple(_distinct([*_people(circumstance), *users])),
         tuple(_distinct([circumstance.host, *seen, *hosts])),
         known,
     )
+
+
+def _people(circumstance: Circumstance) -> Iterator[str]:
+    """Account and group, and the authors, whom the config beside the manifest names too."""
+    yield circumstance.user
+    yield circumstance.placement.group or ""
+    for author in circumstance.authors or ():
+        yield from filter(None, (author.name, author.orcid, author.affiliation))
 
 
 def _distinct(names: Iterable[str]) -> Iterator[str]:

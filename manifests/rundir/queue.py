@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Dict, List, Optional, Sequence, Set, Tuple
 
 from container.process import CommandFailed
 from container.trouble import Trouble
@@ -22,6 +22,8 @@ _MOST_QUESTIONS = 20
 
 #: Seconds that a job on this host has to end when it has left its exit code.
 SETTLE_SECONDS = 30.0
+
+UNLISTED = "it lives, and is not in the list of the account's jobs"
 
 Listing = Dict[str, QueueEntry]
 
@@ -44,6 +46,8 @@ def cancel(files: RunFiles, job: Job, host: HostContext) -> bool:
     entries = [*(queues.entries(job, job.earlier) or []), *entries]
     alive = [name for name, entry in entries if entry.state in ("queued", "running")]
     unseen = [(name, entry.why) for name, entry in entries if entry.state == "unknown"]
+    if not alive and not unseen and queues.ending(job) is None:
+        unseen = [(name, UNLISTED) for name in job.ids if name in queues.unlisted]
     if alive:
         place = queues.place(job, backend)
         try:
@@ -91,6 +95,8 @@ class Queues:
         self._listings: Dict[Tuple[Place, str], Tuple[Optional[Listing], str]] = {}
         self._endings = 0
         self._silent: set[Place] = set()
+        #: Jobs that are in no list, and of which a question by id tells that they live.
+        self.unlisted: Set[str] = set()
 
     def __call__(self, files: RunFiles) -> QueueEntry:
         """The job of a run with its follow-ups, as one entry."""
@@ -112,6 +118,9 @@ class Queues:
                     return replace(entry, job=name)
         if any(entry.state == "ended" for _, entry in entries) or self.ending(job) is not None:
             return QueueEntry("ended")
+        for name in job.ids:
+            if name in self.unlisted:
+                return QueueEntry("unknown", f"{backend.title}: {UNLISTED}", job=name)
         return QueueEntry("vanished", f"{backend.title} knows no such job any more")
 
     def entries(
@@ -174,7 +183,10 @@ class Queues:
             return None
         argv = backend.ending(name, job.cluster)
         try:
-            return backend.parse_ending(self.questions.ask(place, argv))
+            printed = self.questions.ask(place, argv)
+            if backend.shows_living(printed):
+                self.unlisted.add(name)
+            return backend.parse_ending(printed)
         except CommandFailed as error:
             if error.timed_out:
                 self._silent.add(place)

@@ -68,13 +68,13 @@ def _begins(text: str, run: Path) -> bool:
     if name is None or not text:
         return False
     if _DIGEST.fullmatch(text):  # more of the identity than the directory's name has
-        return text.startswith(name.identity) and _identity_digest(run).startswith(text)
+        return text.startswith(name.identity) and identity_in_manifest(run).startswith(text)
     parts = (name.created, name.identity)
     longer = text.startswith(f"{name.jobname}-") and run.name.startswith(text)
     return longer or any(part.startswith(text) for part in parts)
 
 
-def _identity_digest(run: Path) -> str:
+def identity_in_manifest(run: Path) -> str:
     """As it stands in the manifest; "" where that cannot be read."""
     try:
         with RunFiles(run).manifest.open("r", encoding="utf-8", errors="replace") as stream:

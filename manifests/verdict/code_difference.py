@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Dict, FrozenSet, List, Optional
 
+from typing_extensions import Literal
+
 from container.digest import sha256_of_bytes
 from manifests.record.alteration import was_altered
 from manifests.record.run_files import RunFiles
@@ -19,11 +21,13 @@ from manifests.verdict.run_record import RunRecord
 class FileDifference:
     """``diff`` holds the lines of a unified diff; one line that says why there is none where the
     file is not text, or is not there as it was recorded. ``executed`` by ranks: it may change bits.
+    ``only_in``: the run that has it, where the other has not.
     """
 
     name: str
     executed: bool
     diff: List[str]
+    only_in: Optional[Literal["a", "b"]] = None
 
 
 def code_differences(a: RunRecord, b: RunRecord) -> List[FileDifference]:
@@ -31,13 +35,15 @@ def code_differences(a: RunRecord, b: RunRecord) -> List[FileDifference]:
     of_a, of_b = recorded_files(a.manifest), recorded_files(b.manifest)
     executed = _executed(a) | _executed(b)
     names = sorted({*of_a, *of_b}, key=lambda name: (name not in executed, name))
-    return [
-        FileDifference(
-            name, name in executed, _diff(name, _side(a, of_a, name), _side(b, of_b, name))
-        )
-        for name in names
-        if of_a.get(name) != of_b.get(name)
-    ]
+    found = []
+    for name in names:
+        if of_a.get(name) != of_b.get(name):
+            diff = _diff(name, _side(a, of_a, name), _side(b, of_b, name))
+            only_in: Optional[Literal["a", "b"]] = None
+            if (name in of_a) != (name in of_b):
+                only_in = "a" if name in of_a else "b"
+            found.append(FileDifference(name, name in executed, diff, only_in))
+    return found
 
 
 def _executed(record: RunRecord) -> FrozenSet[str]:

@@ -90,6 +90,31 @@ class SwappedPart(_Part):
     text: str
 
 
+class ZoomPlace(_Part):
+    """The first tensor that differs, in the order of the work (manifests.record.step_trace), and
+    the ranks, on these hosts, on which it does."""
+
+    phase: str
+    layer: str
+    tensor: str
+    ranks: List[int]
+    hosts: List[str]
+
+
+class Zoom(_Part):
+    """The first step that differs, run again here from the state after step ``begin`` (0: the seed)
+    in the directories ``runs``. ``alike``: runs of the same parts have the same digests. ``first``
+    is where runs that are unlike part, else where the parts of both runs do, else where a record
+    differs from what was computed here; None where nothing does."""
+
+    step: int
+    begin: int
+    runs: List[str]
+    alike: bool
+    first: Optional[ZoomPlace] = None
+    sentences: List[str] = Field(default_factory=list)
+
+
 class Comparison(_Part):
     """``evidence`` says what the verdict rests on; ``suspects`` are the identity fields that
     differ, ``circumstances`` those that only describe; ``next_step`` is for the person to do.
@@ -110,17 +135,15 @@ class Comparison(_Part):
     next_step: Optional[str] = None
     swapped: List[SwappedPart] = Field(default_factory=list)
     steps: Optional[StepsClaim] = None
+    zoom: Optional[Zoom] = None
     slices: Optional[SlicesClaim] = None
 
     @model_serializer(mode="wrap")
     def _written(self, handler: SerializerFunctionWrapHandler) -> Dict[str, Any]:
         """A part of later versions is absent where there is none."""
         values: Dict[str, Any] = handler(self)
-        return {
-            name: value
-            for name, value in values.items()
-            if name not in ("steps", "slices") or value
-        }
+        later = ("steps", "slices", "zoom")
+        return {name: value for name, value in values.items() if name not in later or value}
 
 
 def exit_code(verdict: Verdict) -> int:

@@ -12,6 +12,9 @@ from manifests.verdict.short_values import shortened, shown_pair
 
 #: Lines of diffs that are printed where not all are wanted.
 DIFF_LINES = 100
+#: A file that only one run has is printed whole up to so many lines of its diff, of which the first
+#: are its head.
+SHORT_FILE, HEAD = 20, 3
 #: Files that are named in a line.
 NAMED = 6
 
@@ -35,6 +38,7 @@ def lines(
         *names,
         *(f"  - {sentence}" for sentence in (evidence if full else first_of(evidence))),
         *_claims(comparison),
+        *_zoom(comparison),
         *_swapped(comparison),
         *_fields("inputs that differ", _unsaid(comparison, "suspects", full), executed, full),
         *_fields("metadata that differs", _unsaid(comparison, "circumstances", full), others, full),
@@ -55,6 +59,17 @@ def headline(comparison: Comparison) -> str:
     one = steps.end - steps.after == 1
     words = f"step {steps.end}" if one else f"steps {steps.after + 1}..{steps.end}"
     return f"verdict: {verdict}{joint} {words} of {steps.of}"
+
+
+def _zoom(comparison: Comparison) -> List[str]:
+    zoom = comparison.zoom
+    if zoom is None:
+        return []
+    return [
+        f"zoom into step {zoom.step}:",
+        *(f"  - {text}" for text in zoom.sentences),
+        *(f"  run: {path}" for path in zoom.runs),
+    ]
 
 
 def _claims(comparison: Comparison) -> List[str]:
@@ -111,7 +126,9 @@ def _named(names: List[str], full: bool) -> str:
 
 
 def _diffs(code: List[FileDifference], full: bool) -> List[str]:
-    texts = [line for item in code for line in item.diff]
+    """Files that both have come first: what changed in them says more than a whole new file."""
+    ordered = code if full else sorted(code, key=lambda item: item.only_in is not None)
+    texts = [line for item in ordered for line in _shown(item, full)]
     if not texts:
         return []
     more = 0 if full else len(texts) - DIFF_LINES
@@ -121,3 +138,9 @@ def _diffs(code: List[FileDifference], full: bool) -> List[str]:
         *shown,
         *([f"and {more} more lines; --full prints all"] if more > 0 else []),
     ]
+
+
+def _shown(item: FileDifference, full: bool) -> List[str]:
+    if full or item.only_in is None or len(item.diff) <= SHORT_FILE:
+        return item.diff
+    return [f"{item.name}: only in {item.only_in}, {len(item.diff) - HEAD} lines"]

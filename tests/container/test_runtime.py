@@ -96,6 +96,20 @@ def test_asking_the_program_leaves_nothing_in_the_home(
     assert [list(home.iterdir()), list(scratch.iterdir())] == [[], []]
 
 
+def test_it_is_tried_without_folders_that_take_no_files(tmp_path: Path) -> None:
+    """As a job does: there an image could not be unpacked."""
+    good, file, other = tmp_path / "good", tmp_path / "file", tmp_path / os.fsdecode(b"caf\xe9")
+    good.mkdir()
+    other.mkdir()
+    file.touch()
+    for folder in (str(good), "", str(file), str(other), "relative", "/no/such/folder", "/proc"):
+        for name in ("TMPDIR", "APPTAINER_TMPDIR", "SINGULARITY_TMPDIR"):
+            environ = {"PATH": "/bin", name: folder}
+            kept = environ if folder in (str(good), "") else {"PATH": "/bin"}
+            assert Runtime(tmp_path, "apptainer", "1", environ).trial_environ == kept
+    assert [list(folder.iterdir()) for folder in (good, other)] == [[], []]
+
+
 @pytest.mark.image
 def test_the_real_program_leaves_nothing_in_the_home(
     built_image: Image, runtime: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -1,9 +1,10 @@
+import os
 from pathlib import Path
 from typing import Callable
 
 import pytest
 
-from container.cache import cache_root
+from container.cache import Cache, cache_of, cache_root
 from container.digest import sha256_of_bytes
 from container.lock import LockedFile
 from container.store import Store
@@ -108,3 +109,37 @@ def test_another_file_is_refused_and_not_kept(
 )
 def test_where_the_cache_is(environ: dict, expected: str) -> None:
     assert cache_root(environ) == Path(expected)
+
+
+# --- a cache of a group ---------------------------------------------------------------------
+
+
+def test_a_cache_that_may_only_be_read_is_a_groups(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group, home = tmp_path / "group", tmp_path / "home"
+    environ = {"BUNDLE_CACHE": str(group), "HOME": str(home)}
+    assert cache_of(environ) == Cache(group)  # to be made
+    group.mkdir()
+    assert cache_of(environ) == Cache(group)
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: path != group and access(path, mode))
+    assert cache_of(environ) == Cache(home / ".cache" / "bundle", shared=group)
+    assert cache_of({**environ, "XDG_CACHE_HOME": str(tmp_path)}).root == tmp_path / "bundle"
+
+
+def test_inputs_are_taken_from_the_groups_store_and_added_to_the_own(
+    tmp_path: Path, locked: Callable[..., LockedFile]
+) -> None:
+    group, own = tmp_path / "group", tmp_path / "own"
+    shared, alone = locked("shared", b"shared"), locked("alone", b"alone")
+    for file, content in ((shared, b"shared"), (alone, b"altered")):
+        entry = Store(group).path(file.sha256)
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        entry.write_bytes(content)
+    store = Store(own, group)
+    assert store.find(shared) == store.path(shared.sha256) == Store(group).path(shared.sha256)
+    assert store.find(alone) is None  # not what it is called
+    assert store.adopt(arrival(tmp_path, b"alone"), alone) == Store(own).path(alone.sha256)
+    assert store.find(alone) == store.path(alone.sha256) == Store(own).path(alone.sha256)
+    assert Store(group).path(alone.sha256).read_bytes() == b"altered"

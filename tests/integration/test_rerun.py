@@ -279,26 +279,41 @@ def test_code_of_today_that_does_not_matter(
     assert [part["differs"] for part in verdict["swapped"]] == [True, True, False]
 
 
+SWAPS = (
+    "bundle: --with banana: expected code, image, data or KEY=VALUE\n-> docs/rerun-with.md lists "
+    "what can be swapped; for the placement of a rerun use --site, --group, --out, --processes and "
+    "--nodes\n"
+)
+
+
 def manifest_of(run: Path) -> dict[str, Any]:
     raw: dict[str, Any] = json.loads((run / "manifest.json").read_text())
     return raw
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code"),
+    ("arguments", "code", "said"),
     [
-        (["--with", "banana"], 2),
-        (["--with", "banana", "--bisect"], 125),
-        (["--bisect", "--x"], 125),
+        (["--with", "banana"], 2, SWAPS),
+        (["--with", "banana", "--bisect"], 125, SWAPS),
+        (["--bisect", "--x"], 125, "Error: No such option"),
+        (
+            ["--zoom", "--slices", "2"],
+            2,
+            "bundle: --zoom: not together with --slices, --sample or --gather\n"
+            "-> zoom into the step that the slices name: rerun RUN --from-step S --to-step T "
+            "--zoom\n",
+        ),
     ],
 )
-def test_what_cannot_be_swapped_leaves_nothing(
-    finished: tuple[Bench, Path], arguments: list[str], code: int
+def test_what_cannot_be_asked_of_a_rerun_leaves_nothing(
+    finished: tuple[Bench, Path], arguments: list[str], code: int, said: str
 ) -> None:
     bench, run = finished
     before = sorted(bench.root.rglob("*"))
     done = bench.bundle("rerun", run, *arguments, code=code)
     assert done.stdout == ""
+    assert said in done.stderr
     assert sorted(bench.root.rglob("*")) == before
 
 

@@ -201,6 +201,7 @@ def test_a_scratch_folder_is_short_inside_however_long_it_is(tmp_path: Path) -> 
         ("{here}/file", "is not a folder"),
         ("/proc", "cannot be written"),
         ("/tmp/a\nb", "has a line break in its name"),
+        (os.fsdecode(b"/tmp/caf\xe9"), "is not UTF-8"),
     ],
 )
 def test_a_scratch_folder_that_is_none(tmp_path: Path, folder: str, problem: str) -> None:
@@ -210,7 +211,7 @@ def test_a_scratch_folder_that_is_none(tmp_path: Path, folder: str, problem: str
     assert stage.run(TMPDIR=folder) == 0
     assert scratch_of(stage) == []
     assert "TMPDIR" not in stage.environ()
-    warning = f"TMPDIR={folder} {problem}: /tmp is used"
+    warning = f"TMPDIR={folder} {problem}: /tmp is used".replace("\udce9", "?")
     assert stage.environ()["BUNDLE_TMPDIR_WARNING"] == warning
     assert stage.stderr() == f"bundle: warning: {NODE}: {warning}\n"
 

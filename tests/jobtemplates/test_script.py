@@ -16,7 +16,7 @@ import pytest
 from container.trouble import Trouble
 from jobtemplates.launcher import ContainerUse, bind
 from jobtemplates.script import LaunchContext, render_script, script_warnings, with_job_id
-from jobtemplates.sites import PROFILES, load_site
+from jobtemplates.sites import PROFILES, Site, load_site
 from manifests.config.determinism import promises_for
 from manifests.record.run_files import RunFiles
 from manifests.record.schema import Manifest
@@ -126,8 +126,8 @@ class Stage:
         values["identity"]["image"]["sha256"] = hashlib.sha256(b"sif").hexdigest()
         return Manifest.model_validate(values)
 
-    def run(self, **environment: str) -> int:
-        script = render_script(self.manifest(), self.files, SITE, ROOT)
+    def run(self, site: Site = SITE, **environment: str) -> int:
+        script = render_script(self.manifest(), self.files, site, ROOT)
         self.files.job_script.write_text(script)
         done = subprocess.run(
             ["bash", str(self.files.job_script)],
@@ -159,6 +159,32 @@ def test_hostile_names_reach_mpirun_unharmed(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("owned"))
     assert stage.files.exit_code.read_text() == "0\n"
     assert stage.files.done.exists()
+
+
+def test_a_job_has_its_own_scratch_folder_while_it_runs(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    top = f"{tmp_path}/it's a `touch owned`"
+    site = SITE.model_copy(update={"scratch": f"{top}/$USER/$JOB_ID"})
+    assert stage.run(site, WITH_RESULT="1", USER="ada", BUNDLE_JOB="7", TMPDIR="/elsewhere") == 0
+    environ, argv = stage.seen()["environ"], stage.seen()["argv"]
+    assert isinstance(environ, dict) and isinstance(argv, list)
+    assert environ["TMPDIR"] == f"{top}/ada/7"
+    assert Path(top, "ada").is_dir() and not Path(top, "ada", "7").exists()
+    assert not list(tmp_path.rglob("owned"))
+    # Each rank makes it too: on another node it is not there yet.
+    rank = next(word for word in argv if "failure.json" in word)
+    assert rank.index('mkdir -p -- "$TMPDIR"') < rank.index("tried=$1")
+
+
+def test_ranks_on_other_nodes_get_the_scratch_folder() -> None:
+    site = load_site("slurm", [PROFILES]).model_copy(update={"scratch": "/scr/$JOB_ID"})
+    values = manifest_values()
+    values["identity"]["world"] = {"ranks": 4, "nodes": 2}
+    values["circumstance"]["placement"].update(site="slurm", walltime="01:00:00")
+    files = RunFiles(Path("/out/digits-20260102T030405Z-abcdef01"))
+    text = render_script(Manifest.model_validate(values), files, site, USER)
+    assert 'export TMPDIR=/scr/"$JOB_ID"\n' in text
+    assert re.search(r"-x TMPDIR\b", text)
 
 
 def test_variables_that_choose_algorithms_do_not_reach_the_ranks(tmp_path: Path) -> None:

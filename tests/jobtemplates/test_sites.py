@@ -83,8 +83,8 @@ def test_all_problems_of_a_profile_are_named_at_once() -> None:
             "s.yaml",
         )
     assert str(caught.value) == (
-        "s.yaml: name: string should match pattern '^[a-z0-9][a-z0-9_-]*$'\n"
-        "s.yaml: max_nodes: input should be greater than or equal to 1\n"
+        "s.yaml: name: found 'Bad Name', expected lower-case letters, digits, - and _\n"
+        "s.yaml: max_nodes: found 0, expected a number >= 1\n"
         "s.yaml: nodetypes.big.directives[0]: unknown placeholder {size} "
         "(docs/sites.md lists them)\n"
         "s.yaml: directives[0]: unknown placeholder {colour} (docs/sites.md lists them)\n"
@@ -213,3 +213,87 @@ def test_a_folder_of_profiles_that_cannot_be_read_is_passed_over(tmp_path: Path)
     folder.unlink()
     folder.write_text("a file in its place")
     assert load_site("slurm", folders).name == "slurm"
+
+
+# --- an administrator's profiles ------------------------------------------------------------
+
+KITE: Dict[str, Any] = {"name": "kite", "description": "", "scheduler": "slurm"}
+
+
+def test_profiles_of_this_host_lie_between_the_users_and_the_projects(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert profile_folders({})[1] == Path("/etc/bundle/sites")
+    of_host, own = tmp_path / "etc", tmp_path / "config" / "bundle" / "sites"
+    for folder, names in ((of_host, ("kite", "local", "lark")), (own, ("lark",))):
+        folder.mkdir(parents=True)
+        for name in names:
+            text = f"name: {name}\ndescription: {folder.name}\nscheduler: local\n"
+            (folder / f"{name}.yaml").write_text(text)
+    monkeypatch.setattr("jobtemplates.sites.OF_THIS_HOST", of_host)
+    folders = profile_folders({"XDG_CONFIG_HOME": str(tmp_path / "config")})
+    found = {name: load_site(name, folders).description for name in ("kite", "local", "lark")}
+    assert found == {"kite": "etc", "local": "etc", "lark": "sites"}
+    assert load_site("slurm", folders).description == "a Slurm cluster"
+
+
+@pytest.mark.parametrize(
+    ("keys", "problem"),
+    [
+        ({"max_node": 3}, "max_node: is not a known key; did you mean max_nodes?"),
+        (
+            {"nodetypes": {"big": {"ranks": 1, "core": 2, "cores": 2}}},
+            "nodetypes.big.core: is not a known key; did you mean cores?",
+        ),
+        ({"nodetypes": {"big": {"ranks": 1}}}, "nodetypes.big.cores: is missing"),
+        ({"max_nodes": "many"}, "max_nodes: found 'many', expected a whole number"),
+        ({"modules": "openmpi"}, "modules: found 'openmpi', expected a list"),
+        ({"mpirun": []}, "mpirun: found an empty list, expected a list of 1 or more"),
+        ({"mca": {"pml": 1}}, "mca.pml: found 1, expected text"),
+        (
+            {"bind": "core"},
+            "bind: found 'core', expected one of none, cores; did you mean cores?",
+        ),
+        (
+            {"scheduler": "slrum"},
+            "scheduler: found 'slrum', expected one of local, slurm, gridengine, pbs; "
+            "did you mean slurm?",
+        ),
+        (
+            {"max_walltime": "3 days"},
+            "max_walltime: found '3 days', expected hours, minutes and seconds as hh:mm:ss, in "
+            "quotes",
+        ),
+        (
+            {"environment": {"TMPDIR": "/scr/$USER"}},
+            "environment: TMPDIR: '/scr/$USER': no variable is expanded here; for a scratch folder "
+            "of each job use the key scratch",
+        ),
+        (
+            {"scratch": "scr/$USER"},
+            "scratch: found 'scr/$USER', expected an absolute path without control characters",
+        ),
+        (
+            {"scratch": "/scr/$HOME"},
+            "scratch: found '/scr/$HOME', expected no variables but $USER and $JOB_ID",
+        ),
+        (
+            {"scratch": "/scr/$(id)"},
+            "scratch: found '/scr/$(id)', expected no variables but $USER and $JOB_ID",
+        ),
+        (
+            {"scratch": "/scr/$USERS"},
+            "scratch: found '/scr/$USERS', expected no variables but $USER and $JOB_ID",
+        ),
+        (
+            {"scratch": "/scr", "environment": {"TMPDIR": "/x"}},
+            "scratch and environment.TMPDIR: give one of them",
+        ),
+    ],
+)
+def test_faults_of_a_profile_are_in_our_words(keys: Dict[str, Any], problem: str) -> None:
+    with pytest.raises(Trouble) as caught:
+        parse_site({**KITE, **keys}, "kite.yaml")
+    assert str(caught.value) == (
+        f"kite.yaml: {problem}\n-> correct the site profile (docs/sites.md)"
+    )

@@ -48,6 +48,7 @@ FROM_THE_HOST = (
     "test_resume_runs.py",
     "test_slice_runs.py",
     "test_starting_on_gpus.py",
+    "test_step_trace.py",
     "test_update_kernels.py",
     "test_whole_runs_on_gpu.py",
 )

@@ -34,6 +34,7 @@ def attest(
     Writes in-toto statements: the run's provenance, and the verdict of each rerun of it. For a
     rerun, its own verdict goes to the run that it repeats. All is compared again before.
     """
+    from jobtemplates.script import quoted
     from manifests.flows.attest import attest as sign
     from manifests.flows.attest import plan_statements
     from manifests.host.ssh_signature import require_ssh_keygen, signing_key
@@ -53,4 +54,8 @@ def attest(
         return
     for one in done:
         say(f"{one.path}: {one.about}{'' if one.changed else ' (there already)'}")
-    say_next("check who signed: python bundle.py verify RUN --signers FILE", err=True)
+    say_next(
+        f"whose they are: python bundle.py verify {quoted(str(run))} --signers FILE "
+        "(docs/statements.md)",
+        err=True,
+    )

@@ -254,7 +254,7 @@ def check(
         nclasses=nclasses,
         mean=mean,
         validation=validation,
-        cache_folder=host.cache.root / "fingerprints",
+        cache_folder=host.fingerprints(),
         progress=host.progress,
         workers=workers,
     )

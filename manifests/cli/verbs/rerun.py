@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 import click
 
@@ -73,6 +73,9 @@ def parts_that_begin(
     expose_value=False,  # bundle.py sees to it, whatever ends the verb
     help="For git bisect: exit code 125 where it cannot judge.",
 )
+@click.option(
+    "--zoom", is_flag=True, help="If the bits differ: run that step again, layer by layer."
+)
 @click.option("--other-gpu", is_flag=True, help="Allow any GPU; a difference is then inconclusive.")
 @DRY
 @JSON
@@ -92,6 +95,7 @@ def rerun(
     seed: Optional[str],
     gather: Tuple[Path, ...],
     parts: Tuple[str, ...],
+    zoom: bool,
     other_gpu: bool,
     dry_run: bool,
     json_wanted: bool,
@@ -102,22 +106,31 @@ def rerun(
     all of them in parts.
 
     --with swaps parts on purpose: identical then says that the change did not matter.
+    --zoom of a rerun that diverged names the first layer, tensor and rank.
     Exit code: 0 identical, 1 diverged, 2 cannot run, 3 inconclusive.
     """
     from manifests.cli.foreground import note_report, print_comparison, wait_for_job
     from manifests.cli.outlook_text import say_outlook
     from manifests.cli.slices import Asked, by_slices
+    from manifests.cli.zoom import first_script, zoom_in
     from manifests.flows.cannot_run import CannotRun
     from manifests.flows.plan import write_run
     from manifests.flows.rerun import cannot_run, judge, parse_moved, plan_rerun
     from manifests.flows.start import start_new
     from manifests.flows.swap import parse_swap
+    from manifests.flows.zoom import diverged_pair
     from manifests.record.slice_set import SliceOptions
+    from manifests.rundir.directory import find_run
     from manifests.rundir.known_outs import remember_out
 
     host = host_context()
     asked = Asked(slices, sample, seed, gather, (from_step, to_step) != (None, None), bool(parts))
     asked.check()
+    if zoom and asked.wanted:
+        raise Trouble(
+            "--zoom: not together with --slices, --sample or --gather",
+            "zoom into the step that the slices name: rerun RUN --from-step S --to-step T --zoom",
+        )
     if asked.wanted:
         options = SliceOptions(
             moved=parse_moved(moved), site=site, group=group, mirror=mirror, processes=processes,
@@ -126,22 +139,35 @@ def rerun(
         by_slices(run, host, asked, options, out=out, dry_run=dry_run, json_wanted=json_wanted)
         return
     swap = parse_swap(parts, host.project, Path.cwd(), host.home)
+    places = parse_moved(moved)
+    placed: Dict[str, Any] = {
+        "out": out,
+        "site_name": site,
+        "group": group,
+        "mirror": mirror,
+        "other_gpu": other_gpu,
+        "processes": processes,
+        "nodes": nodes,
+        "warn": warn,
+    }
+    pair = diverged_pair(run, warn) if zoom and not parts else None
+    if pair is not None:
+        files, comparison = pair
+        original = find_run(comparison.a)
+        words = (original, files, comparison, host, places, placed)
+        if dry_run:
+            click.echo(first_script(*words), nl=False)
+            return
+        print_comparison(zoom_in(*words), json_wanted)
     try:
         plan = plan_rerun(
             run,
             host,
-            moved=parse_moved(moved),
-            out=out,
-            site_name=site,
-            group=group,
-            mirror=mirror,
-            other_gpu=other_gpu,
-            processes=processes,
-            nodes=nodes,
+            moved=places,
+            **placed,
             steps=None if (from_step, to_step) == (None, None) else (from_step or 0, to_step),
             swap=swap,
             read_only=dry_run,
-            warn=warn,
         )
     except CannotRun as error:
         print_comparison(cannot_run(run, error), json_wanted)
@@ -165,4 +191,9 @@ def rerun(
     # A rerun that failed is judged too: an exit code of 1 must mean diverged and nothing else.
     comparison = judge(run, files, warn)
     note_report(files, host)
+    if zoom and comparison.verdict == "diverged":
+        try:
+            comparison = zoom_in(find_run(str(run)), files, comparison, host, places, placed)
+        except Trouble as error:
+            note(str(error))
     print_comparison(comparison, json_wanted)

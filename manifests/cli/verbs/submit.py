@@ -18,6 +18,8 @@ from manifests.cli.command_line import (
     as_json,
     host_context,
     note,
+    say,
+    say_next,
     warn,
 )
 
@@ -28,6 +30,9 @@ from manifests.cli.command_line import (
 @click.option("--out", "script_name", type=PATH, help="Also write the job script to this file.")
 @click.option("-m", "--message", help="Purpose of the run in one line; `list` shows it.")
 @click.option("--tag", "tags", multiple=True, help="Tag of the run, for `list --tag`; repeatable.")
+@click.option(
+    "--unless-done", is_flag=True, help="Start nothing if an identical run is done already."
+)
 @GROUP
 @CHAIN
 @DRY
@@ -40,6 +45,7 @@ def submit(
     script_name: Optional[Path],
     group: Optional[str],
     chain: int,
+    unless_done: bool,
     dry_run: bool,
     json_wanted: bool,
 ) -> None:
@@ -50,8 +56,9 @@ def submit(
     from manifests.flows.start import start_new
     from manifests.flows.submit import plan_submit
     from manifests.host.placing import chain_warnings
-    from manifests.rundir.known_outs import remember_out
+    from manifests.rundir.known_outs import known_outs, remember_out
     from manifests.rundir.labels import checked_labels
+    from manifests.rundir.same_identity import done_run
 
     host = host_context()
     labels = checked_labels(message, tags)
@@ -59,12 +66,17 @@ def submit(
     with atomic.prepared(*([] if script_name is None or dry_run else [script_name])):
         plan = plan_submit(config, host, group=group, read_only=dry_run)
         plan = replace(plan, labels=labels)
-        told.update(run=str(plan.files.root), identity=plan.manifest.identity_digest)
+        identity = plan.manifest.identity_digest
+        told.update(run=str(plan.files.root), identity=identity)
+        done = done_run(identity, [plan.files.root.parent, *known_outs(host.cache)])
+        if done is not None and unless_done:
+            say_done(done, identity, json_wanted)
+            return
         if dry_run and not json_wanted:
             say_outlook(plan, host)
         for warning in [*plan.warnings, *chain_warnings(plan.placement, chain)]:
             warn(warning)
-        for text in plan.notes:
+        for text in [*plan.notes, *([f"identical run done: {done}"] if done else [])]:
             note(text)
         if dry_run and json_wanted:
             as_json({**told, **outlook_values(plan, host), "script": plan.script})
@@ -86,3 +98,12 @@ def submit(
     job = start_new(files, host, chain)
     remember_out(host.cache, files.root.parent, warn)
     say_started(files, job, told, host, wait, json_wanted)
+
+
+def say_done(run: Path, identity: str, json_wanted: bool) -> None:
+    """A run that was asked for is there; nothing is started."""
+    if json_wanted:
+        as_json({"run": str(run), "identity": identity, "done": True})
+        return
+    say(f"done {run}")
+    say_next(f"python bundle.py show {run}")

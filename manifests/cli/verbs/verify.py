@@ -63,6 +63,8 @@ def verify(
         )
     else:
         signed = [check.text for check in done.statements if not check.problems]
+        if signers is not None and not done.statements:
+            signed = ["statements: the run has none"]
         say("\n".join([*first_of(done.problems), *signed, done.text]))
         if done.next_step:
             say_next(done.next_step, err=True)

@@ -156,27 +156,32 @@ case $version in
 esac
 
 scratch_problem() { # FOLDER: why no file can be made there; nothing where one can
+    local LC_ALL=C probe
     case $1 in
     *[[:cntrl:]]*) printf 'has a line break in its name' && return ;;
     /*) ;;
     *) printf 'is not an absolute path' && return ;;
     esac
+    if [[ $1 == *[!\ -~]* ]]; then # the container program takes mounts as UTF-8 text
+        printf %s "$1" | iconv -f UTF-8 -t UTF-8 >/dev/null 2>&1 ||
+            { printf 'is not UTF-8' && return; }
+    fi
     [ -d "$1" ] || { printf 'is not a folder' && return; }
-    local probe
     probe=$(umask 077 && mktemp -d "$1/bundle.XXXXXX" 2>/dev/null) && rmdir "$probe" && return
     printf 'cannot be written'
 }
 use_scratch() { # TMPDIR is a folder of this node that can be written; returns 1 where there is none
-    local problem
-    problem=$(trap '' USR2 && scratch_problem "${TMPDIR:-/tmp}")
+    local LC_ALL=C problem shown=${TMPDIR:-/tmp}
+    problem=$(trap '' USR2 && scratch_problem "$shown")
     [ -n "$problem" ] || return 0
     [ -z "$(trap '' USR2 && scratch_problem /tmp)" ] || return 1
-    export BUNDLE_TMPDIR_WARNING="TMPDIR=${TMPDIR:-/tmp} $problem: /tmp is used"
+    [ "$problem" != 'is not UTF-8' ] || shown=${shown//[!\ -~]/?}
+    export BUNDLE_TMPDIR_WARNING="TMPDIR=$shown $problem: /tmp is used"
     printf 'bundle: warning: %s: %s\n' "$node" "$BUNDLE_TMPDIR_WARNING" >&2
     unset TMPDIR
 }
 use_scratch || refuse "$node: neither TMPDIR=$TMPDIR nor /tmp can be written" \
-    'set TMPDIR to a folder that the nodes have (in the site profile: environment)'
+    'set TMPDIR to a folder that the nodes have (in the site profile: scratch)'
 
 IFS= read -r -d '' rank <<'END OF RANK'
 # Starts one rank on its node. TRIED PROGRAM FLAG IMAGE RUN VERSION, then what follows `exec FLAG`.
@@ -237,7 +242,7 @@ if [ -z "$tried" ]; then
     flag=$way
 fi
 use_scratch || fail "$node: neither TMPDIR=${TMPDIR:-} nor /tmp can be written" \
-    "set TMPDIR to a folder that the nodes have (in the site profile: environment)"
+    "set TMPDIR to a folder that the nodes have (in the site profile: scratch)"
 mounts=()
 if [ -n "${TMPDIR:-}" ]; then
     # Short inside, however long here: sockets lie in it (unix(7): 108 bytes). At its own place too,

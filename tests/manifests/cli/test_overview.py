@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
+import pwd
 from pathlib import Path
 from typing import Any, Dict, List
 
@@ -105,11 +105,19 @@ def test_a_trail_with_an_impossible_loss(finished_run: RunFiles, loss: str) -> N
 
 @pytest.mark.parametrize("error", [KeyError, OSError])
 def test_an_account_without_a_name(monkeypatch: pytest.MonkeyPatch, error: Any) -> None:
-    def nobody() -> str:
-        raise error("getpwuid(): uid not found")
+    def nobody(uid: int) -> str:
+        raise error(f"getpwuid(): uid not found: {uid}")
 
-    monkeypatch.setattr(getpass, "getuser", nobody)
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
     assert user_name() == f"uid {os.getuid()}"
+
+
+def test_the_account_is_not_what_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After sudo or su another account may be named there: its list of jobs shows none of ours."""
+    name = pwd.getpwuid(os.getuid()).pw_name
+    for variable in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.setenv(variable, "another")
+    assert user_name() == name
 
 
 def test_a_known_out_that_cannot_be_read_hides_no_other(

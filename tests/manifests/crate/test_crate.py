@@ -12,14 +12,22 @@ from typing import Any, Dict, List, Set
 import pytest
 import rocrate
 
+from container.cache import Cache
+from container.digest import sha256_of_file
+from container.progress import Silent
 from container.recipe import load_recipe
 from manifests.crate.croissant import LIST_FIELDS, TABLE_FIELDS
 from manifests.crate.descriptions import NAMES, descriptions
 from manifests.crate.facts import FileFacts, RerunFacts, RunFacts
 from manifests.crate.ro_crate import ro_crate_text
+from manifests.flows.attest import plan_statements
 from manifests.flows.describe import describe_run, run_facts
+from manifests.host.context import read_host_context
 from manifests.record.run_files import RunFiles
 from manifests.record.schema import Author
+from manifests.rundir.statement import RERUN_VERDICT, descriptor, statement, statement_text
+from manifests.verdict.comparison import Comparison
+from tests.integration.golden import VERSIONS, unpack
 
 PROJECT = Path(__file__).resolve().parents[3]
 VALIDATORS = PROJECT / ".tools" / "validators" / "bin" / "python"
@@ -37,7 +45,7 @@ UNKNOWN = {
 }
 AUTHORS = [Author(name="Ada", orcid="0000-0002-1825-0097", affiliation="Far University")]
 RERUNS = [
-    RerunFacts("digits-b", "diverged", "2026-02-03", ["node7"], "Some CPU"),
+    RerunFacts("digits-b", "diverged", "2026-02-03", ["node7"], "Some CPU", "steps 1..2 of 9"),
     RerunFacts("digits-a", "identical", "2026-02-02T01:02:03Z", account="bob"),
 ]
 
@@ -119,7 +127,9 @@ def test_what_the_crate_says(run: RunFiles) -> None:
     assert action["endTime"] == "2026-01-31T23:59:58+00:00"
     assert {"@id": "results/model.npz"} in action["result"]
     assert {"@id": "inputs/train.tsv"} in action["object"]
-    assert graph["#rerun-digits-b"]["description"] == "Verdict: diverged; on node7 Some CPU"
+    assert graph["#rerun-digits-b"]["description"] == (
+        "Verdict: diverged for steps 1..2 of 9; on node7 Some CPU"
+    )
     assert graph["#rerun-digits-a"]["agent"] == {"@id": "#account-bob"}
     assert graph["#software-numpy"]["softwareVersion"] == "1.23.5"
     assert graph["https://orcid.org/0000-0002-1825-0097"]["name"] == "Ada"
@@ -167,3 +177,66 @@ def test_croissant_lines_are_taken_apart(run: RunFiles) -> None:
     assert "\t".join(match[1] for match in values if match) == line
     listed = [re.match(pattern, "a dir/it's 7.jpg  3 ") for _, _, pattern in LIST_FIELDS]
     assert [match[1] for match in listed if match] == ["a dir/it's 7.jpg", "3"]
+
+
+def test_reruns_beside_kept_and_stated(run: RunFiles) -> None:
+    """Each is one action, with all the files that state its verdict."""
+    digest = sha256_of_file(run.manifest)
+    run.statements.mkdir()
+    for key in ("0", "1"):
+        predicate = {
+            "verdict": "identical", "day": "2026-03-01", "rerun": {"name": "site-b"},
+            "machine": {"hosts": ["far1"], "processor": "P"},
+            "steps": {"first": 3, "last": 4, "of": 9},
+        }  # fmt: skip
+        value = statement([descriptor("manifest.json", digest)], RERUN_VERDICT, predicate)
+        (run.statements / f"rerun-verdict-{key}.json").write_text(statement_text(value))
+    other = statement([descriptor("manifest.json", "0" * 64)], RERUN_VERDICT, {"verdict": "x"})
+    (run.statements / "other.json").write_text(statement_text(other))
+    (run.statements / "noise.json").write_text("[")
+    run.verdicts.mkdir()
+    comparison = Comparison(verdict="diverged", a="a").model_dump(mode="json")
+    (run.verdicts / "came-along.json").write_text(json.dumps(comparison))
+    identity = json.loads(run.manifest.read_text())["identity_digest"][:8]
+    again = RunFiles(run.root.parent / f"digits-20260201T000000Z-{identity}")
+    again.root.mkdir()
+    values = json.loads(run.manifest.read_text())
+    values["circumstance"].update(rerun_of=f"/old/{run.root.name}", user="eve")
+    again.manifest.write_text(json.dumps(values))
+    again.verdict.write_text(json.dumps({**comparison, "verdict": "cannot-run"}))
+    found = {rerun.name: rerun for rerun in run_facts(run).reruns}
+    assert sorted(found) == ["came-along", again.root.name, "site-b"]
+    assert found["came-along"].verdict == "diverged"
+    assert (found[again.root.name].verdict, found[again.root.name].account) == ("cannot-run", "eve")
+    assert found["site-b"].steps == "steps 3..4 of 9"
+    assert found["site-b"].statements == [
+        "statements/rerun-verdict-0.json",
+        "statements/rerun-verdict-1.json",
+    ]
+    graph = graph_of(descriptions(run_facts(run))["ro-crate-metadata.json"])
+    assert len(graph["#rerun-site-b"]["result"]) == 2
+    assert "endTime" not in graph["#rerun-came-along"]
+
+
+def test_a_run_without_a_result(run: RunFiles) -> None:
+    for path in (run.result, run.done, run.exit_code):
+        path.unlink()
+    action = graph_of(descriptions(run_facts(run))["ro-crate-metadata.json"])["#run"]
+    assert action["actionStatus"] == "http://schema.org/ActiveActionStatus"
+    assert "endTime" not in action
+    run.exit_code.write_text("2\n")
+    action = graph_of(descriptions(run_facts(run))["ro-crate-metadata.json"])["#run"]
+    assert action["actionStatus"] == "http://schema.org/FailedActionStatus"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_runs_of_earlier_versions(version: str, tmp_path: Path) -> None:
+    run = unpack(version, tmp_path)
+    describe_run(run)
+    graph = graph_of((run / "ro-crate-metadata.json").read_bytes())
+    assert graph["./"]["license"] == "No licence is stated. Ask the authors."
+    assert graph["#run"]["actionStatus"] == "http://schema.org/CompletedActionStatus"
+    host = replace(read_host_context(PROJECT, Silent()), cache=Cache(tmp_path / "cache"))
+    provenance, *_ = plan_statements(run, host)
+    materials = json.loads(provenance.text)["predicate"]["buildDefinition"]["resolvedDependencies"]
+    assert {"image", "recipe", "code", "inputs/val.tsv"} <= {item["name"] for item in materials}

@@ -8,7 +8,7 @@ from typing import Tuple
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from manifests.datasets.centre_crop import Origin, centre_crop, origin_of, read_note, settings
 from manifests.datasets.image_file import decode_pixels
@@ -179,3 +179,30 @@ def test_stored_images_of_16_bits_are_refused() -> None:
     assert decode_pixels(data) == (
         None, "has 16 bits per pixel, of which training would see white; expected 8",
     )  # fmt: skip
+
+
+def overwritten(data: bytes, what: bytes) -> bytes:
+    middle = len(data) // 2
+    return data[:middle] + what + data[middle + len(what) :]
+
+
+def test_what_libtiff_says_is_the_reason_and_never_on_the_terminal(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    dice = np.random.default_rng(1)
+    image = Image.fromarray(dice.integers(0, 256, (300, 300, 3)).astype(np.uint8))
+    packed = encoded(image, "TIFF", compression="tiff_lzw")
+    problem = problem_of(overwritten(packed, bytes(2000)))
+    assert problem.startswith("is truncated or damaged: decoder error -2 (LZWDecode: ")
+    fax = encoded(image.convert("1"), "TIFF", compression="group4")
+    noise = dice.integers(0, 256, 500).astype(np.uint8).tobytes()
+    # Here it goes on, and Pillow is content.
+    problem = problem_of(overwritten(fax, noise))
+    assert problem.startswith("is truncated or damaged: Fax4Decode: ")
+    for good in (packed, fax):
+        stored(good)
+    # A tag that it does not know is a warning.
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[65000] = "private"
+    stored(encoded(image, "TIFF", compression="tiff_lzw", tiffinfo=tags))
+    assert capfd.readouterr().err == ""

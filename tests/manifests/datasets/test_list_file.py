@@ -49,6 +49,20 @@ def test_every_problem_with_its_line() -> None:
     ]
 
 
+def test_a_message_stays_short_whatever_the_file_is() -> None:
+    """A file of JSON in one line, one that a full disk left with zeros at its end, an archive."""
+    zeros = "a 1\n" + "\0" * 10**5
+    for text, problem in (
+        ("{" + '"a":1,' * 10**5 + "}", "line 1: found '{"),
+        (zeros, "line 2: found '\\x00\\x00"),
+        ("x" * 10**5 + "\0 1\n", f"line 1: path '{'x' * 200}…' has 100001 characters, more than"),
+        ("a " + "\1" * 10**5, "line 1: label '\\x01\\x01"),
+    ):
+        (found,) = problems_of(text)
+        assert found.startswith(f"l.txt, {problem}")
+        assert len(found) < 1000
+
+
 @pytest.mark.parametrize("text", ["", "\n \n"])
 def test_no_samples(text: str) -> None:
     assert problems_of(text) == ["l.txt: holds no samples"]

@@ -174,7 +174,7 @@ def test_records_that_are_none(train: Path, val: Path, tmp_path: Path) -> None:
     good = json.loads((tmp_path / "good.txt.json").read_text())
     record.write_text(json.dumps({**good, "format": 2, "classes": []}))
     assert refused(tmp_path, lambda: alike(val, output, record)) == (
-        f"{record}: format: input should be less than or equal to 1\n"
-        f"{record}: classes: list should have at least 1 item after validation, not 0\n"
+        f"{record}: format: found 2, expected a number <= 1\n"
+        f"{record}: classes: found an empty list, expected a list of 1 or more\n"
         f"-> {RECORD_NEXT_STEP}"
     )

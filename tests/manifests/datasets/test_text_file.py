@@ -48,6 +48,15 @@ def test_what_is_no_text_file(tmp_path: Path) -> None:
         assert scan_lines(path) == ([], [
             f"{path}: is UTF-16 text, expected UTF-8 (iconv -f UTF-16 -t UTF-8 converts it)"
         ])  # fmt: skip
+    for coding in ("utf-16-le", "utf-16-be", "utf-32"):  # the first two have no mark
+        path.write_bytes("é.jpg 0\n日.jpg 1\n".encode(coding))
+        name = coding.upper() if coding == "utf-32" else coding.upper()[:6] + coding[7:].upper()
+        assert scan_lines(path) == ([], [
+            f"{path}: is {name} text, expected UTF-8 (iconv -f {name} -t UTF-8 converts it)"
+        ])  # fmt: skip
+    path.write_bytes(b"x" * 100 + b"\xff" + b"y" * 10**6)
+    shown = "x" * 100 + "\\xff" + "y" * 99 + "…"
+    assert scan_lines(path) == ([], [f"{path}, line 1: is not UTF-8 text: '{shown}'"])
     path.write_bytes(b"good\ncaf\xe9 \xa0x\n\xff\n")
     assert scan_lines(path) == ([], [
         f"{path}, line 2: is not UTF-8 text: 'caf\\xe9 \\xa0x'"

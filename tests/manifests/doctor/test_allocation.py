@@ -114,7 +114,7 @@ def test_processes_that_are_all_rank_0_of_1() -> None:
             ),
             warn(
                 "n2: TMPDIR=/x is not a folder: /tmp is used",
-                "set TMPDIR in the site profile's environment to a folder that its nodes have",
+                "name a folder that its nodes have in the site profile: scratch",
             ),
         ),
         (
@@ -146,7 +146,7 @@ def test_processes_that_are_all_rank_0_of_1() -> None:
             (*GOOD[:3], rank(3, "n2", 1, scratch_problem="No such file or directory")),
             fail(
                 "cannot be written in the container: n2: No such file or directory",
-                "set TMPDIR in the site profile's environment to a folder that its nodes have",
+                "name a folder that its nodes have in the site profile: scratch",
             ),
         ),
         (

@@ -19,7 +19,10 @@ from manifests.rundir.anonymous import Names
 from manifests.rundir.verify import verify_run
 from tests.exports import exported, imported
 
-NAMES = ("ada", "lovelace-lab", "node1", "cluster.example", "login7", "/gs/bs", "/home/ada")
+NAMES = (
+    "ada", "lovelace-lab", "node1", "cluster.example", "login7", "/gs/bs", "/home/ada",
+    "Lovelace", "0000-0002-1825-0097", "Far Uni",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -30,14 +33,20 @@ def run(finished_run: RunFiles, tmp_path: Path) -> RunFiles:
     circumstance = values["circumstance"]
     circumstance.update(
         user="ada", host="login7.cluster.example", rerun_of=f"{home}/runs/digits-x",
-        authors=[{"name": "Ada Lovelace"}], git={"commit": "1" * 40, "branch": "ada/x"},
+        authors=[
+            {"name": "Ada Lovelace", "orcid": "0000-0002-1825-0097", "affiliation": "Far Uni"}
+        ],
+        git={"commit": "1" * 40, "branch": "ada/x"},
     )  # fmt: skip
     circumstance["paths"].update(
         config=f"{home}/work/config.yaml", image="/home/ada/.cache/bundle/images/cpu-x.sif",
         out=f"{home}/runs",
     )  # fmt: skip
     circumstance["placement"].update(group="lovelace-lab", jobname="digits")
-    finished_run.config.write_text(f"group: lovelace-lab\nout: {home}/runs  # of ada's\nlr: 1\n")
+    finished_run.config.write_text(
+        f"group: lovelace-lab\nout: {home}/runs  # of ada's\nlr: 1\n"
+        "authors: [{name: Ada Lovelace, orcid: 0000-0002-1825-0097, affiliation: Far Uni}]\n"
+    )
     config = finished_run.config.read_bytes()
     values["companions"]["config.yaml"] = hashlib.sha256(config).hexdigest()
     finished_run.manifest.write_text(json.dumps(values))
@@ -87,6 +96,7 @@ def test_no_name_is_left(run: RunFiles, host: HostContext, tmp_path: Path) -> No
     assert (
         by_name["config.yaml"]
         == "group: anonymous\nout: /anonymous/runs  # of anonymous's\nlr: 1\n"
+        "authors: [{name: anonymous, orcid: anonymous, affiliation: anonymous}]\n"
     )
     assert json.loads(by_name["labels.json"])["notes"][0]["text"] == "ran on host-2, not on node11"
     manifest = json.loads(by_name["manifest.json"])

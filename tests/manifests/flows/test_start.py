@@ -258,3 +258,18 @@ def test_nothing_is_said_of_a_job_of_this_host(tmp_path: Path, host: HostContext
     assert list(follow(files, "stdout", host, say=said.append)) == ["hello"]
     assert said == []
     assert isinstance(files, RunFiles)
+
+
+def test_a_job_that_prints_nothing_is_said_to_start_and_then_to_work() -> None:
+    said: list[str] = []
+    now = [0.0]
+    waiting = Waiting(said.append, clock=lambda: now[0])
+    for now[0], ready, heard in (
+        (1.0, False, False), (2.5, False, False), (5.0, False, False), (6.0, True, True),
+        (7.0, True, False), (8.5, True, False), (99.0, True, False),
+    ):  # fmt: skip
+        waiting.silent("7", ready=ready, heard=heard)
+    assert said == [
+        "job 7: the image and its ranks start",
+        "job 7: its ranks work; a row of the log follows each epoch",
+    ]

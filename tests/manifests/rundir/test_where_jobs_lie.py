@@ -20,7 +20,7 @@ from manifests.rundir.job import Job, read_job
 from manifests.rundir.queue import Queues
 from manifests.rundir.records import read_manifest
 from manifests.rundir.submission import refuse_too_many_nodes
-from tests.manifests.rundir.test_queue import Fakes, fakes, host, prepared
+from tests.manifests.rundir.test_queue import Fakes, fakes, host, job, prepared
 
 __all__ = ["fakes", "host"]
 
@@ -241,6 +241,35 @@ def test_a_job_that_went_to_another_pbs_server(
     )
     assert start_run(files, host).cluster == "pbs2"
     assert Queues(host)(files).state == "running"
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "number", "command", "listed", "shown"),
+    [
+        ("slurm", "7", "squeue", "", "JobId=7 JobName=digits JobState=PENDING Reason=None"),
+        ("slurm", "7", "squeue", "", "JobId=7 JobState=SUSPENDED ExitCode=0:0"),
+        ("pbs", "7.pbs1", "qstat", "", "Job Id: 7.pbs1\n    job_state = R\n    queue = q"),
+    ],
+)
+def test_a_job_that_no_list_shows_and_that_lives(
+    tmp_path: Path, host: HostContext, fakes: Fakes, scheduler: str, number: str, command: str,
+    listed: str, shown: str,
+) -> None:  # fmt: skip
+    files = prepared(tmp_path, scheduler)
+    job(files, scheduler, id=number)
+    fakes.says("scontrol", shown)
+    (fakes.folder / command).write_text(
+        f'#!/bin/bash\necho "{command} $*" >>{fakes.folder}/calls\n'
+        f"case $* in *-f*{number}) echo '{shown}';; *) echo -n '{listed}';; esac\n"
+    )
+    title = {"slurm": "Slurm", "pbs": "PBS"}[scheduler]
+    lives = "it lives, and is not in the list of the account's jobs"
+    assert Queues(host)(files).state == "unknown"
+    assert refusal(files, host) == not_known(files, f"{title}: {lives}")
+    with pytest.raises(Trouble) as caught:
+        cancel_run(files, host)
+    assert caught.value.problems == [f"{files.root}: job {number}: {lives}: it was not cancelled"]
+    assert not [call for call in fakes.calls() if call.startswith(("scancel", "qdel"))]
 
 
 def test_old_records_of_jobs_are_read_as_before(

@@ -98,15 +98,15 @@ def test_code_is_a_diff(two: List[RunFiles]) -> None:
         "metadata that differs (a | b):",
         "  code: 1 file: go.sh",
         "code that differs (- a, + b):",
-        "--- a/trainer/new.py (not there)",
-        "+++ b/trainer/new.py",
-        "@@ -0,0 +1 @@",
-        "+import os",
         "--- a/trainer/train.py",
         "+++ b/trainer/train.py",
         "@@ -1 +1,2 @@",
         " print('hello')",
         "+print('there')",
+        "--- a/trainer/new.py (not there)",
+        "+++ b/trainer/new.py",
+        "@@ -0,0 +1 @@",
+        "+import os",
     ]
     assert "-#!/bin/sh" in compare(two[0].root, two[1].root, "--full").stdout
     values = json.loads(compare(two[0].root, two[1].root, "--json").stdout)
@@ -146,6 +146,14 @@ def test_a_long_diff_ends_with_a_count(two: List[RunFiles]) -> None:
     assert shown[-1] == "and 204 more lines; --full prints all"
     assert shown[-2] == "+x = 95"
     assert "+x = 299" in compare(two[0].root, two[1].root, "--full").stdout.splitlines()
+
+
+def test_a_long_file_that_only_one_run_has_is_a_line(two: List[RunFiles]) -> None:
+    text = "".join(f"x = {number}\n" for number in range(30))
+    edit_code(two[0], lambda code: (code / "trainer" / "a.py").write_text(text))
+    shown = compare(two[0].root, two[1].root).stdout.splitlines()
+    assert shown[-2:] == ["code that differs (- a, + b):", "trainer/a.py: only in a, 30 lines"]
+    assert "-x = 29" in compare(two[0].root, two[1].root, "--full").stdout.splitlines()
 
 
 def test_nothing_is_said_of_both_where_a_file_was_altered(two: List[RunFiles]) -> None:

@@ -22,6 +22,7 @@ from manifests.flows.statement_check import check_statements
 from manifests.flows.verify import verify_whole
 from manifests.host.context import HostContext, read_host_context
 from manifests.record.run_files import RunFiles
+from manifests.report.statements import statement_rows
 from manifests.rundir.records import trail_digest
 from tests.manifests.cli.verbs.conftest import PROJECT, CommandLine
 
@@ -213,6 +214,9 @@ def test_verdicts_of_several_sites(
     told = json.loads(bundle("show", run.root, "--json").stdout)["statements"]
     assert (told["keys"], told["machines"], told["last"]) == (2, 2, "2026-02-06")
     both = keys.signers("ada", "bob")
+    shutil.rmtree(theirs.statements)
+    none = bundle("verify", theirs.root, "--no-data", "--signers", both).stdout
+    assert none == "statements: the run has none\nverified: nothing differs\n"
     *lines, end = bundle("verify", run.root, "--no-data", "--signers", both).stdout.splitlines()
     assert end == "verified: nothing differs"
     assert len(lines) == 5
@@ -328,7 +332,9 @@ def test_what_is_altered_is_not_signed(run: RunFiles, host: HostContext, keys: K
     with pytest.raises(Trouble) as caught:
         plan_statements(run.root, host)
     assert f"{again.root}: results/model.npz: was altered" in str(caught.value)
-    assert caught.value.next_step == "nothing was signed; restore what was altered"
+    assert caught.value.next_step == (
+        "nothing was signed; restore what was altered, or attest a rerun alone"
+    )
     assert not run.statements.exists()
 
 
@@ -462,4 +468,107 @@ def test_a_rerun_with_swapped_parts_says_nothing_of_the_run(
     assert [draft.about for draft in drafts] == ["provenance"]
     assert warnings == [
         f"{again.root}: is a rerun with parts swapped (code): no verdict is attested"
+    ]
+
+
+def nasty(values: Json, name: str) -> None:
+    predicate = values["predicate"]
+    if name == "verdict":
+        predicate["verdict"] = "identical\x1b[2J"
+    elif name == "day":
+        predicate["day"] = "soon"
+    elif name == "steps":
+        predicate["steps"] = [1]
+    elif name == "machine":
+        predicate["machine"] = {"hosts": float("nan")}
+    elif name == "surrogate":
+        predicate["day"] = "\ud800"
+    elif name == "subject":
+        values["subject"] = []
+
+
+def test_signed_statements_that_are_not_of_their_form(
+    run: RunFiles, host: HostContext, keys: Keys
+) -> None:
+    """Whoever has a key can sign anything: nothing of it may reach a terminal, or stop a verb."""
+    rerun_of(run)
+    signed(run, host, keys("ada"))
+    path = statement_of(run, "rerun-verdict")
+    text = path.read_text()
+    expected = {
+        "verdict": "is not a rerun-verdict: verdict: Input should be 'identical', 'diverged', "
+        "'cannot-run' or 'inconclusive'",
+        "day": "is not a rerun-verdict: day: String should match pattern "
+        "'^[0-9]{4}-[0-9]{2}-[0-9]{2}$'",
+        "steps": "is not a rerun-verdict: steps: Input should be a valid dictionary or instance of "
+        "ComparedSteps",
+        "machine": "is not JSON: Out of range float values are not JSON compliant",
+        "surrogate": "is not JSON: 'utf-8' codec can't encode character",
+        "subject": "is not an in-toto statement: subject: List should have at least 1 item",
+    }
+    for name, problem in expected.items():
+        path.write_text(text)
+        edit(path, lambda values, name=name: nasty(values, name))  # type: ignore[misc]
+        keys.sign_again(path, "ada", "bundle-statement")
+        (found,) = problems(run)
+        assert found.startswith(f"statements/{path.name}: {problem}"), found
+        assert found.isprintable()
+        assert line_of_show(run) == "statements 1 with faults, named by verify"
+    path.write_text("[" * 100000)
+    keys.sign_again(path, "ada", "bundle-statement")
+    (found,) = problems(run)
+    assert found.startswith(f"statements/{path.name}: is not JSON: ")
+
+
+def test_an_ssh_keygen_that_cannot_check(
+    run: RunFiles, host: HostContext, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is too old, or is killed, must not make a statement false."""
+    signed(run, host, keys("ada"))
+    programs = host.cache.root / "bin"
+    programs.mkdir(parents=True)
+    program = programs / "ssh-keygen"
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    for script, said in (
+        (
+            "echo 'unknown option -- Y' >&2; echo 'usage: ssh-keygen' >&2; exit 1",
+            "unknown option -- Y",
+        ),
+        ("kill -9 $$", "was ended by signal SIGKILL"),
+    ):
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+        with pytest.raises(Trouble) as caught:
+            check_statements(run, os.environ)
+        assert caught.value.problems == [f"ssh-keygen cannot check signatures: {said}"]
+
+
+def test_an_interrupted_write_leaves_neither_file(
+    run: RunFiles, host: HostContext, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename = Path.replace
+
+    def interrupted(path: Path, target: Path) -> Path:
+        if Path(target).suffix == ".json":
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        signed(run, host, keys("ada"))
+    assert list(run.statements.iterdir()) == []
+
+
+def test_a_model_that_was_removed(run: RunFiles, host: HostContext, keys: Keys) -> None:
+    """The rerun has it again, by the digest in the result."""
+    rerun_of(run)
+    run.model.unlink()
+    signed(run, host, keys("ada"))
+    assert problems(run) == []
+    assert line_of_show(run) == "statements reproduced by 1 key on 1 machine, last 2026-02-01"
+    rows = statement_rows(run, os.environ)
+    assert [(row.says, row.where, row.day) for row in rows] == [
+        ("provenance", "", ""),
+        ("rerun-verdict identical", "node2, Some CPU", "2026-02-01"),
+        ("test-result", "", ""),
     ]

@@ -11,6 +11,7 @@ from typing import Any, List
 
 import pytest
 
+from manifests.cli.overview import lines_of
 from manifests.cli.run_table import span, wrapped
 from manifests.record.run_files import RunFiles
 from manifests.rundir.outline import Outline
@@ -261,3 +262,21 @@ def test_a_job_that_goes_on_counts_from_where_it_began(tmp_path: Path) -> None:
     assert (found.checkpoint_step, found.checkpoint_age) == (50, 500.0)
     ended = read_progress(files, outline, {"images/s": 3.0}, running=False, now=now)
     assert (ended.seconds_left, ended.walltime_left, ended.images_per_second) == (None, None, 3.0)
+
+
+def test_a_terminal_of_20_columns() -> None:
+    rows = [{"name": "digits-2026", "state": "running", "step": 2, "steps": 30, "percent": 6.7,
+             "last_loss": 1.25, "seconds_left": None, "job": "7", "checkpoint_step": None,
+             "message": None, "why": "waits for others in the queue"}]  # fmt: skip
+    assert lines_of(rows, "status", wide=False, width=20) == [
+        "digits-2026",
+        "    state running",
+        "    step 2/30",
+        "    done 6.7%",
+        "    loss 1.25",
+        "    job 7",
+        "    waits for others in the queue",
+    ]
+    assert (
+        lines_of(rows, "status", wide=False, width=40)[1] == "    state    step  done  loss  left"
+    )

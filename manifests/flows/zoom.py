@@ -1,0 +1,141 @@
+"""`rerun --zoom`: the first step in which two runs differ, run again here layer by layer"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+
+from container import atomic
+from container.trouble import Trouble
+from manifests.flows.cannot_run import CannotRun
+from manifests.flows.plan import Plan
+from manifests.flows.rerun import compare_runs, data_moved, plan_rerun
+from manifests.host.context import HostContext
+from manifests.record.outcome import TrailRecord
+from manifests.record.run_files import RunFiles
+from manifests.record.sample_table import TableFault, read_sample
+from manifests.record.schema import Manifest
+from manifests.record.step_trace import RankTrace, read_rank_trace
+from manifests.rundir.directory import find_run
+from manifests.rundir.records import Warn, ignore, read_manifest, read_trail
+from manifests.verdict.comparison import Comparison
+from manifests.verdict.run_record import load_record
+from manifests.verdict.zoom import Side, StepRun, conclude
+
+#: The file of a snapshot whose trainer can trace a step.
+TRACE_CODE = "trainer/step_trace.py"
+
+
+def diverged_pair(run: Path, warn: Warn = ignore) -> Optional[Tuple[RunFiles, Comparison]]:
+    """A rerun whose bits differ from its original's, and the comparison; None where ``run`` is
+    another kind of run. Raises Trouble where the original cannot be read."""
+    files = find_run(str(run))
+    original = read_manifest(files, warn).circumstance.rerun_of
+    if original is None or not files.done.exists():
+        return None
+    comparison = compare_runs(Path(original), files.root, warn)
+    return (files, comparison) if comparison.verdict == "diverged" else None
+
+
+def zoomed_step(comparison: Comparison) -> int:
+    """The step to run again. Raises Trouble where the two differ in none."""
+    first = comparison.first_difference
+    if first is None:
+        raise Trouble(
+            f"--zoom: {comparison.a} and {comparison.b} differ in no step that both recorded",
+            f"see what differs: python bundle.py compare {comparison.a} {comparison.b}",
+        )
+    return max(first.step, 1)
+
+
+def sides_of(a: RunFiles, b: RunFiles) -> List[Tuple[str, RunFiles]]:
+    """With whose parts the step is run: ``a``'s, and ``b``'s where they are others."""
+    of_a, of_b = read_manifest(a), read_manifest(b)
+    return [("a", a)] if of_a.identity == of_b.identity else [("a", a), ("b", b)]
+
+
+def plan_step(
+    run: RunFiles, step: int, host: HostContext, moved: Mapping[str, str], **options: Any
+) -> Plan:
+    """Plan the run of one step from the newest state before it, or from the seed.
+
+    ``options`` are those of :func:`manifests.flows.rerun.plan_rerun`. Raises CannotRun where the
+    parts are not as recorded, or the trainer of the run's snapshot traces no step; Trouble.
+    """
+    manifest = read_manifest(run)
+    if TRACE_CODE not in manifest.identity.code.files:
+        raise CannotRun(
+            f"the trainer in its snapshot is from before steps were traced (no {TRACE_CODE})",
+            "compare the trails: python bundle.py compare A B",
+        )
+    options = {**options, "moved": _fitting(manifest, moved), "traced": True}
+    try:
+        return plan_rerun(run.root, host, steps=(step - 1, step), **options)
+    except CannotRun as error:
+        if step == 1:
+            raise
+        plan = plan_rerun(run.root, host, steps=(0, step), **options)
+        return replace(plan, notes=[error.problems[0], *plan.notes])
+
+
+def _fitting(manifest: Manifest, moved: Mapping[str, str]) -> Dict[str, str]:
+    """Of ``--data OLD=NEW`` what this run needs: the rerun has its data where they are now."""
+    fitting = {}
+    for old, new in moved.items():
+        try:
+            data_moved(manifest.circumstance, {old: new})
+        except Trouble:
+            continue
+        fitting[old] = new
+    return fitting
+
+
+def read_step_run(files: RunFiles) -> StepRun:
+    """What a job left that ran one step. Raises Trouble where its trace is not whole."""
+    manifest = read_manifest(files)
+    ranks = manifest.identity.world.ranks
+    part = manifest.circumstance.slice
+    traces: List[RankTrace] = []
+    try:
+        traces = [read_rank_trace(files.trace_of(rank)) for rank in range(ranks)]
+    except (OSError, ValueError) as error:
+        raise Trouble(
+            f"{files.root}: the step left no whole trace",
+            f"see why: python bundle.py show {files.root}",
+        ) from error
+    trail: List[List[TrailRecord]] = []
+    if files.result.exists():
+        trail = read_trail(files, ranks)
+    return StepRun(str(files.root), part.begin if part else 0, traces, trail)
+
+
+def judge_zoom(
+    a: RunFiles, b: RunFiles, comparison: Comparison, sides: Sequence[Side], warn: Warn = ignore
+) -> Comparison:
+    """The comparison with what the runs of the step say; kept in the rerun's ``verdict.json``."""
+    of_a, of_b = load_record(a, warn), load_record(b, warn)
+    changed = None
+    if of_a.manifest.identity.data.train != of_b.manifest.identity.data.train:
+        changed = changed_images(a.train_table, b.train_table)
+    zoom = conclude(zoomed_step(comparison), of_a, of_b, sides, changed)
+    found = comparison.model_copy(update={"zoom": zoom})
+    if of_b.manifest.circumstance.rerun_of == str(a.root):
+        atomic.write_json(b.verdict, found.model_dump(mode="json"))
+    return found
+
+
+def changed_images(a: Path, b: Path) -> Dict[int, str]:
+    """Sample number -> path in ``b`` of the lines of two sample tables that differ. Raises Trouble
+    for a table that cannot be read."""
+    try:
+        lines = [path.read_bytes().splitlines() for path in (a, b)]
+        return {
+            number: read_sample(line).path
+            for number, line in enumerate(lines[1])
+            if lines[0][number : number + 1] != [line]
+        }
+    except (OSError, TableFault) as error:
+        raise Trouble(
+            f"{b}: cannot be read: {error}", "restore it from a copy of the run"
+        ) from error
