@@ -34,7 +34,7 @@ def kept(finished: tuple[Bench, Path]) -> tuple[Bench, Path]:
 
 
 def verdict_of(done: subprocess.CompletedProcess[str]) -> str:
-    return done.stdout.splitlines()[0]
+    return next(line for line in done.stdout.splitlines() if line.startswith("verdict: "))
 
 
 def folder_in(text: str) -> Path:
