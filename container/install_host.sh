@@ -12,6 +12,8 @@ project=$(cd "${1:?usage: install_host.sh PROJECT [PYTHON]}" && pwd)
 python=${2:-python3}
 here=$(cd "$(dirname "$0")" && pwd)
 PATH=$PATH:/usr/sbin:/sbin
+# shellcheck source=container/quietly.sh
+. "$here/quietly.sh"
 
 have() { command -v "$1" >/dev/null 2>&1; }
 
@@ -102,10 +104,12 @@ if [ ${#wishes[@]} -gt 0 ] && { ! is_debian || [ "$(id -u)" != 0 ]; }; then
 fi
 
 if [ ${#packages[@]} -gt 0 ]; then
-    printf 'installing with apt: %s\n' "${packages[*]}"
+    log=$project/.tools/install.log
+    mkdir -p "${log%/*}"
+    printf 'installing with apt: %s (log: %s)\n' "${packages[*]}" "$log"
     export DEBIAN_FRONTEND=noninteractive
-    apt-get -qq update
-    apt-get -qq install -y --no-install-recommends "${packages[@]}" >/dev/null
+    quietly "$log" apt-get -q update
+    quietly "$log" apt-get -q install -y --no-install-recommends "${packages[@]}"
 fi
 if [ "$relocate" = yes ]; then
     bash "$here/install_apptainer.sh" "$project/.tools/apptainer"

@@ -9,6 +9,9 @@ venv=${1:?usage: install_python.sh VENV REQUIREMENTS [PYTHON]}
 requirements=${2:?usage: install_python.sh VENV REQUIREMENTS [PYTHON]}
 python=${3:-python3}
 
+# shellcheck source=container/quietly.sh
+. "$(dirname "$0")/quietly.sh"
+
 stamp=$venv/.installed
 path=$(pwd)/$venv
 line_of() { printf '%s %s\n' "$path" "$(sha256sum <"$1" | cut -d' ' -f1)"; }
@@ -21,9 +24,13 @@ fi
 if [ -e "$venv" ] && ! grep -q "^$path " "$stamp" 2>/dev/null; then rm -rf "$venv"; fi
 # From here to the end the environment is not complete, whatever it was before.
 rm -f "$stamp"
-[ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
-printf 'installing Python packages pinned in %s\n' "$requirements"
-"$venv/bin/python" -m pip -q install --disable-pip-version-check --require-hashes -r "$requirements"
+log=$venv/install.log
+mkdir -p "$venv"
+: >"$log"
+printf 'installing Python packages pinned in %s (log: %s)\n' "$requirements" "$log"
+[ -x "$venv/bin/python" ] || quietly "$log" "$python" -m venv "$venv"
+quietly "$log" "$venv/bin/python" -m pip install --disable-pip-version-check --no-input \
+    --require-hashes -r "$requirements"
 # The development environment holds the host's packages too.
 {
     printf '%s\n' "$wanted"

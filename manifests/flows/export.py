@@ -16,6 +16,7 @@ from manifests.flows.anonymous_export import anonymous_run
 from manifests.flows.export_contents import chosen, run_members, state_members, strangers
 from manifests.flows.export_extras import Exported, extra_members
 from manifests.flows.export_supplies import data_members, image_members, package_members
+from manifests.flows.slice_plan import SlicePlan, plan_slice
 from manifests.host.context import HostContext
 from manifests.record.checkpoint_names import checkpoints_in
 from manifests.record.outcome import Result
@@ -27,7 +28,7 @@ from manifests.rundir.export_head import ExportHead
 from manifests.rundir.queue import Queues
 from manifests.rundir.records import Warn, ignore, read_manifest, read_result
 from manifests.rundir.tar_members import name_problem
-from manifests.rundir.verify import altered_trail, identity_problems, recipe_problems
+from manifests.rundir.verify import ALL, Needed, altered_trail, identity_problems, recipe_problems
 
 SUFFIX = ".bundle.tar"
 #: Placeholder of a digest that is known when all is written.
@@ -36,13 +37,22 @@ _UNKNOWN = "0" * 64
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a person asked for; ``states`` is ``all``, ``none``, ``last``, or steps."""
+    """What a person asked for; ``states`` is ``all``, ``none``, ``last``, or steps. With ``steps``
+    (S, T) what the steps after S up to T need, and no more; None as T is the last one."""
 
     held: FrozenSet[str] = frozenset()
     states: str = "all"
     moved: Dict[str, str] = field(default_factory=dict)
     mirror: Optional[str] = None
     anonymous: bool = False
+    steps: Optional[Tuple[int, Optional[int]]] = None
+
+    def with_part(self, part: Optional[SlicePlan]) -> Wanted:
+        """Steps are of use with their images, and with what makes the container image."""
+        if part is None:
+            return self
+        made = {"data"} if "image" in self.held else {"data", "packages"}
+        return replace(self, held=self.held | made)
 
 
 @dataclass(frozen=True)
@@ -99,19 +109,25 @@ def plan_export(
     if problems:
         raise Trouble(problems, VERIFY.format(run=quoted(str(files.root))))
     result = read_result(files, warn) if file_here(files.result) else None
-    states = chosen(checkpoints_in(files.checkpoints), wanted.states)
+    part = None if wanted.steps is None else plan_slice(files, manifest, *wanted.steps, warn)
+    if part is None:
+        states = chosen(checkpoints_in(files.checkpoints), wanted.states)
+    else:
+        states = [] if part.checkpoint is None else [part.checkpoint]
+    wanted = wanted.with_part(part)
     members = [
-        *run_members(files, manifest, result, files.root.name, warn),
+        *run_members(files, manifest, result, files.root.name, warn, whole=part is None),
         *state_members(files, states),
-        *supplies(files, manifest, wanted, host),
+        *supplies(files, manifest, wanted, host, part.needed if part else ALL),
     ]
     members, late_problems = with_trail_digest(files, manifest, result, members)
-    notes = notes_of(files, result, members)
+    notes = notes_of(files, result)
     name = files.root.name
     if wanted.anonymous:
         run_of_nobody = anonymous_run(files, manifest, result, members, host)
         name, manifest, result = run_of_nobody.name, run_of_nobody.manifest, run_of_nobody.result
         members, notes = run_of_nobody.members, [*notes, *run_of_nobody.notes]
+        refuse_without_state(part, members)
     target = output or Path(f"{name}{SUFFIX}")
     refuse_target(target, files)
     exported = Exported(name, files, manifest, result, tuple(members), wanted.anonymous)
@@ -120,6 +136,7 @@ def plan_export(
     head = ExportHead(
         run=name, identity_digest=manifest.identity_digest, holds=sorted(wanted.held),
         files=1, size=0, size_after=0, sums_sha256=_UNKNOWN, anonymous=wanted.anonymous,
+        steps=None if part is None else (part.part.after, part.part.end),
     )  # fmt: skip
     return ExportPlan(files, target, head_for(head, members), members, notes, late_problems)
 
@@ -127,15 +144,27 @@ def plan_export(
 VERIFY = "see all that differs: python bundle.py verify {run}"
 
 
+def refuse_without_state(part: Optional[SlicePlan], members: List[Member]) -> None:
+    """Raise Trouble where the state that the steps begin with cannot be exported."""
+    if part is None or part.checkpoint is None:
+        return
+    if not any(member.name.endswith(part.checkpoint.name) for member in members):
+        raise Trouble(
+            f"--anonymous: the state after step {part.part.begin} names the GPUs of its hosts, "
+            "and the steps need it",
+            "leave --anonymous out, or begin with the first step: --steps 0:T",
+        )
+
+
 def supplies(
-    files: RunFiles, manifest: Manifest, wanted: Wanted, host: HostContext
+    files: RunFiles, manifest: Manifest, wanted: Wanted, host: HostContext, needed: Needed
 ) -> Iterable[Member]:
     if "image" in wanted.held:
         yield from image_members(files, manifest, host)
     if "packages" in wanted.held:
         yield from package_members(files, manifest, host, wanted.mirror)
     if "data" in wanted.held:
-        yield from data_members(files, manifest, host, wanted.moved)
+        yield from data_members(files, manifest, host, wanted.moved, needed)
 
 
 def with_trail_digest(
@@ -209,10 +238,9 @@ def refuse_target(target: Path, files: RunFiles) -> None:
             )
 
 
-def notes_of(files: RunFiles, result: Optional[Result], members: List[Member]) -> List[str]:
-    names = {member.name for member in members}
+def notes_of(files: RunFiles, result: Optional[Result]) -> List[str]:
     others = strangers(files)
-    lost = result is not None and files.model.relative_to(files.root).as_posix() not in names
+    lost = result is not None and not file_here(files.model)
     return [
         *(["results/model.npz is gone: the export does not have it"] if lost else []),
         *([f"not exported, not files of a run: {', '.join(first_of(others))}"] if others else []),

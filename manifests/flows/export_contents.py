@@ -18,9 +18,9 @@ from manifests.rundir.export_file import Member, of_bytes
 from manifests.rundir.job import read_job
 from manifests.rundir.readme import readme_text
 from manifests.rundir.records import Warn, read_object
-from manifests.rundir.reruns import reruns_of
 from manifests.rundir.snapshot import recorded_files
 from manifests.rundir.tar_members import name_problem
+from manifests.verdict.rerun_verdicts import verdict_files
 
 #: What is said of a job on another machine; the rest is about the cluster that it ran on, and how
 #: to ask it.
@@ -37,9 +37,16 @@ def path_member(root: Path, path: Path, **more: object) -> Member:
 
 
 def run_members(
-    files: RunFiles, manifest: Manifest, result: Optional[Result], name: str, warn: Warn
+    files: RunFiles,
+    manifest: Manifest,
+    result: Optional[Result],
+    name: str,
+    warn: Warn,
+    *,
+    whole: bool = True,
 ) -> List[Member]:
-    """All but states, image, packages and data. ``name`` is that of the run directory.
+    """All but states, image, packages and data. ``name`` is that of the run directory. What checks
+    some steps of it does not need the model.
 
     Raises Trouble with everything that is missing.
     """
@@ -81,7 +88,7 @@ def run_members(
     ]
     if not file_here(files.readme):
         members.append(of_bytes(files.readme.name, readme_text(manifest, name).encode()))
-    members += result_members(files, manifest, result)
+    members += result_members(files, manifest, result, whole=whole)
     members += [*job_members(files), *verdict_members(files, manifest)]
     for folder in (files.logs, files.statements):
         members += [path_member(files.root, path) for path in regular_files(folder, warn)]
@@ -89,12 +96,12 @@ def run_members(
 
 
 def result_members(
-    files: RunFiles, manifest: Manifest, result: Optional[Result]
+    files: RunFiles, manifest: Manifest, result: Optional[Result], *, whole: bool
 ) -> Iterator[Member]:
-    """Log, trail and model, as far as they are there."""
+    """Log, trail and, of a ``whole`` run, the model, as far as they are there."""
     digests = {} if result is None else {files.log: result.log, files.model: result.digests.model}
     ranks = range(manifest.identity.world.ranks)
-    for path in (files.log, files.model, *map(files.trail_of, ranks)):
+    for path in (files.log, *[files.model] * whole, *map(files.trail_of, ranks)):
         if file_here(path):
             yield path_member(files.root, path, expected=digests.get(path))
 
@@ -115,15 +122,8 @@ def job_members(files: RunFiles) -> Iterator[Member]:
 
 
 def verdict_members(files: RunFiles, manifest: Manifest) -> Iterator[Member]:
-    """Verdicts of its reruns: those that came with it, and those of reruns beside it."""
-    found = {
-        f"{again.root.name}.json": again.verdict
-        for again in reruns_of(files, manifest)
-        if file_here(again.verdict)
-    }
-    if files.verdicts.is_dir():
-        found.update((path.name, path) for path in sorted(files.verdicts.glob("*.json")))
-    for name, path in sorted(found.items()):
+    """Verdicts of its reruns."""
+    for name, path in verdict_files(files, manifest).items():
         yield Member(f"{files.verdicts.name}/{name}", str(path), path.stat().st_size)
 
 

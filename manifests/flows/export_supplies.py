@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Dict, Iterator, List, Optional, Tuple
+from typing import AbstractSet, Dict, Iterator, List, Optional, Tuple
 
 from container.fetch import Share, fill_store
 from container.lock import LockedFile
+from container.reachable import folder_here
 from container.sources import deb_source, folder_first, wheel_source
 from container.store import Store
 from container.trouble import Trouble, first_of
@@ -21,7 +22,7 @@ from manifests.record.run_files import RunFiles
 from manifests.record.schema import Circumstance, Manifest
 from manifests.rundir.export_file import Member
 from manifests.rundir.tar_members import name_problem
-from manifests.rundir.verify import data_problems
+from manifests.rundir.verify import ALL, Needed, data_problems
 
 
 def image_members(files: RunFiles, manifest: Manifest, host: HostContext) -> Iterator[Member]:
@@ -64,23 +65,30 @@ def package_members(
 
 
 def data_members(
-    files: RunFiles, manifest: Manifest, host: HostContext, moved: Dict[str, str]
+    files: RunFiles,
+    manifest: Manifest,
+    host: HostContext,
+    moved: Dict[str, str],
+    needed: Needed = ALL,
 ) -> List[Member]:
-    """The images of both sets, or their packed files where the run reads these.
+    """The images of both sets that are ``needed``, or their packed files where the run reads these.
+    Of a packed file everything is needed, so images go first where only some are.
 
     Raises Trouble with every image that is missing, or is not what a packed file is to hold.
     """
     circumstance, _ = data_there(data_here(files, manifest.circumstance, moved))
-    if circumstance.loading.loadtype == "custom":
+    roots = (circumstance.paths.train_root, circumstance.paths.val_root)
+    images = needed != ALL and all(map(folder_here, roots))
+    if circumstance.loading.loadtype == "custom" and not images:
         return pack_members(files, manifest, circumstance, host)
     paths = circumstance.paths
     members: List[Member] = []
     problems: List[str] = []
-    for table, root, target in (
-        (files.train_table, paths.train_root, files.train_images),
-        (files.val_table, paths.val_root, files.val_images),
+    for table, root, target, wanted in (
+        (files.train_table, paths.train_root, files.train_images, needed.train),
+        (files.val_table, paths.val_root, files.val_images, needed.val),
     ):
-        rows, faults = rows_of(table)
+        rows, faults = rows_of(table, wanted)
         folder = ImageFolder.of(Path(root))
         prefix = target.relative_to(files.root).as_posix()
         for number, (name, sha256) in rows.items():
@@ -97,12 +105,16 @@ def data_members(
     return members
 
 
-def rows_of(table: Path) -> Tuple[Dict[int, Tuple[str, str]], List[str]]:
-    """Line -> (path, sha256) of each image once, and what is wrong with the table."""
+def rows_of(
+    table: Path, wanted: Optional[AbstractSet[int]] = None
+) -> Tuple[Dict[int, Tuple[str, str]], List[str]]:
+    """Line -> (path, sha256) of each image once, and what is wrong with the table; of the samples
+    ``wanted``, which are counted from 0."""
     digests, names, faults = parse_table(table.read_bytes(), f"inputs/{table.name}")
     seen: Dict[str, int] = {}
     for number, name in enumerate(names, start=1):
-        seen.setdefault(name, number)
+        if wanted is None or number - 1 in wanted:
+            seen.setdefault(name, number)
     return {number: (name, digests[number - 1]) for name, number in seen.items()}, faults
 
 

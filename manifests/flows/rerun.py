@@ -11,6 +11,7 @@ from container.trouble import Trouble
 from jobtemplates.script import quoted, render_script, script_warnings
 from jobtemplates.sites import Site, load_site, profile_folders
 from manifests.flows.cannot_run import CannotRun
+from manifests.flows.part_of_run import refuse_other_steps
 from manifests.flows.plan import Plan, new_run
 from manifests.flows.preflight import (
     driver_warnings,
@@ -83,6 +84,7 @@ def plan_rerun(
     old = find_run(str(run))
     recorded = read_manifest(old, warn)
     refuse_unfinished(old, host, warn)
+    refuse_other_steps(old, recorded, steps, moved)
     listed = listed_paths(swap, old, recorded, host)
     there = data_here(old, recorded.circumstance, moved, swap, listed)
     swapped = swap_in(swap, old, recorded, there, moved, host, read_only=read_only)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Dict, List, Optional
 
 from jobtemplates.script import quoted
+from manifests.flows.part_of_run import needed_of
 from manifests.flows.rerun import data_here
 from manifests.flows.statement_check import (
     StatementCheck,
@@ -18,6 +19,7 @@ from manifests.host.image_source import find_image_of_run
 from manifests.host.ssh_signature import has_ssh_keygen
 from manifests.record.run_files import RunFiles
 from manifests.rundir.directory import find_run, state_of
+from manifests.rundir.export_head import held_steps
 from manifests.rundir.queue import Queues
 from manifests.rundir.records import Warn, ignore, read_manifest
 from manifests.rundir.run_state import State
@@ -47,7 +49,9 @@ class Verified:
     def next_step(self) -> str:
         """ "" where there are problems, or nothing is to be done."""
         step = "" if self.problems else NEXT.get(self.state, "")
-        return step.format(run=quoted(str(self.run)))
+        steps = held_steps(RunFiles(self.run))
+        part = "" if steps is None else f" --from-step {steps[0]} --to-step {steps[1]}"
+        return step.format(run=quoted(str(self.run))) + part
 
     @property
     def text(self) -> str:
@@ -100,6 +104,8 @@ def verify_whole(
         ended=state not in UNDER_WAY,
         circumstance=data_here(files, manifest.circumstance, moved),
         cache_folder=host.fingerprints(),
+        needed=needed_of(files, manifest, warn),
+        whole=held_steps(files) is None,
         warn=warn,
     )
     problems += [problem for check in statements for problem in check.problems]

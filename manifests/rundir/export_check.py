@@ -197,5 +197,5 @@ def _result_problems(
     ):
         if name in contents.sums:
             yield from _differs(contents, name, expected)
-    if head.steps is None and contents.trail != result.digests.trail:
+    if contents.trail != result.digests.trail:
         yield altered_trail(contents.trail, result)

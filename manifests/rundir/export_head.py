@@ -11,6 +11,7 @@ from typing_extensions import Literal
 
 from container.faults import faults_of
 from manifests.record.canonical_json import digest_of
+from manifests.record.run_files import RunFiles
 from manifests.rundir.tar_members import name_problem
 
 EXPORT_VERSION = "1.0"
@@ -104,3 +105,11 @@ def _check_version(found: object) -> None:
             f"is of export version {found}: this bundle reads version {known}.x",
             next_step="import it with the bundle that wrote it, or with a newer one",
         )
+
+
+def held_steps(files: RunFiles) -> Optional[Tuple[int, int]]:
+    """The steps that an imported part of a run is about; None for a whole run."""
+    try:
+        return parse_head(files.export.read_bytes()).steps
+    except (OSError, HeadFault):
+        return None

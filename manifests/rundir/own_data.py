@@ -21,6 +21,11 @@ def with_own_data(files: RunFiles, recorded: Circumstance, now: Circumstance) ->
         ("train_pack", files.train_pack, file_here),
         ("val_pack", files.val_pack, file_here),
     ):
-        if getattr(now.paths, name) == getattr(recorded.paths, name) is not None and here(path):
+        place = getattr(now.paths, name)
+        if place is None or place != getattr(recorded.paths, name):
+            continue
+        if here(path):
             own[name] = str(path)
+        elif here is folder_here and folder_here(files.data) and not folder_here(place):
+            own[name] = str(files.data)  # a set of which these steps need no image
     return now.model_copy(update={"paths": now.paths.model_copy(update=own)}) if own else now

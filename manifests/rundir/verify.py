@@ -263,8 +263,11 @@ def image_problems(image: ImageIdentity, path: Optional[Path], progress: Progres
     return [f"image: {path} {was_altered(found, image.sha256)}"]
 
 
-def result_problems(files: RunFiles, manifest: Manifest, warn: Warn = ignore) -> List[str]:
-    """Mismatches between result, trail, model, log, job, exit code and DONE."""
+def result_problems(
+    files: RunFiles, manifest: Manifest, warn: Warn = ignore, *, whole: bool = True
+) -> List[str]:
+    """Mismatches between result, trail, model, log, job, exit code and DONE. Of a run that is not
+    ``whole`` there is no model."""
     problems = _ending_problems(files, warn)
     try:
         result = read_result(files, warn)
@@ -272,7 +275,11 @@ def result_problems(files: RunFiles, manifest: Manifest, warn: Warn = ignore) ->
         return [*problems, *trouble.problems]
     return [
         *problems,
-        *outcome_problems(files, manifest, result),
+        *(
+            outcome_problems(files, manifest, result)
+            if whole or file_here(files.model)
+            else result_record_problems(manifest, result)
+        ),
         *log_problems(files, result),
         *_trail_problems(files, manifest, result),
     ]
@@ -391,11 +398,14 @@ def verify_run(
     ended: bool = True,
     circumstance: Optional[Circumstance] = None,
     cache_folder: Optional[CacheFolder] = None,
+    needed: Needed = ALL,
+    whole: bool = True,
     warn: Warn = ignore,
 ) -> List[str]:
     """Return every mismatch between a run directory, its image, its data and its manifest.
 
-    A run that has not ``ended`` is not asked for what it has still to leave.
+    A run that has not ``ended`` is not asked for what it has still to leave, one of which only some
+    steps are here (not ``whole``, with the images ``needed``) not for its model.
     ``circumstance`` says where the data is now, by default the manifest's; ``cache_folder`` None
     reads every image again. Raises Trouble when the manifest itself cannot be read.
     """
@@ -413,9 +423,12 @@ def verify_run(
         read_data=check_data,
         cache_folder=cache_folder,
         progress=progress,
+        needed=needed,
     )
     problems += states_problems(files, manifest, _result_of(files))
-    return [*problems, *(result_problems(files, manifest, warn) if ended else [])]
+    if ended:
+        problems += result_problems(files, manifest, warn, whole=whole)
+    return problems
 
 
 def _result_of(files: RunFiles) -> Optional[Result]:

@@ -131,8 +131,37 @@ def test_an_environment_is_only_called_complete_for_what_was_installed_last(
         )
         said.append(done.stdout)
     assert said == [
-        "installing Python packages pinned in a.txt\n",
+        "installing Python packages pinned in a.txt (log: venv/install.log)\n",
         "",
-        "installing Python packages pinned in b.txt\n",
-        "installing Python packages pinned in a.txt\n",
+        "installing Python packages pinned in b.txt (log: venv/install.log)\n",
+        "installing Python packages pinned in a.txt (log: venv/install.log)\n",
     ]
+
+
+@pytest.mark.parametrize("status", [0, 3])
+def test_what_pip_says_is_kept_in_a_log_that_is_named(tmp_path: Path, status: int) -> None:
+    python = tmp_path / "python"
+    python.write_text(
+        "#!/bin/bash\n"
+        'if [ "$2" = venv ]; then mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && exit; fi\n'
+        '[ "$1" = -c ] && exit\n'
+        "for n in {1..52}; do echo WARNING: $n of this machine >&2; done\n"
+        f"exit {status}\n"
+    )
+    python.chmod(0o755)
+    (tmp_path / "a.txt").write_text("")
+    script = PROJECT / "container" / "install_python.sh"
+    done = subprocess.run(
+        ["bash", str(script), "venv", "a.txt", str(python)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == status
+    assert done.stdout == "installing Python packages pinned in a.txt (log: venv/install.log)\n"
+    assert "WARNING: 1 of this machine\n" in (tmp_path / "venv" / "install.log").read_text()
+    assert (tmp_path / "venv" / ".installed").exists() == (status == 0)
+    shown = [f"WARNING: {number} of this machine" for number in range(33, 53)]
+    ending = ["bundle: python ended with status 3", "-> see venv/install.log"]
+    assert done.stderr.splitlines() == ([*shown, *ending] if status else [])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Optional, Tuple
 
 import click
 
+from container.trouble import Trouble
 from manifests.cli.command_line import (
     DRY,
     JSON,
@@ -41,6 +43,11 @@ from manifests.cli.command_line import (
     help="Checkpoints to include: all, last, none, or steps such as 100,200.",
 )
 @click.option(
+    "--steps",
+    metavar="S:T",
+    help="Export what the steps after S up to T need only: state, images, packages.",
+)
+@click.option(
     "--anonymous", is_flag=True, help="Leave out names of accounts, hosts, folders (blind review)."
 )
 @MOVED
@@ -52,6 +59,7 @@ def export(
     output: Optional[Path],
     held: Tuple[str, ...],
     states: str,
+    steps: Optional[str],
     anonymous: bool,
     moved: Tuple[str, ...],
     mirror: Optional[str],
@@ -66,7 +74,9 @@ def export(
     from manifests.flows.rerun import parse_moved
 
     host = host_context()
-    wanted = Wanted(frozenset(held), states, parse_moved(moved), mirror, anonymous)
+    wanted = Wanted(
+        frozenset(held), states, parse_moved(moved), mirror, anonymous, parse_steps(steps)
+    )
     plan = plan_export(run, output, wanted, host, warn)
     for text in plan.notes:
         note(text)
@@ -82,3 +92,16 @@ def export(
         say(f"digest  {head.digest}")
         say(f"file    {plan.target}")
         say_next(f"elsewhere: python bundle.py import {plan.target.name}", err=True)
+
+
+def parse_steps(text: Optional[str]) -> Optional[Tuple[int, Optional[int]]]:
+    """``100:200``, or ``100:`` up to the last one. Raises Trouble."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"([0-9]{1,9}):([0-9]{1,9})?", text)
+    if found is None:
+        raise Trouble(
+            f"--steps {text}: expected S:T, two numbers of steps",
+            "for instance: --steps 100:200, or --steps 100: up to the last step",
+        )
+    return int(found[1]), int(found[2]) if found[2] else None

@@ -38,4 +38,6 @@ def import_(file: Path, folder: Path, dry_run: bool, json_wanted: bool) -> None:
         say(f"run     {place}")
         site = done.manifest.circumstance.placement.site
         at = "" if site == "local" else " --site local"
+        if done.head.steps is not None:
+            at += f" --from-step {done.head.steps[0]} --to-step {done.head.steps[1]}"
         say_next(f"python bundle.py rerun {quoted(place)}{at}", err=True)
