@@ -42,7 +42,7 @@ test: dev lint
 # Jobs on real schedulers that are killed, chained, or left alone by their scheduler, and the image for
 # GPUs, which is built twice: minutes each.
 test-long: dev
-	@bash tests/install.sh
+	@bash tests/install.sh long
 	@$(VENV)/bin/python -m pytest -m long
 
 # Every network x optimizer x communicator, run and run again: about 40 minutes on two free cores.

@@ -10,6 +10,7 @@ from container.trouble import Trouble
 from jobtemplates.sites import Site
 from manifests.record.mounts import (
     CODE_MOUNT,
+    EMULATOR_MOUNT,
     RUN_MOUNT,
     TRAIN_MOUNT,
     TRAIN_PACK_MOUNT,
@@ -19,6 +20,9 @@ from manifests.record.mounts import (
 from manifests.record.schema import Determinism, Loading, Paths, World
 
 TRAINER_COMMAND = ("python3", "-m", "trainer")
+
+#: An emulator is given a file; it does not look along PATH.
+IMAGE_PYTHON = "/usr/bin/python3"
 
 #: Options and parameters of Open MPI 4 that Open MPI 5 has no more; it would refuse or complain.
 ONLY_4 = ("--quiet", "-q", "-quiet", "plm")
@@ -115,6 +119,14 @@ def mpirun_tokens(
     for name, value in sorted(parameters.items()):
         tokens += ["--mca", name, value]
     return tokens
+
+
+def emulated_command(model: str, command: Sequence[str]) -> List[str]:
+    """A command of the image's Python, on a processor ``model`` of QEMU's user mode emulation.
+
+    ``check=off``: QEMU does not warn of parts of the model that no program of a user can see.
+    """
+    return [str(EMULATOR_MOUNT), "-cpu", f"{model},check=off", IMAGE_PYTHON, *command[1:]]
 
 
 def exec_tokens(binds: Binds, environment: Dict[str, str], *, with_gpus: bool = False) -> List[str]:

@@ -17,6 +17,7 @@ from jobtemplates.launcher import (
     ContainerUse,
     all_mca,
     data_binds,
+    emulated_command,
     exec_tokens,
     mpirun_tokens,
 )
@@ -25,7 +26,7 @@ from jobtemplates.schedulers import SCHEDULERS
 from jobtemplates.sites import SCRATCH_PARTS, SCRATCH_VARIABLES, TEMPLATES, Site
 from manifests.record.communicators import counted
 from manifests.record.exit_codes import STOPPED_EXIT_CODE
-from manifests.record.mounts import DEADLINE_VARIABLE
+from manifests.record.mounts import CPUINFO_MOUNT, DEADLINE_VARIABLE, EMULATOR_MOUNT
 from manifests.record.run_files import RunFiles
 from manifests.record.schema import Determinism, Manifest, Placement, World
 from manifests.record.version import SCHEMA_VERSION
@@ -111,6 +112,12 @@ def training_of(manifest: Manifest, files: RunFiles, placement: Optional[Placeme
     that goes on with other processes, of which its trainer is told."""
     identity, circumstance = manifest.identity, manifest.circumstance
     command: List[str] = [*TRAINER_COMMAND]
+    data = data_binds(circumstance.paths, circumstance.loading)
+    if circumstance.emulated is not None:
+        command = emulated_command(circumstance.emulated.model, command)
+        data.update(
+            {EMULATOR_MOUNT: Path(circumstance.emulated.program), CPUINFO_MOUNT: files.cpuinfo}
+        )
     if placement is None:
         placement = circumstance.placement
     else:
@@ -125,7 +132,7 @@ def training_of(manifest: Manifest, files: RunFiles, placement: Optional[Placeme
         with_gpus=manifest.promises.gpu is not None,
         image=circumstance.paths.image,
         image_sha256=identity.image.sha256,
-        data=data_binds(circumstance.paths, circumstance.loading),
+        data=data,
         command=command,
         report=files.result.name,
         tool_version=circumstance.tool_version,

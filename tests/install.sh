@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Put on this machine what some tests need: Slurm and Grid Engine, shellcheck, a C compiler, ssh-keygen. Starts nothing.
 #
-#   install.sh
+#   install.sh [long]
 #
+# With `long` also what the tests of `make test-long` need: a browser, and an emulator of processors.
 # Only on Debian as root, and only what is missing. Elsewhere it says why not and ends with 0: those
 # tests then skip with their reason. Users of bundle never need this.
 set -euo pipefail
@@ -26,6 +27,10 @@ have shellcheck || packages+=(shellcheck)
 have tmux || packages+=(tmux)
 have ssh-keygen || packages+=(openssh-client)
 have cc || packages+=(gcc libc6-dev)
+if [ "${1:-}" = long ]; then
+    have chromium || packages+=(chromium fonts-dejavu-core)
+    have qemu-x86_64-static || packages+=(qemu-user-static)
+fi
 [ "${#packages[@]}" -gt 0 ] || exit 0
 have apt-get || skip "${packages[*]}: they come from Debian packages"
 [ "$(id -u)" = 0 ] || skip "${packages[*]}: root must once run: bash tests/install.sh"

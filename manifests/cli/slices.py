@@ -38,6 +38,7 @@ class Asked:
     gather: Sequence[Path] = ()
     alone: bool = False  # --from-step or --to-step
     swapped: bool = False  # --with
+    from_seed: bool = False  # --to-step alone: no state of the run is needed
 
     @property
     def wanted(self) -> bool:
@@ -57,10 +58,9 @@ class Asked:
             problems.append(f"{', '.join(names)}: only one of them")
         if self.seed is not None and self.sample is None:
             problems.append("--seed: draws slices, and needs --sample K")
-        if names and self.swapped:
-            problems.append(
-                f"{names[0]}: not together with --with: a state is of the run as it was"
-            )
+        if names and self.swapped and not (self.alone and self.from_seed):
+            name = "--from-step" if self.alone else names[0]
+            problems.append(f"{name}: not together with --with: a state is of the run as it was")
         if problems:
             raise Trouble(problems, "see: rerun --help")
 
@@ -140,4 +140,14 @@ def watch(files: SetFiles, host: HostContext, json_wanted: bool) -> NoReturn:
             gathering.cancel()
             note(f"interrupted: the jobs were cancelled; the slices stay in {files.root}")
             sys.exit(130)
+    note_page(files, host)
     print_comparison(verdict, json_wanted)
+
+
+def note_page(files: SetFiles, host: HostContext) -> None:
+    """Write the page on the run and its slices, and say where it lies."""
+    from manifests.report.write import report_on_slices
+
+    page = report_on_slices(files, host, warn)
+    if page is not None:
+        note(f"report {page}")

@@ -38,6 +38,7 @@ METADATA: Dict[str, Tuple[str, str]] = {
     "checkpoint_minutes": ("checkpointing", "minutes"),
     "checkpoint_interval": ("checkpointing", "interval"),
     "checkpoints_kept": ("checkpointing", "kept"),
+    "checkpoint_archive": ("checkpointing", "archive"),
 }
 
 #: Number of ranks and nodes.

@@ -56,6 +56,7 @@ from manifests.flows.preflight import (
 )
 from manifests.host import asking
 from manifests.host.context import HostContext
+from manifests.host.emulator import emulator_finding
 from manifests.host.finding import (
     Finding,
     fail,
@@ -231,6 +232,7 @@ def checks_of(site: Site, stack: Stack, host: HostContext) -> List[Check]:
             ),
             of_nodes=True,
         ),
+        Check("emulator", lambda: emulator_finding(host.environ)),
         Check(
             "scheduler",
             lambda: scheduler_finding(

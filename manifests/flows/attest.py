@@ -90,12 +90,16 @@ def _refuse_unfinished(files: RunFiles) -> None:
 
 
 def _problems(files: RunFiles, manifest: Manifest, warn: Warn) -> List[str]:
-    """Mismatches; of a rerun that was refused by its trainer, without those of the result."""
-    return [
+    """Mismatches; of a rerun that was refused by its trainer, without those of the result.
+
+    A model that somebody removed is none: its digest is in the result, and a rerun has it again.
+    """
+    found = [
         *identity_files_problems(files, manifest),
         *companion_problems(files, manifest),
         *(result_problems(files, manifest, warn) if files.done.exists() else []),
     ]
+    return [problem for problem in found if problem != "results/model.npz: is missing"]
 
 
 # --- reruns ---------------------------------------------------------------------------------

@@ -18,9 +18,9 @@ from manifests.rundir.export_file import Member, of_bytes
 from manifests.rundir.job import read_job
 from manifests.rundir.readme import readme_text
 from manifests.rundir.records import Warn, read_object
-from manifests.rundir.reruns import reruns_of
 from manifests.rundir.snapshot import recorded_files
 from manifests.rundir.tar_members import name_problem
+from manifests.verdict.rerun_verdicts import verdict_files
 
 #: What is said of a job on another machine; the rest is about the cluster that it ran on, and how
 #: to ask it.
@@ -122,15 +122,8 @@ def job_members(files: RunFiles) -> Iterator[Member]:
 
 
 def verdict_members(files: RunFiles, manifest: Manifest) -> Iterator[Member]:
-    """Verdicts of its reruns: those that came with it, and those of reruns beside it."""
-    found = {
-        f"{again.root.name}.json": again.verdict
-        for again in reruns_of(files, manifest)
-        if file_here(again.verdict)
-    }
-    if files.verdicts.is_dir():
-        found.update((path.name, path) for path in sorted(files.verdicts.glob("*.json")))
-    for name, path in sorted(found.items()):
+    """Verdicts of its reruns."""
+    for name, path in verdict_files(files, manifest).items():
         yield Member(f"{files.verdicts.name}/{name}", str(path), path.stat().st_size)
 
 

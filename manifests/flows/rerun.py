@@ -11,6 +11,7 @@ from container.trouble import Trouble
 from jobtemplates.script import quoted, render_script, script_warnings
 from jobtemplates.sites import Site, load_site, profile_folders
 from manifests.flows.cannot_run import CannotRun
+from manifests.flows.emulation import plan_emulation
 from manifests.flows.part_of_run import refuse_other_steps
 from manifests.flows.plan import Plan, new_run
 from manifests.flows.preflight import (
@@ -60,6 +61,7 @@ def plan_rerun(
     steps: Optional[Tuple[int, Optional[int]]] = None,
     traced: bool = False,
     swap: Swap = NOTHING,
+    emulate: Optional[str] = None,
     read_only: bool = False,
     warn: Warn = ignore,
 ) -> Plan:
@@ -70,16 +72,16 @@ def plan_rerun(
 
     So many ``processes`` on so many ``nodes`` compute its ranks. Nothing of the working tree enters
     it but what ``swap`` names. Its GPUs must be of the classes that the old run had, if
-    it had any; of any class with ``other_gpu``.
+    it had any; of any class with ``other_gpu``. QEMU emulates the processor ``emulate``.
 
     Raises CannotRun with all that differs from the manifest (a byte of the snapshot, a pixel of
     an image, another image file), Trouble for what is wrong with this host.
     """
-    if steps is not None and swap.texts:
+    if steps is not None and steps[0] > 0 and swap.texts:
         raise Trouble(
-            f"--from-step, --to-step: not together with --with {swap.texts[0]}: "
+            f"--from-step {steps[0]}: not together with --with {swap.texts[0]}: "
             "a state belongs to the run that made it",
-            "swap parts in a whole rerun",
+            "swap parts from the first step on: --to-step T alone",
         )
     old = find_run(str(run))
     recorded = read_manifest(old, warn)
@@ -98,9 +100,15 @@ def plan_rerun(
     impossible = hosting.refusal(manifest, layout)
     if impossible is not None:
         raise CannotRun(*impossible)
+    emulation = plan_emulation(emulate, manifest, site, host)
     part = None if steps is None else plan_slice(old, manifest, *steps, warn)
     host.progress.stage("verifying snapshot, inputs and data")
     circumstance, instead = data_there(manifest.circumstance)
+    if instead and "loadtype" in swap.keys:
+        raise Trouble(
+            f"--with loadtype={swap.keys['loadtype']}: {instead[0].partition(';')[0]}",
+            "pack the images: python bundle.py data pack LIST",
+        )
     problems = before_problems(
         old, recorded.model_copy(update={"recipe": manifest.recipe}), circumstance=circumstance,
         cache_folder=host.fingerprints(read_only=read_only),
@@ -111,7 +119,7 @@ def plan_rerun(
     out = (out or old.root.parent).resolve()
     refuse_unwritable(out)
     promises = promises_on_gpus(old, manifest, site, host, other_gpu=other_gpu, warn=warn)
-    warnings = processor_warnings(manifest.promises, site, host)
+    warnings = [] if emulation else processor_warnings(manifest.promises, site, host)
     warnings += driver_warnings(
         manifest.recipe.stack, manifest.promises, site.scheduler, host,
         instead=lambda: "or name with --site a cluster that has them",
@@ -137,6 +145,8 @@ def plan_rerun(
     except Trouble as error:
         raise CannotRun(error.problems, error.next_step) from error
     circumstance = circumstance_again(circumstance, old, image, out, placed, host, swap.texts)
+    if emulation is not None:
+        circumstance = emulation.circumstance(circumstance)
     manifest = swapped.manifest
     again = manifest.model_copy(
         update={
@@ -152,6 +162,8 @@ def plan_rerun(
         swapped.fill(old, target)
         if part is not None:
             part.fill(old, target)
+        if emulation is not None:
+            emulation.fill(target)
 
     memory = ImageMemory(host.cache.root, read_only=read_only)
     launch_context, launch_warnings = launch_context_of(site, image, host, memory)
@@ -179,6 +191,7 @@ def plan_rerun(
             *(part.notes() if part else []),
             *(f"swapped on purpose: {item.text}" for item in swapped_parts(recorded, again)),
             *hosting.notes(manifest, placed),
+            *([emulation.note] if emulation else []),
         ],
     )
 
@@ -324,6 +337,7 @@ def circumstance_again(
             "placement": placement,
             "rerun_of": str(old.root),
             "swapped": list(swapped) or None,
+            "emulated": None,
             "resumed": None,  # it begins with the first step: that is what proves the resumption
         }
     )

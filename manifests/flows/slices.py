@@ -143,6 +143,7 @@ def _planned(
         processes=options.processes,
         nodes=options.nodes,
         steps=steps,
+        emulate=options.emulate,
         read_only=read_only,
         warn=warn,
     )

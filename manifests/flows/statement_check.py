@@ -54,12 +54,16 @@ class StatementCheck:
         return _KINDS.get(kind, printable(kind))
 
     @property
+    def says(self) -> str:
+        """As in ``rerun-verdict identical steps 21..30 of 36``."""
+        verdict = [self.verdict.verdict, self.verdict.steps.part] if self.verdict else []
+        return " ".join(filter(None, [self.kind, *verdict]))
+
+    @property
     def text(self) -> str:
         """One line on a statement without problems."""
-        said = [self.verdict.verdict, self.verdict.steps.part] if self.verdict else []
-        what = " ".join(filter(None, [self.kind, *said]))
         who = f"{self.signer} ({self.fingerprint})" if self.signer else self.fingerprint
-        return f"{self.name}: {what}, signed by {who}"
+        return f"{self.name}: {self.says}, signed by {who}"
 
     def as_json(self) -> Dict[str, Any]:
         return {

@@ -91,6 +91,10 @@ def parse_swap(
             problems += trouble.problems
     if "code" in places:
         problems += _not_a_checkout(places["code"])
+    if "image" in places and not (places["image"] / "container" / "locks").is_dir():
+        problems.append(
+            f"--with image: {places['image']} is not a checkout of bundle: it has no locks"
+        )
     if problems:
         raise Trouble(problems, NEXT_STEP)
     named = [text.partition("=")[0] if text.partition("=")[0] in PARTS else text for text in texts]

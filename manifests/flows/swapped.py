@@ -147,7 +147,10 @@ def swap_in(
         data = manifest.identity.model_dump(mode="json")["data"]
         data["initmodel"] = initmodel.sha256 if initmodel else None
         manifest = with_identity(manifest, data=data)
-    warnings += [*(lists.warnings if lists else []), *([initmodel.note] if initmodel else [])]
+    warnings += [
+        *(lists.warnings if lists else []),
+        *([initmodel.note] if initmodel and initmodel.few else []),
+    ]
     return Swapped(
         swap, recorded, manifest, config, snapshot, recipe, lists, None, initmodel, warnings
     )

@@ -240,6 +240,14 @@ class Slice(Record):
     end: int = Field(ge=1)
 
 
+class Emulated(Record):
+    """The processor that the ranks of a rerun see, which QEMU emulates (``rerun --emulate``)."""
+
+    model: str  # as QEMU names it
+    program: str  # host path of the emulator
+    version: str  # of the emulator
+
+
 class Placement(Record):
     """What the scheduler is asked for."""
 
@@ -305,6 +313,7 @@ class Circumstance(Record):
     swapped: Optional[List[str]] = None
     #: Of a rerun: the steps that it computes; None: all.
     slice: Optional[Slice] = None
+    emulated: Optional[Emulated] = None
     #: Of a slice: the step of which it writes down digests layer by layer.
     trace: Optional[int] = Field(default=None, ge=1)
 
@@ -382,7 +391,7 @@ class Manifest(Record):
             values["promises"] = self.promises.model_dump(mode="json", exclude_none=True)
             return values
         circumstance = values["circumstance"]
-        for name in ("swapped", "slice", "trace", "authors", "license"):
+        for name in ("swapped", "slice", "trace", "emulated", "authors", "license"):
             if circumstance[name] is None:
                 del circumstance[name]
         if self.circumstance.checkpointing.archive is None:

@@ -27,6 +27,7 @@ class SliceOptions(Record):
     processes: Optional[int] = None
     nodes: Optional[int] = None
     other_gpu: bool = False
+    emulate: Optional[str] = None
 
 
 class SliceSet(Record):
@@ -53,6 +54,7 @@ class SetFiles:
         self.root = root
         self.plan = root / "slices.json"
         self.verdict = root / "verdict.json"
+        self.report = root / "report.html"
 
 
 def slices_between(cuts: Sequence[int], steps: int) -> List[Tuple[int, int]]:

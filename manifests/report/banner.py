@@ -62,6 +62,17 @@ def banner_of(pairs: Sequence[ReportedPair]) -> Banner:
     )
 
 
+def banner_together(joint: Comparison, pairs: Sequence[ReportedPair]) -> Banner:
+    """Of all slices of the first run together."""
+    sentence = SENTENCES[joint.verdict]
+    where = " in all steps" if joint.verdict == "identical" else ""
+    return Banner(
+        joint.verdict,
+        sentence.format(runs=f"{len(pairs)} slices together", where=where),
+        [*joint.evidence[:SHOWN], *(text for pair in pairs for text in _changed(pair))],
+    )
+
+
 def _counted(those: List[ReportedPair], pairs: Sequence[ReportedPair]) -> str:
     letters = ", ".join(pair.other.letter for pair in those)
     return f"{len(those)} of {len(pairs)} runs ({letters})"
@@ -73,7 +84,7 @@ def _where(those: List[ReportedPair]) -> str:
     if not any(claims):
         return ""
     if len(claims) == 1 and claims[0] is not None:
-        return f" in steps {steps_text(claims[0].after, claims[0].end)} of {claims[0].of}"
+        return f" in {steps_text(claims[0].after, claims[0].end)} of {claims[0].of}"
     return " in the steps that were compared"
 
 

@@ -17,11 +17,14 @@ from manifests.rundir.labels import Labels, read_labels
 from manifests.rundir.records import Warn, ignore, read_record
 from manifests.verdict.compare import RunRecord, compare, load_record
 from manifests.verdict.comparison import Comparison
+from manifests.verdict.slices import gathered
 from manifests.verdict.span import common_span
 from manifests.verdict.step_states import WHOLE, StepStates, Window, compare_steps
 
-#: Runs have letters on a page.
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+#: Runs have letters on a page: A to Z, then AA, AB and so on.
+LETTERS = [*_ALPHABET, *(f"{one}{other}" for one in _ALPHABET[:8] for other in _ALPHABET)]
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,21 @@ def read_pair(
             return ReportedPair(other, _without_trails(a, b, trouble), None, recorded)
     comparison = compare(a, b, found.finding if found else None)
     return ReportedPair(other, comparison, found.states if found else None, recorded)
+
+
+def joined(first: ReportedRun, pairs: Sequence[ReportedPair]) -> Optional[Comparison]:
+    """The verdict on the first run from all its slices together; None where others are no slices,
+    or there is one alone."""
+    if len(pairs) < 2 or not all(pair.comparison.steps for pair in pairs):
+        return None
+    result = first.record.result
+    return gathered(
+        str(first.files.root),
+        None,
+        [pair.comparison for pair in pairs],
+        steps=first.manifest.identity.steps,
+        root=result.root if result else None,
+    )
 
 
 def window_of(a: RunRecord, b: RunRecord) -> Window:

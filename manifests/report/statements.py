@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import List, Mapping, Optional
+from typing import List, Mapping
 
 from container.trouble import Trouble
 from manifests.flows.statement_check import StatementCheck, check_statements, statement_files
@@ -39,21 +39,13 @@ def statement_rows(files: RunFiles, environ: Mapping[str, str]) -> List[Statemen
 
 
 def _row(check: StatementCheck) -> StatementRow:
-    predicate = check.statement.predicate if check.statement is not None else {}
+    verdict = check.verdict
+    machine = [*verdict.machine.hosts, verdict.machine.processor] if verdict else []
     return StatementRow(
         name=check.name.rpartition("/")[2],
-        says=f"{check.kind} {check.verdict}".strip(),
-        where=_machine(predicate.get("machine")),
-        day=str(predicate.get("day", "")),
+        says=check.says,
+        where=", ".join(filter(None, machine)),
+        day=verdict.day if verdict else "",
         key=check.fingerprint,
         state="; ".join(check.problems) or "intact",
     )
-
-
-def _machine(value: Optional[object]) -> str:
-    """Statements come from anywhere: what is not of our form is left out."""
-    if not isinstance(value, dict):
-        return ""
-    hosts = value.get("hosts")
-    names = [str(host) for host in hosts] if isinstance(hosts, list) else []
-    return ", ".join([*names, *([str(value["processor"])] if value.get("processor") else [])])

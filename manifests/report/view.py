@@ -12,11 +12,11 @@ from manifests.record.json_numbers import not_finite_text
 from manifests.report import strip
 from manifests.report.amounts import size_text
 from manifests.report.appendix import appendix_of
-from manifests.report.banner import banner_alone, banner_of
+from manifests.report.banner import Banner, banner_alone, banner_of, banner_together
 from manifests.report.chart import charts_of
 from manifests.report.contents import lock_of, packages_of
 from manifests.report.machines import job_times, machine_rows
-from manifests.report.reported import ReportedPair, ReportedRun
+from manifests.report.reported import ReportedPair, ReportedRun, joined
 from manifests.report.statements import StatementRow
 from manifests.verdict.comparison import Comparison, FieldDifference
 from manifests.verdict.step_states import NOT_COMPARED
@@ -58,19 +58,20 @@ def view_of(
     then the name of the run that it repeats, ``recorded`` the verdict in its directory."""
     first = runs[0]
     manifest = first.manifest
+    joint = joined(first, pairs)
     done = [run.record.result.steps for run in runs if run.record.result]
     compared = [len(pair.states or b"") - 1 for pair in pairs]
     steps = max([manifest.identity.steps, *done, *compared])
     lock = lock_of(manifest)
     return {
         "title": first.name,
-        "banner": banner_of(pairs) if pairs else banner_alone(original, recorded),
+        "banner": _banner(pairs, joint, original, recorded),
         "verdicts": [(pair.other.letter, pair.comparison.verdict) for pair in pairs],
         "runs": [_run_values(run) for run in runs],
         "steps": steps,
         "middle": steps // 2,
         "strip_width": strip.WIDTH,
-        "strips": [strip_of(first, pair, steps) for pair in pairs] or [strip_alone(first, steps)],
+        "strips": _strips(first, pairs, steps, together=joint is not None),
         "charts": charts_of([run.curves for run in runs]),
         "differences": [_differences(pair) for pair in pairs],
         "faults": [f"run {run.letter}: {fault}" for run in runs for fault in run.faults],
@@ -84,6 +85,26 @@ def view_of(
         "command": f"{PROGRAM} rerun {quoted(shown(str(first.files.root)))}",
         "appendix": appendix_of(first),
     }
+
+
+def _banner(
+    pairs: Sequence[ReportedPair],
+    joint: Optional[Comparison],
+    original: Optional[str],
+    recorded: Optional[Comparison],
+) -> Banner:
+    if joint is not None:
+        return banner_together(joint, pairs)
+    return banner_of(pairs) if pairs else banner_alone(original, recorded)
+
+
+def _strips(
+    first: ReportedRun, pairs: Sequence[ReportedPair], steps: int, *, together: bool
+) -> List[StripRow]:
+    if not pairs:
+        return [strip_alone(first, steps)]
+    rows = [strip_of(first, pair, steps) for pair in pairs]
+    return [strip_together(first, pairs, steps), *rows] if together else rows
 
 
 def _run_values(run: ReportedRun) -> Dict[str, Any]:
@@ -111,8 +132,22 @@ def _run_values(run: ReportedRun) -> Dict[str, Any]:
     }
 
 
+def _states_of(pair: ReportedPair, steps: int) -> bytes:
+    return (pair.states or b"")[: steps + 1].ljust(steps + 1, bytes([NOT_COMPARED]))
+
+
+def strip_together(first: ReportedRun, pairs: Sequence[ReportedPair], steps: int) -> StripRow:
+    """A step is different where one of the slices says so, else equal where one has it: the order
+    of the states."""
+    states = bytes(map(max, *(_states_of(pair, steps) for pair in pairs)))
+    marks = [
+        mark for run in (first, *(pair.other for pair in pairs)) for mark in _marks(run, steps)
+    ]
+    return _row("A and its slices together", states, marks)
+
+
 def strip_of(first: ReportedRun, pair: ReportedPair, steps: int) -> StripRow:
-    states = (pair.states or b"")[: steps + 1].ljust(steps + 1, bytes([NOT_COMPARED]))
+    states = _states_of(pair, steps)
     title = f"A and {pair.other.letter}"
     marks = [mark for run in (first, pair.other) for mark in _marks(run, steps)]
     return _row(title, states, marks)

@@ -11,6 +11,7 @@ from jobtemplates.script import quoted
 from manifests.flows.rerun import UNFINISHED
 from manifests.host.context import HostContext
 from manifests.record.run_files import RunFiles
+from manifests.record.slice_set import SetFiles, SliceSet
 from manifests.report.page import page_text
 from manifests.report.reported import (
     LETTERS,
@@ -21,9 +22,9 @@ from manifests.report.reported import (
 )
 from manifests.report.statements import statement_rows
 from manifests.report.view import shown, view_of
-from manifests.rundir.directory import find_run, state_of
+from manifests.rundir.directory import find_run, list_runs, state_of
 from manifests.rundir.queue import Queues
-from manifests.rundir.records import Warn, ignore, read_manifest
+from manifests.rundir.records import Warn, ignore, read_manifest, read_record
 
 SUFFIXES = (".html", ".htm")
 
@@ -63,6 +64,17 @@ def report_at_the_end(files: RunFiles, host: HostContext, warn: Warn) -> Optiona
         of = _original_of(files, ignore)
         if files.result.exists() or (of is not None and RunFiles(of).result.exists()):
             return write_report([files.root], None, host)
+    except Exception as error:
+        warn(f"{files.report} was not written: {error}")
+    return None
+
+
+def report_on_slices(files: SetFiles, host: HostContext, warn: Warn) -> Optional[Path]:
+    """The page on a run and the slices in a folder, in that folder; a fault is a warning too."""
+    try:
+        record = read_record(files.plan, SliceSet, warn)
+        slices = [one.files.root for one in list_runs(files.root)]
+        return write_report([Path(record.run), *slices], files.report, host)
     except Exception as error:
         warn(f"{files.report} was not written: {error}")
     return None

@@ -14,7 +14,7 @@ from manifests.rundir.run_names import known_runs, parse_run_name
 
 def reruns_of(files: RunFiles, manifest: Manifest, folders: Iterable[Path] = ()) -> List[RunFiles]:
     """Reruns that have ended or have a verdict, by name: beside the run, and in ``folders``.
-    Those in which parts were swapped are left out.
+    Those in which parts were swapped are left out, and runs of one step for `rerun --zoom`.
 
     Names stay when folders are moved, so a copy of the run has the reruns that were copied with it.
     """
@@ -40,6 +40,7 @@ def _is_rerun_of(again: RunFiles, files: RunFiles, manifest: Manifest) -> bool:
     return (
         of is not None
         and not other.circumstance.swapped
+        and other.circumstance.trace is None
         and Path(of).name == files.root.name
         and other.identity_digest == manifest.identity_digest
     )

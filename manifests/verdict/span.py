@@ -122,9 +122,13 @@ def claim_of(a: RunRecord, b: RunRecord, span: Span) -> StepsClaim:
         else f"the state after step {span.begin}"
     )
     one = span.end - span.begin == 1
+    swapped = [one.manifest.circumstance.swapped for one in (a, b)]
+    parts = "the recorded code, image, data and settings"
+    if any(swapped):
+        parts = "what was swapped as with what was recorded"
     claimed = [
         f"{steps_text(span.begin, span.end)} follow{'s' * one} bit for bit from {start}, "
-        "with the recorded code, image, data and settings"
+        f"with {parts}"
     ]
     not_claimed = [" and ".join(others) for others in [_other_steps(span)] if others]
     if span.begin and bound:

@@ -118,7 +118,8 @@ def _conclusion(comparison: Comparison, parts: List[SwappedPart]) -> List[str]:
     if not any(part.differs for part in parts):
         return ["what was swapped is the same as in the run: this is a plain rerun"]
     if comparison.verdict == "identical":
-        return ["what was swapped did not matter: the bits are the same"]
+        where = "of these steps " if comparison.steps else ""
+        return [f"what was swapped did not matter: the bits {where}are the same"]
     if comparison.verdict != "diverged":
         return []
     first = comparison.first_difference

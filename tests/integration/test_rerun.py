@@ -298,6 +298,11 @@ def manifest_of(run: Path) -> dict[str, Any]:
         (["--with", "banana", "--bisect"], 125, SWAPS),
         (["--bisect", "--x"], 125, "Error: No such option"),
         (
+            ["--with", "seed=1", "--from-step", "1"],
+            2,
+            "bundle: --from-step: not together with --with: a state is of the run as it was\n",
+        ),
+        (
             ["--zoom", "--slices", "2"],
             2,
             "bundle: --zoom: not together with --slices, --sample or --gather\n"

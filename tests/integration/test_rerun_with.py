@@ -51,11 +51,13 @@ def test_git_bisect_finds_the_commit(
 
     git(project, "bisect", "start", last, good)
     out = ["--out", str(bench.out), "--data", f"{finished[0].data}={bench.data}"]
+    out += ["--to-step", "2"]
     words: List[str] = [str(bench.project / "bundle.py"), "rerun", str(run), *out]
     said = git(project, "bisect", "run", "python3", *words, "--with", "code=.", "--bisect")
     assert f"{bad} is the first bad commit" in said, said
     verdicts = [json.loads(path.read_text()) for path in bench.out.glob("*/verdict.json")]
     assert {"identical", "diverged"} <= {verdict["verdict"] for verdict in verdicts}
+    assert {verdict["steps"]["end"] for verdict in verdicts if verdict["b"]} == {2}
 
 
 #: Half the rate from the second step on.

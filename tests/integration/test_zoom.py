@@ -43,28 +43,21 @@ def rank_step(rank, batches, updater, *rest):  # type: ignore
     return done
 """
 
-#: trainer/communicators/naive.py: the third sum of a run is made one rank after another.
+#: trainer/communicators/ordered.py: the third sum of a run is made one rank after another.
 ORDER = """
-_calls = 0
-_average = Naive.average_gradients
+_adds = 0
+_add = TreeReduction.add
 
 
-def _other_order(self, model):  # type: ignore
-    global _calls
-    _calls += 1
-    if _calls != 3 or not _fault("order"):
-        return _average(self, model)
-    from mpi4py import MPI
-
-    for _, parameter in sorted(model.namedparams()):
-        first, *others = MPI.COMM_WORLD.allgather(parameter.grad)
-        total = first.copy()
-        for other in others:
-            total += other
-        parameter.grad[...] = total * type(total.flat[0])(1 / (1 + len(others)))
+def _in_another_order(self, model):  # type: ignore
+    global _adds
+    _adds += 1
+    if _adds == 9 and _fault("order"):
+        self._tree = TreeSum(SumOrder(4, 4))
+    _add(self, model)
 
 
-Naive.average_gradients = _other_order
+TreeReduction.add = _in_another_order
 """
 
 #: trainer/layers/draws.py: masks are drawn from a generator that nothing seeds.
@@ -75,13 +68,14 @@ _mask = dropout_mask
 def dropout_mask(seed, layer, ratio, epochs, samples, shape):  # type: ignore
     mask = _mask(seed, layer, ratio, epochs, samples, shape)
     if _fault("draw"):
-        np.random.default_rng().shuffle(mask.reshape(-1))
+        mask = np.random.default_rng().permutation(mask.reshape(-1)).reshape(mask.shape)
     return mask
 """
 
 
 class Diverged(NamedTuple):
-    """A run of 4 ranks and 3 steps, and its rerun, whose third sum was made in another order."""
+    """A run of 3 steps, its 4 ranks on one process, and its rerun, whose third sum was made in
+    another order."""
 
     bench: Bench
     run: Path
@@ -110,11 +104,13 @@ def diverged(tmp_path_factory: pytest.TempPathFactory, image: str, data_template
     mark = root / "mark"
     bench = Bench(root, clone_project(root / "project"))
     for name, text in (
-        ("loop.py", FLIP), ("communicators/naive.py", ORDER), ("layers/draws.py", DRAW),
+        ("loop.py", FLIP), ("communicators/ordered.py", ORDER), ("layers/draws.py", DRAW),
     ):  # fmt: skip
         with (bench.project / "trainer" / name).open("a") as stream:
             stream.write((PLANTED + text).replace("MARK", repr(str(mark))))
-    run = bench.submit(bench.config(ranks_per_node=4, batchsize=2, checkpoint_interval=1))
+    run = bench.submit(
+        bench.config(ranks_per_node=4, processes=1, batchsize=2, checkpoint_interval=1)
+    )
     mark.write_text("order")
     done = bench.bundle("rerun", run, code=1)
     mark.unlink()
@@ -186,10 +182,10 @@ def test_an_unseeded_draw(diverged: Diverged) -> None:
 def test_a_changed_image(diverged: Diverged) -> None:
     """The last of these tests: the images stay changed."""
     bench = diverged.bench
-    table = [line.split("\t") for line in (diverged.run / "inputs" / "train.tsv").open()]
-    picture = bench.data / "train" / table[5][2].rstrip("\n")
-    other = bench.data / "train" / table[7][2].rstrip("\n")
-    shutil.copyfile(other, picture)
+    rows = (diverged.run / "inputs" / "train.tsv").read_text().splitlines()
+    path, other = (row.split("\t")[2] for row in (rows[5], rows[7]))
+    picture = bench.data / "train" / path
+    shutil.copyfile(bench.data / "train" / other, picture)
     done = bench.bundle("rerun", diverged.run, "--with", "data", "--zoom", "--json", code=1)
     zoom = json.loads(done.stdout)["zoom"]
     cannot, alike, of_b, batch = zoom["sentences"]
@@ -200,7 +196,6 @@ def test_a_changed_image(diverged: Diverged) -> None:
     )
     assert alike.startswith(f"step {step} was run twice on {HOST} from ")
     assert of_b == "b recorded the same losses and digests"
-    path = table[5][2].rstrip("\n")
     assert batch.partition(": ")[2] == (
         f"images of its batch that are not those of a: sample 5 ({path})"
     )

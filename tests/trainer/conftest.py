@@ -38,6 +38,7 @@ from tests.trainer.image import (
 #: job, and kernels are tested where a C compiler may be; the others need the image's own Python
 #: (tests/integration/test_trainer_in_image.py).
 FROM_THE_HOST = (
+    "test_emulated.py",
     "test_prefetch.py",
     "test_gpu_kernels.py",
     "test_gpu_reductions.py",

@@ -31,6 +31,7 @@ VERBS: Dict[str, str] = {
         "verify",
         "attest",
         "crate",
+        "cite",
         "export",
         "import",
         "demo",

@@ -41,8 +41,14 @@ def attest(
 
     host = host_context()
     if dry_run:
-        for draft in plan_statements(run, host, out=out, warn=warn):
-            say(f"{draft.folder}/{draft.stem}-KEY.json: {draft.about}")
+        planned = [
+            (f"{draft.folder}/{draft.stem}-KEY.json", draft.about)
+            for draft in plan_statements(run, host, out=out, warn=warn)
+        ]
+        if json_wanted:
+            as_json([{"file": file, "about": about} for file, about in planned])
+        else:
+            say("\n".join(f"{file}: {about}" for file, about in planned))
         return
     require_ssh_keygen(host.environ)
     chosen = signing_key(key, host.home)

@@ -77,6 +77,7 @@ def parts_that_begin(
     "--zoom", is_flag=True, help="If the bits differ: run that step again, layer by layer."
 )
 @click.option("--other-gpu", is_flag=True, help="Allow any GPU; a difference is then inconclusive.")
+@click.option("--emulate", metavar="MODEL", help="Run on a processor that QEMU emulates: Haswell.")
 @DRY
 @JSON
 def rerun(
@@ -97,6 +98,7 @@ def rerun(
     parts: Tuple[str, ...],
     zoom: bool,
     other_gpu: bool,
+    emulate: Optional[str],
     dry_run: bool,
     json_wanted: bool,
 ) -> None:
@@ -124,17 +126,23 @@ def rerun(
     from manifests.rundir.known_outs import remember_out
 
     host = host_context()
-    asked = Asked(slices, sample, seed, gather, (from_step, to_step) != (None, None), bool(parts))
+    alone = (from_step, to_step) != (None, None)
+    asked = Asked(slices, sample, seed, gather, alone, bool(parts), not from_step)
     asked.check()
     if zoom and asked.wanted:
         raise Trouble(
             "--zoom: not together with --slices, --sample or --gather",
             "zoom into the step that the slices name: rerun RUN --from-step S --to-step T --zoom",
         )
+    if zoom and emulate:
+        raise Trouble(
+            "--zoom: not together with --emulate: it asks whether this machine agrees with itself",
+            "leave one of them out",
+        )
     if asked.wanted:
         options = SliceOptions(
             moved=parse_moved(moved), site=site, group=group, mirror=mirror, processes=processes,
-            nodes=nodes, other_gpu=other_gpu,
+            nodes=nodes, other_gpu=other_gpu, emulate=emulate,
         )  # fmt: skip
         by_slices(run, host, asked, options, out=out, dry_run=dry_run, json_wanted=json_wanted)
         return
@@ -165,8 +173,9 @@ def rerun(
             host,
             moved=places,
             **placed,
-            steps=None if (from_step, to_step) == (None, None) else (from_step or 0, to_step),
+            steps=(from_step or 0, to_step) if alone else None,
             swap=swap,
+            emulate=emulate,
             read_only=dry_run,
         )
     except CannotRun as error:

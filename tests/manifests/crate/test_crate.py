@@ -12,17 +12,22 @@ from typing import Any, Dict, List, Set
 import pytest
 import rocrate
 
+from container.cache import Cache
 from container.digest import sha256_of_file
+from container.progress import Silent
 from container.recipe import load_recipe
 from manifests.crate.croissant import LIST_FIELDS, TABLE_FIELDS
 from manifests.crate.descriptions import NAMES, descriptions
 from manifests.crate.facts import FileFacts, RerunFacts, RunFacts
 from manifests.crate.ro_crate import ro_crate_text
+from manifests.flows.attest import plan_statements
 from manifests.flows.describe import describe_run, run_facts
+from manifests.host.context import read_host_context
 from manifests.record.run_files import RunFiles
 from manifests.record.schema import Author
 from manifests.rundir.statement import RERUN_VERDICT, descriptor, statement, statement_text
 from manifests.verdict.comparison import Comparison
+from tests.integration.golden import VERSIONS, unpack
 
 PROJECT = Path(__file__).resolve().parents[3]
 VALIDATORS = PROJECT / ".tools" / "validators" / "bin" / "python"
@@ -222,3 +227,16 @@ def test_a_run_without_a_result(run: RunFiles) -> None:
     run.exit_code.write_text("2\n")
     action = graph_of(descriptions(run_facts(run))["ro-crate-metadata.json"])["#run"]
     assert action["actionStatus"] == "http://schema.org/FailedActionStatus"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_runs_of_earlier_versions(version: str, tmp_path: Path) -> None:
+    run = unpack(version, tmp_path)
+    describe_run(run)
+    graph = graph_of((run / "ro-crate-metadata.json").read_bytes())
+    assert graph["./"]["license"] == "No licence is stated. Ask the authors."
+    assert graph["#run"]["actionStatus"] == "http://schema.org/CompletedActionStatus"
+    host = replace(read_host_context(PROJECT, Silent()), cache=Cache(tmp_path / "cache"))
+    provenance, *_ = plan_statements(run, host)
+    materials = json.loads(provenance.text)["predicate"]["buildDefinition"]["resolvedDependencies"]
+    assert {"image", "recipe", "code", "inputs/val.tsv"} <= {item["name"] for item in materials}

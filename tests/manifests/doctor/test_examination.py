@@ -31,7 +31,7 @@ PROJECT = Path(__file__).resolve().parents[3]
 NAMES = [
     "packages", "git", "runtime", "user namespaces", "/dev/fuse", "image", "image start", "cache",
     "clock", "out folders", "TMPDIR", "unpacked images", "shared memory", "mpirun",
-    "mpirun start", "processor", "cores", "memory", "limits", "GPUs", "scheduler",
+    "mpirun start", "processor", "cores", "memory", "limits", "GPUs", "emulator", "scheduler",
 ]  # fmt: skip
 SEE = "see to the file system, then try again"
 

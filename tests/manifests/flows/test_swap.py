@@ -76,6 +76,11 @@ def test_all_problems_come_at_once(tmp_path: Path) -> None:
     assert caught.value.problems == [
         f"--with code: {tmp_path} is not a checkout of bundle: it has no trainer"
     ]
+    with pytest.raises(Trouble) as caught:
+        parse_swap(["image=sub"], PROJECT, tmp_path)
+    assert caught.value.problems == [
+        f"--with image: {tmp_path / 'sub'} is not a checkout of bundle: it has no locks"
+    ]
 
 
 def test_what_is_swapped(tmp_path: Path) -> None:
@@ -117,7 +122,10 @@ def differences(manifest_: Manifest) -> Dict[str, List[Any]]:
         (["lr_batch=256"], {"lr_batch": [None, 256]}),
         (["ranks_per_node=1"], {"ranks_per_node": [2, 1]}),
         (["test=true", "loaderjob=3"], {"test": [False, True], "loaderjob": [1, 3]}),
-        (["checkpoints_kept=5"], {"checkpoints_kept": [2, 5]}),
+        (
+            ["checkpoints_kept=5", "checkpoint_archive=3"],
+            {"checkpoints_kept": [2, 5], "checkpoint_archive": [None, 3]},
+        ),
         (["seed=0"], {}),
     ],
 )

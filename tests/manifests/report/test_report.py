@@ -19,6 +19,7 @@ from manifests.record.run_files import RunFiles
 from manifests.report.write import report_at_the_end, write_report
 from manifests.rundir.records import trail_digest
 from manifests.verdict.compare import compare, load_record
+from tests.manifests.report.conftest import change, part_ways
 
 PROJECT = Path(__file__).resolve().parents[3]
 NEXT = "name another file with -o"
@@ -28,49 +29,6 @@ VOID = ("meta", "link", "rect", "line", "path")
 @pytest.fixture
 def host() -> HostContext:
     return read_host_context(PROJECT, Silent())
-
-
-@pytest.fixture
-def original(finished_run: RunFiles) -> RunFiles:
-    """Its log as the trainer writes one: a row per epoch, with the seconds."""
-    rows = [
-        {"epoch": step, "iteration": 4 * step, "main/loss": 2 / step, "elapsed_time": 10.0 * step}
-        for step in (1, 2, 3)
-    ]
-    finished_run.log.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return finished_run
-
-
-def change(path: Path, edit: Callable[[Dict[str, Any]], None]) -> None:
-    values = json.loads(path.read_text())
-    edit(values)
-    path.write_text(json.dumps(values))
-
-
-@pytest.fixture
-def again(original: RunFiles) -> RunFiles:
-    """A rerun of it with the same bits."""
-    files = RunFiles(original.root.parent / "digits-20260201T000000Z-01234567")
-    shutil.copytree(original.root, files.root)
-
-    def edit(values: Dict[str, Any]) -> None:
-        values["kind"] = "rerun"
-        values["circumstance"].update(rerun_of=str(original.root), host="node<2>")
-
-    change(files.manifest, edit)
-    return files
-
-
-def part_ways(files: RunFiles, step: int, rank: int = 1) -> None:
-    """Another loss of a rank, from a step on, with the digest that the trail then has."""
-    path = files.trail_of(rank)
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    for line in lines:
-        if line["step"] >= step:
-            line["loss"] = (0.5).hex()
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    digest = trail_digest(files, 2)
-    change(files.result, lambda values: values["digests"].update(trail=digest))
 
 
 class Reader(HTMLParser):
@@ -192,18 +150,24 @@ def test_a_rerun_that_was_stopped_and_resumed(
     ]
 
 
+def cut(files: RunFiles, begin: int, after: int, end: int) -> None:
+    """Make it a slice of the steps after ``after``, that began with the state after ``begin``."""
+    part = {"begin": begin, "after": after, "end": end}
+    change(files.manifest, lambda values: values["circumstance"].update(slice=part))
+    for rank in (0, 1):
+        lines = files.trail_of(rank).read_text().splitlines(keepends=True)
+        first = begin + 1 if begin else 0
+        kept = [line for line in lines if first <= json.loads(line)["step"] <= end]
+        files.trail_of(rank).write_text("".join(kept))
+    digest = trail_digest(files, 2)
+    change(files.result, lambda values: values["digests"].update(trail=digest))
+    change(files.result, lambda values: values.update(steps=end))
+
+
 def test_a_slice_is_compared_in_its_own_steps(
     original: RunFiles, again: RunFiles, host: HostContext
 ) -> None:
-    part = {"begin": 4, "after": 5, "end": 8}
-    change(again.manifest, lambda values: values["circumstance"].update(slice=part))
-    for rank in (0, 1):
-        lines = again.trail_of(rank).read_text().splitlines(keepends=True)
-        kept = [line for line in lines if 4 < json.loads(line)["step"] <= 8]
-        again.trail_of(rank).write_text("".join(kept))
-    digest = trail_digest(again, 2)
-    change(again.result, lambda values: values["digests"].update(trail=digest))
-    change(again.result, lambda values: values.update(steps=8))
+    cut(again, begin=4, after=5, end=8)
     page = page_of(host, original, again)
     assert f"rerun of {original.root.name} for steps 5 to 8; 8 steps done" in page.texts
     assert "Steps: 4 equal, 0 different, 8 not compared." in page.texts
@@ -213,6 +177,23 @@ def test_a_slice_is_compared_in_its_own_steps(
     assert marks[1:] == ["384.62", "692.31"]
     assert "run B, a slice, begins after step 4" in page.texts
     assert "run B, a slice, ends with step 8" in page.texts
+
+
+def test_slices_together_are_one_strip_and_one_verdict(
+    original: RunFiles, again: RunFiles, host: HostContext
+) -> None:
+    third = RunFiles(again.root.parent / "third")
+    shutil.copytree(again.root, third.root)
+    cut(again, begin=0, after=0, end=5)
+    cut(third, begin=7, after=7, end=12)
+    page = page_of(host, original, again, third)
+    assert "A and its slices together" in page.texts
+    assert [text for text in page.texts if text.startswith("Steps: ")] == [
+        "Steps: 10 equal, 0 different, 2 not compared.",
+        "Steps: 5 equal, 0 different, 7 not compared.",
+        "Steps: 5 equal, 0 different, 7 not compared.",
+    ]
+    assert "Inconclusive: nothing can be concluded of 2 slices together." in page.text
 
 
 def test_statements_are_listed_with_what_is_wrong(original: RunFiles, host: HostContext) -> None:
@@ -388,8 +369,8 @@ def test_runs_that_cannot_be(
         ],
         "give a run directory or its manifest.json",
     )
-    assert refusal(lambda: write_report([original.root] * 27, target, host)) == (
-        ["27 runs were named, a page has room for 26"],
+    assert refusal(lambda: write_report([original.root] * 235, target, host)) == (
+        ["235 runs were named, a page has room for 234"],
         "name fewer",
     )
     assert everything(tmp_path) == before

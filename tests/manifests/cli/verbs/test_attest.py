@@ -22,6 +22,7 @@ from manifests.flows.statement_check import check_statements
 from manifests.flows.verify import verify_whole
 from manifests.host.context import HostContext, read_host_context
 from manifests.record.run_files import RunFiles
+from manifests.report.statements import statement_rows
 from manifests.rundir.records import trail_digest
 from tests.manifests.cli.verbs.conftest import PROJECT, CommandLine
 
@@ -556,3 +557,18 @@ def test_an_interrupted_write_leaves_neither_file(
     with pytest.raises(KeyboardInterrupt):
         signed(run, host, keys("ada"))
     assert list(run.statements.iterdir()) == []
+
+
+def test_a_model_that_was_removed(run: RunFiles, host: HostContext, keys: Keys) -> None:
+    """The rerun has it again, by the digest in the result."""
+    rerun_of(run)
+    run.model.unlink()
+    signed(run, host, keys("ada"))
+    assert problems(run) == []
+    assert line_of_show(run) == "statements reproduced by 1 key on 1 machine, last 2026-02-01"
+    rows = statement_rows(run, os.environ)
+    assert [(row.says, row.where, row.day) for row in rows] == [
+        ("provenance", "", ""),
+        ("rerun-verdict identical", "node2, Some CPU", "2026-02-01"),
+        ("test-result", "", ""),
+    ]
