@@ -19,6 +19,7 @@ from container.stack_names import locked_stacks
 from container.trouble import Trouble
 from container.unpacked import dead_folders, remove_left_behind, size_of
 from manifests.datasets.digest_cache import CURRENT, forget, sizes_by_root
+from manifests.datasets.known_set import known_sets
 from manifests.flows.needs import Need, Needs
 from manifests.host.context import HostContext
 from manifests.record.checkpoint_names import checkpoints_in, step_of
@@ -177,6 +178,10 @@ def fingerprints(cache: Cache, needs: Needs) -> List[Piece]:
         Piece(path, _size(path), path.unlink, note="of an earlier version")
         for path in _files(folder)
         if not path.name.startswith(CURRENT)
+    ]
+    pieces += [
+        Piece(path, _size(path), path.unlink, note="a whole data set; it is only for speed")
+        for path in known_sets(folder)
     ]
     roots = sorted({os.path.abspath(root) for need in needs.runs for root in need.roots})  # noqa: PTH100
     current = folder / CURRENT
