@@ -21,6 +21,9 @@ from trainer.optimizers import Optimizer
 from trainer.ranks import Ranks
 from trainer.statistics import RankStatistics
 
+#: Elements of one gradient that rank 0 has of all ranks at a time.
+PIECE = 1 << 20
+
 
 class StepTrace:
     """Of the step with this number, counted from 1, on the ranks of this process.
@@ -69,15 +72,33 @@ class StepTrace:
 
     def orders(self) -> None:
         """What the mean would be in other orders of summation. Collective over the processes."""
-        names = list(next(iter(self._own.values())))
-        for name in names:
-            rows = self._ranks.by_rank([self._own[rank][name] for rank in self._ranks.hosted])
-            for block, mean in _means(rows):
-                if 0 in self._lines:
-                    layer, tensor = _parted(name)
-                    digest = _digest(name, mean)
-                    self._write(0, "orders", layer, f"{tensor}, {added_text(block)}", digest)
+        for name in list(next(iter(self._own.values()))):
+            means = self._means(name)
+            layer, tensor = _parted(name)
+            for block, mean in means.items():
+                digest = _digest(name, mean)
+                self._write(0, "orders", layer, f"{tensor}, {added_text(block)}", digest)
         self._own.clear()
+
+    def _means(self, name: str) -> Dict[int, Any]:
+        """On the process of rank 0 the mean of one gradient by the block of its order: each that
+        this project has for so many ranks. A piece at a time is gathered: bounds the memory."""
+        mine = [self._own[rank][name] for rank in self._ranks.hosted]
+        flat = [np.ascontiguousarray(array, np.float32).ravel() for array in mine]
+        size, ranks = flat[0].size, self._ranks.size
+        blocks = [block for block in range(1, ranks + 1) if ranks % block == 0]
+        found = {block: np.empty(size, np.float32) for block in blocks if 0 in self._lines}
+        for start in range(0, size, PIECE):
+            piece = slice(start, start + PIECE)
+            given = self._ranks.mpi.gather([array[piece] for array in flat], root=0)
+            if given is None:
+                continue
+            rows = [given[k % len(given)][k // len(given)] for k in range(ranks)]
+            for block, mean in found.items():
+                fold(rows, SumOrder(ranks, block), mean[piece])
+        for mean in found.values():
+            mean *= np.float32(1.0 / ranks)
+        return {block: mean.reshape(mine[0].shape) for block, mean in found.items()}
 
     def reduced(self, model: chainer.Link) -> None:
         self._on_all("reduced", _digests(named_gradients(model)))
@@ -195,15 +216,3 @@ def _parted(name: str) -> Tuple[str, str]:
     """``/block1/conv/W`` -> layer and tensor."""
     layer, _, tensor = name.rpartition("/")
     return layer, tensor
-
-
-def _means(rows: Sequence[Any]) -> Iterator[Tuple[int, Any]]:
-    """The mean of one array per rank in each order of this project that these ranks can have."""
-    ranks = len(rows)
-    flat = [np.ascontiguousarray(row, np.float32).ravel() for row in rows]
-    for block in range(1, ranks + 1):
-        if ranks % block == 0:
-            total = np.empty_like(flat[0])
-            fold(flat, SumOrder(ranks, block), total)
-            total *= np.float32(1.0 / ranks)
-            yield block, total.reshape(rows[0].shape)

@@ -15,7 +15,7 @@ from manifests.report.appendix import appendix_of
 from manifests.report.banner import Banner, banner_alone, banner_of, banner_together
 from manifests.report.chart import charts_of
 from manifests.report.contents import lock_of, packages_of
-from manifests.report.machines import job_times, machine_rows
+from manifests.report.machines import job_times, machine_rows, takeovers
 from manifests.report.reported import ReportedPair, ReportedRun, joined
 from manifests.report.statements import StatementRow
 from manifests.verdict.comparison import Comparison, FieldDifference
@@ -125,11 +125,18 @@ def _run_values(run: ReportedRun) -> Dict[str, Any]:
         "message": run.labels.message or "",
         "tags": run.labels.tags,
         "notes": run.labels.notes,
-        "result": "no result" if result is None else f"{counted(result.steps, 'step')} done",
+        "result": _done(run),
         "odd": not_finite_text(result.metrics) if result else "",
         "parameters": result.digests.parameters if result else "-",
         "identity": run.manifest.identity_digest,
     }
+
+
+def _done(run: ReportedRun) -> str:
+    result, part = run.record.result, run.manifest.circumstance.slice
+    if result is None:
+        return "no result"
+    return f"{counted(result.steps - (part.begin if part else 0), 'step')} done"
 
 
 def _states_of(pair: ReportedPair, steps: int) -> bytes:
@@ -171,10 +178,9 @@ def _row(title: str, states: bytes, marks: List[Tuple[float, str, str]]) -> Stri
 
 def _marks(run: ReportedRun, steps: int) -> List[Tuple[float, str, str]]:
     """Where jobs took over, and both ends of a slice."""
-    result, part = run.record.result, run.manifest.circumstance.slice
+    part = run.manifest.circumstance.slice
     found = [
-        ("resumed", step, f"run {run.letter} resumed after step {step}")
-        for step in (result.observed.resumed_at if result else [])
+        ("resumed", step, f"run {run.letter} resumed after step {step}") for step in takeovers(run)
     ]
     if part is not None:
         found += [
