@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
@@ -14,6 +15,7 @@ from manifests.report.amounts import size_text
 from manifests.report.appendix import appendix_of
 from manifests.report.banner import Banner, banner_alone, banner_of, banner_together
 from manifests.report.chart import charts_of
+from manifests.report.citation import Cited, bibtex, paragraph
 from manifests.report.contents import lock_of, packages_of
 from manifests.report.machines import job_times, machine_rows, takeovers
 from manifests.report.reported import ReportedPair, ReportedRun, joined
@@ -59,6 +61,7 @@ def view_of(
     first = runs[0]
     manifest = first.manifest
     joint = joined(first, pairs)
+    text, entry = _citation(first, pairs)
     done = [run.record.result.steps for run in runs if run.record.result]
     compared = [len(pair.states or b"") - 1 for pair in pairs]
     steps = max([manifest.identity.steps, *done, *compared])
@@ -83,7 +86,8 @@ def view_of(
         "statements": statements,
         "readme": first.files.readme.is_file(),
         "command": f"{PROGRAM} rerun {quoted(shown(str(first.files.root)))}",
-        "appendix": appendix_of(first),
+        "appendix": appendix_of(first, text),
+        "bibtex": entry,
     }
 
 
@@ -96,6 +100,18 @@ def _banner(
     if joint is not None:
         return banner_together(joint, pairs)
     return banner_of(pairs) if pairs else banner_alone(original, recorded)
+
+
+def _citation(first: ReportedRun, pairs: Sequence[ReportedPair]) -> Tuple[str, str]:
+    """Paragraph and BibTeX entry on the first run and the whole reruns on the page."""
+    if first.record.result is None:
+        return "", ""
+    whole = [pair.comparison.verdict for pair in pairs if pair.comparison.steps is None]
+    same = whole.count("identical")
+    cited = Cited(first.name, first.manifest, first.record.result, same, len(whole))
+    with suppress(ValueError):  # a day that is none
+        return paragraph(cited), bibtex(cited)
+    return "", ""
 
 
 def _strips(

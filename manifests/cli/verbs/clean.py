@@ -59,6 +59,9 @@ def clean(
     flow.refuse_unknown(files, needs)
     for root in needs.unknown:
         warn(f"{root}: cannot be read; no image, stored input or fingerprint is removed")
+    others = flow.others_may_need(host)
+    if others and not {"images", "store"}.isdisjoint(wanted):
+        warn(others)
     parts = flow.parts_of(host, needs, files)
     chosen = [part for part in parts if part.name in wanted]
     told: List[str] = []

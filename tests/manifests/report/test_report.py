@@ -100,6 +100,8 @@ def test_a_rerun_with_the_same_bits(original: RunFiles, again: RunFiles, host: H
     assert "Steps: 12 equal, 0 different, 0 not compared." in page.texts
     assert "node<2>" in page.texts  # text, not an element
     assert f"python bundle.py rerun {original.root}" in page.texts
+    assert "The same bits came out of 1 rerun." in page.text
+    assert any(text.startswith("@misc{digits-20260131T235958Z-01234567,") for text in page.texts)
     assert re.sub(r"\S+/out", "out", page.text).count("rerun_of") == 1
 
 
