@@ -140,11 +140,15 @@ class _Layers(chainer.LinkHook):  # type: ignore[misc]
         self._names = {id(link): "" if name == "/" else name for name, link in model.namedlinks()}
         self._called: List[str] = []
         self._inside: List[str] = []
+        self._left = ""
 
-    @property
-    def now(self) -> str:
-        """The innermost link that is being called."""
-        return self._inside[-1] if self._inside else ""
+    def place(self) -> Tuple[str, str]:
+        """Where a function is called: in the innermost link; or between its parts, ``after it``,
+        the part that was called last."""
+        now = self._inside[-1] if self._inside else ""
+        if self._left.startswith(f"{now}/"):
+            return self._left, " after it"
+        return now, ""
 
     def forward_preprocess(self, args: Any) -> None:
         name = self._names.get(id(args.link), "")
@@ -153,7 +157,7 @@ class _Layers(chainer.LinkHook):  # type: ignore[misc]
         self._arrays(name, "input", args.args)
 
     def forward_postprocess(self, args: Any) -> None:
-        name = self._inside.pop()
+        name = self._left = self._inside.pop()
         self._arrays(name, "output", args.out if isinstance(args.out, tuple) else (args.out,))
 
     def from_last_to_first(self, parameters: Sequence[str]) -> List[str]:
@@ -186,16 +190,16 @@ class _Functions(chainer.FunctionHook):  # type: ignore[misc]
         self._rank = rank
         self._layers = layers
         #: The function is kept: nothing else may get its id.
-        self._layer: Dict[int, Tuple[Any, str]] = {}
+        self._place: Dict[int, Tuple[Any, Tuple[str, str]]] = {}
 
     def forward_preprocess(self, function: Any, in_data: Any) -> None:
-        self._layer[id(function)] = (function, self._layers.now)
+        self._place[id(function)] = (function, self._layers.place())
 
     def backward_preprocess(self, function: Any, in_data: Any, out_grad: Any) -> None:
-        _, layer = self._layer.get(id(function), (None, ""))
+        _, (layer, after) = self._place.get(id(function), (None, ("", "")))
         for array in out_grad:
             if array is not None:
-                tensor = f"gradient of the output of {function.label}"
+                tensor = f"gradient of the output of {function.label}{after}"
                 self._trace.write_array(self._rank, "backward", layer, tensor, array)
 
 
