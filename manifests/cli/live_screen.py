@@ -93,21 +93,22 @@ def look(
     stay: bool,
 ) -> None:
     """Draw and read keys until it is over."""
-    details = Details()
+    details, drawn = Details(), None
     while poller.error is None and (poller.goes_on or stay):
-        rows, at = poller.rows, poller.at
-        title = f"bundle status {time.strftime('%H:%M:%S', time.localtime(at))}"
-        shown.draw(
-            frame(
+        rows, at, goes_on, size = poller.rows, poller.at, poller.goes_on, shown.size
+        if drawn != (at, goes_on, size, view):  # else it is the same picture
+            drawn = (at, goes_on, size, view)
+            title = f"bundle status {time.strftime('%H:%M:%S', time.localtime(at))}"
+            lines = frame(
                 view,
                 rows,
-                shown.size,
+                size,
                 details.of(at),
-                title=title if poller.goes_on else f"{title}  no run is active",
+                title=title if goes_on else f"{title}  no run is active",
                 notes=poller.notes,
                 keys=key_pressed is not None,
             )
-        )
+            shown.draw(lines)
         if key_pressed is None:
             time.sleep(TICK)
             continue

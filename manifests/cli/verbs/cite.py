@@ -20,7 +20,7 @@ def cite(run: Path, json_wanted: bool) -> None:
 
     Authors and licence are those of the config.
     """
-    from manifests.cli.citation import Cited, bibtex, paragraph, values
+    from manifests.report.citation import Cited, bibtex, paragraph, values
     from manifests.rundir.directory import find_run
     from manifests.rundir.records import read_manifest, read_result
     from manifests.verdict.rerun_verdicts import whole_verdicts
