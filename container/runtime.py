@@ -31,6 +31,14 @@ NO_RUNTIME = (
     "run `make setup`, which installs a private Apptainer on Debian, "
     "or ask your administrator for apptainer or singularity"
 )
+ASK = (
+    "ask your administrator to allow user namespaces and /dev/fuse, "
+    "or to install apptainer with setuid"
+)
+#: The last way to start a container unpacks its image.
+NO_ROOM = (
+    "make room where images are unpacked (TMPDIR, else /tmp), or let TMPDIR name another folder"
+)
 #: Ways to start a container, tried in this order. Root without CAP_SYS_RESOURCE needs a user
 #: namespace; a user who may not open /dev/fuse there has the image unpacked at every start.
 EXEC_OPTIONS: Tuple[Tuple[str, ...], ...] = ((), ("--userns",), ("--unsquash",))
@@ -90,11 +98,8 @@ class Runtime:
                     return options
                 except CommandFailed as error:
                     failures.append(str(error))
-        raise Trouble(
-            [f"{self.program} cannot run {image}", *failures],
-            "ask your administrator to allow user namespaces and /dev/fuse, "
-            "or to install apptainer with setuid",
-        )
+        next_step = NO_ROOM if "no space left" in failures[-1] else ASK
+        raise Trouble([f"{self.program} cannot run {image}", *failures], next_step)
 
     def start_seconds(self, image: Path) -> float:
         """How long one start of the image takes that does nothing else.

@@ -8,7 +8,7 @@ runs in a user namespace of its own, and libfabric's matched receive fails betwe
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Dict, Mapping
+from typing import Dict, List, Mapping
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,15 @@ PROVIDER = "mtl_ofi_provider_include"
 #: What Open MPI and the libraries below it read of the environment, by the beginnings of names.
 #: A job gets them from its site's profile and modules alone, not from the shell that submits.
 VARIABLES = ("OMPI_MCA_", "PMIX_MCA_", "PRTE_MCA_", "UCX_", "FI_")
+
+#: Files of the account, below its home, in which mpirun and its daemons look for parameters.
+ACCOUNT_FILES = (".openmpi/mca-params.conf", ".prte/mca-params.conf", ".pmix/mca-params.conf")
+
+
+def names_set_in(text: str) -> List[str]:
+    """The parameters that such a file sets: lines of ``name = value``, ``#`` begins a remark."""
+    lines = (line.partition("#")[0] for line in text.splitlines())
+    return [name.strip() for name, equals, _ in (line.partition("=") for line in lines) if equals]
 
 
 def transport_mca(

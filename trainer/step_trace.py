@@ -21,6 +21,9 @@ from trainer.optimizers import Optimizer
 from trainer.ranks import Ranks
 from trainer.statistics import RankStatistics
 
+#: Elements of one gradient that rank 0 has of all ranks at a time.
+PIECE = 1 << 20
+
 
 class StepTrace:
     """Of the step with this number, counted from 1, on the ranks of this process.
@@ -69,15 +72,33 @@ class StepTrace:
 
     def orders(self) -> None:
         """What the mean would be in other orders of summation. Collective over the processes."""
-        names = list(next(iter(self._own.values())))
-        for name in names:
-            rows = self._ranks.by_rank([self._own[rank][name] for rank in self._ranks.hosted])
-            for block, mean in _means(rows):
-                if 0 in self._lines:
-                    layer, tensor = _parted(name)
-                    digest = _digest(name, mean)
-                    self._write(0, "orders", layer, f"{tensor}, {added_text(block)}", digest)
+        for name in list(next(iter(self._own.values()))):
+            means = self._means(name)
+            layer, tensor = _parted(name)
+            for block, mean in means.items():
+                digest = _digest(name, mean)
+                self._write(0, "orders", layer, f"{tensor}, {added_text(block)}", digest)
         self._own.clear()
+
+    def _means(self, name: str) -> Dict[int, Any]:
+        """On the process of rank 0 the mean of one gradient by the block of its order: each that
+        this project has for so many ranks. A piece at a time is gathered: bounds the memory."""
+        mine = [self._own[rank][name] for rank in self._ranks.hosted]
+        flat = [np.ascontiguousarray(array, np.float32).ravel() for array in mine]
+        size, ranks = flat[0].size, self._ranks.size
+        blocks = [block for block in range(1, ranks + 1) if ranks % block == 0]
+        found = {block: np.empty(size, np.float32) for block in blocks if 0 in self._lines}
+        for start in range(0, size, PIECE):
+            piece = slice(start, start + PIECE)
+            given = self._ranks.mpi.gather([array[piece] for array in flat], root=0)
+            if given is None:
+                continue
+            rows = [given[k % len(given)][k // len(given)] for k in range(ranks)]
+            for block, mean in found.items():
+                fold(rows, SumOrder(ranks, block), mean[piece])
+        for mean in found.values():
+            mean *= np.float32(1.0 / ranks)
+        return {block: mean.reshape(mine[0].shape) for block, mean in found.items()}
 
     def reduced(self, model: chainer.Link) -> None:
         self._on_all("reduced", _digests(named_gradients(model)))
@@ -119,11 +140,15 @@ class _Layers(chainer.LinkHook):  # type: ignore[misc]
         self._names = {id(link): "" if name == "/" else name for name, link in model.namedlinks()}
         self._called: List[str] = []
         self._inside: List[str] = []
+        self._left = ""
 
-    @property
-    def now(self) -> str:
-        """The innermost link that is being called."""
-        return self._inside[-1] if self._inside else ""
+    def place(self) -> Tuple[str, str]:
+        """Where a function is called: in the innermost link; or between its parts, ``after it``,
+        the part that was called last."""
+        now = self._inside[-1] if self._inside else ""
+        if self._left.startswith(f"{now}/"):
+            return self._left, " after it"
+        return now, ""
 
     def forward_preprocess(self, args: Any) -> None:
         name = self._names.get(id(args.link), "")
@@ -132,7 +157,7 @@ class _Layers(chainer.LinkHook):  # type: ignore[misc]
         self._arrays(name, "input", args.args)
 
     def forward_postprocess(self, args: Any) -> None:
-        name = self._inside.pop()
+        name = self._left = self._inside.pop()
         self._arrays(name, "output", args.out if isinstance(args.out, tuple) else (args.out,))
 
     def from_last_to_first(self, parameters: Sequence[str]) -> List[str]:
@@ -165,16 +190,16 @@ class _Functions(chainer.FunctionHook):  # type: ignore[misc]
         self._rank = rank
         self._layers = layers
         #: The function is kept: nothing else may get its id.
-        self._layer: Dict[int, Tuple[Any, str]] = {}
+        self._place: Dict[int, Tuple[Any, Tuple[str, str]]] = {}
 
     def forward_preprocess(self, function: Any, in_data: Any) -> None:
-        self._layer[id(function)] = (function, self._layers.now)
+        self._place[id(function)] = (function, self._layers.place())
 
     def backward_preprocess(self, function: Any, in_data: Any, out_grad: Any) -> None:
-        _, layer = self._layer.get(id(function), (None, ""))
+        _, (layer, after) = self._place.get(id(function), (None, ("", "")))
         for array in out_grad:
             if array is not None:
-                tensor = f"gradient of the output of {function.label}"
+                tensor = f"gradient of the output of {function.label}{after}"
                 self._trace.write_array(self._rank, "backward", layer, tensor, array)
 
 
@@ -195,15 +220,3 @@ def _parted(name: str) -> Tuple[str, str]:
     """``/block1/conv/W`` -> layer and tensor."""
     layer, _, tensor = name.rpartition("/")
     return layer, tensor
-
-
-def _means(rows: Sequence[Any]) -> Iterator[Tuple[int, Any]]:
-    """The mean of one array per rank in each order of this project that these ranks can have."""
-    ranks = len(rows)
-    flat = [np.ascontiguousarray(row, np.float32).ravel() for row in rows]
-    for block in range(1, ranks + 1):
-        if ranks % block == 0:
-            total = np.empty_like(flat[0])
-            fold(flat, SumOrder(ranks, block), total)
-            total *= np.float32(1.0 / ranks)
-            yield block, total.reshape(rows[0].shape)

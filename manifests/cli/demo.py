@@ -1,4 +1,4 @@
-"""The whole tool on handwritten digits: build, train, rerun, compare."""
+"""The whole tool on handwritten digits: build, train, rerun, compare, check a slice"""
 
 from __future__ import annotations
 
@@ -13,15 +13,18 @@ from manifests.cli.plot import plot_at_the_end
 from manifests.datasets.digits import make_digits
 from manifests.flows.plan import Plan, write_run
 from manifests.flows.rerun import judge, plan_rerun
+from manifests.flows.slices import Gathering, plan_slices, write_slices
 from manifests.flows.start import start_new
 from manifests.flows.submit import plan_submit
 from manifests.host.context import HostContext
 from manifests.host.image_source import build_stack
 from manifests.record.run_files import RunFiles
+from manifests.record.slice_set import SliceOptions
 from manifests.report.write import report_at_the_end
 from manifests.rundir.known_outs import remember_out
 from manifests.rundir.records import read_result
 from manifests.verdict.compare import exit_code, lines
+from manifests.verdict.comparison import Comparison
 
 #: Small enough for two cores: inputs of 67 pixels instead of the network's 227.
 CONFIG = """\
@@ -55,6 +58,7 @@ loadtype: original
 iterator: process
 loaderjob: 1
 trail_interval: 10
+checkpoint_archive: 3
 
 out: runs
 """
@@ -86,7 +90,8 @@ def run_demo(
     say: Say,
     wait: Callable[[RunFiles, HostContext], int],
 ) -> int:
-    """Build, make data, train, rerun, compare below ``folder``; return the verdict's exit code.
+    """Build, make data, train, rerun, compare, check a slice below ``folder``; return the exit code
+    of the last verdict.
 
     What is already there (image, data set, a config that the user edited) is used as it is.
     """
@@ -115,11 +120,27 @@ def run_demo(
         page = report_at_the_end(second, host, warner(say))
         if page:
             say(f"report {page}")
+    sampled = None
+    if comparison.verdict == "identical" and read_result(first).states:
+        with steps.step("slice: a quarter of the steps alone, drawn at random, from a kept state"):
+            sampled = check_slice(first, host, say)
     if second.result.exists():
         say("")
         for line in closing_lines(image, first, second, steps.seconds):
             say(line)
-    return exit_code(comparison.verdict)
+    return exit_code((sampled or comparison).verdict)
+
+
+def check_slice(run: RunFiles, host: HostContext, say: Say) -> Comparison:
+    """One of the slices that the run's states allow, run again and compared."""
+    plan = plan_slices(run.root, host, SliceOptions(), sample=1, seed="demo")
+    for text in plan.notes:
+        say(text)
+    verdict = Gathering(write_slices(plan).root, host, say).wait()
+    for line in lines(verdict):
+        say(line)
+    say(f"all of them: python bundle.py rerun {run.root} --slices {plan.record.of}")
+    return verdict
 
 
 def prepare_demo(folder: Path, host: HostContext) -> Path:

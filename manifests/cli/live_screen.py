@@ -41,6 +41,8 @@ class Poller:
 
     def __init__(self, watch: Watch, rows: Rows) -> None:
         self.rows = rows
+        self.notes = list(watch.notes)
+        self.goes_on = watch.goes_on
         self.at = time.time()
         self.error: Optional[BaseException] = None
         self._watch = watch
@@ -51,6 +53,8 @@ class Poller:
         while not self._over.wait(SECONDS):
             try:
                 self.rows = self._watch.rows()
+                self.notes = list(self._watch.notes)
+                self.goes_on = self._watch.goes_on
             except BaseException as error:  # told by the thread that draws
                 self.error = error
                 return
@@ -60,12 +64,11 @@ class Poller:
         self._over.set()
 
 
-def show(watch: Watch, named: bool, notes: List[str]) -> Rows:
+def show(watch: Watch, named: bool) -> Rows:
     """Show the runs until none goes on, or somebody quits; returns the last rows.
 
-    ``notes`` grows by the warnings of ``watch``. Where a key was pressed, or runs were ``named`` of
-    which none goes on from the beginning, it stays until `q`. Raises Trouble of the first look, and
-    whatever a later one meets; Ended.
+    Where a key was pressed, or runs were ``named`` of which none goes on from the beginning, it
+    stays until `q`. Raises Trouble of the first look, and whatever a later one meets; Ended.
     """
     rows = watch.rows()
     if not watch.goes_on and not named:
@@ -73,8 +76,8 @@ def show(watch: Watch, named: bool, notes: List[str]) -> Rows:
     poller = Poller(watch, rows)
     try:
         with ending_signals(), screen() as shown, keyboard() as key_pressed:
-            stay = named and not watch.goes_on and key_pressed is not None
-            look(watch, poller, shown, key_pressed, first_view(rows, named), notes, stay)
+            stay = named and not poller.goes_on and key_pressed is not None
+            look(poller, shown, key_pressed, first_view(rows, named), stay)
     finally:
         poller.end()
     if poller.error is not None:
@@ -83,30 +86,29 @@ def show(watch: Watch, named: bool, notes: List[str]) -> Rows:
 
 
 def look(
-    watch: Watch,
     poller: Poller,
     shown: Screen,
     key_pressed: Optional[KeyPressed],
     view: View,
-    notes: List[str],
     stay: bool,
 ) -> None:
     """Draw and read keys until it is over."""
-    details = Details()
-    while poller.error is None and (watch.goes_on or stay):
-        rows, at = poller.rows, poller.at
-        title = f"bundle status {time.strftime('%H:%M:%S', time.localtime(at))}"
-        shown.draw(
-            frame(
+    details, drawn = Details(), None
+    while poller.error is None and (poller.goes_on or stay):
+        rows, at, goes_on, size = poller.rows, poller.at, poller.goes_on, shown.size
+        if drawn != (at, goes_on, size, view):  # else it is the same picture
+            drawn = (at, goes_on, size, view)
+            title = f"bundle status {time.strftime('%H:%M:%S', time.localtime(at))}"
+            lines = frame(
                 view,
                 rows,
-                shown.size,
+                size,
                 details.of(at),
-                title=title if watch.goes_on else f"{title}  no run is active",
-                notes=notes,
+                title=title if goes_on else f"{title}  no run is active",
+                notes=poller.notes,
                 keys=key_pressed is not None,
             )
-        )
+            shown.draw(lines)
         if key_pressed is None:
             time.sleep(TICK)
             continue

@@ -9,7 +9,7 @@ from typing_extensions import Literal
 
 from manifests.cli.overview import STATUS_COLUMNS, status_parts
 from manifests.cli.run_table import blocks
-from manifests.cli.text_cells import filled, folded
+from manifests.cli.text_cells import filled, folded, plain_text
 
 Row = Mapping[str, Any]
 #: (row, width, height) -> the lines of one run.
@@ -101,7 +101,8 @@ def frame(
     head = Line(filled(title, width).rstrip(), "head")
     body = body_of(view, rows, width, room, detail)[:room]
     blank = [Line("")] * (room - len(body))
-    return [head, *body, *blank, *foot][:height]
+    lines = [head, *body, *blank, *foot][:height]
+    return [replace(line, text=plain_text(line.text)) for line in lines]
 
 
 def help_text(view: View, keys: bool) -> str:

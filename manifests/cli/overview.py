@@ -116,7 +116,7 @@ def row_of(run: RunSummary, warn: Warn = ignore, *, progress: bool = False) -> D
         "kind": outline.run_kind if outline else None,
         "of": outline.of if outline else None,
         "arch": outline.arch if outline else None,
-        "verdict": _verdict(files) if outline and outline.run_kind == "rerun" else None,
+        **_verdict(files, wanted=bool(outline and outline.run_kind == "rerun")),
         "message": said.message,
         "tags": said.tags,
         "notes": said.notes,
@@ -147,12 +147,18 @@ def _said(run: RunSummary, warn: Warn) -> Said:
         return Said()
 
 
-def _verdict(files: RunFiles) -> Optional[str]:
+def _verdict(files: RunFiles, *, wanted: bool) -> Dict[str, Optional[str]]:
+    """The verdict on a rerun, and on which steps it is where not all were compared."""
+    nothing: Dict[str, Optional[str]] = {"verdict": None, "verdict_steps": None}
+    if not wanted:
+        return nothing
     try:
-        verdict = json.loads(files.verdict.read_bytes())["verdict"]
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
-    return verdict if isinstance(verdict, str) else None
+        found = json.loads(files.verdict.read_bytes())
+        verdict, part = found["verdict"], found.get("steps")
+        steps = f"steps {part['after'] + 1}..{part['end']} of {part['of']}" if part else None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return nothing
+    return {"verdict": verdict, "verdict_steps": steps} if isinstance(verdict, str) else nothing
 
 
 def _progress(
@@ -261,6 +267,7 @@ def list_parts(row: Row) -> List[str]:
     of = f" of {Path(row['of']).name}" if row["of"] else ""
     kinds = {"rerun": f"rerun{of}", "resumed": f"goes on from {of[4:] or 'a checkpoint'}"}
     verdict = f": {row['verdict']}" if row["verdict"] else ""
+    verdict += f" for {row['verdict_steps']}" if row["verdict_steps"] else ""
     return [
         *([kinds[row["kind"]] + verdict] if row["kind"] in kinds else []),
         *([" ".join(f"#{tag}" for tag in row["tags"])] if row["tags"] else []),

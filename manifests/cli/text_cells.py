@@ -15,11 +15,12 @@ def plain_text(text: str) -> str:
     """What a line shows: without what would move the cursor or change colours. Of a line that was
     redrawn, the last state."""
     last = text.rstrip("\r").rsplit("\r", 1)[-1]
-    return _CONTROLS.sub(" ", _ESCAPES.sub("", last).expandtabs())
+    shown = _CONTROLS.sub(" ", _ESCAPES.sub("", last).expandtabs())
+    return shown.encode("utf-8", "replace").decode("utf-8")  # names of files may be any bytes
 
 
 def width_of(text: str) -> int:
-    return sum(map(_cells, text))
+    return len(text) if text.isascii() else sum(map(_cells, text))
 
 
 def _cells(letter: str) -> int:
@@ -30,6 +31,8 @@ def _cells(letter: str) -> int:
 
 def folded(text: str, width: int) -> List[str]:
     """Nothing is lost: lines of at most ``width`` cells, at least one."""
+    if text.isascii() and len(text) <= width:
+        return [text]
     lines, line, used = [], "", 0
     for letter in text:
         cells = _cells(letter)

@@ -21,14 +21,15 @@ class Watch:
     """What is watched: ``runs``, or all that are under way, with those that ended meanwhile.
 
     ``goes_on``: whether a run of the last rows does. One of which nothing is known does if it did
-    before: its scheduler may come back.
+    before: its scheduler may come back. ``notes`` are the warnings of the last look.
     """
 
     def __init__(self, runs: List[Path], host: HostContext, warn: Warn = ignore) -> None:
+        self.notes: List[str] = []
         self._runs = list(runs)
         self._all = not runs
         self._host = host
-        self._warn = warn
+        self._tell = warn
         self._seen: Set[str] = set()
         self._went_on: Set[str] = set()
         self._first = True
@@ -40,6 +41,7 @@ class Watch:
     def rows(self) -> Rows:
         """As they are now; one question to each scheduler. Raises Trouble, the first time only, for
         one that is no run: later it was removed, which is a warning."""
+        self.notes = []
         if not self._first:
             self._forget_removed()
         rows: Rows = []
@@ -54,6 +56,10 @@ class Watch:
         return row["state"] in ("queued", "running") or (
             row["state"] == "unknown" and row["run"] in self._went_on
         )
+
+    def _warn(self, text: str) -> None:
+        self.notes.append(text)
+        self._tell(text)
 
     def _forget_removed(self) -> None:
         known = {str(run): run for run in self._runs} or {run: Path(run) for run in self._seen}

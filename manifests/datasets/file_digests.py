@@ -55,8 +55,11 @@ def file_digests(
     workers: Optional[int] = None,
     clock_ns: Callable[[], int] = time.time_ns,
     trusted: Optional[Sequence[str]] = None,
+    seen: Optional[List[Optional[Stamp]]] = None,
 ) -> Iterator[Tuple[str, Problem]]:
     """Yield (sha256, "") or ("", what is wrong) for each name, in order.
+
+    ``seen`` gets the stamps; None for what is no regular file by itself.
 
     ``decode`` also decodes each file not in the cache as an image. The cache holds good images
     only: without ``decode`` a digest is remembered when it is the one in ``trusted`` (parallel to
@@ -94,5 +97,7 @@ def file_digests(
                         rows.append((path, stamps[path], sha256))
                 cache.remember(rows, now_ns=now)
                 advance(len(chunk))
+            if seen is not None:
+                seen += [None if n in folder.linked else stamps.get(folder.path(n)) for n in slab]
             for name in slab:
                 yield digests.get(folder.path(name), ""), problems.get(name, "")

@@ -6,7 +6,7 @@ import os
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Dict, List, Set, Union
+from typing import Dict, Iterable, List, Set, Union
 
 from manifests.datasets.digest_cache import Stamp, stamp_of
 from manifests.datasets.names import printable, same_form
@@ -38,6 +38,7 @@ class ImageFolder:
     shown: str
     links: Dict[str, Problem] = field(default_factory=dict)
     forms: Dict[str, Set[str]] = field(default_factory=dict)
+    linked: Set[str] = field(default_factory=set)  # names that are links themselves
 
     @classmethod
     def of(cls, root: Path) -> ImageFolder:
@@ -60,6 +61,7 @@ class ImageFolder:
             problem = self._folder_problem(name.rpartition("/")[0])
             if not problem and stat.S_ISLNK(status.st_mode):
                 status = Path(path).stat()
+                self.linked.add(name)
                 problem = self._link_problem(name)
                 if problem:
                     problem = f"is a link that {problem}"
@@ -70,6 +72,13 @@ class ImageFolder:
         if problem:
             return problem
         return stamp_of(status) if stat.S_ISREG(status.st_mode) else "is not a regular file"
+
+    def plain_folders(self, names: Iterable[str]) -> bool:
+        """Whether the way to each folder works in the container."""
+        try:
+            return not any(map(self._folder_problem, {name.rpartition("/")[0] for name in names}))
+        except OSError:
+            return False
 
     def _folder_problem(self, folder: str) -> Problem:
         problem = self.links.get(folder)

@@ -52,7 +52,7 @@ from manifests.flows.preflight import (
     image_mpi,
     processor_warnings,
     runtime_of,
-    variables_kept_back,
+    shell_and_account,
 )
 from manifests.host import asking
 from manifests.host.context import HostContext
@@ -174,7 +174,7 @@ def checks_of(site: Site, stack: Stack, host: HostContext) -> List[Check]:
     def mpi() -> Finding:
         found = find_host_mpi(site.mpirun, inherited(host.environ))
         where = shutil.which(site.mpirun[0])
-        return mpi_finding(found, where, image_mpi(shared.recipe), variables_kept_back(host))
+        return mpi_finding(found, where, image_mpi(shared.recipe), shell_and_account(host))
 
     def launch() -> Finding:
         try:

@@ -9,13 +9,13 @@ from manifests.host.finding import Finding, ok, warn
 
 
 def mpi_finding(
-    mpi: HostMpi, where: Optional[str], image_version: str, kept_back: Sequence[str] = ()
+    mpi: HostMpi, where: Optional[str], image_version: str, beside: Sequence[str] = ()
 ) -> Finding:
     """For an MPI that can start the image's ranks; for any other there is Trouble.
 
-    ``kept_back`` says what of this shell's settings no job gets.
+    ``beside`` says what is set for MPI beside the site's profile.
     """
-    warnings = [*mpi_warnings(mpi, image_version), *kept_back]
+    warnings = [*mpi_warnings(mpi, image_version), *beside]
     if warnings:
         return warn(
             "; ".join(warnings),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
+import stat
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,9 +19,10 @@ from container.stack_names import locked_stacks
 from container.trouble import Trouble
 from container.unpacked import dead_folders, remove_left_behind, size_of
 from manifests.datasets.digest_cache import CURRENT, forget, sizes_by_root
+from manifests.datasets.known_set import known_sets
 from manifests.flows.needs import Need, Needs
 from manifests.host.context import HostContext
-from manifests.record.checkpoint_names import checkpoints_in
+from manifests.record.checkpoint_names import checkpoints_in, step_of
 from manifests.record.run_files import RunFiles
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -72,7 +74,8 @@ def parts_of(host: HostContext, needs: Needs, runs: Sequence[RunFiles] = ()) -> 
         Part("builds", "folders of builds and containers that were killed",
              "nothing: nobody uses them", builds(host)),
         Part("checkpoints", "checkpoints of runs that are done",
-             "no config can go on from them with `resume:`", checkpoints(needs, runs)),
+             "no `resume:` from them, no rerun of some steps or by slices",
+             checkpoints(needs, runs)),
     ]  # fmt: skip
 
 
@@ -176,6 +179,10 @@ def fingerprints(cache: Cache, needs: Needs) -> List[Piece]:
         for path in _files(folder)
         if not path.name.startswith(CURRENT)
     ]
+    pieces += [
+        Piece(path, _size(path), path.unlink, note="a whole data set; it is only for speed")
+        for path in known_sets(folder)
+    ]
     roots = sorted({os.path.abspath(root) for need in needs.runs for root in need.roots})  # noqa: PTH100
     current = folder / CURRENT
     kept, other = sizes_by_root(current, roots)
@@ -215,18 +222,27 @@ def builds(host: HostContext) -> List[Piece]:
 
 
 def checkpoints(needs: Needs, runs: Sequence[RunFiles] = ()) -> List[Piece]:
-    asked = {files.root.resolve() for files in runs}
+    """Those that a config keeps for good go only where their run was named."""
+    named = {files.root.resolve() for files in runs}
+    compared = {str(need.of): need for need in needs.runs if need.of and not need.ended}
     return [
-        Piece(
-            path,
-            _size(path),
-            path.unlink,
-            "" if need.ended else f"{need.files.root} needs it: it is {need.state}",
-        )
+        Piece(path, _size(path), path.unlink, _why_state_stays(path, need, compared, bool(named)))
         for need in needs.runs
-        if not asked or need.files.root.resolve() in asked
+        if not named or need.files.root.resolve() in named
         for path in checkpoints_in(need.files.checkpoints)
     ]
+
+
+def _why_state_stays(path: Path, need: Need, compared: Mapping[str, Need], named: bool) -> str:
+    root = need.files.root
+    if not need.ended:
+        return f"{root} needs it: it is {need.state}"
+    rerun = compared.get(str(root))
+    if rerun is not None:
+        return f"{rerun.files.root} is compared with it: it is {rerun.state}"
+    if step_of(path) in need.archive and not named:
+        return "checkpoint_archive keeps it; name its run to remove it"
+    return ""
 
 
 # --- removing -------------------------------------------------------------------------------
@@ -248,6 +264,16 @@ def remove(parts: Sequence[Part], tell: Callable[[Piece], object]) -> Tuple[int,
             freed += piece.size
             tell(piece)
     return freed, faults
+
+
+def others_may_need(host: HostContext) -> str:
+    """A warning where the cache may be one of a group, whose runs are noted elsewhere; else ""."""
+    root = host.cache.root
+    if not host.environ.get("BUNDLE_CACHE") or not root.is_dir():
+        return ""
+    if not root.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
+        return ""
+    return f"{root}: other accounts may use its images; what their runs need is not known here"
 
 
 def refuse_unknown(runs: Sequence[RunFiles], needs: Needs) -> None:

@@ -23,6 +23,7 @@ from manifests.record.checkpoint import (
 from manifests.record.checkpoint_names import checkpoints_in, step_of
 from manifests.record.run_files import RunFiles
 from manifests.record.schema import Identity, Manifest, Resumed
+from manifests.record.states import other_state, read_states
 from manifests.rundir.rank_code import counted_code
 from manifests.rundir.records import Warn, ignore, read_manifest
 from manifests.verdict.comparison import FieldDifference
@@ -129,8 +130,16 @@ def look_at(checkpoint: Path, files: RunFiles) -> Tuple[Optional[Head], str]:
         head = read_head(checkpoint)
     except Damaged as error:
         return None, str(error)
-    problem = cut_records(head, files)
+    problem = cut_records(head, files) or _not_noted(head, files)
     return (None, problem) if problem else (head, "")
+
+
+def _not_noted(head: Head, files: RunFiles) -> str:
+    """Why a checkpoint is not the state that its run noted; "" if it is, or none is noted."""
+    try:
+        return other_state(head, read_states(files.states))
+    except (OSError, ValueError):
+        return f"{files.states.relative_to(files.root)} is not a record of states"
 
 
 def fits(head: Head, identity: Identity, counted: Optional[Tuple[str, ...]] = None) -> bool:

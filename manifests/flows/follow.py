@@ -28,9 +28,11 @@ POLL_SECONDS = 0.2
 SILENT_SECONDS = 2.0
 
 
-def job_now(files: RunFiles, host: HostContext) -> Optional[QueueEntry]:
+def job_now(
+    files: RunFiles, host: HostContext, queues: Optional[Queues] = None
+) -> Optional[QueueEntry]:
     """The run's job with its follow-ups, as long as it waits or runs, or nothing is known of it;
-    None when it is over."""
+    None when it is over. ``queues`` are those of this moment, where several runs are looked at."""
     job = read_job(files)
     if job is None:
         return None
@@ -39,7 +41,7 @@ def job_now(files: RunFiles, host: HostContext) -> Optional[QueueEntry]:
         code = left_exit_code(files)
         if code is not None and not (code == STOPPED_EXIT_CODE and job.chain):
             return None
-    entry = Queues(host).entry(job)
+    entry = (queues or Queues(host)).entry(job)
     over = entry.state in ("ended", "vanished") or (entry.state == "unknown" and here)
     return None if over else replace(entry, job=entry.job or job.id)
 

@@ -6,20 +6,27 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, FrozenSet, List
+from typing import Any, Dict, FrozenSet, List, Optional
 
 from container.reachable import folder_problem
 from container.recipe import FORMAT_ENTRY, RECIPE_FORMAT, lock_path
 from container.trouble import Trouble
 from manifests.host.context import HostContext
 from manifests.record.run_files import RunFiles
+from manifests.record.states import archive_plan
 from manifests.rundir.directory import RunSummary, list_runs
 from manifests.rundir.known_outs import noted_outs
+from manifests.rundir.outline import read_outline
 from manifests.rundir.queue import Queues
 from manifests.rundir.records import Warn
 
 #: What container.reachable says of a folder that needs nothing any more.
 GONE = ("does not exist", "is not a folder")
+
+#: What a manifest may raise that is damaged, or of a form that is not known.
+UNUSABLE = (
+    Trouble, OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError,
+)  # fmt: skip
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -27,7 +34,8 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 @dataclass(frozen=True)
 class Need:
     """``image_name`` is the file's name in the cache without suffix; ``inputs`` are the sha256 of
-    all files of which the image is made, ``roots`` the folders of its data."""
+    all files of which the image is made, ``roots`` the folders of its data. ``of`` is the run that
+    it repeats, ``archive`` the steps after which its config keeps states for good."""
 
     files: RunFiles
     state: str
@@ -37,6 +45,8 @@ class Need:
     rebuildable: bool
     inputs: FrozenSet[str]
     roots: FrozenSet[str]
+    of: Optional[str] = None
+    archive: FrozenSet[int] = frozenset()
 
     @property
     def ended(self) -> bool:
@@ -68,7 +78,15 @@ def needs_of(host: HostContext, warn: Warn) -> Needs:
         for run in runs:
             try:
                 found.append(_need(run))
-            except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            except (
+                Trouble,
+                OSError,
+                ValueError,
+                TypeError,
+                LookupError,
+                AttributeError,
+                RecursionError,
+            ):
                 unknown.append(run.files.root)
     return Needs(found, unknown)
 
@@ -88,4 +106,11 @@ def _need(run: RunSummary) -> Need:
         rebuildable=texts.get(FORMAT_ENTRY) == RECIPE_FORMAT,
         inputs=frozenset(_SHA256.findall(texts.get(lock_path(image["stack"]), ""))),
         roots=frozenset(filter(None, roots)),
+        of=raw["circumstance"].get("rerun_of"),
+        archive=_archive(run.files, raw),
     )
+
+
+def _archive(files: RunFiles, raw: Dict[str, Any]) -> FrozenSet[int]:
+    count = raw["circumstance"].get("checkpointing", {}).get("archive")
+    return frozenset(archive_plan(read_outline(files).steps, count)) if count else frozenset()

@@ -16,7 +16,7 @@ from jobtemplates.mpi import find_host_mpi, mpi_warnings
 from jobtemplates.schedulers import backend_named
 from jobtemplates.script import LaunchContext
 from jobtemplates.sites import Site
-from jobtemplates.transport import VARIABLES
+from jobtemplates.transport import ACCOUNT_FILES, VARIABLES, names_set_in
 from manifests.host.context import HostContext
 from manifests.host.gpus import driver_fault
 from manifests.host.image_memory import ImageMemory
@@ -79,7 +79,7 @@ def host_mpi_warnings(
     """
     if site.backend.runs_here:
         need_loopback(host.hostname)
-    kept_back = variables_kept_back(host)
+    kept_back = shell_and_account(host)
     try:
         mpi = find_host_mpi(site.mpirun, inherited(host.environ))
         return [*kept_back, *mpi_warnings(mpi, image_version)]
@@ -87,7 +87,13 @@ def host_mpi_warnings(
         if not site.backend.runs_here and (site.modules or placed.modules):
             hope = "the job's modules must bring one"
             return [*kept_back, *(f"{problem}; {hope}" for problem in trouble.problems)]
-        raise
+        files = parameters_of_the_account(host)
+        raise Trouble([*trouble.problems, *files], trouble.next_step) from trouble
+
+
+def shell_and_account(host: HostContext) -> List[str]:
+    """What is set for MPI beside the site's profile."""
+    return [*variables_kept_back(host), *parameters_of_the_account(host)]
 
 
 def variables_kept_back(host: HostContext) -> List[str]:
@@ -99,6 +105,23 @@ def variables_kept_back(host: HostContext) -> List[str]:
         f"{', '.join(names)}: set in this shell, not passed on to the job; where the ranks need "
         "them, set them in the site profile (mca, environment)"
     ]
+
+
+def parameters_of_the_account(host: HostContext) -> List[str]:
+    """What files in this account's home set for mpirun, which reads them in every job."""
+    warnings = []
+    for name in ACCOUNT_FILES if host.home else ():
+        path = Path(host.home or "", name)
+        try:
+            names = names_set_in(path.read_text(encoding="utf-8", errors="replace"))
+        except OSError:
+            continue
+        if names:
+            warnings.append(
+                f"{path} sets {', '.join(names)}: mpirun reads it in the job, and the site profile "
+                "does not know of it; move what jobs need there (mca), and the rest out of the file"
+            )
+    return warnings
 
 
 def built_image(

@@ -38,11 +38,10 @@ from manifests.rundir.records import Warn, ignore, read_failure, read_manifest, 
 from manifests.rundir.submission import refuse_too_many_nodes
 from manifests.rundir.verify import ALL, before_problems
 from manifests.verdict import comparison
-from manifests.verdict.compare import compare
 from manifests.verdict.comparison import Comparison
 from manifests.verdict.gpu_promise import NEXT_STEP, class_problems, promises_again
-from manifests.verdict.run_record import load_record, with_entries
-from manifests.verdict.span import common_span, not_run
+from manifests.verdict.run_pair import compare_read_runs, read_for_comparison
+from manifests.verdict.span import not_run
 from manifests.verdict.swapped_parts import judged, swapped_parts
 
 
@@ -344,12 +343,8 @@ def circumstance_again(
 
 
 def compare_runs(first: Path, second: Path, warn: Warn = ignore) -> Comparison:
-    found = [find_run(str(run)) for run in (first, second)]
-    records = [load_record(files, warn) for files in found]
-    span = common_span(*records)
-    if span is not None:  # what differs in the state that it ends on can be named
-        records = [with_entries(one, files, span.end) for one, files in zip(records, found)]
-    return compare(records[0], records[1])
+    a, b = (read_for_comparison(find_run(str(run)), warn) for run in (first, second))
+    return compare_read_runs(a, b).comparison
 
 
 def judge(old: Path, again: RunFiles, warn: Warn = ignore) -> Comparison:

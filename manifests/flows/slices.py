@@ -20,7 +20,8 @@ from jobtemplates.schedulers import backend_named
 from jobtemplates.script import quoted
 from manifests.flows.cancel import cancel_run
 from manifests.flows.cannot_run import CannotRun
-from manifests.flows.follow import job_now
+from manifests.flows.explain import explain_failure
+from manifests.flows.follow import exit_code_of, job_now
 from manifests.flows.plan import Plan, write_run
 from manifests.flows.rerun import judge, plan_rerun, refuse_unfinished
 from manifests.flows.slice_plan import SLICE_CODE, can_end, whole_record
@@ -102,7 +103,8 @@ def plan_slices(
         assert root is not None and seed is not None
         wanted = [chosen[k] for k in drawn(root, seed, len(chosen), sample)]
     else:
-        chosen = wanted = slices_between(cuts_for(old, count or 1, steps, states), steps)
+        cuts = cuts_for(old, 1 if count is None else count, steps, states)
+        chosen = wanted = slices_between(cuts, steps)
     created = host.now()
     name = run_name(manifest.circumstance.placement.jobname, created, manifest.identity_digest)
     folder = (out or old.root.parent).resolve() / f"{name}-slices"
@@ -274,15 +276,15 @@ class Gathering:
         """Judge what has ended and start what may start. The seconds until the next look; 0 when
         all have ended."""
         active, waiting = 0, []
-        pause = LOOK_SECONDS
+        pause, queues = LOOK_SECONDS, Queues(self._host, self._warn)
         for steps, files in self._runs.items():
             if steps in self._ended:
                 continue
-            if not files.done.exists() and job_now(files, self._host) is not None:
+            if not files.done.exists() and job_now(files, self._host, queues) is not None:
                 active += 1
                 job = read_job(files)
                 pause = max(pause, backend_named(job.backend).ask_seconds if job else 0.0)
-            elif self._can_start(steps, files):
+            elif self._can_start(steps, files, queues):
                 waiting.append((steps, files))
             else:
                 self._judge(steps, files)
@@ -296,12 +298,12 @@ class Gathering:
             if not files.done.exists() and job_now(files, self._host) is not None:
                 cancel_run(files, self._host)
 
-    def _can_start(self, steps: Steps, files: RunFiles) -> bool:
+    def _can_start(self, steps: Steps, files: RunFiles, queues: Queues) -> bool:
         """Whether it was not started yet, or was stopped on its way. One that a person cancelled
         while it was waited for stays as it is."""
         if files.done.exists():
             return False
-        state, _, _ = state_of(files, Queues(self._host), self._warn)
+        state, _, _ = state_of(files, queues, self._warn)
         return state in ("prepared", "stopped") or (
             state == "cancelled" and steps not in self._started
         )
@@ -322,6 +324,11 @@ class Gathering:
         self._say(f"steps {steps[0] + 1}..{steps[1]}: job {job.id} in {files.root}")
 
     def _judge(self, steps: Steps, files: RunFiles) -> None:
+        try:
+            if exit_code_of(files, self._host) != 0:
+                self._say(explain_failure(files))
+        except Trouble as error:
+            self._say(str(error))
         self._ended[steps] = verdict = judge(Path(self.record.run), files, self._warn)
         self._say(f"steps {steps[0] + 1}..{steps[1]}: {verdict.verdict}")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from container import atomic
+from container.reachable import file_here
 from container.trouble import Trouble
 from manifests.flows.cannot_run import CannotRun
 from manifests.flows.plan import Plan
@@ -19,6 +20,7 @@ from manifests.record.schema import Manifest
 from manifests.record.step_trace import RankTrace, read_rank_trace
 from manifests.rundir.directory import find_run
 from manifests.rundir.records import Warn, ignore, read_manifest, read_trail
+from manifests.rundir.reruns import original_of
 from manifests.verdict.comparison import Comparison
 from manifests.verdict.run_record import load_record
 from manifests.verdict.zoom import Side, StepRun, conclude
@@ -31,10 +33,17 @@ def diverged_pair(run: Path, warn: Warn = ignore) -> Optional[Tuple[RunFiles, Co
     """A rerun whose bits differ from its original's, and the comparison; None where ``run`` is
     another kind of run. Raises Trouble where the original cannot be read."""
     files = find_run(str(run))
-    original = read_manifest(files, warn).circumstance.rerun_of
-    if original is None or not files.done.exists():
+    manifest = read_manifest(files, warn)
+    recorded = manifest.circumstance.rerun_of
+    if recorded is None or not files.done.exists():
         return None
-    comparison = compare_runs(Path(original), files.root, warn)
+    original = original_of(files, manifest)
+    if original is None and not file_here(RunFiles(Path(recorded)).manifest):
+        raise Trouble(
+            f"--zoom: {recorded}, which {files.root} repeats, is not there",
+            "put a copy of that run beside its rerun",
+        )
+    comparison = compare_runs(original.root if original else Path(recorded), files.root, warn)
     return (files, comparison) if comparison.verdict == "diverged" else None
 
 
@@ -120,7 +129,7 @@ def judge_zoom(
         changed = changed_images(a.train_table, b.train_table)
     zoom = conclude(zoomed_step(comparison), of_a, of_b, sides, changed)
     found = comparison.model_copy(update={"zoom": zoom})
-    if of_b.manifest.circumstance.rerun_of == str(a.root):
+    if Path(of_b.manifest.circumstance.rerun_of or "").name == a.root.name:
         atomic.write_json(b.verdict, found.model_dump(mode="json"))
     return found
 

@@ -24,8 +24,11 @@ TO_FILL_IN = "to be filled in by the authors"
 Field = Tuple[str, str]
 
 
-def appendix_of(run: ReportedRun) -> List[Field]:
-    """Names of fields as ACM's and SC's appendices have them, with what the run knows of each."""
+def appendix_of(run: ReportedRun, citation: str) -> List[Field]:
+    """Names of fields as ACM's and SC's appendices have them, with what the run knows of each.
+
+    ``citation`` is the paragraph of `cite`.
+    """
     identity, training = run.manifest.identity, run.manifest.identity.training
     data, world = identity.data, identity.world
     return [
@@ -60,7 +63,7 @@ def appendix_of(run: ReportedRun) -> List[Field]:
         ("Licence of the results", run.manifest.circumstance.license or TO_FILL_IN),
         ("Licence of the data", TO_FILL_IN),
         ("Publicly available", TO_FILL_IN),
-        ("Citation", _citation(run)),
+        ("Citation", citation or TO_FILL_IN),
     ]
 
 
@@ -105,7 +108,7 @@ def _output(run: ReportedRun) -> str:
 
 
 def _disk_space(run: ReportedRun) -> str:
-    parts = room_of(run.files, run.manifest)
+    parts = [part for part in room_of(run.files, run.manifest) if part.size]
     whole = size_text(sum(part.size for part in parts))
     each = ", ".join(f"{part.what} {part.text}" for part in parts)
     return f"{whole}: {each}; the images of the data set come on top of that"
@@ -124,16 +127,6 @@ def _licence(files: RunFiles) -> str:
         if line:
             return f"{line} (code/{name})"
     return TO_FILL_IN
-
-
-def _citation(run: ReportedRun) -> str:
-    circumstance = run.manifest.circumstance
-    names = [author.name for author in circumstance.authors or ()]
-    kept = "code/CITATION.cff" if (run.files.code / "CITATION.cff").is_file() else ""
-    if not names:
-        return kept or TO_FILL_IN
-    text = f"{', '.join(names)}: {run.name}, {circumstance.created[:4]}"
-    return f"{text} ({kept})" if kept else text
 
 
 def _first_line(path: Path) -> str:

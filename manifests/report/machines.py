@@ -73,18 +73,35 @@ def job_times(run: ReportedRun) -> List[JobTime]:
     A job that took over begins with the step after a checkpoint; seconds at that step are read off
     the line between two rows of the log.
     """
-    result = run.record.result
+    result, part = run.record.result, run.manifest.circumstance.slice
     if result is None:
         return []
-    ends = [*result.observed.resumed_at, result.steps]
-    begins = [0, *ends[:-1]]
+    resumed = run.manifest.circumstance.resumed
+    first = part.begin if part else resumed.step if resumed else 0
+    ends = [*takeovers(run), result.steps]
+    begins = [first, *ends[:-1]]
     ids = [*run.job.earlier, *run.job.ids] if run.job else []
     names = ids if len(ids) == len(ends) else [f"job {place}" for place in range(1, len(ends) + 1)]
-    times = [_seconds_until(run.curves, step) for step in (0, *ends)]
-    return [
-        JobTime(name, begin + 1, end, None if before is None or after is None else after - before)
-        for name, begin, end, before, after in zip(names, begins, ends, times, times[1:])
-    ]
+    if part is not None:  # its log goes on from that of the run: it says nothing of this job alone
+        seconds: List[Optional[float]] = [None] * len(ends)
+        seconds[-1] = result.observed.seconds
+    else:
+        times = [_seconds_until(run.curves, step) for step in (first, *ends)]
+        seconds = [
+            None if before is None or after is None else after - before
+            for before, after in zip(times, times[1:])
+        ]
+    return [JobTime(*row) for row in zip(names, (step + 1 for step in begins), ends, seconds)]
+
+
+def takeovers(run: ReportedRun) -> List[int]:
+    """The steps after which another job took over, those of the run that it began with aside."""
+    result, part = run.record.result, run.manifest.circumstance.slice
+    resumed = run.manifest.circumstance.resumed
+    if result is None:
+        return []
+    first = part.begin if part else resumed.step if resumed else 0
+    return sorted({step for step in result.observed.resumed_at if first < step < result.steps})
 
 
 def _seconds_until(curves: Optional[Curves], step: int) -> Optional[float]:

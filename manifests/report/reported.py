@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import List, Optional, Sequence
 
@@ -15,11 +15,10 @@ from manifests.report.curves import Curves, read_curves
 from manifests.rundir.job import Job, read_job
 from manifests.rundir.labels import Labels, read_labels
 from manifests.rundir.records import Warn, ignore, read_record
-from manifests.verdict.compare import RunRecord, compare, load_record
 from manifests.verdict.comparison import Comparison
+from manifests.verdict.run_pair import ReadRun, compare_read_runs, read_for_comparison
+from manifests.verdict.run_record import RunRecord
 from manifests.verdict.slices import gathered
-from manifests.verdict.span import common_span
-from manifests.verdict.step_states import WHOLE, StepStates, Window, compare_steps
 
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -27,17 +26,28 @@ _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 LETTERS = [*_ALPHABET, *(f"{one}{other}" for one in _ALPHABET[:8] for other in _ALPHABET)]
 
 
+#: Bytes from which on it takes so long to compare a trail that progress is shown.
+LARGE_TRAIL = 20_000_000
+
+
 @dataclass(frozen=True)
 class ReportedRun:
     """``curves`` is None where the log has no row, or cannot be read: ``faults`` says so then."""
 
     letter: str
-    files: RunFiles
-    record: RunRecord
+    read: ReadRun
     labels: Labels
     job: Optional[Job]
     curves: Optional[Curves]
     faults: List[str]
+
+    @property
+    def files(self) -> RunFiles:
+        return self.read.files
+
+    @property
+    def record(self) -> RunRecord:
+        return self.read.record
 
     @property
     def manifest(self) -> Manifest:
@@ -64,7 +74,7 @@ class ReportedPair:
 def read_run(letter: str, files: RunFiles, warn: Warn = ignore) -> ReportedRun:
     """Raises Trouble for an unreadable manifest or result; other damage is a fault of the run."""
     faults: List[str] = []
-    record = load_record(files, warn, with_trail=False)
+    read = read_for_comparison(files, warn)
     labels, job, curves = Labels(), None, None
     try:
         labels = read_labels(files, warn)
@@ -79,28 +89,28 @@ def read_run(letter: str, files: RunFiles, warn: Warn = ignore) -> ReportedRun:
             curves = read_curves(files, warn)
         except Trouble as trouble:
             faults += trouble.problems
-    return ReportedRun(letter, files, record, labels, job, curves, faults)
+    return ReportedRun(letter, read, labels, job, curves, faults)
 
 
 def read_pair(
     first: ReportedRun, other: ReportedRun, progress: Progress, warn: Warn = ignore
 ) -> ReportedPair:
     """Compare two runs, step by step where both left a whole trail."""
-    a, b = first.record, other.record
     recorded = recorded_verdict(first, other, warn)
-    if recorded is not None and recorded.verdict == "cannot-run" and b.result is None:
+    if recorded is not None and recorded.verdict == "cannot-run" and other.record.result is None:
         return ReportedPair(other, recorded, None, recorded)
-    found: Optional[StepStates] = None
-    if a.trail and b.trail:
-        paths = [trail_of(run) for run in (first, other)]
-        ranks = min(len(side) for side in paths)
-        try:
-            with progress.track(f"compare the steps of {other.name}", ranks, "ranks") as advance:
-                found = compare_steps(paths[0], paths[1], advance, window=window_of(a, b))
-        except Trouble as trouble:
-            return ReportedPair(other, _without_trails(a, b, trouble), None, recorded)
-    comparison = compare(a, b, found.finding if found else None)
-    return ReportedPair(other, comparison, found.states if found else None, recorded)
+    if _trail_size(other) < LARGE_TRAIL:
+        found = compare_read_runs(first.read, other.read)
+    else:
+        ranks = min(run.manifest.identity.world.ranks for run in (first, other))
+        with progress.track(f"compare the steps of {other.name}", ranks, "ranks") as advance:
+            found = compare_read_runs(first.read, other.read, advance)
+    return ReportedPair(other, found.comparison, found.states, recorded)
+
+
+def _trail_size(run: ReportedRun) -> int:
+    paths = [run.files.trail_of(rank) for rank in range(run.manifest.identity.world.ranks)]
+    return sum(path.stat().st_size for path in paths if path.is_file())
 
 
 def joined(first: ReportedRun, pairs: Sequence[ReportedPair]) -> Optional[Comparison]:
@@ -116,21 +126,6 @@ def joined(first: ReportedRun, pairs: Sequence[ReportedPair]) -> Optional[Compar
         steps=first.manifest.identity.steps,
         root=result.root if result else None,
     )
-
-
-def window_of(a: RunRecord, b: RunRecord) -> Window:
-    """The steps that both runs have, where one of them is a slice."""
-    span = common_span(a, b)
-    return WHOLE if span is None else span.window
-
-
-def _without_trails(a: RunRecord, b: RunRecord, trouble: Trouble) -> Comparison:
-    damaged = replace(b, trail=None, faults=[*b.faults, *trouble.problems])
-    return compare(replace(a, trail=None), damaged)
-
-
-def trail_of(run: ReportedRun) -> List[Path]:
-    return [run.files.trail_of(rank) for rank in range(run.manifest.identity.world.ranks)]
 
 
 def recorded_verdict(

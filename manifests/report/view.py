@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
@@ -14,8 +15,9 @@ from manifests.report.amounts import size_text
 from manifests.report.appendix import appendix_of
 from manifests.report.banner import Banner, banner_alone, banner_of, banner_together
 from manifests.report.chart import charts_of
+from manifests.report.citation import Cited, bibtex, paragraph
 from manifests.report.contents import lock_of, packages_of
-from manifests.report.machines import job_times, machine_rows
+from manifests.report.machines import job_times, machine_rows, takeovers
 from manifests.report.reported import ReportedPair, ReportedRun, joined
 from manifests.report.statements import StatementRow
 from manifests.verdict.comparison import Comparison, FieldDifference
@@ -59,6 +61,7 @@ def view_of(
     first = runs[0]
     manifest = first.manifest
     joint = joined(first, pairs)
+    text, entry = _citation(first, pairs)
     done = [run.record.result.steps for run in runs if run.record.result]
     compared = [len(pair.states or b"") - 1 for pair in pairs]
     steps = max([manifest.identity.steps, *done, *compared])
@@ -83,7 +86,8 @@ def view_of(
         "statements": statements,
         "readme": first.files.readme.is_file(),
         "command": f"{PROGRAM} rerun {quoted(shown(str(first.files.root)))}",
-        "appendix": appendix_of(first),
+        "appendix": appendix_of(first, text),
+        "bibtex": entry,
     }
 
 
@@ -96,6 +100,18 @@ def _banner(
     if joint is not None:
         return banner_together(joint, pairs)
     return banner_of(pairs) if pairs else banner_alone(original, recorded)
+
+
+def _citation(first: ReportedRun, pairs: Sequence[ReportedPair]) -> Tuple[str, str]:
+    """Paragraph and BibTeX entry on the first run and the whole reruns on the page."""
+    if first.record.result is None:
+        return "", ""
+    whole = [pair.comparison.verdict for pair in pairs if pair.comparison.steps is None]
+    same = whole.count("identical")
+    cited = Cited(first.name, first.manifest, first.record.result, same, len(whole))
+    with suppress(ValueError):  # a day that is none
+        return paragraph(cited), bibtex(cited)
+    return "", ""
 
 
 def _strips(
@@ -125,11 +141,18 @@ def _run_values(run: ReportedRun) -> Dict[str, Any]:
         "message": run.labels.message or "",
         "tags": run.labels.tags,
         "notes": run.labels.notes,
-        "result": "no result" if result is None else f"{counted(result.steps, 'step')} done",
+        "result": _done(run),
         "odd": not_finite_text(result.metrics) if result else "",
         "parameters": result.digests.parameters if result else "-",
         "identity": run.manifest.identity_digest,
     }
+
+
+def _done(run: ReportedRun) -> str:
+    result, part = run.record.result, run.manifest.circumstance.slice
+    if result is None:
+        return "no result"
+    return f"{counted(result.steps - (part.begin if part else 0), 'step')} done"
 
 
 def _states_of(pair: ReportedPair, steps: int) -> bytes:
@@ -171,10 +194,9 @@ def _row(title: str, states: bytes, marks: List[Tuple[float, str, str]]) -> Stri
 
 def _marks(run: ReportedRun, steps: int) -> List[Tuple[float, str, str]]:
     """Where jobs took over, and both ends of a slice."""
-    result, part = run.record.result, run.manifest.circumstance.slice
+    part = run.manifest.circumstance.slice
     found = [
-        ("resumed", step, f"run {run.letter} resumed after step {step}")
-        for step in (result.observed.resumed_at if result else [])
+        ("resumed", step, f"run {run.letter} resumed after step {step}") for step in takeovers(run)
     ]
     if part is not None:
         found += [

@@ -87,7 +87,7 @@ def compare(a: RunRecord, b: RunRecord, finding: Optional[TrailFinding] = None) 
             *field_differences(a.manifest.circumstance, b.manifest.circumstance),
             *gpu_circumstances(*gpus),
         ],
-        steps=claim_of(a, b, span) if span else None,
+        steps=claim_of(a, b, span),
     )
     repeated = b.manifest.circumstance.rerun_of == a.path
     return judged(found, a.manifest, b.manifest) if repeated else found

@@ -107,8 +107,11 @@ def _odd_entries(a: RunRecord, b: RunRecord, step: int) -> str:
     return f": {len(odd)} of {len(of_a)} arrays differ: {', '.join(odd[:3])}{more}"
 
 
-def claim_of(a: RunRecord, b: RunRecord, span: Span) -> StepsClaim:
-    """What it shows that two runs are alike in a span, and what it does not."""
+def claim_of(a: RunRecord, b: RunRecord, span: Optional[Span]) -> Optional[StepsClaim]:
+    """What it shows that two runs are alike in a span, and what it does not; None where that is not
+    a span."""
+    if span is None or span.end <= span.begin:
+        return None
     recorded = next((one for one in (a, b) if one.manifest.circumstance.slice is None), a)
     result = recorded.result
     bound = span.begin == 0 or (

@@ -76,6 +76,18 @@ exit 0
 """
 
 
+def test_an_image_for_which_there_is_no_room(tmp_path: Path) -> None:
+    own = program(tmp_path / "apptainer", "")
+    own.write_text(
+        "#!/bin/sh\necho 'FATAL: write /t/rootfs-1: no space left on device' >&2\nexit 255\n"
+    )
+    with pytest.raises(Trouble) as caught:
+        Runtime(own, "apptainer", "1.4.5").exec_options(tmp_path / "x.sif")
+    assert caught.value.next_step == (
+        "make room where images are unpacked (TMPDIR, else /tmp), or let TMPDIR name another folder"
+    )
+
+
 def test_asking_the_program_leaves_nothing_in_the_home(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

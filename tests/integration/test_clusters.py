@@ -163,6 +163,23 @@ def test_two_nodes_with_two_ranks_each_on_one_process_and_back(cluster: Cluster)
 
 
 @pytest.mark.long
+def test_four_ranks_checked_slice_by_slice_on_one_process_and_on_the_nodes(
+    cluster: Cluster,
+) -> None:
+    bench = cluster.bench
+    settings = {"ranks_per_node": 2, "batchsize": 2, "communicator": "hierarchical"}
+    run = bench.submit(cluster.config("sliced", epoch=2, checkpoint_archive=2, **settings))
+    single = bench.bundle("rerun", run, "--slices", "3", "--site", "local", "--processes", "1")
+    assert "verdict: identical, by 3 slices\n" in single.stdout
+    spread = bench.bundle("rerun", run, "--slices", "2", "--site", "kite")
+    assert "verdict: identical, by 2 slices\n" in spread.stdout
+    folder = Path(spread.stdout.partition("  b: ")[2].splitlines()[0])
+    slices = [path for path in folder.iterdir() if path.is_dir()]
+    jobs = {cluster.jobs(path)[0] for path in slices}
+    assert len(jobs) == 2
+
+
+@pytest.mark.long
 def test_over_the_walltime_to_the_end_in_a_chain(cluster: Cluster) -> None:
     bench = cluster.bench
     # So short that each job ends after its first step. Slurm counts in minutes; Grid Engine would

@@ -160,7 +160,7 @@ def test_another_seed_gives_other_bits_and_is_the_suspect(bench: Bench) -> None:
 def test_json_while_waiting_is_json_alone(bench: Bench) -> None:
     done = bench.bundle("submit", "--wait", "--json", bench.config())
     told = json.loads(done.stdout)
-    assert sorted(told) == ["exit_code", "identity", "job", "plot", "run"]
+    assert sorted(told) == ["exit_code", "identity", "job", "plot", "report", "run"]
     assert told["exit_code"] == 0
     assert told["plot"] == f"{told['run']}/plot.png"
     assert "epoch    step    loss     val top-1% " in done.stderr

@@ -180,3 +180,27 @@ def test_the_next_job_begins_without_the_mark(tmp_path: Path) -> None:
     assert stage.run_job() == stage.left() == 0
     assert not stage.files.interrupted.exists()
     assert (stage.files.root / "starts").read_text() == "xx"
+
+
+#: mpirun that cannot start any ranks, and with --quiet does not say why.
+MUTE = r"""#!/bin/bash
+case $* in *--version*) echo "mpirun (Open MPI) 4.1.4"; exit;; esac
+[ "$1" = --quiet ] || printf 'no slots: %s\n' "${*: -1}" >&2
+exit 1
+"""
+
+
+def test_what_mpirun_does_not_say_when_it_is_quiet(tmp_path: Path) -> None:
+    stage = Ends(tmp_path)
+    (tmp_path / "tools" / "mpirun").write_text(MUTE)
+    loud = SITE.model_copy(update={"mpirun": ["mpirun", "--oversubscribe"]})
+    for site in (SITE, loud):
+        script = render_script(stage.manifest(), stage.files, site, ROOT)
+        stage.files.job_script.write_text(script)
+        stage.files.exit_code.unlink(missing_ok=True)
+        assert stage.run_job() == 1
+        told = (stage.files.logs / "stderr.log").read_text().splitlines()
+        said = [line for line in told if line.startswith("no slots: ")]
+        assert len(said) == 1, told  # and no second time by one that is not quiet
+        assert (said == ["no slots: true"]) == (site is SITE)
+        (stage.files.logs / "stderr.log").unlink()

@@ -64,7 +64,14 @@ def test_the_states_of_the_plan_and_the_newest_are_kept_and_recorded(whole: Case
     assert root_problems(result, 2) == []
 
 
-@pytest.mark.parametrize(("begin", "end", "processes"), [(0, 3, 2), (6, 9, 1), (10, 13, 2)])
+@pytest.mark.parametrize(
+    ("begin", "end", "processes"),
+    [
+        pytest.param(0, 3, 2, marks=pytest.mark.long),
+        (6, 9, 1),
+        pytest.param(10, 13, 2, marks=pytest.mark.long),
+    ],
+)
 def test_a_slice_has_the_digests_of_its_stretch(
     whole: Case, make_case: Any, begin: int, end: int, processes: int
 ) -> None:

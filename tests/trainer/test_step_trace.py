@@ -73,8 +73,14 @@ def test_the_trace_holds_what_the_trail_has_and_the_layers(traced: Case) -> None
             ("/block1/conv", "output"),
         ]
         assert forward[-1] == ("", "output")
-        backward = [entry.layer for entry in of_phase(trace, "backward")]
-        assert backward.index("/block4/mlp2") < backward.index("/block1/conv")
+        backward = [(entry.layer, entry.tensor) for entry in of_phase(trace, "backward")]
+        own, gradient = "Convolution2DFunction", "gradient of the output of"
+        assert [place for place in backward if place[0] in ("/block1", "/block1/mlp2")] == [
+            ("/block1", f"{gradient} MaxPooling2DFunction after it"),
+            ("/block1/mlp2", f"{gradient} {own}"),
+        ]
+        assert backward[-1] == ("/block1/conv", f"{gradient} {own}")
+        assert ("/block3", f"{gradient} Dropout after it") in backward
         gradients = [entry.layer for entry in of_phase(trace, "gradients")]
         assert gradients[0] == "/block4/mlp2"
         assert gradients[-1] == "/block1/conv"

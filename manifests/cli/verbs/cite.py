@@ -8,7 +8,6 @@ import click
 
 from container.reachable import file_here
 from container.trouble import Trouble
-from jobtemplates.script import quoted
 from manifests.cli.command_line import JSON, RUN, as_json, say, warn
 
 
@@ -20,7 +19,8 @@ def cite(run: Path, json_wanted: bool) -> None:
 
     Authors and licence are those of the config.
     """
-    from manifests.cli.citation import Cited, bibtex, paragraph, values
+    from jobtemplates.script import quoted
+    from manifests.report.citation import Cited, bibtex, paragraph, values
     from manifests.rundir.directory import find_run
     from manifests.rundir.records import read_manifest, read_result
     from manifests.verdict.rerun_verdicts import whole_verdicts

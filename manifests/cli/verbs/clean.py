@@ -40,9 +40,10 @@ PARTS = ("images", "store", "fingerprints", "builds", "checkpoints")
 def clean(
     runs: Tuple[Path, ...], everything: bool, dry_run: bool, json_wanted: bool, **asked: bool
 ) -> None:
-    """Show what the cache and finished runs take; remove what is asked for and not needed.
+    """Show what the cache takes; remove what is asked for.
 
-    Without options nothing is removed. With RUNS: only the checkpoints of these. What a listed
+    It looks at images, their inputs, digests of data sets, dead builds, and checkpoints. Without
+    options nothing is removed. With RUNS: only the checkpoints of these. What a listed
     run that may go on needs stays. A rerun builds its image again.
     """
     from manifests.flows import clean as flow
@@ -59,6 +60,9 @@ def clean(
     flow.refuse_unknown(files, needs)
     for root in needs.unknown:
         warn(f"{root}: cannot be read; no image, stored input or fingerprint is removed")
+    others = flow.others_may_need(host)
+    if others and not {"images", "store"}.isdisjoint(wanted):
+        warn(others)
     parts = flow.parts_of(host, needs, files)
     chosen = [part for part in parts if part.name in wanted]
     told: List[str] = []

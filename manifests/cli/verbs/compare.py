@@ -22,8 +22,8 @@ def compare(first: Path, second: Path, full: bool, json_wanted: bool) -> None:
     from manifests.cli.foreground import print_comparison
     from manifests.rundir.directory import find_run
     from manifests.verdict.code_difference import code_differences
-    from manifests.verdict.compare import compare as compared
-    from manifests.verdict.compare import load_record
+    from manifests.verdict.run_pair import compare_read_runs, read_for_comparison
 
-    a, b = (load_record(find_run(run), warn) for run in (first, second))
-    print_comparison(compared(a, b), json_wanted, code_differences(a, b), full=full)
+    a, b = (read_for_comparison(find_run(run), warn) for run in (first, second))
+    code = code_differences(a.record, b.record)
+    print_comparison(compare_read_runs(a, b).comparison, json_wanted, code, full=full)

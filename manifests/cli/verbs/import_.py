@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from jobtemplates.script import quoted
 from manifests.cli.command_line import DRY, JSON, PATH, as_json, host_context, say, say_next, warn
 
 
@@ -20,6 +19,7 @@ def import_(file: Path, folder: Path, dry_run: bool, json_wanted: bool) -> None:
 
     Nothing is placed unless all is right. No network is used. With --dry-run it is only checked.
     """
+    from jobtemplates.script import quoted
     from manifests.flows.import_run import import_run
     from manifests.rundir.known_outs import remember_out
 

@@ -61,11 +61,11 @@ def show_live(runs: List[Path], host: HostContext) -> None:
     from manifests.cli.live_screen import Ended, show
     from manifests.cli.watching import Watch
 
-    notes: List[str] = []
+    said: Dict[str, None] = {}
     try:
-        rows = show(Watch(runs, host, notes.append), bool(runs), notes)
+        rows = show(Watch(runs, host, lambda text: said.setdefault(text)), bool(runs))
     except Ended as error:
         sys.exit(128 + error.number)
-    for text in dict.fromkeys(notes):
+    for text in said:
         warn(text)
     say_rows(rows, False, False)

@@ -292,6 +292,13 @@ if [ "$status" -ne 0 ] && [ -z "$ended" ] && [ ! -f failure.json ] && [ ! -f sto
     [ ! -f result.json ]; then
     printf 'bundle: the ranks ended with status %s, and none of them could say why\n-> %s\n' "$status" \
         'look at their nodes: memory (137 is a kill), room in /dev/shm and TMPDIR, ulimit -n' >&2
+    # What keeps mpirun from starting any, --quiet has kept back: it is said where there is nothing to run.
+    loud=()
+    quiet=
+    for word in "${mpirun[@]}"; do
+        case $word in -q | -quiet | --quiet) quiet=1 ;; *) loud+=("$word") ;; esac
+    done
+    if [ -n "$quiet" ] && [ ! -f ready ]; then unwarned timeout 30 "${loud[@]}" true >&2; fi
 fi
 # From outside: that is not a failure of the run. What they had to write is whole, or the job leaves no
 # code, like one that is killed, and a follow-up job goes on from the newest checkpoint.

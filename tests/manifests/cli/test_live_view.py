@@ -42,7 +42,7 @@ def shown(view: View, rows: Any, width: int = 80, height: int = 24, **changes: A
 @pytest.mark.parametrize("mode", ["list", "one", "two"])
 def test_nothing_is_wider_or_longer_than_the_screen(mode: Any) -> None:
     view = View(mode, "/runs/3", "/runs/5")
-    for width in range(5, 130, 3):
+    for width in (5, 6, 13, 20, 21, 40, 69, 70, 80, 131):
         for height in (1, 2, 3, 5, 10, 24, 60):
             for notes in ([], ["a long warning " * 20]):
                 lines = shown(view, ROWS, width, height, notes=notes)
@@ -66,6 +66,14 @@ def test_the_chosen_run_is_marked_without_colours_and_seen() -> None:
     assert "  5 more runs above or below" in lines
     assert shown(View(chosen="/gone"), ROWS)[2].startswith("> digits-20260101")
     assert shown(View(), [])[:2] == ["status", "no run is under way"]
+
+
+def test_names_of_any_bytes_move_nothing() -> None:
+    odd = [row(1, name="a\x1b[2Jb\n\udcffc", message="x\ty\x07", why="\x1b]0;t\x07")]
+    for mode in ("list", "one"):
+        text = "".join(shown(View(mode), odd))  # type: ignore[arg-type]
+        assert "\x1b" not in text and text.isprintable()
+        assert "ab ?c" in text
 
 
 def test_keys() -> None:

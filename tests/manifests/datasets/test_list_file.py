@@ -107,3 +107,20 @@ def test_what_is_written_is_read_again() -> None:
     samples, problems = parse_list(render_list(rows).decode(), "l.txt", root=ROOT, nclasses=13)
     assert problems == []
     assert list(zip(samples.paths, samples.labels)) == rows
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a.jpg 0\nb c.jpg 1\n", "  a.jpg  0\n", "a.jpg\t1\n", "a.jpg\n", "a.jpg 0\n\nb.jpg 1\n",
+        "/x/a.jpg 0\n", "../a.jpg 0\n", "a..b.jpg 0\n", "a.jpg 2\n", "a.jpg -1\n", "a.jpg ١\n",
+        "a.jpg 0000000001\n", "a\x01.jpg 0\n", "a\0b.jpg 0\n", "5 0\n", "0 0\n", "a\u2028b.jpg 1\n",
+        f"{'a' * 5000}.jpg 0\n", "a.jpg 1_0\n", "a.jpg +1\n", "\u3000a.jpg\u30001\n", "",
+    ],
+)  # fmt: skip
+def test_a_list_looked_at_as_a_whole_is_what_it_is_line_by_line(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick = parse_list(text, "l.txt", root=Path("/d"), nclasses=2)
+    monkeypatch.setattr("manifests.datasets.list_file._plain_samples", lambda *_: None)
+    assert quick == parse_list(text, "l.txt", root=Path("/d"), nclasses=2)

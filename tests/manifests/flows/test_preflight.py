@@ -124,6 +124,26 @@ def test_what_the_shell_sets_for_mpi_is_named(tmp_path: Path, programs: Path) ->
     ]
 
 
+def test_what_files_in_the_home_set_for_mpirun_is_named(tmp_path: Path, programs: Path) -> None:
+    mpirun = program(programs / "mpirun", "#!/bin/sh\necho 'mpirun (Open MPI) 4.1.4'\n")
+    path = tmp_path / ".openmpi" / "mca-params.conf"
+    path.parent.mkdir()
+    profile, placed = site(mpirun=[mpirun]), Placement(site="x", jobname="x")
+    around = host(tmp_path, PATH=f"{programs}:/usr/bin:/bin", HOME=str(tmp_path))
+    path.write_text("# btl = x\n\n")
+    assert host_mpi_warnings(profile, placed, "4.1.4", around) == []
+    path.write_bytes(b"# caf\xe9\npml = cm # old\n btl=openib,self\n")
+    named = (
+        f"{path} sets pml, btl: mpirun reads it in the job, and the site profile does not know of "
+        "it; move what jobs need there (mca), and the rest out of the file"
+    )
+    assert host_mpi_warnings(profile, placed, "4.1.4", around) == [named]
+    program(programs / "mpirun", "#!/bin/sh\necho 'mpirun: unknown option' >&2; exit 1\n")
+    with pytest.raises(Trouble) as caught:
+        host_mpi_warnings(profile, placed, "4.1.4", around)
+    assert caught.value.problems[1:] == [named]
+
+
 def test_an_mpirun_that_a_module_replaces_may_be_any(tmp_path: Path, programs: Path) -> None:
     old = program(programs / "mpirun", "#!/bin/sh\necho 'mpirun (Open MPI) 2.1.2'\n")
     around = host(tmp_path, PATH=f"{programs}:/usr/bin:/bin")

@@ -98,3 +98,17 @@ def test_images_that_are_others(tmp_path: Path) -> None:
     with pytest.raises(Trouble) as caught:
         changed_images(old, new)
     assert caught.value.problems == [f"{new}: cannot be read: is not `<sha256>\\t<label>\\t<path>`"]
+
+
+def test_a_rerun_whose_original_is_gone(tmp_path: Path) -> None:
+    rerun = run_in(tmp_path / "b")
+    values = json.loads(rerun.manifest.read_text())
+    values["circumstance"]["rerun_of"] = str(tmp_path / "a")
+    rerun.manifest.write_text(json.dumps(values))
+    rerun.done.touch()
+    with pytest.raises(Trouble) as caught:
+        diverged_pair(rerun.root)
+    assert str(caught.value) == (
+        f"--zoom: {tmp_path / 'a'}, which {rerun.root} repeats, is not there\n"
+        "-> put a copy of that run beside its rerun"
+    )

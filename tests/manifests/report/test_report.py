@@ -100,6 +100,8 @@ def test_a_rerun_with_the_same_bits(original: RunFiles, again: RunFiles, host: H
     assert "Steps: 12 equal, 0 different, 0 not compared." in page.texts
     assert "node<2>" in page.texts  # text, not an element
     assert f"python bundle.py rerun {original.root}" in page.texts
+    assert "The same bits came out of 1 rerun." in page.text
+    assert any(text.startswith("@misc{digits-20260131T235958Z-01234567,") for text in page.texts)
     assert re.sub(r"\S+/out", "out", page.text).count("rerun_of") == 1
 
 
@@ -168,11 +170,14 @@ def test_a_slice_is_compared_in_its_own_steps(
     original: RunFiles, again: RunFiles, host: HostContext
 ) -> None:
     cut(again, begin=4, after=5, end=8)
+    change(again.result, lambda values: values["observed"].update(resumed_at=[2, 4]))
     page = page_of(host, original, again)
-    assert f"rerun of {original.root.name} for steps 5 to 8; 8 steps done" in page.texts
+    assert f"rerun of {original.root.name} for steps 5 to 8; 4 steps done" in page.texts
     assert "Steps: 4 equal, 0 different, 8 not compared." in page.texts
     assert "run B gave the same bits as run A in steps 6..8 of 3." in page.text  # 3 epochs of one
     assert {"Shown:", "Not shown:"} <= set(page.texts)
+    spans = [text for text in page.texts if re.fullmatch(r"\d+ to \d+", text)]
+    assert spans == ["1 to 12", "5 to 8"]  # its job; the run that it is a slice of took over at 4
     marks = [mark["x1"] for mark in page.of("line", **{"class": "slice"})]
     assert marks[1:] == ["384.62", "692.31"]
     assert "run B, a slice, begins after step 4" in page.texts

@@ -131,6 +131,7 @@ def test_a_slice_that_is_not_whole_shows_nothing(
     apart = compare(part_of(0, 4), part_of(8, 12))
     assert apart.verdict == "inconclusive"
     assert "the two have no step in common" in apart.evidence
+    assert lines(apart)[0] == "verdict: inconclusive"
 
 
 def test_a_state_that_nothing_binds_is_said(

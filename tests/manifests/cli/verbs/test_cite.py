@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-from manifests.cli.citation import Cited, bibtex, latex, paragraph
 from manifests.record.run_files import RunFiles
 from manifests.record.schema import Author
+from manifests.report.citation import Cited, bibtex, latex, paragraph
 from manifests.rundir.records import read_manifest, read_result
 from tests.manifests.cli.verbs.conftest import CommandLine
 

@@ -213,7 +213,7 @@ def test_a_folder_of_runs_that_cannot_be_read(
 
     monkeypatch.setattr(os, "scandir", refuse)
     done = called("clean", "--images", "--store")
-    assert done.stderr.splitlines()[1:] == [
+    assert done.stderr.splitlines()[1:2] == [
         f"bundle: warning: {closed}: cannot be read; no image, stored input or fingerprint is "
         "removed"
     ]
@@ -250,6 +250,35 @@ def test_checkpoints_of_one_run(
         "-> runs that were submitted from this account are known: python bundle.py list",
     ]
     assert len(list(other.checkpoints.iterdir())) == 2
+
+
+def test_states_that_others_need_or_a_config_keeps(
+    bundle: CommandLine, called: Call, run: RunFiles, cache: Path
+) -> None:
+    other = RunFiles(run.root.with_name("digits-20260201T000000Z-01234567"))
+    shutil.copytree(run.root, other.root)
+    edited(other, lambda values: values["circumstance"].update(rerun_of=str(run.root)))
+    stop(other)
+    done = called("clean", "--checkpoints")
+    assert f"{other.root} is compared with it: it is stopped" in done.stdout
+    shutil.rmtree(other.root)
+    # One state besides the newest: after step 1 of 3 (manifests.record.states.archive_plan).
+    edited(run, lambda values: values["circumstance"]["checkpointing"].update(archive=1))
+    (run.checkpoints / "step-000000001.npz").write_bytes(b"x")
+    done = called("clean", "--checkpoints")
+    assert [path.name for path in run.checkpoints.iterdir()] == ["step-000000001.npz"]
+    assert "checkpoint_archive keeps it; name its run to remove it" in done.stdout
+    called("clean", "--checkpoints", run.root.name)
+    assert list(run.checkpoints.iterdir()) == []
+
+
+def test_a_cache_that_others_may_use(called: Call, run: RunFiles, cache: Path) -> None:
+    said = f"bundle: warning: {cache}: other accounts may use its images; what their runs need"
+    cache.chmod(0o750)
+    assert said in called("clean", "--images", "--dry-run").stderr
+    assert said not in called("clean", "--checkpoints", "--dry-run").stderr
+    cache.chmod(0o700)
+    assert said not in called("clean", "--images").stderr
 
 
 def test_an_empty_cache(called: Call) -> None:

@@ -233,3 +233,10 @@ def test_one_question_to_a_scheduler_for_all_runs_at_each_look(
         assert watch.goes_on
         watch.rows()
         assert len(asked.read_text().splitlines()) == 2
+    queue.write_text("#!/bin/sh\necho it is away >&2\nexit 1\n")
+    watch = Watch([files.root for files in runs], host)
+    assert [row["state"] for row in watch.rows()] == ["unknown", "unknown"]
+    assert watch.notes == ["Slurm does not answer: it is away; the state of its jobs is not known"]
+    queue.write_text(f"#!/bin/sh\nprintf '{said}'\n")
+    watch.rows()
+    assert watch.notes == [] and watch.goes_on  # what is over is not shown any more

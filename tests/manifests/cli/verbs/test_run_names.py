@@ -6,13 +6,17 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
-from typing import List
+from typing import Callable, List, Tuple
 
+import click
 import pytest
 
+from bundle import cli
+from manifests.cli.command_line import RunArgument
 from manifests.record.run_files import RunFiles
-from tests.manifests.cli.verbs.conftest import PROJECT, CommandLine
+from tests.manifests.cli.verbs.conftest import PROJECT, Called, CommandLine
 
 NAMES = [
     "digits-20260101T000000Z-aaaa0000",
@@ -20,6 +24,9 @@ NAMES = [
     "a-b-20260103T120000Z-bbbb0000",
 ]
 LISTED = "python bundle.py list shows the runs that were submitted from this account"
+
+MORE = "write more of the name, @last for the newest run of all, or a path"
+NEW = "\n"
 
 
 @pytest.fixture
@@ -181,3 +188,55 @@ def test_the_function_of_the_completion_names_itself_in_hints(
     assert done.stderr == (
         f"bundle: {runs[2]}: is complete\n-> to run it again: bundle rerun {runs[2]}\n"
     )
+
+
+def verbs_of_runs() -> List[Tuple[List[str], int]]:
+    """(words of each verb that takes runs, number of its arguments that are runs and needed)"""
+    found = []
+
+    def look(group: click.Group, words: List[str]) -> None:
+        context = click.Context(group)
+        for name in group.list_commands(context):
+            command = group.get_command(context, name)
+            assert command is not None
+            if isinstance(command, click.Group):
+                look(command, [*words, name])
+                continue
+            arguments = [one for one in command.params if isinstance(one, click.Argument)]
+            if any(isinstance(one.type, RunArgument) for one in arguments):
+                found.append(([*words, name], len([one for one in arguments if one.nargs == 1])))
+
+    look(cli, [])
+    return found
+
+
+@pytest.mark.parametrize(("words", "count"), verbs_of_runs())
+def test_every_verb_has_the_same_words_for_a_name_that_is_none_or_many(
+    bundle: CommandLine,
+    called: Callable[..., Called],
+    runs: List[Path],
+    words: List[str],
+    count: int,
+) -> None:
+    before = sorted(bundle.folder.rglob("*"))
+    for text, said in (
+        ("nope", f"nope: is neither a path nor the name of a run\n-> {LISTED}\n"),
+        ("2026", f"2026: may mean 3 runs:\n{''.join(f'  {run}{NEW}' for run in runs)}-> {MORE}\n"),
+    ):
+        done = called(*words, *[text] * max(1, count), code=2)
+        assert (done.stdout, done.stderr) == ("", f"bundle: {said}")
+    assert sorted(bundle.folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize("words", [["list"], ["list", "--json"], ["show", "@last"], ["clean"]])
+def test_a_pipe_that_nobody_reads(bundle: CommandLine, runs: List[Path], words: List[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-X", "utf8", str(PROJECT / "bundle.py"), *words],
+        env={**os.environ, "BUNDLE_CACHE": str(bundle.folder / "cache")},
+        stdout=writing, stderr=subprocess.PIPE, text=True, check=False,
+    )  # fmt: skip
+    os.close(writing)
+    assert done.returncode == 141
+    assert "rror" not in done.stderr and "Traceback" not in done.stderr
