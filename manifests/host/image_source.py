@@ -93,7 +93,7 @@ def others_notice(image: Image) -> Optional[str]:
     total = sum(path.stat().st_size for path in others) / 1e6
     return (
         f"images of stack {image.stack} of other recipes in {image.path.parent}: {len(others)}, "
-        f"{total:.0f} MB; they can be deleted, a rerun that needs one builds it again"
+        f"{total:.0f} MB; `clean --images` removes those that no run needs"
     )
 
 

@@ -140,7 +140,7 @@ def test_other_images_of_the_stack_are_counted(tiny_image: Image) -> None:
         (folder / name).write_bytes(bytes(1_500_000))
     assert others_notice(tiny_image) == (
         f"images of stack tiny of other recipes in {folder}: 2, 3 MB; "
-        "they can be deleted, a rerun that needs one builds it again"
+        "`clean --images` removes those that no run needs"
     )
 
 

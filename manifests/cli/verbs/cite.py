@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from container.reachable import file_here
+from container.shell_word import shell_word
 from container.trouble import Trouble
-from jobtemplates.script import quoted
 from manifests.cli.command_line import JSON, RUN, as_json, say, warn
 
 
@@ -29,7 +29,7 @@ def cite(run: Path, json_wanted: bool) -> None:
     if not file_here(files.result):
         raise Trouble(
             f"{files.root}: has no result that could be cited",
-            f"see how far it is: python bundle.py status {quoted(str(files.root))}",
+            f"see how far it is: python bundle.py status {shell_word(files.root)}",
         )
     manifest = read_manifest(files, warn)
     verdicts = whole_verdicts(files, manifest, warn)

@@ -40,9 +40,10 @@ PARTS = ("images", "store", "fingerprints", "builds", "checkpoints")
 def clean(
     runs: Tuple[Path, ...], everything: bool, dry_run: bool, json_wanted: bool, **asked: bool
 ) -> None:
-    """Show what the cache and finished runs take; remove what is asked for and not needed.
+    """Show what the cache takes; remove what is asked for.
 
-    Without options nothing is removed. With RUNS: only the checkpoints of these. What a listed
+    It looks at images, their inputs, digests of data sets, dead builds, and checkpoints. Without
+    options nothing is removed. With RUNS: only the checkpoints of these. What a listed
     run that may go on needs stays. A rerun builds its image again.
     """
     from manifests.flows import clean as flow

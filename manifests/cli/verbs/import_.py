@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from jobtemplates.script import quoted
+from container.shell_word import shell_word
 from manifests.cli.command_line import DRY, JSON, PATH, as_json, host_context, say, say_next, warn
 
 
@@ -40,4 +40,4 @@ def import_(file: Path, folder: Path, dry_run: bool, json_wanted: bool) -> None:
         at = "" if site == "local" else " --site local"
         if done.head.steps is not None:
             at += f" --from-step {done.head.steps[0]} --to-step {done.head.steps[1]}"
-        say_next(f"python bundle.py rerun {quoted(place)}{at}", err=True)
+        say_next(f"python bundle.py rerun {shell_word(place)}{at}", err=True)
