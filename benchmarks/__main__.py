@@ -42,6 +42,7 @@ def main() -> None:
         "Trail and checkpoints": [[*python, "benchmarks.records"]],
         "Submitting": [[*python, "benchmarks.submit"]],
         "A page on a long run": [[*python, "benchmarks.report"]],
+        "A run as one file": [[*python, "benchmarks.export"]],
     }.items():
         print(f"## {title}\n", flush=True)
         for command in commands:

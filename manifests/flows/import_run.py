@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Dict, Iterator, List, Optional, Set
 
+from container.shell_word import shell_word
 from container.trouble import Trouble, first_of
-from jobtemplates.script import quoted
 from manifests.host.context import HostContext
 from manifests.record.alteration import was_altered
 from manifests.record.run_files import RunFiles
@@ -119,7 +119,7 @@ def _refuse_place(out: Path, head: ExportHead) -> None:
     if os.path.lexists(root):
         raise Trouble(
             f"{root}: exists already",
-            f"see whether it is whole: python bundle.py verify {quoted(str(root))}; "
+            f"see whether it is whole: python bundle.py verify {shell_word(root)}; "
             "or name another folder: import FILE DIR",
         )
     refuse_unwritable(out)
