@@ -109,6 +109,7 @@ def rerun(
 
     --with swaps parts on purpose: identical then says that the change did not matter.
     --zoom of a rerun that diverged names the first layer, tensor and rank.
+
     Exit code: 0 identical, 1 diverged, 2 cannot run, 3 inconclusive.
     """
     from manifests.cli.foreground import note_report, print_comparison, wait_for_job
