@@ -43,6 +43,7 @@ def main() -> None:
         "Submitting": [[*python, "benchmarks.submit"]],
         "Daily use": [[*python, "benchmarks.daily"]],
         "A page on a long run": [[*python, "benchmarks.report"]],
+        "A run as one file": [[*python, "benchmarks.export"]],
     }.items():
         print(f"## {title}\n", flush=True)
         for command in commands:

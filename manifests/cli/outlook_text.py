@@ -31,21 +31,18 @@ def outlook_lines(outlook: Outlook, files: RunFiles) -> List[str]:
     long = [
         f"{outlook.steps} steps",
         *([f"walltime {outlook.walltime}"] if outlook.walltime else []),
-        *(
-            [f"about {span(outlook.seconds)} at the speed of a run like it:"]
-            if outlook.like
-            else []
-        ),
+        *([f"about {span(outlook.seconds)} at the speed of"] if outlook.like else []),
     ]
+    room = "not known" if outlook.room is None else f"about {size_text(outlook.room)}"
     free = f", {size_text(outlook.free)} free" if outlook.free is not None else ""
-    scarce = outlook.free is not None and outlook.free < outlook.room
+    scarce = outlook.free is not None and outlook.free < (outlook.room or 0)
     return [
         *_wrapped("where", outlook.where),
         f"{'':{INDENT}}{files.root}",
         *_wrapped("what", outlook.what),
         *_wrapped("how long", ", ".join(long)),
         *([f"{'':{INDENT}}{outlook.like}"] if outlook.like else []),
-        *_wrapped("room", f"about {size_text(outlook.room)}{free}{': not enough' * scarce}"),
+        *_wrapped("room", f"{room}{free}{': not enough' * scarce}"),
     ]
 
 

@@ -44,7 +44,7 @@ def count(checks: Sequence[StatementCheck]) -> Reproductions:
         if check.verdict is None or check.problems:
             continue
         verdict, part = check.verdict.verdict, check.verdict.steps.part
-        if verdict == "identical" and not part:
+        if verdict == "identical" and check.verdict.steps.whole:
             keys.add(check.fingerprint)
             machines.add(digest_of(check.verdict.machine.model_dump(mode="json")))
             days.append(check.verdict.day)

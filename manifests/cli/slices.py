@@ -95,11 +95,11 @@ def by_slices(
     if dry_run:
         print_plan(plan, json_wanted)
         return
-    files = write_slices(plan)
-    note(f"{len(plan.plans)} slices in {files.root}")
-    words = quoted(["python", "bundle.py", "rerun", plan.record.run, "--gather", str(files.root)])
+    root = plan.files.root
+    note(f"{len(plan.plans)} slice{'s' * (len(plan.plans) != 1)} in {root}")
+    words = quoted(["python", "bundle.py", "rerun", plan.record.run, "--gather", str(root)])
     note(f"if this is interrupted, the slices are gathered with: {words}")
-    watch(files, host, json_wanted)
+    watch(write_slices(plan), host, json_wanted)
 
 
 def print_plan(plan: SetPlan, json_wanted: bool) -> None:

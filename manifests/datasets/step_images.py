@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import hashlib
 from functools import lru_cache
-from typing import FrozenSet, List, Optional, Sequence, Set
-
-import numpy as np
+from typing import TYPE_CHECKING, FrozenSet, List, Optional, Sequence, Set
 
 from manifests.record.outcome import TrailRecord
 from manifests.record.schema import Identity
+
+if TYPE_CHECKING:
+    import numpy as np
 
 #: The trainer's purpose of the stream that orders an epoch.
 _PERMUTATION = 1
@@ -23,6 +24,8 @@ _PERMUTATION = 1
 @lru_cache(maxsize=2)
 def _permutation(seed: int, epoch: int, samples: int) -> np.ndarray:
     """Sample indices of an epoch in order, int64 (samples,)."""
+    import numpy as np
+
     generator = np.random.Philox(
         key=np.array([seed, _PERMUTATION], dtype=np.uint64),
         counter=np.array([0, epoch, 0, 0], dtype=np.uint64),
@@ -33,6 +36,8 @@ def _permutation(seed: int, epoch: int, samples: int) -> np.ndarray:
 
 def batch(identity: Identity, step: int, rank: int) -> np.ndarray:
     """Sample indices of one rank at ``step``, counted from 1; little-endian int64."""
+    import numpy as np
+
     training, samples = identity.training, identity.data.train.samples
     size = training.batchsize
     first = (step - 1) * size * identity.world.ranks + rank * size

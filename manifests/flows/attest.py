@@ -13,10 +13,12 @@ from container.digest import sha256_of_file
 from container.trouble import Trouble
 from jobtemplates.script import quoted
 from manifests.flows.rerun import compare_runs, refused
+from manifests.flows.slices import found_slices, read_slices
 from manifests.host import ssh_signature
 from manifests.host.context import HostContext
 from manifests.record.run_files import RunFiles
 from manifests.record.schema import Manifest
+from manifests.record.slice_set import SetFiles
 from manifests.rundir.directory import find_run
 from manifests.rundir.known_outs import known_outs
 from manifests.rundir.provenance import provenance_statement
@@ -31,6 +33,7 @@ from manifests.rundir.verify import (
 from manifests.verdict.comparison import Comparison
 from manifests.verdict.rerun_statement import JudgedRun, verdict_statements
 from manifests.verdict.run_record import load_record
+from manifests.verdict.slices import gathered
 
 
 @dataclass(frozen=True)
@@ -65,19 +68,21 @@ def plan_statements(
     manifest = read_manifest(files, warn)
     _refuse_unfinished(files)
     problems = _problems(files, manifest, warn)
-    pairs = _pairs(files, manifest, host, warn)
-    for original, again in pairs:
-        for other in {original.root, again.root} - {files.root}:
-            found = _problems(RunFiles(other), read_manifest(RunFiles(other), warn), warn)
-            problems += [f"{other}: {problem}" for problem in found]
+    judged = _judged(files, manifest, host, warn)
+    for one in judged:
+        for root in [one.original.root, *(again.root for again in one.reruns)]:
+            if root != files.root:
+                other = RunFiles(root)
+                found = _problems(other, read_manifest(other, warn), warn)
+                problems += [f"{root}: {problem}" for problem in found]
     if problems:
         raise Trouble(
             problems, "nothing was signed; restore what was altered, or attest a rerun alone"
         )
     folder = out.absolute() if out else files.statements
     drafts = [Draft(folder, "provenance", _provenance(files, manifest, warn), "provenance")]
-    for original, again in pairs:
-        drafts += _verdict_drafts(original, again, out, warn)
+    for one in judged:
+        drafts += _verdict_drafts(one, out, warn)
     return drafts
 
 
@@ -105,14 +110,30 @@ def _problems(files: RunFiles, manifest: Manifest, warn: Warn) -> List[str]:
 # --- reruns ---------------------------------------------------------------------------------
 
 
-def _pairs(
-    files: RunFiles, manifest: Manifest, host: HostContext, warn: Warn
-) -> List[Tuple[RunFiles, RunFiles]]:
-    """(original, rerun) of which ``files`` is one and whose verdict can be known."""
+@dataclass(frozen=True)
+class _Judged:
+    """A run with one rerun of it, or with all slices of one ``folder``."""
+
+    original: RunFiles
+    reruns: List[RunFiles]
+    folder: Optional[Path] = None
+
+    @property
+    def name(self) -> str:
+        return self.folder.name if self.folder else self.reruns[0].root.name
+
+    @property
+    def verdict(self) -> Path:
+        return SetFiles(self.folder).verdict if self.folder else self.reruns[0].verdict
+
+
+def _judged(files: RunFiles, manifest: Manifest, host: HostContext, warn: Warn) -> List[_Judged]:
+    """Every rerun of the run, or the rerun that it is itself, of which a verdict can be known."""
     of = manifest.circumstance.rerun_of
     if of is None:
         reruns = reruns_of(files, manifest, known_outs(host.cache))
-        return [(files, again) for again in reruns]
+        single = [_Judged(files, [again]) for again in reruns]
+        return [*single, *_by_slices(files, manifest, warn)]
     if manifest.circumstance.swapped:
         swapped = ", ".join(manifest.circumstance.swapped)
         warn(f"{files.root}: is a rerun with parts swapped ({swapped}): no verdict is attested")
@@ -121,22 +142,48 @@ def _pairs(
     if original is None:
         warn(f"{files.root}: its original, {of}, is not there: no verdict is attested")
         return []
-    return [(original, files)]
+    return [_Judged(original, [files])]
 
 
-def _judged_again(original: RunFiles, again: RunFiles, warn: Warn) -> Comparison:
+def _by_slices(files: RunFiles, manifest: Manifest, warn: Warn) -> List[_Judged]:
+    """Folders of slices beside the run that have a verdict (``rerun --slices``)."""
+    found = []
+    for plan in sorted(files.root.parent.glob(f"*/{SetFiles(Path()).plan.name}")):
+        folder = plan.parent
+        if not SetFiles(folder).verdict.exists():
+            continue
+        record = read_slices(folder, warn)
+        if Path(record.run).name != files.root.name:
+            continue
+        if record.identity_digest == manifest.identity_digest:
+            slices = found_slices(folder)
+            there = [slices[steps] for steps in record.slices if steps in slices]
+            if there:
+                found.append(_Judged(files, there, folder))
+    return found
+
+
+def _compared_again(judged: _Judged, warn: Warn) -> Comparison:
     """The verdict, found anew. Raises Trouble where ``verdict.json`` has another."""
-    comparison = refused(original.root, again, warn)
-    if comparison is None:
-        comparison = compare_runs(original.root, again.root, warn)
-    if again.verdict.exists():
-        kept = read_record(again.verdict, Comparison, warn)
+    run = judged.original.root
+    found = [
+        refused(run, again, warn) or compare_runs(run, again.root, warn) for again in judged.reruns
+    ]
+    comparison = found[0]
+    if judged.folder is not None:
+        record = read_slices(judged.folder, warn)
+        comparison = gathered(
+            str(run), str(judged.folder), found,
+            steps=record.steps, root=record.root, of=record.of, seed=record.seed,
+        )  # fmt: skip
+    if judged.verdict.exists():
+        kept = read_record(judged.verdict, Comparison, warn)
         if kept.verdict != comparison.verdict:
             raise Trouble(
-                f"{again.verdict}: says {kept.verdict}; comparing the runs again gives "
+                f"{judged.verdict}: says {kept.verdict}; comparing the runs again gives "
                 f"{comparison.verdict}",
-                "nothing was signed; look at both: "
-                f"python bundle.py compare {quoted(str(original.root))} {quoted(str(again.root))}",
+                "nothing was signed; look at both: python bundle.py compare "
+                f"{quoted(str(run))} {quoted(str(judged.reruns[0].root))}",
             )
     return comparison
 
@@ -165,17 +212,16 @@ def _judged_run(files: RunFiles, warn: Warn) -> JudgedRun:
     )
 
 
-def _verdict_drafts(
-    original: RunFiles, again: RunFiles, out: Optional[Path], warn: Warn
-) -> List[Draft]:
-    comparison = _judged_again(original, again, warn)
+def _verdict_drafts(judged: _Judged, out: Optional[Path], warn: Warn) -> List[Draft]:
+    comparison = _compared_again(judged, warn)
+    reruns = [_judged_run(again, warn) for again in judged.reruns]
     texts: Tuple[Dict[str, Any], ...] = verdict_statements(
-        _judged_run(original, warn), _judged_run(again, warn), comparison
+        _judged_run(judged.original, warn), judged.name, reruns, comparison
     )
-    folder = out.absolute() if out else original.statements
-    about = f"rerun {again.root.name}: {comparison.verdict}"
+    folder = out.absolute() if out else judged.original.statements
+    about = f"rerun {judged.name}: {comparison.verdict}"
     return [
-        Draft(folder, f"{stem}-{again.root.name}", statement_text(value), what)
+        Draft(folder, f"{stem}-{judged.name}", statement_text(value), what)
         for stem, value, what in zip(
             ("rerun-verdict", "test-result"), texts, (about, f"{about}, as test-result")
         )

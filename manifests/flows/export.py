@@ -6,17 +6,16 @@ import hashlib
 import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Callable, Dict, FrozenSet, Iterable, List, Optional, Tuple
+from typing import TYPE_CHECKING, Callable, Dict, FrozenSet, Iterable, List, Optional, Tuple
 
 from container import atomic
 from container.reachable import file_here
+from container.shell_word import shell_word
 from container.trouble import Trouble, first_of
-from jobtemplates.script import quoted
 from manifests.flows.anonymous_export import anonymous_run
 from manifests.flows.export_contents import chosen, run_members, state_members, strangers
 from manifests.flows.export_extras import Exported, extra_members
 from manifests.flows.export_supplies import data_members, image_members, package_members
-from manifests.flows.slice_plan import SlicePlan, plan_slice
 from manifests.host.context import HostContext
 from manifests.record.checkpoint_names import checkpoints_in
 from manifests.record.outcome import Result
@@ -29,6 +28,9 @@ from manifests.rundir.queue import Queues
 from manifests.rundir.records import Warn, ignore, read_manifest, read_result
 from manifests.rundir.tar_members import name_problem
 from manifests.rundir.verify import ALL, Needed, altered_trail, identity_problems, recipe_problems
+
+if TYPE_CHECKING:
+    from manifests.flows.slice_plan import SlicePlan
 
 SUFFIX = ".bundle.tar"
 #: Placeholder of a digest that is known when all is written.
@@ -107,9 +109,9 @@ def plan_export(
     refuse_busy(files, host, warn)
     problems = [*identity_problems(files), *recipe_problems(manifest)]
     if problems:
-        raise Trouble(problems, VERIFY.format(run=quoted(str(files.root))))
+        raise Trouble(problems, VERIFY.format(run=shell_word(files.root)))
     result = read_result(files, warn) if file_here(files.result) else None
-    part = None if wanted.steps is None else plan_slice(files, manifest, *wanted.steps, warn)
+    part = None if wanted.steps is None else planned_part(files, manifest, wanted.steps, warn)
     if part is None:
         states = chosen(checkpoints_in(files.checkpoints), wanted.states)
     else:
@@ -142,6 +144,14 @@ def plan_export(
 
 
 VERIFY = "see all that differs: python bundle.py verify {run}"
+
+
+def planned_part(
+    files: RunFiles, manifest: Manifest, steps: Tuple[int, Optional[int]], warn: Warn
+) -> SlicePlan:
+    from manifests.flows.slice_plan import plan_slice
+
+    return plan_slice(files, manifest, *steps, warn)
 
 
 def refuse_without_state(part: Optional[SlicePlan], members: List[Member]) -> None:
@@ -184,7 +194,7 @@ def with_trail_digest(
     there = {member.name for member in members} & names
     if there != names:
         lacking = [f"{name}: does not exist" for name in sorted(names - there)]
-        raise Trouble(first_of(lacking), VERIFY.format(run=quoted(str(files.root))))
+        raise Trouble(first_of(lacking), VERIFY.format(run=shell_word(files.root)))
 
     def problems() -> List[str]:
         found = digest.hexdigest()
@@ -213,7 +223,7 @@ def refuse_busy(files: RunFiles, host: HostContext, warn: Warn) -> None:
     state, _, _ = state_of(files, Queues(host, warn), warn)
     if state in ("queued", "running"):
         what = "waits in its queue" if state == "queued" else "is still running"
-        run = quoted(str(files.root))
+        run = shell_word(files.root)
         raise Trouble(f"{files.root}: {what}", f"wait for its end: python bundle.py logs -f {run}")
     if state == "unknown":
         warn(f"{files.root}: whether its job still runs is not known here")
@@ -266,6 +276,6 @@ def write_planned(plan: ExportPlan, host: HostContext) -> ExportHead:
             head, problems = write_export(stream, plan.head, plan.members, advance)
             problems += plan.late_problems()
             if problems:
-                run = quoted(str(plan.files.root))
+                run = shell_word(plan.files.root)
                 raise Trouble(first_of(problems), VERIFY.format(run=run))
     return head

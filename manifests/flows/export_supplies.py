@@ -14,7 +14,6 @@ from container.store import Store
 from container.trouble import Trouble, first_of
 from manifests.datasets.image_folder import ImageFolder
 from manifests.datasets.table import parse_table
-from manifests.flows.rerun import data_here, data_there
 from manifests.host.context import HostContext
 from manifests.host.image_memory import ImageMemory
 from manifests.host.image_source import intact_image_of_run, recipe_of_run
@@ -76,6 +75,8 @@ def data_members(
 
     Raises Trouble with every image that is missing, or is not what a packed file is to hold.
     """
+    from manifests.flows.rerun import data_here, data_there
+
     circumstance, _ = data_there(data_here(files, manifest.circumstance, moved))
     roots = (circumstance.paths.train_root, circumstance.paths.val_root)
     images = needed != ALL and all(map(folder_here, roots))

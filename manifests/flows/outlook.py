@@ -41,7 +41,7 @@ class Outlook:
     what: str
     steps: int
     walltime: Optional[str]
-    room: int
+    room: Optional[int]
     free: Optional[int]
     seconds: Optional[float] = None
     like: Optional[str] = None
@@ -55,7 +55,7 @@ def outlook_of(plan: Plan, host: HostContext) -> Outlook:
         what=_what(manifest),
         steps=manifest.identity.steps,
         walltime=plan.placement.walltime,
-        room=room_of(manifest),
+        room=room_or_none(manifest),
         free=_free(plan.files.root.parent),
         seconds=like[0] if like else None,
         like=like[1] if like else None,
@@ -86,6 +86,14 @@ def _what(manifest: Manifest) -> str:
         f"epoch{'s' * (training.epochs != 1)}, {training.batchsize} samples per rank and step, "
         f"{training.optimizer.name} lr {training.optimizer.lr:g}"
     )
+
+
+def room_or_none(manifest: Manifest) -> Optional[int]:
+    """None for a network of one's own, whose shapes nobody has written down."""
+    try:
+        return room_of(manifest)
+    except KeyError:
+        return None
 
 
 def room_of(manifest: Manifest) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Mapping, Optional, Tuple
 
-from jobtemplates.script import quoted
+from container.shell_word import shell_word
 from manifests.flows.cannot_run import CannotRun
 from manifests.flows.slice_plan import plan_slice
 from manifests.record.run_files import RunFiles
@@ -28,7 +28,7 @@ def refuse_other_steps(
     after, end = steps or (0, None)
     if held[0] <= after and (end or manifest.identity.steps) <= held[1]:
         return
-    run = quoted(str(files.root))
+    run = shell_word(files.root)
     raise CannotRun(
         f"{files.root}: is an export of steps {held[0] + 1}..{held[1]} of "
         f"{manifest.identity.steps}: it does not have what other steps need",

@@ -108,7 +108,7 @@ def _output(run: ReportedRun) -> str:
 
 
 def _disk_space(run: ReportedRun) -> str:
-    parts = room_of(run.files, run.manifest)
+    parts = [part for part in room_of(run.files, run.manifest) if part.size]
     whole = size_text(sum(part.size for part in parts))
     each = ", ".join(f"{part.what} {part.text}" for part in parts)
     return f"{whole}: {each}; the images of the data set come on top of that"

@@ -20,6 +20,9 @@ MOST_POINTS = 2 * WIDTH
 #: Of a run that went astray; the differences between larger ones are not finite.
 LARGEST = 1e300
 
+#: Smaller spans cannot be divided.
+SMALLEST = 1e-300
+
 KINDS = ("training", "validation")
 
 
@@ -106,7 +109,8 @@ def _percent(part: float) -> float:
 def spanned(values: Sequence[float]) -> Scale:
     """From the lowest to the highest with a little room; never of no height."""
     low, high = min(values), max(values)
-    room = 0.04 * (high - low) or 0.05 * abs(high) or 1.0
+    rooms = (0.04 * (high - low), 0.05 * abs(high), 1.0)
+    room = next(room for room in rooms if room > SMALLEST)
     return Scale(low - room, high + room)
 
 

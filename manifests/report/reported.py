@@ -26,6 +26,10 @@ _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 LETTERS = [*_ALPHABET, *(f"{one}{other}" for one in _ALPHABET[:8] for other in _ALPHABET)]
 
 
+#: Bytes from which on it takes so long to compare a trail that progress is shown.
+LARGE_TRAIL = 20_000_000
+
+
 @dataclass(frozen=True)
 class ReportedRun:
     """``curves`` is None where the log has no row, or cannot be read: ``faults`` says so then."""
@@ -95,10 +99,18 @@ def read_pair(
     recorded = recorded_verdict(first, other, warn)
     if recorded is not None and recorded.verdict == "cannot-run" and other.record.result is None:
         return ReportedPair(other, recorded, None, recorded)
-    ranks = min(run.manifest.identity.world.ranks for run in (first, other))
-    with progress.track(f"compare the steps of {other.name}", ranks, "ranks") as advance:
-        found = compare_read_runs(first.read, other.read, advance)
+    if _trail_size(other) < LARGE_TRAIL:
+        found = compare_read_runs(first.read, other.read)
+    else:
+        ranks = min(run.manifest.identity.world.ranks for run in (first, other))
+        with progress.track(f"compare the steps of {other.name}", ranks, "ranks") as advance:
+            found = compare_read_runs(first.read, other.read, advance)
     return ReportedPair(other, found.comparison, found.states, recorded)
+
+
+def _trail_size(run: ReportedRun) -> int:
+    paths = [run.files.trail_of(rank) for rank in range(run.manifest.identity.world.ranks)]
+    return sum(path.stat().st_size for path in paths if path.is_file())
 
 
 def joined(first: ReportedRun, pairs: Sequence[ReportedPair]) -> Optional[Comparison]:

@@ -7,10 +7,23 @@ is found before any of it is read.
 from __future__ import annotations
 
 import hashlib
+import io
 import os
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Callable, Iterator, List, Optional, Protocol, Sequence, Tuple, Union
+from typing import (
+    BinaryIO,
+    Callable,
+    Iterator,
+    List,
+    NamedTuple,
+    Optional,
+    Protocol,
+    Sequence,
+    Tuple,
+    Union,
+)
 
 from container.progress import Advance
 from manifests.record.alteration import was_altered
@@ -89,14 +102,16 @@ def write_export(
     sums_size = sum(len(sum_line(_NO_DIGEST, member.name)) for member in members)
     start = whole_size(head) - head.size_after + room_of(f"{head.run}/{SUMS}", sums_size)
     stream.seek(start)
-    copier, sums, problems = _Copier(stream, advance), [], []
-    for member in members:
-        stream.write(header(f"{head.run}/{member.name}", member.size, member.mode))
-        sha256, problem = copier.copy(member)
-        stream.write(padding(member.size))
-        sums.append(sum_line(sha256, member.name))
-        if problem:
-            problems.append(problem)
+    sums, problems = [], []
+    with Flow() as flow:
+        copier = _Copier(stream, flow, advance)
+        for member in members:
+            stream.write(header(f"{head.run}/{member.name}", member.size, member.mode))
+            sha256, problem = copier.copy(member)
+            stream.write(padding(member.size))
+            sums.append(sum_line(sha256, member.name))
+            if problem:
+                problems.append(problem)
     stream.write(END)
     text = b"".join(sums)
     head = head.model_copy(update={"sums_sha256": hashlib.sha256(text).hexdigest()})
@@ -108,52 +123,103 @@ def write_export(
 
 
 class _Copier:
-    def __init__(self, stream: BinaryIO, advance: Advance) -> None:
+    def __init__(self, stream: BinaryIO, flow: Flow, advance: Advance) -> None:
         self._stream = stream
+        self._flow = flow
         self._advance = advance
-        self._buffer = memoryview(bytearray(_COPY))
 
     def copy(self, member: Member) -> Tuple[str, str]:
         """(sha256 of what was copied, what is wrong with it or "")"""
-        sha256, size, problem = hashlib.sha256(), 0, ""
+        source = member.source
         try:
-            for block in self._blocks(member):
-                size += len(block)
-                sha256.update(block)
-                if size <= member.size:
-                    self._stream.write(block)
-                if member.also is not None:
-                    member.also(block)
-                self._advance(len(block))
-        except OSError as error:
-            if error.filename is None or isinstance(member.source, bytes):
-                raise  # that of the target
-            problem = f"cannot be read: {error.strerror}"
-        found = sha256.hexdigest()
-        if not problem and size != member.size:
-            problem = f"had {member.size} bytes, and {size} when it was read"
-        if not problem and member.expected not in (None, found):
-            problem = was_altered(found, str(member.expected))
-        return found, f"{member.name}: {problem}" if problem else ""
+            if isinstance(source, bytes):
+                digest = self._flow.run(io.BytesIO(source).readinto, self._taker(member))
+            else:
+                digest = self._from_file(source, member)
+        except SourceFault as fault:
+            return _NO_DIGEST, f"{member.name}: cannot be read: {fault}"
+        problem = ""
+        if digest.size != member.size:
+            problem = f"had {member.size} bytes, and {digest.size} when it was read"
+        elif member.expected not in (None, digest.sha256):
+            problem = was_altered(digest.sha256, str(member.expected))
+        return digest.sha256, f"{member.name}: {problem}" if problem else ""
 
-    def _blocks(self, member: Member) -> Iterator[memoryview]:
-        if isinstance(member.source, bytes):
-            yield memoryview(member.source)
-            return
-        descriptor = os.open(member.source, os.O_RDONLY | os.O_CLOEXEC)
+    def _from_file(self, source: str, member: Member) -> Digest:
+        def read(buffer: memoryview) -> int:
+            try:
+                return os.readv(descriptor, [buffer])
+            except OSError as error:
+                raise SourceFault(error.strerror) from error
+
         try:
-            while True:
-                try:
-                    count = os.readv(descriptor, [self._buffer])
-                except OSError as error:
-                    raise OSError(error.errno, error.strerror, member.source) from error
-                if not count:
-                    return
-                yield self._buffer[:count]
-                if count < len(self._buffer) and count >= member.size:
-                    return
+            descriptor = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise SourceFault(error.strerror) from error
+        try:
+            return self._flow.run(read, self._taker(member))
         finally:
             os.close(descriptor)
+
+    def _taker(self, member: Member) -> Take:
+        left = member.size
+
+        def take(block: memoryview) -> None:
+            nonlocal left
+            self._stream.write(block[: max(left, 0)])
+            left -= len(block)
+            if member.also is not None:
+                member.also(block)
+            self._advance(len(block))
+
+        return take
+
+
+class SourceFault(Exception):
+    """A member's source cannot be read; the text is the system's."""
+
+
+# --- both -----------------------------------------------------------------------------------
+
+
+class Digest(NamedTuple):
+    sha256: str
+    size: int
+
+
+class Flow:
+    """Bytes read, hashed and passed on; a second thread hashes a block while it is written."""
+
+    def __init__(self) -> None:
+        self._buffers = (memoryview(bytearray(_COPY)), memoryview(bytearray(_COPY)))
+        self._hasher = ThreadPoolExecutor(1)
+
+    def __enter__(self) -> Flow:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._hasher.shutdown()
+
+    def run(self, read: Callable[[memoryview], int], take: Take) -> Digest:
+        """To the end of what ``read`` gives: 0 bytes."""
+        sha256, size, number = hashlib.sha256(), 0, 0
+        before: Optional[Future[None]] = None
+        try:
+            while count := read(self._buffers[number]):
+                block = self._buffers[number][:count]
+                size += count
+                if before is not None:
+                    before.result()
+                if before is None and count < _COPY // 4:
+                    sha256.update(block)  # a small file, or the end of one
+                else:
+                    before = self._hasher.submit(sha256.update, block)
+                take(block)
+                number = 1 - number
+        finally:
+            if before is not None:
+                before.result()
+        return Digest(sha256.hexdigest(), size)
 
 
 # --- reading --------------------------------------------------------------------------------
@@ -278,36 +344,43 @@ class ExportFile:
         """
         prefix = f"{self.head.run}/"
         self._stream.seek(self._members_at)
-        buffer, left = memoryview(bytearray(_COPY)), self.head.size
-        for name, expected in self.sums():
-            entry = read_entry(self._stream)
-            if entry.name != prefix + name:
-                raise TarFault(f"was altered: expected {prefix + name!r}, found {entry.name!r}")
-            left -= entry.size
-            if left < 0:
-                raise TarFault(f"was altered: {name!r} says that it has {entry.size} bytes")
-            entry = entry._replace(name=name)
-            yield Arrived(name, self._copy(entry, buffer, opened(entry), advance), expected)
+        left = self.head.size
+        with Flow() as flow:
+            for name, expected in self.sums():
+                entry = read_entry(self._stream)
+                if entry.name != prefix + name:
+                    found = entry.name
+                    raise TarFault(f"was altered: expected {prefix + name!r}, found {found!r}")
+                left -= entry.size
+                if left < 0:
+                    raise TarFault(f"was altered: {name!r} says that it has {entry.size} bytes")
+                entry = entry._replace(name=name)
+                yield Arrived(name, self._copy(entry, flow, opened(entry), advance), expected)
         if left or self._stream.read(len(END) + 1) != END:
             raise TarFault("was altered: its members do not have the sizes that it says")
 
-    def _copy(self, entry: Entry, buffer: memoryview, target: Target, advance: Advance) -> str:
-        sha256, left = hashlib.sha256(), entry.size
+    def _copy(self, entry: Entry, flow: Flow, target: Target, advance: Advance) -> str:
+        left = entry.size
+
+        def read(buffer: memoryview) -> int:
+            nonlocal left
+            count: int = self._stream.readinto(buffer[: min(left, len(buffer))])  # type: ignore[attr-defined]
+            if left and not count:
+                raise TarFault("is cut off")
+            left -= count
+            return count
+
+        def take(block: memoryview) -> None:
+            target.take(block)
+            advance(len(block))
+
         try:
-            while left:
-                part = buffer[: min(left, len(buffer))]
-                count = self._stream.readinto(part)  # type: ignore[attr-defined]
-                if not count:
-                    raise TarFault("is cut off")
-                sha256.update(part[:count])
-                target.take(part[:count])
-                left -= count
-                advance(count)
+            digest = flow.run(read, take)
         finally:
             target.close()
         if self._stream.read(-entry.size % BLOCK).strip(b"\0"):
             raise TarFault(f"was altered: there is something after the end of {entry.name!r}")
-        return sha256.hexdigest()
+        return digest.sha256
 
 
 def _first_entry(stream: BinaryIO) -> Entry:

@@ -59,18 +59,27 @@ class Statement(BaseModel):
 
 
 class ComparedSteps(BaseModel):
-    """The steps ``first`` to ``last`` of ``of`` were compared; None where nothing was."""
+    """The steps ``first`` to ``last`` of ``of`` were compared, or so many ``slices`` ``drawn`` at
+    random; None where nothing was."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
     first: Optional[int] = Field(default=None, ge=1)
     last: Optional[int] = Field(default=None, ge=1)
     of: int = Field(ge=1)
+    drawn: Optional[int] = Field(default=None, ge=1)
+    slices: Optional[int] = Field(default=None, ge=1)
+
+    @property
+    def whole(self) -> bool:
+        return self.drawn is None and (self.first, self.last) == (1, self.of)
 
     @property
     def part(self) -> str:
         """``steps 21..30 of 36``; "" for all steps, or none."""
-        if self.last is None or (self.first, self.last) == (1, self.of):
+        if self.drawn is not None:
+            return f"{self.drawn} of {self.slices} slices, drawn at random"
+        if self.last is None or self.whole:
             return ""
         return f"steps {self.first}..{self.last} of {self.of}"
 

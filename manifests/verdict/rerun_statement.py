@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Set, Tuple
 
-from manifests.record.outcome import Observed
 from manifests.rundir.provenance import outputs
 from manifests.rundir.statement import (
     MANIFEST,
@@ -42,61 +41,65 @@ class JudgedRun:
 
 
 def verdict_statements(
-    run: JudgedRun, rerun: JudgedRun, comparison: Comparison
+    run: JudgedRun, name: str, reruns: Sequence[JudgedRun], comparison: Comparison
 ) -> Tuple[Dict[str, Any], Dict[str, Any]]:
-    """The rerun-verdict and its test-result twin, both about ``run``.
+    """The rerun-verdict and its test-result twin, both about ``run``: on one rerun, or on several
+    slices that were judged together, under their common ``name``.
 
     Raises ValueError where the run has no result: then nothing was there to be compared.
     """
     if run.record.result is None or run.result_sha256 is None:
         raise ValueError("the run has no result")
     subject = outputs(run.manifest_sha256, run.record.result, run.result_sha256)
-    predicate = _verdict(run, rerun, comparison)
-    return (
-        statement(subject, RERUN_VERDICT, predicate),
-        statement(subject, TEST_RESULT, _test_result(rerun, comparison)),
-    )
-
-
-def _verdict(run: JudgedRun, rerun: JudgedRun, comparison: Comparison) -> Dict[str, Any]:
-    manifest = rerun.record.manifest
-    result = rerun.record.result
-    values: Dict[str, Any] = {
+    digests = run.record.result.digests
+    predicate: Dict[str, Any] = {
         "verdict": comparison.verdict,
         "run": run.name,
         "identity": run.record.manifest.identity_digest,
-        "rerun": _rerun(rerun),
-        "steps": _steps(comparison, run),
-        "evidence": _evidence(comparison, run, rerun),
-        "machine": machine(result.observed if result else None, manifest.circumstance.host),
-        "image": descriptor("image", manifest.identity.image.sha256),
-        "day": (result.observed.finished if result else manifest.circumstance.created)[:10],
+        "trail": digests.trail,
+        "parameters": digests.parameters,
+        **({"root": run.record.result.root} if run.record.result.root is not None else {}),
+        "rerun": {"name": name, "records": _records(reruns)},
+        "steps": _steps(comparison, run.record.result.steps),
+        "evidence": _evidence(comparison, [run, *reruns], name),
+        "machine": machine(reruns),
+        "image": descriptor("image", run.record.manifest.identity.image.sha256),
+        "day": max(_ended(rerun) for rerun in reruns)[:10],
     }
-    if run.record.result is not None:
-        values["trail"] = run.record.result.digests.trail
-        values["parameters"] = run.record.result.digests.parameters
-        if run.record.result.root is not None:
-            values["root"] = run.record.result.root
-    return values
+    return (
+        statement(subject, RERUN_VERDICT, predicate),
+        statement(subject, TEST_RESULT, _test_result(reruns, comparison)),
+    )
 
 
-def _rerun(rerun: JudgedRun) -> Dict[str, Any]:
-    digests = [descriptor(MANIFEST, rerun.manifest_sha256)]
-    if rerun.result_sha256 is not None:
-        digests.append(descriptor("result.json", rerun.result_sha256))
-    return {"name": rerun.name, "records": digests}
+def _records(reruns: Sequence[JudgedRun]) -> List[Dict[str, Any]]:
+    """The records of the reruns; under the names of their directories where they are several."""
+    found = []
+    for rerun in reruns:
+        folder = f"{rerun.name}/" if len(reruns) > 1 else ""
+        found.append(descriptor(f"{folder}{MANIFEST}", rerun.manifest_sha256))
+        if rerun.result_sha256 is not None:
+            found.append(descriptor(f"{folder}result.json", rerun.result_sha256))
+    return found
 
 
-def _steps(comparison: Comparison, run: JudgedRun) -> Dict[str, Any]:
-    """Which steps were held against each other: ``first`` to ``last`` of ``of``."""
-    part, result = comparison.steps, run.record.result
-    of = result.steps if result else run.record.manifest.identity.steps
+def _steps(comparison: Comparison, of: int) -> Dict[str, Any]:
+    """Which steps were held against each other: ``first`` to ``last`` of ``of``, or so many slices
+    ``drawn`` at random."""
+    part, slices = comparison.steps, comparison.slices
+    steps: Dict[str, Any] = {"of": of}
     if comparison.verdict == "cannot-run":
-        return {"of": of}
-    steps: Dict[str, Any] = {"first": 1, "last": of, "of": of}
-    if part is not None:
-        steps.update(first=part.after + 1, last=part.end, of=part.of)
-        steps["notClaimed"] = part.not_claimed
+        return steps
+    if slices is not None:
+        steps.update(slices=slices.of, notClaimed=slices.not_claimed)
+        if slices.seed is not None:
+            steps.update(drawn=len(slices.parts), seed=slices.seed)
+        elif comparison.verdict == "identical":
+            steps.update(first=1, last=of)
+    elif part is not None:
+        steps.update(first=part.after + 1, last=part.end, notClaimed=part.not_claimed)
+    else:
+        steps.update(first=1, last=of)
     if comparison.last_equal_step is not None:
         steps["lastEqual"] = comparison.last_equal_step
     if comparison.first_difference is not None:
@@ -104,34 +107,58 @@ def _steps(comparison: Comparison, run: JudgedRun) -> Dict[str, Any]:
     return steps
 
 
-def _evidence(comparison: Comparison, run: JudgedRun, rerun: JudgedRun) -> List[str]:
+def _evidence(comparison: Comparison, runs: Sequence[JudgedRun], name: str) -> List[str]:
     """The comparison's sentences; names of runs stand in the place of their folders."""
+    names = {run.record.path: run.name for run in runs}
+    if comparison.b is not None:
+        names.setdefault(comparison.b, name)
     sentences = []
     for sentence in comparison.evidence:
-        for one in (run, rerun):
-            sentence = sentence.replace(one.record.path, one.name)
+        for path in sorted(names, key=len, reverse=True):
+            sentence = sentence.replace(path, names[path])
         sentences.append(sentence)
     return sentences
 
 
-def machine(observed: Optional[Observed], host: str) -> Dict[str, Any]:
-    """Where the ranks ran: host names, processor, GPUs; ``host`` where that is not known."""
-    if observed is None:
-        return {"hosts": [host]}
-    hosts = sorted({rank.host for rank in observed.ranks} or {host})
-    found: Dict[str, Any] = {"hosts": hosts, "processor": observed.cpu_model}
-    if observed.gpus is not None:
-        found["gpus"] = sorted({rank.kind.text for rank in observed.gpus.ranks})
-        found["driver"] = observed.gpus.driver
-    return found
+def _ended(rerun: JudgedRun) -> str:
+    result = rerun.record.result
+    return result.observed.finished if result else rerun.record.manifest.circumstance.created
 
 
-def _test_result(rerun: JudgedRun, comparison: Comparison) -> Dict[str, Any]:
+def machine(reruns: Sequence[JudgedRun]) -> Dict[str, Any]:
+    """Where the ranks ran: host names, processors, GPUs, processors that were emulated; what is not
+    known is left out."""
+    hosts: Set[str] = set()
+    processors: Set[str] = set()
+    gpus: Set[str] = set()
+    emulated: Set[str] = set()
+    for rerun in reruns:
+        seen = rerun.record.manifest.circumstance.emulated
+        if seen is not None:
+            emulated.add(f"{seen.model} by QEMU {seen.version}")
+        observed = rerun.record.result.observed if rerun.record.result else None
+        ranks = observed.ranks if observed else []
+        hosts |= {rank.host for rank in ranks} or {rerun.record.manifest.circumstance.host}
+        if observed is not None:
+            processors.add(observed.cpu_model)
+            if observed.gpus is not None:
+                gpus |= {rank.kind.text for rank in observed.gpus.ranks}
+    return {
+        "hosts": sorted(hosts),
+        **({"processor": ", ".join(sorted(processors))} if processors else {}),
+        **({"gpus": sorted(gpus)} if gpus else {}),
+        **({"emulated": sorted(emulated)} if emulated else {}),
+    }
+
+
+def _test_result(reruns: Sequence[JudgedRun], comparison: Comparison) -> Dict[str, Any]:
     result = TEST_RESULTS[comparison.verdict]
     lists: Dict[str, List[str]] = {name: [] for name in _TESTS.values()}
     lists[_TESTS[result]].append(TEST)
     return {
         "result": result,
-        "configuration": [descriptor(f"{rerun.name}/manifest.json", rerun.manifest_sha256)],
+        "configuration": [
+            descriptor(f"{rerun.name}/{MANIFEST}", rerun.manifest_sha256) for rerun in reruns
+        ],
         **lists,
     }

@@ -71,7 +71,8 @@ def conclude(
         place = _unlike(unlike[0].runs[0], unlike[0].runs[1])
     else:
         for side in sides:
-            sentences += _against_records(side, a, b, both=len(sides) > 1)
+            ran = [one.name for one in sides if one.runs]
+            sentences += _against_records(side, a, b, own=len(sides) > 1 and len(ran) > 1)
         if len(sides) > 1:
             place, texts = _between(sides, changed)
             sentences += texts
@@ -145,8 +146,9 @@ def _decided(
 # --- against what the runs recorded ---------------------------------------------------------
 
 
-def _against_records(side: Side, a: RunRecord, b: RunRecord, *, both: bool) -> List[str]:
-    """What of the records of ``a`` and ``b`` the runs of this machine have, and where not."""
+def _against_records(side: Side, a: RunRecord, b: RunRecord, *, own: bool) -> List[str]:
+    """What of the records of ``a`` and ``b``, or of the side's ``own``, the runs of this machine
+    have, and where not."""
     if not side.runs:
         return []
     run = side.runs[0]
@@ -154,12 +156,14 @@ def _against_records(side: Side, a: RunRecord, b: RunRecord, *, both: bool) -> L
         return [
             f"{run.path} left no whole trail, so no record is compared with it: see why it failed"
         ]
-    if both:
+    if own:
         record = a if side.name == "a" else b
         return [_has_record(run, side.name, record)]
     fits = {name: _parting(run, record) for name, record in (("a", a), ("b", b))}
     texts = [_has_record(run, name, record) for name, record in (("a", a), ("b", b))]
     wrong = [name for name, parting in fits.items() if parting is not None]
+    if a.manifest.identity != b.manifest.identity:
+        return texts
     if len(wrong) == 1:
         other = "b" if wrong == ["a"] else "a"
         texts.append(
@@ -288,10 +292,10 @@ def _tensors(run: StepRun, record: RunRecord, parting: StepDifference, item: Ste
 def _between(
     sides: Sequence[Side], changed: Optional[Mapping[int, str]]
 ) -> Tuple[Optional[TraceDifference], List[str]]:
-    texts = [] if changed is None else _other_images(sides, changed)
+    images, texts = (None, []) if changed is None else _other_images(sides, changed)
     runs = [side.runs[0] for side in sides if side.runs]
     if len(runs) < 2:
-        return None, texts
+        return images, texts
     place = first_difference(runs[0].traces, runs[1].traces)
     if place is None:
         return None, [*texts, "with the parts of either the step is alike in all digests"]
@@ -305,18 +309,25 @@ def _between(
     return place, [*texts, text]
 
 
-def _other_images(sides: Sequence[Side], changed: Mapping[int, str]) -> List[str]:
-    """Images of the step's batches that ``a`` and ``b`` do not have alike."""
+def _other_images(
+    sides: Sequence[Side], changed: Mapping[int, str]
+) -> Tuple[Optional[TraceDifference], List[str]]:
+    """Images of the step's batches that ``a`` and ``b`` do not have alike: the ranks, and for each
+    of them a sentence."""
     run = next((side.runs[0] for side in reversed(sides) if side.runs), None)
-    texts = []
+    texts: List[str] = []
+    place: Optional[TraceDifference] = None
     for trace in run.traces if run else []:
         samples = [n for entry in entries_of(trace, "batch") for n in entry.samples or []]
         odd = [n for n in samples if n in changed]
         shown = [f"sample {n} ({changed[n]})" for n in odd[:_NAMED]]
         more = f" and {len(odd) - _NAMED} more" if len(odd) > _NAMED else ""
         if odd:
+            head, entry = trace.head, entries_of(trace, "batch")[0]
+            before = place or TraceDifference(entry, [], [])
+            place = TraceDifference(entry, [*before.ranks, head.rank], [*before.hosts, head.host])
             texts.append(
                 f"rank {trace.head.rank}: images of its batch that are not those of a: "
                 f"{', '.join(shown)}{more}"
             )
-    return texts or ["the batch has the same images in a and in b"]
+    return place, texts or ["the batch has the same images in a and in b"]

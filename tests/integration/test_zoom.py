@@ -187,7 +187,7 @@ def test_a_changed_image(diverged: Diverged) -> None:
     shutil.copyfile(bench.data / "train" / other, picture)
     done = bench.bundle("rerun", diverged.run, "--with", "data", "--zoom", "--json", code=1)
     zoom = json.loads(done.stdout)["zoom"]
-    cannot, alike, of_b, batch = zoom["sentences"]
+    cannot, alike, of_a, of_b, batch = zoom["sentences"]
     step = zoom["step"]
     assert cannot.startswith(
         f"step {step} with the parts of a cannot be run here: inputs/train.tsv, line 6: {picture} "
@@ -198,4 +198,7 @@ def test_a_changed_image(diverged: Diverged) -> None:
     assert batch.partition(": ")[2] == (
         f"images of its batch that are not those of a: sample 5 ({path})"
     )
-    assert batch.startswith("rank ")
+    first = zoom["first"]
+    assert (first["phase"], first["tensor"], first["hosts"]) == ("batch", "images", [HOST])
+    assert batch.startswith(f"rank {first['ranks'][0]}: ")
+    assert of_a.startswith(f"a recorded other ones: first at step {step}, the loss of rank ")

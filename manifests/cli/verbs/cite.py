@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from container.reachable import file_here
+from container.shell_word import shell_word
 from container.trouble import Trouble
 from manifests.cli.command_line import JSON, RUN, as_json, say, warn
 
@@ -19,7 +20,6 @@ def cite(run: Path, json_wanted: bool) -> None:
 
     Authors and licence are those of the config.
     """
-    from jobtemplates.script import quoted
     from manifests.report.citation import Cited, bibtex, paragraph, values
     from manifests.rundir.directory import find_run
     from manifests.rundir.records import read_manifest, read_result
@@ -29,7 +29,7 @@ def cite(run: Path, json_wanted: bool) -> None:
     if not file_here(files.result):
         raise Trouble(
             f"{files.root}: has no result that could be cited",
-            f"see how far it is: python bundle.py status {quoted(str(files.root))}",
+            f"see how far it is: python bundle.py status {shell_word(files.root)}",
         )
     manifest = read_manifest(files, warn)
     verdicts = whole_verdicts(files, manifest, warn)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from container.shell_word import shell_word
 from manifests.cli.command_line import DRY, JSON, PATH, as_json, host_context, say, say_next, warn
 
 
@@ -19,7 +20,6 @@ def import_(file: Path, folder: Path, dry_run: bool, json_wanted: bool) -> None:
 
     Nothing is placed unless all is right. No network is used. With --dry-run it is only checked.
     """
-    from jobtemplates.script import quoted
     from manifests.flows.import_run import import_run
     from manifests.rundir.known_outs import remember_out
 
@@ -40,4 +40,4 @@ def import_(file: Path, folder: Path, dry_run: bool, json_wanted: bool) -> None:
         at = "" if site == "local" else " --site local"
         if done.head.steps is not None:
             at += f" --from-step {done.head.steps[0]} --to-step {done.head.steps[1]}"
-        say_next(f"python bundle.py rerun {quoted(place)}{at}", err=True)
+        say_next(f"python bundle.py rerun {shell_word(place)}{at}", err=True)

@@ -109,10 +109,10 @@ def rerun(
 
     --with swaps parts on purpose: identical then says that the change did not matter.
     --zoom of a rerun that diverged names the first layer, tensor and rank.
+
     Exit code: 0 identical, 1 diverged, 2 cannot run, 3 inconclusive.
     """
     from manifests.cli.foreground import note_report, print_comparison, wait_for_job
-    from manifests.cli.outlook_text import say_outlook
     from manifests.cli.slices import Asked, by_slices
     from manifests.cli.zoom import first_script, zoom_in
     from manifests.flows.cannot_run import CannotRun
@@ -181,6 +181,8 @@ def rerun(
     except CannotRun as error:
         print_comparison(cannot_run(run, error), json_wanted)
     if dry_run:
+        from manifests.cli.outlook_text import say_outlook
+
         say_outlook(plan, host)
     for warning in plan.warnings:
         warn(warning)

@@ -39,7 +39,7 @@ def part(finished_run: RunFiles, monkeypatch: pytest.MonkeyPatch) -> Path:
         part=schema.Slice(begin=5, after=5, end=10), steps=12, needed=NEEDED, samples=(4, 2),
         ends=True, checkpoint=states[0], state="0" * 64,
     )  # fmt: skip
-    monkeypatch.setattr(flow, "plan_slice", lambda *_words: plan)
+    monkeypatch.setattr(flow, "planned_part", lambda *_words: plan)
     return states[0]
 
 

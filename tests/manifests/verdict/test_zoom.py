@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import pytest
 
+from manifests.config.recorded import with_identity
 from manifests.record.outcome import RankPlace, TrailRecord
 from manifests.record.step_trace import RankTrace, TraceEntry, TraceHead, added_text
 from manifests.verdict.compare import RunRecord, compare
@@ -288,13 +290,21 @@ def test_other_parts_add_in_another_order(record: Any) -> None:
 def test_other_images(record: Any, changed: Dict[int, str], texts: List[str]) -> None:
     why_not = "inputs/train.tsv, line 4: a/3.jpg was altered"
     sides = [Side("a", [], why_not), two_sides(traces())[1]]
-    found = conclude(STEP, record("a"), record("b"), sides, changed)
+    a = record("a", losses={1: "0x1.8p+0"})
+    b = record("b")
+    b = replace(b, manifest=with_identity(b.manifest, world={"ranks": 4, "nodes": 2}))
+    found = conclude(STEP, a, b, sides, changed)
     assert found.sentences == [
         f"step 5 with the parts of a cannot be run here: {why_not}",
         ALIKE.replace("parts of a", "parts of b"),
+        "a recorded other ones: first at step 5, the loss of rank 1 on a1; the losses of the other "
+        "ranks are alike: a forward pass, of which the record has no layers, or parameters that "
+        "were others before: the record has none since the first step",
         "b recorded the same losses and digests",
         *texts,
     ]
+    place = ("batch", "", "images", [1], ["node1"])
+    assert place_of(found) == (place if len(changed) == 1 and 3 in changed else None)
 
 
 def test_parts_that_make_no_difference_in_the_step(record: Any) -> None:

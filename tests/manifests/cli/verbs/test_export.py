@@ -56,7 +56,7 @@ def test_bad_input(finished_run: RunFiles, bundle: CommandLine, living_job: Livi
     again = "-> give a file that was made by: python bundle.py export RUN\n"
     for words, message in (
         (["import", "no.tar"],
-         f"bundle: no.tar: cannot be read: No such file or directory\n{again}"),
+         f"bundle: no.tar: does not exist\n{again}"),
         (["import", "x.tar"], f"bundle: x.tar: is not an export of a run: it is cut off\n{again}"),
         (["export", "no"], "bundle: no: is neither a path nor the name of a run\n"
          "-> python bundle.py list shows the runs that were submitted from this account\n"),
