@@ -51,7 +51,8 @@ class ExportHead(BaseModel):
     def text(self) -> bytes:
         """The member's content; its length does not depend on the digests."""
         values = {**self._values(), "digest": self.digest}
-        return (json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
+        text = json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+        return (text + "\n").encode()
 
     def _values(self) -> Dict[str, Any]:
         return self.model_dump(mode="json", exclude={"digest"})
