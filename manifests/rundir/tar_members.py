@@ -28,7 +28,7 @@ _TYPES = {
     b"5": "a folder", b"6": "a pipe", b"S": "a sparse file",
 }  # fmt: skip
 #: An empty part of a path, ``.`` or ``..``.
-_NO_PATH = re.compile(r"(?:^|/)\.{0,2}(?:/|$)")
+_NO_PATH = re.compile(r"(?:^|/)\.{0,2}(?:/|\Z)")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
