@@ -27,12 +27,15 @@ def enter_own_environment() -> None:
     """Go on under the project's own Python, whichever one this is; say how to make it if it is not.
 
     In UTF-8 mode, which worker processes inherit: names of files are the same bytes in whatever
-    locale. This part must run on any python3, so it uses nothing but the standard library.
+    locale. Without Python's own variables: modules of a cluster set PYTHONPATH, and their packages
+    are not those that were pinned. This part must run on any python3, so it uses nothing but the
+    standard library.
     """
     refuse_snapshot()
     own = f"{PROJECT}/.venv"
     python = f"{own}/bin/python"
-    if os.path.realpath(sys.prefix) == os.path.realpath(own) and sys.flags.utf8_mode:
+    as_meant = sys.flags.utf8_mode and sys.flags.ignore_environment
+    if os.path.realpath(sys.prefix) == os.path.realpath(own) and as_meant:
         return
     made = os.access(f"{own}/.installed", os.F_OK) and os.access(python, os.X_OK)
     if not made or os.environ.get("BUNDLE_ENTERED") == own:
@@ -43,7 +46,7 @@ def enter_own_environment() -> None:
         sys.exit(exit_code(2))
     os.environ["BUNDLE_ENTERED"] = own
     os.environ.setdefault("BUNDLE_CALLED", called_as())
-    os.execv(python, [python, "-X", "utf8", f"{PROJECT}/bundle.py", *sys.argv[1:]])
+    os.execv(python, [python, "-E", "-s", "-X", "utf8", f"{PROJECT}/bundle.py", *sys.argv[1:]])
 
 
 def called_as() -> str:

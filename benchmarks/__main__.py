@@ -41,6 +41,7 @@ def main() -> None:
         "Fewer processes than ranks": [[*python, "benchmarks.processes"]],
         "Trail and checkpoints": [[*python, "benchmarks.records"]],
         "Submitting": [[*python, "benchmarks.submit"]],
+        "Daily use": [[*python, "benchmarks.daily"]],
         "A page on a long run": [[*python, "benchmarks.report"]],
         "A run as one file": [[*python, "benchmarks.export"]],
     }.items():

@@ -29,7 +29,7 @@ def settings_of(manifest: Manifest) -> Dict[str, str]:
         value: Any = identity
         for part in name.split("."):
             value = value.get(part) or {}
-        found[name] = json.dumps(value, sort_keys=True)
+        found[name] = json.dumps(value, sort_keys=True, allow_nan=False)
     return found
 
 

@@ -13,7 +13,7 @@ from manifests.host.context import HostContext
 from manifests.record.json_numbers import not_finite_text
 from manifests.record.outcome import SeenGpus
 from manifests.record.run_files import RunFiles
-from manifests.record.schema import GpuPromise, Manifest, Resumed
+from manifests.record.schema import GpuPromise, Manifest, Resumed, Slice
 from manifests.rundir.cancellation import read_cancellation
 from manifests.rundir.directory import RunSummary
 from manifests.rundir.job import Job, read_job
@@ -94,6 +94,7 @@ def result_lines(files: RunFiles, warn: Warn) -> List[str]:
         f"parameters {result.digests.parameters}",
         f"trail      {result.digests.trail}",
         f"model      {result.digests.model}",
+        *([f"root       {result.root}"] if result.root else []),
         *(
             f"{'metrics' if number == 0 else '':10} {name:{width}}  {result.metrics[name]:.6g}"
             for number, name in enumerate(sorted(result.metrics))
@@ -112,6 +113,11 @@ def gpu_lines(seen: SeenGpus) -> List[str]:
         f"gpus       {counted}, driver {seen.driver}",
         *([f"nccl       {reported}"] if reported else []),
     ]
+
+
+def slice_line(part: Slice, steps: int) -> str:
+    start = f"the state after step {part.begin}" if part.begin else "the seed"
+    return f"slice      steps {part.after + 1}..{part.end} of {steps}, from {start}"
 
 
 def promise_line(promise: GpuPromise) -> str:
@@ -152,6 +158,7 @@ def identity_lines(manifest: Manifest, job: Optional[Job] = None) -> List[str]:
         *([promise_line(manifest.promises.gpu)] if manifest.promises.gpu else []),
         *([f"rerun of   {circumstance.rerun_of}"] if circumstance.rerun_of else []),
         *([f"           with {', '.join(circumstance.swapped)}"] if circumstance.swapped else []),
+        *([slice_line(circumstance.slice, identity.steps)] if circumstance.slice else []),
         *([resumed_text(circumstance.resumed)] if circumstance.resumed else []),
     ]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -14,6 +13,7 @@ from container.trouble import Trouble
 from manifests.host.context import HostContext
 from manifests.record.alteration import was_altered
 from manifests.record.checkpoint import Damaged, read_head
+from manifests.record.json_numbers import json_text
 from manifests.record.outcome import Result
 from manifests.record.run_files import RunFiles
 from manifests.record.schema import Manifest
@@ -145,8 +145,7 @@ def _records(manifest: Manifest, result: Optional[Result], name: str) -> Iterato
         **({} if result is None else {"result.json": result.model_dump(mode="json")}),
     }
     for file, value in values.items():
-        text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)
-        yield of_bytes(file, f"{text}\n".encode())
+        yield of_bytes(file, f"{json_text(value)}\n".encode())
     yield of_bytes("README.md", readme_text(manifest, name).encode())
 
 

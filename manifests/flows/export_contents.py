@@ -113,7 +113,9 @@ def job_members(files: RunFiles) -> Iterator[Member]:
     job = read_job(files)
     values = read_object(files.job)
     kept = {key: values[key] for key in _OF_A_JOB if values.get(key) is not None}
-    text = json.dumps({**kept, "host": ""}, indent=2, sort_keys=True, ensure_ascii=False)
+    text = json.dumps(
+        {**kept, "host": ""}, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False
+    )
     yield of_bytes(files.job.name, f"{text}\n".encode())
     if job is not None and job.script is not None and job.script != files.job_script.name:
         script = files.root / job.script

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Dict, Iterator, List, Optional, Set
 
+from container.reachable import file_problem
 from container.shell_word import shell_word
 from container.trouble import Trouble, first_of
+from manifests.crate.descriptions import NAMES as DESCRIPTIONS
 from manifests.host.context import HostContext
 from manifests.record.alteration import was_altered
 from manifests.record.run_files import RunFiles
@@ -31,6 +33,8 @@ from manifests.rundir.records import Warn, ignore
 from manifests.rundir.tar_members import Entry, TarFault
 
 _TRAIL = "results/trail/"
+#: Bytes that a record or a table may have: they are kept in memory.
+MOST_LOOKED_AT = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,9 @@ def _read(
 
 @contextmanager
 def _opened(file: Path) -> Iterator[ExportFile]:
+    why = file_problem(file)  # asked first: opening a pipe would wait for somebody who writes
+    if why:
+        raise Trouble(f"{file}: {why}", NOT_ONE)
     with _faults_named(file):
         try:
             export = ExportFile(file)
@@ -144,6 +151,8 @@ class _Placer:
         self._trail = hashlib.sha256()
 
     def open(self, entry: Entry) -> _Target:
+        if entry.name in LOOKED_AT and entry.size > MOST_LOOKED_AT:
+            raise TarFault(f"has {entry.name!r} with {entry.size} bytes")
         self._modes[entry.name] = entry.mode
         kept = self._kept.setdefault(entry.name, bytearray()) if entry.name in LOOKED_AT else None
         trail = self._trail if entry.name.startswith(_TRAIL) else None
@@ -172,7 +181,7 @@ class _Placer:
 
     def contents(self, sums: Dict[str, str]) -> Contents:
         kept = {name: bytes(content) for name, content in self._kept.items()}
-        return Contents(sums, self._modes, kept, self._trail.hexdigest())
+        return Contents(sums, self._modes, kept, self._trail.hexdigest(), DESCRIPTIONS)
 
 
 class _Target:

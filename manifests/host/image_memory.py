@@ -128,7 +128,7 @@ def start_conditions(runtime: Runtime, image: Path) -> str:
         {name: environ[name] for name in DECIDING if name in environ},
     ]
     # In ASCII: names in the environment need not be UTF-8.
-    return sha256_of_bytes(json.dumps(facts, sort_keys=True).encode("ascii"))
+    return sha256_of_bytes(json.dumps(facts, sort_keys=True, allow_nan=False).encode("ascii"))
 
 
 def _stamp(path: Path) -> List[int]:

@@ -76,6 +76,7 @@ def view_of(
         "strip_width": strip.WIDTH,
         "strips": _strips(first, pairs, steps, together=joint is not None),
         "charts": charts_of([run.curves for run in runs]),
+        "joint": joint,
         "differences": [_differences(pair) for pair in pairs],
         "faults": [f"run {run.letter}: {fault}" for run in runs for fault in run.faults],
         "jobs": [(run, job_times(run)) for run in runs],

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Tuple
 
+from manifests.record.json_numbers import json_text
 from manifests.record.outcome import Result
 from manifests.record.schema import Circumstance, Manifest
 
@@ -65,7 +66,7 @@ class Names:
     def json_text(self, text: bytes) -> bytes:
         """A JSON record. Raises ValueError for a text that is not one."""
         value = self.value(json.loads(text.decode("utf-8")))
-        return (json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
+        return (json_text(value) + "\n").encode()
 
     def found_in(self, content: bytes) -> List[str]:
         """Which names stand in bytes that cannot be changed."""

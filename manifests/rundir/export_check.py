@@ -7,8 +7,9 @@ what `verify` would find in the run directory is found before there is one.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
-from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Tuple
 
 from container.lock import parse_lock
 from container.recipe import Recipe
@@ -16,8 +17,9 @@ from container.trouble import Trouble
 from manifests.datasets.table import parse_table
 from manifests.record.alteration import was_altered
 from manifests.record.outcome import Result
+from manifests.record.run_files import RunFiles
 from manifests.record.schema import Manifest
-from manifests.rundir.export_head import ExportHead
+from manifests.rundir.export_head import EXPORT_VERSION, ExportHead
 from manifests.rundir.records import Warn, parse_record
 from manifests.rundir.snapshot import code_digest_problems, recorded_files
 from manifests.rundir.verify import (
@@ -39,12 +41,14 @@ _OF_ITS_CLUSTER = ("program", "environment", "home", "cluster")
 @dataclass(frozen=True)
 class Contents:
     """Of each member by its name: sha256 and mode; ``kept`` the bytes of :data:`LOOKED_AT`;
-    ``trail`` the sha256 over all trail files."""
+    ``trail`` the sha256 over all trail files. ``descriptions`` are names of files that a run
+    directory need not have."""
 
     sums: Mapping[str, str]
     modes: Mapping[str, int]
     kept: Mapping[str, bytes]
     trail: str
+    descriptions: Tuple[str, ...] = ()
 
     def below(self, folder: str) -> Iterator[str]:
         return (name for name in self.sums if name.startswith(folder))
@@ -85,6 +89,7 @@ def content_problems(
         *problems,
         *recipe_problems(manifest),
         *code_digest_problems(manifest),
+        *_name_problems(head, contents),
         *_code_problems(manifest, contents),
         *_file_problems(manifest, contents),
         *_supply_problems(head, manifest, contents),
@@ -98,6 +103,29 @@ def _differs(contents: Contents, name: str, expected: Optional[str]) -> List[str
     if found is None:
         return [f"{name}: is missing"]
     return [] if expected in (None, found) else [f"{name}: {was_altered(found, str(expected))}"]
+
+
+def _name_problems(head: ExportHead, contents: Contents) -> Iterator[str]:
+    """Names that no run has, which may mean something to others: a folder on PATH, a settings file.
+    A newer version may have more."""
+    if int(head.version.split(".")[1]) > int(EXPORT_VERSION.split(".")[1]):
+        return
+    known = {path.parts[0] for path in RunFiles.names()} | {*contents.descriptions}
+    for name in contents.sums:
+        first, slash, _ = name.partition("/")
+        script = not slash and _SCRIPT.fullmatch(first) is not None
+        if not script and (first not in known or bool(slash) != (first in _FOLDERS)):
+            yield f"{name}: is not a file of a run"
+        elif contents.modes.get(name, 0) & 0o111 and not script and first not in _PROGRAMS:
+            yield f"{name}: is executable, which only the snapshot, scripts and the image may be"
+
+
+#: Where a run has folders, and where programs.
+_FOLDERS = frozenset(
+    ("code", "inputs", "logs", "results", "packages", "data", "verdicts", "statements")
+)
+_PROGRAMS = frozenset(("code", "image.sif"))
+_SCRIPT = re.compile(r"job(-[0-9]+-on-[0-9]+)?\.sh")
 
 
 def _code_problems(manifest: Manifest, contents: Contents) -> Iterator[str]:

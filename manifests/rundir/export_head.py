@@ -51,7 +51,8 @@ class ExportHead(BaseModel):
     def text(self) -> bytes:
         """The member's content; its length does not depend on the digests."""
         values = {**self._values(), "digest": self.digest}
-        return (json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
+        text = json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+        return (text + "\n").encode()
 
     def _values(self) -> Dict[str, Any]:
         return self.model_dump(mode="json", exclude={"digest"})
@@ -90,7 +91,9 @@ def parse_head(text: bytes) -> ExportHead:
         head = ExportHead.model_validate(values)
     except ValidationError as error:
         raise HeadFault(*faults_of(error, "its export.json"), next_step=AGAIN) from error
-    if "/" in head.run or name_problem(head.run) or head.text() != text:
+    # A hidden folder, or one that a command would take for an option, is no run's.
+    odd = "/" in head.run or head.run.startswith((".", "-")) or bool(name_problem(head.run))
+    if odd or head.text() != text:
         raise HeadFault("its export.json is not as bundle writes it", next_step=NOT_ONE)
     return head
 

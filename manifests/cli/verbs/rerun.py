@@ -113,7 +113,6 @@ def rerun(
     Exit code: 0 identical, 1 diverged, 2 cannot run, 3 inconclusive.
     """
     from manifests.cli.foreground import note_report, print_comparison, wait_for_job
-    from manifests.cli.outlook_text import say_outlook
     from manifests.cli.slices import Asked, by_slices
     from manifests.cli.zoom import first_script, zoom_in
     from manifests.flows.cannot_run import CannotRun
@@ -182,6 +181,8 @@ def rerun(
     except CannotRun as error:
         print_comparison(cannot_run(run, error), json_wanted)
     if dry_run:
+        from manifests.cli.outlook_text import say_outlook
+
         say_outlook(plan, host)
     for warning in plan.warnings:
         warn(warning)

@@ -51,7 +51,6 @@ def submit(
 ) -> None:
     """Make a run directory from CONFIG and start its job. It records code, data and image."""
     from manifests.cli.foreground import say_started
-    from manifests.cli.outlook_text import outlook_values, say_outlook
     from manifests.flows.plan import write_run
     from manifests.flows.start import start_new
     from manifests.flows.submit import plan_submit
@@ -73,12 +72,16 @@ def submit(
             say_done(done, identity, json_wanted)
             return
         if dry_run and not json_wanted:
+            from manifests.cli.outlook_text import say_outlook
+
             say_outlook(plan, host)
         for warning in [*plan.warnings, *chain_warnings(plan.placement, chain)]:
             warn(warning)
         for text in [*plan.notes, *([f"identical run done: {done}"] if done else [])]:
             note(text)
         if dry_run and json_wanted:
+            from manifests.cli.outlook_text import outlook_values
+
             as_json({**told, **outlook_values(plan, host), "script": plan.script})
         elif dry_run:
             click.echo(plan.script, nl=False)

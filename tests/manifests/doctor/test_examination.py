@@ -214,7 +214,7 @@ def test_a_machine_that_is_well() -> None:
     assert "ok    scheduler        site local has none" in rows
     assert [row for row in rows if row.startswith("ok    image start      `exec")] != []
     assert rows[-1].endswith(" 0 fail")
-    assert done.stderr == "bundle: looking at this host: 21 checks\n"
+    assert done.stderr == "bundle: looking at this host: 22 checks\n"
 
 
 def test_what_is_wrong_is_said_with_what_to_do(tmp_path: Path) -> None:

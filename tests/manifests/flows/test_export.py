@@ -148,6 +148,18 @@ def test_supplies_that_are_missing(
     assert not (tmp_path / "a.tar").exists()
 
 
+def test_a_data_set_that_is_gone(finished_run: RunFiles, host: HostContext, tmp_path: Path) -> None:
+    (tmp_path / "data").rename(tmp_path / "away")
+    assert trouble_of(exported, finished_run, tmp_path / "a.tar", host, "data") == (
+        [f"inputs/{name}.tsv: its root folder {tmp_path}/data does not exist"
+         for name in ("train", "val")],
+        "restore what was altered; for data that moved: --data OLD=NEW",
+    )  # fmt: skip
+    moved = {str(tmp_path / "data"): str(tmp_path / "away")}
+    file = exported(finished_run, tmp_path / "a.tar", host, "data", moved=moved)
+    assert (imported(file, tmp_path / "new", host).train_images / "train").is_dir()
+
+
 def test_places_where_it_is_not_written(
     finished_run: RunFiles, host: HostContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

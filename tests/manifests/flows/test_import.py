@@ -64,8 +64,10 @@ def test_what_is_not_an_export(file: Path, refused: Refused, tmp_path: Path) -> 
         other.write_bytes(content)
         refused(other, [not_one + text], NOT_ONE)
     other.unlink()
-    refused(other, ["cannot be read: No such file or directory"], NOT_ONE)
-    refused(tmp_path / "data", ["cannot be read: Is a directory"], NOT_ONE)
+    refused(other, ["does not exist"], NOT_ONE)
+    refused(tmp_path / "data", ["is not a regular file"], NOT_ONE)
+    os.mkfifo(tmp_path / "pipe")
+    refused(tmp_path / "pipe", ["is not a regular file"], NOT_ONE)
     for made in (["tar", "cf"], ["tar", "--format=ustar", "--owner=0", "--group=0", "-cf"]):
         subprocess.run([*made, "b.tar", "a.tar"], cwd=tmp_path, check=True)
         refused(
@@ -139,7 +141,7 @@ def test_newer_and_foreign_heads(file: Path, refused: Refused, tmp_path: Path) -
         forged.write(other, version="new"),
         ["export.json: version 'new' is not of the form MAJOR.MINOR"], AGAIN,
     )  # fmt: skip
-    for name in ("..", "a/b", "", ".", "a\nb"):
+    for name in ("..", "a/b", "", ".", "a\nb", ".ssh", "-rf"):
         forged.write(other, run=name)
         refused(other, ["its export.json is not as bundle writes it"], NOT_ONE)
     refused(
@@ -268,6 +270,36 @@ def test_whatever_it_holds_must_be_of_its_manifest(
         ],
         NOT_THE_RUN,
     )
+
+
+def test_names_that_no_run_has(
+    file: Path, refused: Refused, host: HostContext, tmp_path: Path
+) -> None:
+    """Folders are what others make of their names: ``bin`` on PATH, settings in a home."""
+    other = tmp_path / "b.tar"
+    forged = Forged(file)
+    for name in ("bin/ls", ".bashrc", "authorized_keys", "logs", "config.yaml.d/x", "job-x.sh"):
+        forged.add(name)
+    forged.members.append(("logs2", None, b"", 0o644))
+    forged.members = [
+        (name, raw, content, 0o755 if name == "README.md" else mode)
+        for name, raw, content, mode in sorted(forged.members, key=lambda member: member[0])
+    ]
+    refused(
+        forged.write(other),
+        [
+            ".bashrc: is not a file of a run",
+            "README.md: is executable, which only the snapshot, scripts and the image may be",
+            *(f"{name}: is not a file of a run" for name in (
+                "authorized_keys", "bin/ls", "config.yaml.d/x", "job-x.sh", "logs", "logs2",
+            )),
+        ],
+        NOT_THE_RUN,
+    )  # fmt: skip
+    forged = Forged(file)
+    forged.add("future.json", b"{}")
+    forged.write(other, version="1.1")
+    assert (imported(other, tmp_path / "new", host).root / "future.json").exists()
 
 
 def test_manifests_that_cannot_be_read(file: Path, refused: Refused, tmp_path: Path) -> None:

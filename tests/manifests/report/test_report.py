@@ -199,6 +199,8 @@ def test_slices_together_are_one_strip_and_one_verdict(
         "Steps: 5 equal, 0 different, 7 not compared.",
     ]
     assert "Inconclusive: nothing can be concluded of 2 slices together." in page.text
+    assert "All slices together: inconclusive" in page.texts
+    assert "no slice has steps 6..7" in page.texts
 
 
 def test_statements_are_listed_with_what_is_wrong(original: RunFiles, host: HostContext) -> None:
