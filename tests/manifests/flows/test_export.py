@@ -79,6 +79,33 @@ def test_only_what_was_asked_for(finished_run: RunFiles, host: HostContext, tmp_
     assert plan.notes == ["not exported, not files of a run: my notes.txt"]
 
 
+def test_links_do_not_carry_files_of_this_account_along(
+    finished_run: RunFiles, host: HostContext, tmp_path: Path
+) -> None:
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    (secret / "key").write_text("TOP SECRET")
+    finished_run.checkpoints.mkdir()
+    state = finished_run.checkpoints / "step-000000005.npz"
+    links = [finished_run.plot, finished_run.labels, state]
+    for path in links:
+        path.symlink_to(secret / "key")
+    for path in (finished_run.statements, finished_run.logs, finished_run.verdicts):
+        path.symlink_to(secret)
+    (secret / "x.json").write_text("TOP SECRET")
+    said: List[str] = []
+    plan = plan_export(finished_run.root, tmp_path / "a.tar", Wanted(), host, said.append)
+    write_planned(plan, host)
+    assert b"TOP SECRET" not in (tmp_path / "a.tar").read_bytes()
+    links += [finished_run.logs, finished_run.statements]
+    assert sorted(said) == sorted(f"{path} is a link: it is left out" for path in links)
+    # Where the manifest has the digest, a link to the same bytes is as good as the file.
+    finished_run.mean.rename(secret / "mean.npy")
+    finished_run.mean.symlink_to(secret / "mean.npy")
+    file = exported(finished_run, tmp_path / "a.tar", host)
+    assert not imported(file, tmp_path / "new", host).mean.is_symlink()
+
+
 def test_verdicts_of_reruns_beside_it(
     finished_run: RunFiles, host: HostContext, tmp_path: Path
 ) -> None:
