@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import List, Mapping, Optional
 
+from container.reachable import folder_here
+
 
 @dataclass(frozen=True)
 class Cache:
@@ -50,7 +52,7 @@ def cache_of(environ: Mapping[str, str]) -> Cache:
     itself keeps lies in the other place.
     """
     root = cache_root(environ)
-    if environ.get("BUNDLE_CACHE") and root.is_dir() and not os.access(root, os.W_OK | os.X_OK):
+    if environ.get("BUNDLE_CACHE") and folder_here(root) and not os.access(root, os.W_OK):
         rest = {name: value for name, value in environ.items() if name != "BUNDLE_CACHE"}
         return Cache(cache_root(rest), shared=root)
     return Cache(root)

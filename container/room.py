@@ -7,6 +7,7 @@ from typing import Dict, Optional
 
 from container.cache import Cache
 from container.lock import Lock
+from container.reachable import file_here
 from container.stack import Compression
 from container.store import Store
 
@@ -27,7 +28,7 @@ def build_room(lock: Lock) -> int:
 def room_to_come(lock: Lock, cache: Cache) -> int:
     """Bytes that a build would still write; the store's files are taken to be whole."""
     store = Store(cache.store, cache.shared_store)
-    here = {file.sha256: file.size for file in lock.all_files if store.path(file.sha256).is_file()}
+    here = {file.sha256: file.size for file in lock.all_files if file_here(store.path(file.sha256))}
     return build_room(lock) - sum(here.values())
 
 

@@ -56,8 +56,8 @@ def plot_runs(
     """Draw the runs into ``target`` (``plot.png`` of the one run if None); return where it lies.
 
     ``cache_folder`` is for the caches of matplotlib. Raises Trouble, before anything is written,
-    for an unknown suffix, and for every run that is none or is damaged; a run without a row is
-    left out with a warning, unless it is the only one.
+    for an unknown suffix, a place that cannot be written, and for every run that is none or is
+    damaged; a run without a row is left out with a warning, unless it is the only one.
     """
     if target is None and len(runs) > 1:
         raise Trouble(
@@ -67,9 +67,9 @@ def plot_runs(
         refuse_suffix(target)
     curves = curves_of(runs, warn)
     target = target or curves[0].files.plot
-    picture = draw(curves, target.suffix.lower(), cache_folder)
     try:
-        atomic.write_bytes(target, picture)
+        with atomic.prepared(target):
+            atomic.write_bytes(target, draw(curves, target.suffix.lower(), cache_folder))
     except OSError as error:
         raise Trouble(
             f"{target}: cannot be written: {error.strerror}", "name another file with -o"

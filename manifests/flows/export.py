@@ -119,7 +119,7 @@ def plan_export(
     wanted = wanted.with_part(part)
     members = [
         *run_members(files, manifest, result, files.root.name, warn, whole=part is None),
-        *state_members(files, states),
+        *state_members(files, states, warn),
         *supplies(files, manifest, wanted, host, part.needed if part else ALL),
     ]
     members, late_problems = with_trail_digest(files, manifest, result, members)

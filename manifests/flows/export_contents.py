@@ -84,12 +84,12 @@ def run_members(
     members += [
         path_member(files.root, path)
         for path in also
-        if file_here(path) and path.relative_to(files.root).as_posix() not in taken
+        if path.relative_to(files.root).as_posix() not in taken and own_file(path, warn)
     ]
     if not file_here(files.readme):
         members.append(of_bytes(files.readme.name, readme_text(manifest, name).encode()))
     members += result_members(files, manifest, result, whole=whole)
-    members += [*job_members(files), *verdict_members(files, manifest)]
+    members += [*job_members(files), *verdict_members(files, manifest, warn)]
     for folder in (files.logs, files.statements):
         members += [path_member(files.root, path) for path in regular_files(folder, warn)]
     return members
@@ -102,7 +102,8 @@ def result_members(
     digests = {} if result is None else {files.log: result.log, files.model: result.digests.model}
     ranks = range(manifest.identity.world.ranks)
     for path in (files.log, *[files.model] * whole, *map(files.trail_of, ranks)):
-        if file_here(path):
+        pinned = result is not None  # its digests are held against what is read
+        if file_here(path) and (pinned or not path.is_symlink()):
             yield path_member(files.root, path, expected=digests.get(path))
 
 
@@ -123,9 +124,11 @@ def job_members(files: RunFiles) -> Iterator[Member]:
             yield path_member(files.root, script, expected=job.script_sha256)
 
 
-def verdict_members(files: RunFiles, manifest: Manifest) -> Iterator[Member]:
+def verdict_members(files: RunFiles, manifest: Manifest, warn: Warn) -> Iterator[Member]:
     """Verdicts of its reruns."""
     for name, path in verdict_files(files, manifest).items():
+        if not own_file(path, warn) or path.parent.is_symlink():
+            continue
         yield Member(f"{files.verdicts.name}/{name}", str(path), path.stat().st_size)
 
 
@@ -139,7 +142,10 @@ def names_in(folder: Path) -> List[str]:
 
 def regular_files(folder: Path, warn: Warn) -> List[Path]:
     """Those below ``folder`` that are neither links nor anything else, and can be read."""
-    found = []
+    found: List[Path] = []
+    if folder.is_symlink():
+        warn(f"{folder} is a link: it is left out")
+        return found
     for parent, folders, names in os.walk(folder):
         folders.sort()
         for name in sorted(names):
@@ -152,9 +158,18 @@ def regular_files(folder: Path, warn: Warn) -> List[Path]:
     return found
 
 
-def state_members(files: RunFiles, checkpoints: Sequence[Path]) -> List[Member]:
+def state_members(files: RunFiles, checkpoints: Sequence[Path], warn: Warn) -> List[Member]:
     """Raises OSError where one is gone."""
-    return [path_member(files.root, path) for path in checkpoints]
+    return [path_member(files.root, path) for path in checkpoints if own_file(path, warn)]
+
+
+def own_file(path: Path, warn: Warn) -> bool:
+    """Whether a file without a recorded digest may go into an export: what a link leads to may be
+    anything of this account."""
+    if path.is_symlink():
+        warn(f"{path} is a link: it is left out")
+        return False
+    return file_here(path)
 
 
 def strangers(files: RunFiles) -> List[str]:

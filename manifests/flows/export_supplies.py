@@ -8,7 +8,7 @@ from typing import AbstractSet, Dict, Iterator, List, Optional, Tuple
 
 from container.fetch import Share, fill_store
 from container.lock import LockedFile
-from container.reachable import folder_here
+from container.reachable import folder_here, folder_problem
 from container.sources import deb_source, folder_first, wheel_source
 from container.store import Store
 from container.trouble import Trouble, first_of
@@ -90,6 +90,10 @@ def data_members(
         (files.val_table, paths.val_root, files.val_images, needed.val),
     ):
         rows, faults = rows_of(table, wanted)
+        unusable = folder_problem(root) if rows else ""
+        if unusable:
+            problems.append(f"inputs/{table.name}: its root folder {root} {unusable}")
+            continue
         folder = ImageFolder.of(Path(root))
         prefix = target.relative_to(files.root).as_posix()
         for number, (name, sha256) in rows.items():

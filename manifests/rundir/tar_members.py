@@ -27,6 +27,8 @@ _TYPES = {
     b"1": "a hard link", b"2": "a symbolic link", b"3": "a device", b"4": "a device",
     b"5": "a folder", b"6": "a pipe", b"S": "a sparse file",
 }  # fmt: skip
+#: An empty part of a path, ``.`` or ``..``.
+_NO_PATH = re.compile(r"(?:^|/)\.{0,2}(?:/|\Z)")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -71,13 +73,13 @@ def room_of(name: str, size: int) -> int:
 
 def name_problem(name: str) -> str:
     """Why no member may have this name, a sentence without its subject; "" where it may."""
-    if not name or name.startswith("/"):
-        return "is not a path below the run directory"
-    if any(part in ("", ".", "..") for part in name.split("/")):
+    if _NO_PATH.search(name):
         return "is not a path below the run directory"
     if _CONTROL.search(name):
         return "has control characters"
-    if any("\udc80" <= letter <= "\udcff" for letter in name):
+    try:
+        name.encode()
+    except UnicodeEncodeError:
         return "is not UTF-8"
     return ""
 

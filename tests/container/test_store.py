@@ -123,8 +123,15 @@ def test_a_cache_that_may_only_be_read_is_a_groups(
     group.mkdir()
     assert cache_of(environ) == Cache(group)
     access = os.access
-    monkeypatch.setattr(os, "access", lambda path, mode: path != group and access(path, mode))
+
+    def asked(path: Path, mode: int) -> bool:
+        return access(path, mode) and not (path == group and mode & os.W_OK)
+
+    monkeypatch.setattr(os, "access", asked)
     assert cache_of(environ) == Cache(home / ".cache" / "bundle", shared=group)
+    closed = {**environ, "BUNDLE_CACHE": str(tmp_path / "closed" / "cache")}
+    (tmp_path / "closed").touch()  # a way on which nobody comes
+    assert cache_of(closed) == Cache(tmp_path / "closed" / "cache")
     assert cache_of({**environ, "XDG_CACHE_HOME": str(tmp_path)}).root == tmp_path / "bundle"
 
 

@@ -29,6 +29,7 @@ def test_a_run_leaves_everything_that_its_manifest_promises(
     assert present == {
         "manifest.json", "config.yaml", "code", "inputs", "job.sh", "job.json", "logs",
         "results", "result.json", "exit_code", "DONE", "plot.png", "outline.json",
+        "README.md", "report.html",
     }  # fmt: skip
     manifest = json.loads((run / "manifest.json").read_text())
     assert manifest["identity"]["image"]["sha256"] == image

@@ -74,9 +74,13 @@ def export(
     from manifests.flows.rerun import parse_moved
 
     host = host_context()
-    wanted = Wanted(
-        frozenset(held), states, parse_moved(moved), mirror, anonymous, parse_steps(steps)
-    )
+    part = parse_steps(steps)
+    if part is not None and states != "all":
+        raise Trouble(
+            f"--states {states}: not together with --steps, which chooses the state that it needs",
+            "leave one of them out",
+        )
+    wanted = Wanted(frozenset(held), states, parse_moved(moved), mirror, anonymous, part)
     plan = plan_export(run, output, wanted, host, warn)
     for text in plan.notes:
         note(text)

@@ -21,6 +21,7 @@ def import_(file: Path, folder: Path, dry_run: bool, json_wanted: bool) -> None:
     It is made in DIR (default: here). Nothing is placed unless all is right. No network is used.
     With --dry-run it is only checked.
     """
+    from jobtemplates.schedulers import backend_named
     from manifests.flows.import_run import import_run
     from manifests.rundir.known_outs import remember_out
 
@@ -37,8 +38,8 @@ def import_(file: Path, folder: Path, dry_run: bool, json_wanted: bool) -> None:
     say(f"digest  {done.head.digest}")
     if place is not None:
         say(f"run     {place}")
-        site = done.manifest.circumstance.placement.site
-        at = "" if site == "local" else " --site local"
+        scheduler = done.manifest.circumstance.placement.scheduler
+        at = "" if backend_named(scheduler).runs_here else " --site local"
         if done.head.steps is not None:
             at += f" --from-step {done.head.steps[0]} --to-step {done.head.steps[1]}"
         say_next(f"python bundle.py rerun {shell_word(place)}{at}", err=True)

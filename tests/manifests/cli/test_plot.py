@@ -397,14 +397,21 @@ def test_several_runs_need_a_name_for_their_figure(run: RunFiles) -> None:
 
 
 def test_a_target_that_cannot_be_written(run: RunFiles) -> None:
-    target = run.root.parent / "no" / "a.png"
-    assert refused(run, str(run.root), "-o", str(target)) == (
-        f"bundle: {target}: there is no folder {target.parent}\n-> make it, or name another\n"
+    assert refused(run, str(run.root), "-o", "/proc/new/figure.png") == (
+        "bundle: /proc/new/figure.png: cannot be written: No such file or directory\n"
+        "-> name another file\n"
     )
     assert refused(run, str(run.root), "-o", "/proc/figure.png") == (
         "bundle: /proc/figure.png: cannot be written: No such file or directory\n"
-        "-> name another file with -o\n"
+        "-> name another file\n"
     )
+
+
+def test_the_folder_of_the_figure_is_made(run: RunFiles) -> None:
+    target = run.root.parent / "new" / "folder" / "a.png"
+    done = call(run, str(run.root), "-o", str(target))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert target.is_file()
 
 
 def test_matplotlib_is_missing(run: RunFiles, monkeypatch: pytest.MonkeyPatch) -> None:

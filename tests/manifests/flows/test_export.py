@@ -79,6 +79,33 @@ def test_only_what_was_asked_for(finished_run: RunFiles, host: HostContext, tmp_
     assert plan.notes == ["not exported, not files of a run: my notes.txt"]
 
 
+def test_links_do_not_carry_files_of_this_account_along(
+    finished_run: RunFiles, host: HostContext, tmp_path: Path
+) -> None:
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    (secret / "key").write_text("TOP SECRET")
+    finished_run.checkpoints.mkdir()
+    state = finished_run.checkpoints / "step-000000005.npz"
+    links = [finished_run.plot, finished_run.labels, state]
+    for path in links:
+        path.symlink_to(secret / "key")
+    for path in (finished_run.statements, finished_run.logs, finished_run.verdicts):
+        path.symlink_to(secret)
+    (secret / "x.json").write_text("TOP SECRET")
+    said: List[str] = []
+    plan = plan_export(finished_run.root, tmp_path / "a.tar", Wanted(), host, said.append)
+    write_planned(plan, host)
+    assert b"TOP SECRET" not in (tmp_path / "a.tar").read_bytes()
+    links += [finished_run.logs, finished_run.statements]
+    assert sorted(said) == sorted(f"{path} is a link: it is left out" for path in links)
+    # Where the manifest has the digest, a link to the same bytes is as good as the file.
+    finished_run.mean.rename(secret / "mean.npy")
+    finished_run.mean.symlink_to(secret / "mean.npy")
+    file = exported(finished_run, tmp_path / "a.tar", host)
+    assert not imported(file, tmp_path / "new", host).mean.is_symlink()
+
+
 def test_verdicts_of_reruns_beside_it(
     finished_run: RunFiles, host: HostContext, tmp_path: Path
 ) -> None:
@@ -146,6 +173,18 @@ def test_supplies_that_are_missing(
         2, "restore what was altered; for data that moved: --data OLD=NEW",
     )  # fmt: skip
     assert not (tmp_path / "a.tar").exists()
+
+
+def test_a_data_set_that_is_gone(finished_run: RunFiles, host: HostContext, tmp_path: Path) -> None:
+    (tmp_path / "data").rename(tmp_path / "away")
+    assert trouble_of(exported, finished_run, tmp_path / "a.tar", host, "data") == (
+        [f"inputs/{name}.tsv: its root folder {tmp_path}/data does not exist"
+         for name in ("train", "val")],
+        "restore what was altered; for data that moved: --data OLD=NEW",
+    )  # fmt: skip
+    moved = {str(tmp_path / "data"): str(tmp_path / "away")}
+    file = exported(finished_run, tmp_path / "a.tar", host, "data", moved=moved)
+    assert (imported(file, tmp_path / "new", host).train_images / "train").is_dir()
 
 
 def test_places_where_it_is_not_written(

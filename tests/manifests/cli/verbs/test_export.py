@@ -62,6 +62,15 @@ def test_bad_input(finished_run: RunFiles, bundle: CommandLine, living_job: Livi
          "-> python bundle.py list shows the runs that were submitted from this account\n"),
         (["export", "data"], "bundle: data: is not a run directory: it holds no manifest.json\n"
          "-> give a run directory or its manifest.json\n"),
+        (["export", run, "--steps", "1:2", "--states", "last"],
+         "bundle: --states last: not together with --steps, which chooses the state that it needs\n"
+         "-> leave one of them out\n"),
+        (["export", run, "--steps", "2:1"],
+         "bundle: --to-step 1: expected more than --from-step, which is 2\n"
+         "-> the steps after --from-step up to --to-step are run again\n"),
+        (["export", run, "--with", "data", "--data", "/x=/y"],
+         f"bundle: --data /x=/y: no recorded data lies below /x\n"
+         f"-> recorded roots: {bundle.folder}/data\n"),
         (["export", run, "-o", "no/such/x.tar", "--states", "7"],
          "bundle: --states 7: '7' is not a step with a checkpoint\n"
          "-> give all, none, last, or steps of: none\n"),
