@@ -109,7 +109,7 @@ class Work:
 
 def training_of(manifest: Manifest, files: RunFiles, placement: Optional[Placement] = None) -> Work:
     """The training that a manifest describes; ``placement`` instead of the manifest's for a job
-    that goes on with other processes, of which its trainer is told."""
+    that goes on with other processes; then its trainer gets their number."""
     identity, circumstance = manifest.identity, manifest.circumstance
     command: List[str] = [*TRAINER_COMMAND]
     data = data_binds(circumstance.paths, circumstance.loading)
@@ -121,8 +121,8 @@ def training_of(manifest: Manifest, files: RunFiles, placement: Optional[Placeme
     if placement is None:
         placement = circumstance.placement
     else:
-        told = placement.layout(identity.world)
-        command += ["--processes", str(told.ranks), "--nodes", str(told.nodes)]
+        layout = placement.layout(identity.world)
+        command += ["--processes", str(layout.ranks), "--nodes", str(layout.nodes)]
     processes = placement.layout(identity.world)
     return Work(
         processes=processes,

@@ -19,7 +19,7 @@ def first_sentence(module: Path) -> str:
     text = ast.get_docstring(ast.parse(module.read_text(encoding="utf-8")))
     assert text, f"{module}: has no docstring"
     paragraph = " ".join(text.partition("\n\n")[0].split())
-    return re.split(r"(?<=[a-z0-9)])\.(?= |$)", paragraph)[0].replace("|", "\\|")
+    return re.split(r"(?<=[a-z0-9)])(?<!et al)\.(?= |$)", paragraph)[0].replace("|", "\\|")
 
 
 def table_of(folder: str) -> str:

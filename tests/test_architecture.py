@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 from pathlib import Path
 from typing import Dict, Iterator, List, Set
 
@@ -126,7 +127,7 @@ def test_there_is_no_second_entry_point() -> None:
     assert wrong == []
 
 
-def test_no_shell_is_started_past_the_door() -> None:
+def test_no_shell_is_started_by_os() -> None:
     calls = {"system", "popen", "spawnv", "spawnl", "posix_spawn"}
     wrong = [
         f"{relative(path)}, line {node.lineno}: os.{node.attr}"
@@ -160,6 +161,17 @@ def test_a_new_file_is_missed_by_that_test(tmp_path: Path, monkeypatch: pytest.M
     assert "| `old.py` | Old |" in page
     (tmp_path / "trainer" / "new.py").write_text('"""New"""')
     assert architecture_page.up_to_date(page) != page
+
+
+def test_the_root_holds_what_a_newcomer_needs_to_see() -> None:
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=PROJECT, capture_output=True, text=True, check=True
+    ).stdout
+    assert {name.partition("/")[0] for name in listed.splitlines()} == {
+        *(".ci", ".gitignore", "CHANGELOG.md", "LICENSE", "Makefile", "README.md"),
+        *("Singularity.def", "bundle.py", "pyproject.toml"),
+        *("benchmarks", "docs", "examples", "requirements", "tests", *LAYERS),
+    }
 
 
 def test_names_say_something() -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
-from typing import Iterator, List, Tuple
+from typing import Iterator, List, Tuple, Type
 
 import click
 import pytest
+from pydantic import BaseModel
+from typing_extensions import get_args
 
 from bundle import cli
-from manifests.record.schema import SCHEMA_VERSION
+from manifests.record.outcome import Failure, Result, TrailRecord
+from manifests.record.schema import SCHEMA_VERSION, Manifest
 
 PROJECT = Path(__file__).resolve().parents[1]
 PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
@@ -59,6 +62,33 @@ def test_the_page_on_manifests_says_which_version_is_written() -> None:
     text = (PROJECT / "docs" / "manifest.md").read_text(encoding="utf-8")
     assert f"(now {SCHEMA_VERSION})" in text
     assert f"\n| {SCHEMA_VERSION} | " in text
+
+
+def models_of(kind: object) -> Iterator[Type[BaseModel]]:
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        yield kind
+        for field in kind.model_fields.values():
+            yield from models_of(field.annotation)
+    for inner in get_args(kind):
+        yield from models_of(inner)
+
+
+@pytest.mark.parametrize("record", [Manifest, Result, Failure, TrailRecord])
+def test_the_page_on_manifests_names_every_field(record: Type[BaseModel]) -> None:
+    text = (PROJECT / "docs" / "manifest.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"\w+", " ".join(re.findall(r"`([^`\n]+)`", text))))
+    models = list(models_of(record))
+    assert [
+        f"{model.__name__}.{name}"
+        for model in models
+        for name in model.model_fields
+        if name not in named
+    ] == []
+
+
+def test_the_list_of_verbs_has_whole_sentences() -> None:
+    text = cli.get_help(click.Context(cli, terminal_width=80))
+    assert [line for line in text.splitlines() if line.endswith("...")][1:] == []
 
 
 def options_of(command: click.Command) -> List[str]:

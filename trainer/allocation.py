@@ -76,8 +76,8 @@ def gpus(rank: int) -> Dict[str, Any]:
         gpu_facts.gpu_of_rank(cupy, device, rank, machine.host_name())
         for device in range(gpu_facts.visible_gpus(cupy))
     ]
-    told = [gpu.model_dump(mode="json") for gpu in seen]
-    return {"gpus": told, "driver": gpu_facts.driver_version()}
+    records = [gpu.model_dump(mode="json") for gpu in seen]
+    return {"gpus": records, "driver": gpu_facts.driver_version()}
 
 
 def scratch_problem() -> str:

@@ -51,18 +51,18 @@ def guarded(body: Callable[[], int]) -> NoReturn:
     """Run ``body`` in a process of its own, and end with the status that it returns."""
     waited_for = {*HANDED_ON, signal.SIGCHLD}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, waited_for)
-    told, tells = os.pipe()
+    reading, writing = os.pipe()
     guard, rank = os.getpid(), os.fork()
     if rank == 0:
-        os.close(told)
+        os.close(reading)
         _die_with(guard)
         # Python would make an exception of it, which may end nowhere.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         # The warning waits until somebody takes it.
         signal.pthread_sigmask(signal.SIG_SETMASK, {*before, WARNING_SIGNAL})
-        _run(body, tells)
-    os.close(tells)
-    _leave_as(_end_of(rank, links_to_launcher(guard, os.environ)), told)
+        _run(body, writing)
+    os.close(writing)
+    _leave_as(_end_of(rank, links_to_launcher(guard, os.environ)), reading)
 
 
 # --- in the rank ----------------------------------------------------------------------------
@@ -74,7 +74,7 @@ def _die_with(guard: int) -> None:
         os._exit(FAULT)
 
 
-def _run(body: Callable[[], int], tells: int) -> NoReturn:
+def _run(body: Callable[[], int], writing: int) -> NoReturn:
     threading.excepthook = lambda died: leave_by(died.exc_value)
     try:
         status = body()
@@ -82,7 +82,7 @@ def _run(body: Callable[[], int], tells: int) -> NoReturn:
         leave_by(error)
     if status != 0:
         leave(status)
-    os.write(tells, b"done")
+    os.write(writing, b"done")
     sys.exit(0)
 
 
@@ -122,7 +122,7 @@ def _end_of(rank: int, links: List[Tuple[int, int]]) -> int:
             return status
 
 
-def _leave_as(status: int, told: int) -> NoReturn:
+def _leave_as(status: int, reading: int) -> NoReturn:
     """As the rank did; with 0 only where it said that its work is done."""
     code = os.waitstatus_to_exitcode(status)
     if code < 0:
@@ -130,7 +130,7 @@ def _leave_as(status: int, told: int) -> NoReturn:
             signal.signal(-code, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {-code})
         os.kill(os.getpid(), -code)
-    if code == 0 and not os.read(told, 4):
+    if code == 0 and not os.read(reading, 4):
         code = FAULT
     os._exit(code if code >= 0 else 128 - code)
 

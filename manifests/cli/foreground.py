@@ -25,23 +25,24 @@ if TYPE_CHECKING:
 def say_started(
     files: RunFiles,
     job: Job,
-    told: Dict[str, Any],
+    facts: Dict[str, Any],
     host: HostContext,
     wait: bool,
     json_wanted: bool,
     after: int = 0,
 ) -> None:
-    """Tell what was started; with ``wait`` show its output, ``after`` bytes of it, and plot it."""
+    """Print ``facts`` of what was started. With ``wait`` show its output after ``after`` bytes, and
+    plot it at the end."""
     if not json_wanted:
         here = backend_named(job.backend).runs_here
         say(f"run  {files.root}")
         say(f"job  {job.id} {'on ' + job.host if here else 'of ' + job.backend}")
         if job.chain:
             say(f"then {', '.join(job.chain)}, each where the one before was stopped")
-    told = {**told, "job": job.id, **({"chain": job.chain} if job.chain else {})}
+    facts = {**facts, "job": job.id, **({"chain": job.chain} if job.chain else {})}
     if not wait:
         if json_wanted:
-            as_json(told)
+            as_json(facts)
         else:
             say_next(f"python bundle.py logs -f {files.root}")
         return
@@ -61,7 +62,7 @@ def say_started(
     drawn = {"plot": picture, "report": page}
     if json_wanted:
         paths = {name: path and str(path) for name, path in drawn.items()}
-        as_json({**told, "exit_code": code, **paths})
+        as_json({**facts, "exit_code": code, **paths})
     else:
         for name, path in drawn.items():
             if path:

@@ -29,7 +29,7 @@ from manifests.rundir.directory import find_run
 
 
 @dataclass(frozen=True)
-class Asked:
+class SliceArguments:
     """The options of `rerun` that divide a run; one of them at most."""
 
     slices: Optional[int] = None
@@ -68,7 +68,7 @@ class Asked:
 def by_slices(
     run: Path,
     host: HostContext,
-    asked: Asked,
+    asked: SliceArguments,
     options: SliceOptions,
     *,
     out: Optional[Path],

@@ -5,9 +5,10 @@ http://mlcommons.org/croissant/1.0; the records are lines of text files, taken a
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+from manifests.record.canonical_json import indented_json
 
 FILE_NAME = "croissant.json"
 VERSION = "http://mlcommons.org/croissant/1.0"
@@ -83,9 +84,7 @@ def croissant_text(
         document["creator"] = [{"@type": "sc:Person", "name": creator} for creator in creators]
     if license is not None:
         document["license"] = license
-    return (
-        json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
-    )
+    return indented_json(document, indent=1)
 
 
 def _files(one: SetFacts) -> List[Dict[str, Any]]:

@@ -5,11 +5,11 @@ https://www.researchobject.org/workflow-run-crate/profiles/0.5/process_run_crate
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Optional, Tuple
 from urllib.parse import quote
 
 from manifests.crate.facts import FileFacts, RerunFacts, RunFacts
+from manifests.record.canonical_json import indented_json
 from manifests.record.schema import Author
 
 if TYPE_CHECKING:
@@ -97,9 +97,7 @@ def ro_crate_text(run: RunFacts) -> str:
     document = crate.metadata.generate()
     entities = [_compact(entity) for entity in document["@graph"]]
     document["@graph"] = sorted(entities, key=lambda entity: str(entity["@id"]))
-    return (
-        json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
-    )
+    return indented_json(document, indent=1)
 
 
 def _compact(entity: Dict[str, Any]) -> Dict[str, Any]:

@@ -31,7 +31,7 @@ from manifests.doctor.folder import (
     unpacked_finding,
 )
 from manifests.doctor.image import image_finding
-from manifests.doctor.job_check import Asked, examine_job
+from manifests.doctor.job_check import JobOptions, examine_job
 from manifests.doctor.machine import (
     cores_finding,
     limits_finding,
@@ -243,7 +243,7 @@ def checks_of(site: Site, stack: Stack, host: HostContext) -> List[Check]:
 
 
 def examine(
-    site_name: str, stack_name: str, host: HostContext, *, job: Optional[Asked] = None
+    site_name: str, stack_name: str, host: HostContext, *, job: Optional[JobOptions] = None
 ) -> Dict[str, Finding]:
     """The finding of every check by its name; with ``job`` those from inside an allocation too.
 

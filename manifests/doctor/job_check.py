@@ -48,7 +48,7 @@ COMMAND = ("python3", "-m", "trainer.allocation", "--image")
 
 
 @dataclass(frozen=True)
-class Asked:
+class JobOptions:
     """What a person asks the job for; ``nodetype`` None: the smallest that takes two ranks."""
 
     nodes: int = 1
@@ -56,7 +56,7 @@ class Asked:
     group: Optional[str] = None
 
 
-def world_of_job(site: Site, asked: Asked) -> schema.World:
+def world_of_job(site: Site, asked: JobOptions) -> schema.World:
     """All ranks of a node type that was named, else two at least on a single node.
 
     Raises Trouble for a type that is not known, and for one rank in all.
@@ -75,7 +75,7 @@ def world_of_job(site: Site, asked: Asked) -> schema.World:
     return schema.World(ranks=each * asked.nodes, nodes=asked.nodes)
 
 
-def placement_of_job(site: Site, stack: str, asked: Asked) -> schema.Placement:
+def placement_of_job(site: Site, stack: str, asked: JobOptions) -> schema.Placement:
     """Raises Trouble for more nodes than there are, and for what a scheduler cannot be given."""
     world = world_of_job(site, asked)
     nodetype = asked.nodetype
@@ -90,7 +90,9 @@ def placement_of_job(site: Site, stack: str, asked: Asked) -> schema.Placement:
     return place(placement, site, world, with_gpus=has_gpus(stack))
 
 
-def examine_job(site: Site, stack: Stack, host: HostContext, asked: Asked) -> Dict[str, Finding]:
+def examine_job(
+    site: Site, stack: Stack, host: HostContext, asked: JobOptions
+) -> Dict[str, Finding]:
     """Findings by check; only the first, ``job``, where the job did not come to its end."""
     try:
         work = work_of_job(site, stack, host, asked)
@@ -100,7 +102,7 @@ def examine_job(site: Site, stack: Stack, host: HostContext, asked: Asked) -> Di
         return {"job": of_trouble(trouble)}
 
 
-def work_of_job(site: Site, stack: Stack, host: HostContext, asked: Asked) -> Work:
+def work_of_job(site: Site, stack: Stack, host: HostContext, asked: JobOptions) -> Work:
     """Raises Trouble when there is no image, and for what the site does not allow."""
     image = built_image(load_recipe(host.project, stack.stack), host)
     # Bound by its folder: a link in the cache would lead nowhere in the container.

@@ -248,9 +248,9 @@ def _why_state_stays(path: Path, need: Need, compared: Mapping[str, Need], named
 # --- removing -------------------------------------------------------------------------------
 
 
-def remove(parts: Sequence[Part], tell: Callable[[Piece], object]) -> Tuple[int, List[str]]:
-    """Remove what can go, and tell of each piece; returns the bytes that are free now, and a
-    sentence for each piece that could not be removed."""
+def remove(parts: Sequence[Part], removed: Callable[[Piece], object]) -> Tuple[int, List[str]]:
+    """Remove what can go; call ``removed`` with each piece. Returns the number of bytes that are
+    free now, and a sentence for each piece that could not be removed."""
     freed, faults = 0, []
     for piece in [piece for part in parts for piece in part.removable]:
         try:
@@ -262,7 +262,7 @@ def remove(parts: Sequence[Part], tell: Callable[[Piece], object]) -> Tuple[int,
             faults.append(f"{piece.path}: cannot be removed: {why}")
         else:
             freed += piece.size
-            tell(piece)
+            removed(piece)
     return freed, faults
 
 

@@ -230,12 +230,15 @@ def refuse_unfinished(files: RunFiles, host: HostContext, warn: Warn) -> None:
     """Raise CannotRun unless the run has its result."""
     if files.done.exists():
         return
+    what, step = why_unfinished(files, host, warn)
+    raise CannotRun(f"{files.root}: {what}: there is nothing to compare with", step)
+
+
+def why_unfinished(files: RunFiles, host: HostContext, warn: Warn) -> Tuple[str, str]:
+    """Why a run has no result, and what to do next."""
     state, why, _ = state_of(files, Queues(host), warn)
     what, step = UNFINISHED.get(state, (f"is {state}{f': {why}' if why else ''}", ""))
-    raise CannotRun(
-        f"{files.root}: {what}: there is nothing to compare with",
-        step.format(run=quoted(str(files.root))) or "see where it was submitted: status",
-    )
+    return what, step.format(run=quoted(str(files.root))) or "see where it was submitted: status"
 
 
 def parse_moved(moved: Sequence[str]) -> Dict[str, str]:

@@ -85,18 +85,18 @@ def lines(findings: Mapping[str, Finding]) -> List[Tuple[State, str, str]]:
     """(state, the line's other text, the lines below it) per check, to be drawn."""
     width = max(map(len, findings), default=0)
     indent = " " * (width + 8)
-    told = []
+    rows = []
     for name, finding in findings.items():
         first, *more = finding.found.splitlines() or [""]
         below = more + [f"-> {line}" for line in finding.advice.splitlines()]
-        told.append(
+        rows.append(
             (
                 finding.state,
                 f"{name.ljust(width)}  {first}",
                 "".join(f"\n{indent}{line}" for line in below),
             )
         )
-    return told
+    return rows
 
 
 def as_values(findings: Mapping[str, Finding]) -> List[Dict[str, str]]:

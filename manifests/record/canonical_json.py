@@ -14,6 +14,12 @@ def canonical_json(value: Any) -> bytes:
     ).encode("utf-8")
 
 
+def indented_json(value: Any, indent: int = 2) -> str:
+    """Text for people and other tools, whose bytes depend on the value alone, too."""
+    text = json.dumps(value, indent=indent, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    return text + "\n"
+
+
 def digest_of(value: Any) -> str:
     """sha256, hexadecimal, of the canonical JSON of ``value``."""
     return hashlib.sha256(canonical_json(value)).hexdigest()

@@ -1,13 +1,13 @@
 """The JSON Schema of ``manifest.json``, kept beside this file for readers of other languages.
 
-python -m manifests.record.published_schema > manifests/manifest.schema.json
+python -m manifests.record.published_schema > manifests/record/manifest.schema.json
 """
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
+from manifests.record.canonical_json import indented_json
 from manifests.record.schema import Manifest
 from manifests.record.version import SCHEMA_VERSION
 
@@ -19,7 +19,7 @@ def schema_text() -> str:
     schema = Manifest.model_json_schema()
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = f"manifest.json, version {SCHEMA_VERSION}"
-    return json.dumps(schema, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    return indented_json(schema)
 
 
 if __name__ == "__main__":

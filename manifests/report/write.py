@@ -7,8 +7,7 @@ from typing import List, Optional, Sequence
 
 from container import atomic
 from container.trouble import Trouble
-from jobtemplates.script import quoted
-from manifests.flows.rerun import UNFINISHED
+from manifests.flows.rerun import why_unfinished
 from manifests.host.context import HostContext
 from manifests.record.run_files import RunFiles
 from manifests.record.slice_set import SetFiles, SliceSet
@@ -22,8 +21,7 @@ from manifests.report.reported import (
 )
 from manifests.report.statements import statement_rows
 from manifests.report.view import shown, view_of
-from manifests.rundir.directory import find_run, list_runs, state_of
-from manifests.rundir.queue import Queues
+from manifests.rundir.directory import find_run, list_runs
 from manifests.rundir.records import Warn, ignore, read_manifest, read_record
 
 SUFFIXES = (".html", ".htm")
@@ -143,12 +141,8 @@ def _unwritable(target: Path, error: OSError) -> Trouble:
 def _refuse_unfinished(files: RunFiles, host: HostContext, warn: Warn) -> None:
     if files.result.exists():
         return
-    state, why, _ = state_of(files, Queues(host), warn)
-    what, step = UNFINISHED.get(state, (f"is {state}{f': {why}' if why else ''}", ""))
-    raise Trouble(
-        f"{files.root}: {what}: it has no result to report",
-        step.format(run=quoted(str(files.root))) or "see where it was submitted: status",
-    )
+    what, step = why_unfinished(files, host, warn)
+    raise Trouble(f"{files.root}: {what}: it has no result to report", step)
 
 
 def _page(files: List[RunFiles], host: HostContext, warn: Warn) -> str:

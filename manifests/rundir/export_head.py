@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from typing_extensions import Literal
 
 from container.faults import faults_of
-from manifests.record.canonical_json import digest_of
+from manifests.record.canonical_json import digest_of, indented_json
 from manifests.record.run_files import RunFiles
 from manifests.rundir.tar_members import name_problem
 
@@ -51,8 +51,7 @@ class ExportHead(BaseModel):
     def text(self) -> bytes:
         """The member's content; its length does not depend on the digests."""
         values = {**self._values(), "digest": self.digest}
-        text = json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
-        return (text + "\n").encode()
+        return indented_json(values).encode()
 
     def _values(self) -> Dict[str, Any]:
         return self.model_dump(mode="json", exclude={"digest"})

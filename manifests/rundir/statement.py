@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from typing_extensions import Literal
 
 from manifests.datasets.names import printable
-from manifests.record.canonical_json import canonical_json
+from manifests.record.canonical_json import canonical_json, indented_json
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -128,7 +128,7 @@ def statement(
 
 def statement_text(value: Mapping[str, Any]) -> str:
     """The text of the file: the same for the same value."""
-    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    return indented_json(value)
 
 
 def parse_statement(text: str) -> Statement:

@@ -76,7 +76,7 @@ def test_two_nodes_and_the_same_bits_on_this_machine(cluster: Cluster) -> None:
     assert sorted(path.name for path in (run / "logs").iterdir()) == [
         f"{cluster.jobs(run)[0]}.o.log", "scheduler.log",
     ]  # fmt: skip
-    assert "iteration" in bench.bundle("logs", run).stdout
+    assert "epoch    step" in bench.bundle("logs", run).stdout
     ranks = json.loads((run / "result.json").read_text())["observed"]["ranks"]
     if cluster.scheduler == "gridengine":
         assert [(rank["host"], rank["local_rank"]) for rank in ranks] == [("n1", 0), ("n2", 0)]

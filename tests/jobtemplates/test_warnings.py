@@ -20,6 +20,8 @@ RANKS = """\
 import json, os, signal, sys, time
 if "--version" in sys.argv:
     sys.exit(print("mpirun (Open MPI) 4.1.4"))
+if sys.argv[-1] == "true":  # what it has to say for itself where ranks did not start
+    sys.exit()
 turns = json.loads(os.environ["TURNS"])
 number = len(open("starts").read()) if os.path.exists("starts") else 0
 ignored = signal.getsignal(signal.SIGUSR2) is signal.SIG_IGN

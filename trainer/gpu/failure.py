@@ -30,12 +30,12 @@ def gpu_failures(rank: int, host: str, gpu: str) -> Iterator[None]:
         yield
     except Exception as error:
         at_work = rank_of(error, rank)
-        told = gpu_failure(error, at_work, host, gpu)
-        if told is None:
+        translated = gpu_failure(error, at_work, host, gpu)
+        if translated is None:
             raise
-        told.step = step_of(error)  # type: ignore[attr-defined]
-        told.rank = at_work  # type: ignore[attr-defined]
-        raise told from error
+        translated.step = step_of(error)  # type: ignore[attr-defined]
+        translated.rank = at_work  # type: ignore[attr-defined]
+        raise translated from error
 
 
 def gpu_failure(error: Exception, rank: int, host: str, gpu: str) -> Optional[TrainerError]:

@@ -1,4 +1,4 @@
-"""Which algorithms Chainer asks of cuDNN: set before the first of them runs, told as configured.
+"""Which algorithms Chainer asks of cuDNN: set before the first one runs, reported as configured.
 
 What is chosen by environment variables stands in manifests/config/determinism.py.
 """

@@ -65,13 +65,13 @@ def clean(
         warn(others)
     parts = flow.parts_of(host, needs, files)
     chosen = [part for part in parts if part.name in wanted]
-    told: List[str] = []
+    removed: List[str] = []
     freed, faults = 0, list[str]()
     if chosen and not dry_run:
-        freed, faults = flow.remove(chosen, lambda piece: told.append(str(piece.path)))
+        freed, faults = flow.remove(chosen, lambda piece: removed.append(str(piece.path)))
     if json_wanted:
         as_json({"cache": str(host.cache.root), "parts": [values(part) for part in parts],
-                 "removed": told, "freed": freed, "problems": faults})  # fmt: skip
+                 "removed": removed, "freed": freed, "problems": faults})  # fmt: skip
     elif not chosen:
         say("\n".join(overview(host.cache.root, parts)))
         say_next("python bundle.py clean --images --dry-run shows what would go", err=True)

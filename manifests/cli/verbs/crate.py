@@ -15,7 +15,7 @@ from manifests.cli.command_line import JSON, PATH, RUN, as_json, say, warn
 @click.option("-o", "--out", type=PATH, help="Write into this folder, not into RUN.")
 @JSON
 def crate(run: Path, out: Optional[Path], json_wanted: bool) -> None:
-    """Describe RUN as an RO-Crate, with a bill of materials and its samples.
+    """Describe RUN as an RO-Crate, with packages and samples.
 
     Writes ro-crate-metadata.json (Process Run Crate 0.5), image.cdx.json (CycloneDX) and
     croissant.json (Croissant). The same run gives the same bytes. `export` has them too.

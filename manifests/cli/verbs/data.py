@@ -45,14 +45,14 @@ CLASSES_FILE = click.option(
 )
 
 
-class Told(Protocol):
-    """What came of a verb."""
+class Summary(Protocol):
+    """What a verb has done."""
 
     def values(self) -> Dict[str, Any]: ...
     def lines(self) -> List[str]: ...
 
 
-def tell(done: Told, json_wanted: bool) -> None:
+def print_summary(done: Summary, json_wanted: bool) -> None:
     if json_wanted:
         as_json(done.values())
     else:
@@ -107,7 +107,7 @@ def crop(
         source, target, progress=host_context().progress, workers=workers, dry_run=dry_run
     )
     seconds = time.monotonic() - started
-    tell(done, json_wanted)
+    print_summary(done, json_wanted)
     if done.made and not dry_run:
         note(f"{seconds:.1f} s, {(done.made + done.kept) / seconds:.0f} images/s")
     done.refuse_unusable()
@@ -150,7 +150,7 @@ def list_(
     if not json_wanted:
         for warning in done.warnings:
             warn(warning)
-    tell(done, json_wanted)
+    print_summary(done, json_wanted)
 
 
 @data.command()
@@ -172,7 +172,7 @@ def mean(
         progress=host_context().progress,
         workers=workers,
     )
-    tell(done, json_wanted)
+    print_summary(done, json_wanted)
 
 
 @data.command()
@@ -219,7 +219,7 @@ def mini(
         )
     elif choice is not None:
         done = choose_alike(list_file, output, root=below, record=choice, per_class=per_class)
-    tell(done, json_wanted)
+    print_summary(done, json_wanted)
 
 
 @data.command()
@@ -261,7 +261,7 @@ def check(
     if not json_wanted:
         for warning in done.shown(done.warnings):
             warn(warning)
-    tell(done, json_wanted)
+    print_summary(done, json_wanted)
     sys.exit(0 if done.good else 1)
 
 
@@ -294,7 +294,7 @@ def pack(
         progress=host_context().progress,
         workers=workers,
     )
-    tell(done, json_wanted)
+    print_summary(done, json_wanted)
 
 
 @data.command()
@@ -317,4 +317,6 @@ def describe(
     from manifests.crate.list_description import describe_list
 
     progress = host_context().progress
-    tell(describe_list(list_file, root or list_file.parent, pack, output, progress), json_wanted)
+    print_summary(
+        describe_list(list_file, root or list_file.parent, pack, output, progress), json_wanted
+    )

@@ -38,9 +38,9 @@ if TYPE_CHECKING:
 def doctor(site: str, stack: str, job: bool, json_wanted: bool, **asked: Any) -> None:
     """Check if this host can build images and submit runs. Exit code 2 if it cannot."""
     from manifests.doctor.examination import examine
-    from manifests.doctor.job_check import Asked
+    from manifests.doctor.job_check import JobOptions
 
-    wanted = Asked(**asked) if job else None
+    wanted = JobOptions(**asked) if job else None
     sys.exit(report(examine(site, stack, host_context(), job=wanted), json_wanted))
 
 

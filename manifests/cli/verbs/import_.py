@@ -16,9 +16,10 @@ from manifests.cli.command_line import DRY, JSON, PATH, as_json, host_context, s
 @DRY
 @JSON
 def import_(file: Path, folder: Path, dry_run: bool, json_wanted: bool) -> None:
-    """Check FILE, which `export` wrote, and make its run directory in DIR (default: here).
+    """Check an exported FILE and make its run directory.
 
-    Nothing is placed unless all is right. No network is used. With --dry-run it is only checked.
+    It is made in DIR (default: here). Nothing is placed unless all is right. No network is used.
+    With --dry-run it is only checked.
     """
     from jobtemplates.schedulers import backend_named
     from manifests.flows.import_run import import_run

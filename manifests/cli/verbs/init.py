@@ -41,7 +41,10 @@ def recipes_that_begin(
     help="Published recipe: goyal2017, akiba2017, googlenet, alexnet, nin.",
 )
 def init(file: Path, site: Optional[str], stack: Optional[str], recipe: Optional[str]) -> None:
-    """Write a commented config to FILE (default: config.yaml; - prints it)."""
+    """Write a commented config to FILE.
+
+    Default: config.yaml; - prints it. `examples/` has more configs.
+    """
     from container import atomic
     from container.trouble import Trouble
     from manifests.config.run_config import default_jobname

@@ -21,7 +21,7 @@ from manifests.cli.command_line import NAMED_RUN, PATH, host_context, say, warn
 def report(runs: Tuple[Path, ...], output: Optional[Path]) -> None:
     """Write a page on RUNS: verdict, steps, curves, differences. It is one HTML file.
 
-    The others are held against the first. One rerun alone is held against its original.
+    The others are compared with the first. One rerun alone is compared with its original.
     """
     from manifests.report.write import write_report
 

@@ -113,7 +113,7 @@ def rerun(
     Exit code: 0 identical, 1 diverged, 2 cannot run, 3 inconclusive.
     """
     from manifests.cli.foreground import note_report, print_comparison, wait_for_job
-    from manifests.cli.slices import Asked, by_slices
+    from manifests.cli.slices import SliceArguments, by_slices
     from manifests.cli.zoom import first_script, zoom_in
     from manifests.flows.cannot_run import CannotRun
     from manifests.flows.plan import write_run
@@ -127,7 +127,7 @@ def rerun(
 
     host = host_context()
     alone = (from_step, to_step) != (None, None)
-    asked = Asked(slices, sample, seed, gather, alone, bool(parts), not from_step)
+    asked = SliceArguments(slices, sample, seed, gather, alone, bool(parts), not from_step)
     asked.check()
     if zoom and asked.wanted:
         raise Trouble(

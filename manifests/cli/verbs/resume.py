@@ -54,18 +54,18 @@ def resume(
         plan = plan_resume(run, host, warn, group=group, processes=processes, nodes=nodes)
         for warning in chain_warnings(plan.placement, chain):
             warn(warning)
-        told = {"run": str(files.root), "step": plan.step, "steps": plan.steps}
+        facts = {"run": str(files.root), "step": plan.step, "steps": plan.steps}
         if not json_wanted:
             note(plan.text())
         for text in plan.notes:
             note(text)
         if dry_run:
             if json_wanted:
-                as_json({**told, "script": plan.script} if plan.script else told)
+                as_json({**facts, "script": plan.script} if plan.script else facts)
             elif plan.script:
                 click.echo(plan.script, nl=False)
             return
         written = {path: path.stat().st_size for path in files.logs.iterdir()}
         job = start_run(write_script(plan), host, chain, plan.placement)
     after = written.get(logs_of(files, "stdout")[0], 0)
-    say_started(files, job, told, host, wait, json_wanted, after)
+    say_started(files, job, facts, host, wait, json_wanted, after)

@@ -61,12 +61,12 @@ def submit(
 
     host = host_context()
     labels = checked_labels(message, tags)
-    told: Dict[str, Any] = {}
+    facts: Dict[str, Any] = {}
     with atomic.prepared(*([] if script_name is None or dry_run else [script_name])):
         plan = plan_submit(config, host, group=group, read_only=dry_run)
         plan = replace(plan, labels=labels)
         identity = plan.manifest.identity_digest
-        told.update(run=str(plan.files.root), identity=identity)
+        facts.update(run=str(plan.files.root), identity=identity)
         done = done_run(identity, [plan.files.root.parent, *known_outs(host.cache)])
         if done is not None and unless_done:
             say_done(done, identity, json_wanted)
@@ -82,7 +82,7 @@ def submit(
         if dry_run and json_wanted:
             from manifests.cli.outlook_text import outlook_values
 
-            as_json({**told, **outlook_values(plan, host), "script": plan.script})
+            as_json({**facts, **outlook_values(plan, host), "script": plan.script})
         elif dry_run:
             click.echo(plan.script, nl=False)
         if dry_run:
@@ -97,10 +97,10 @@ def submit(
                 files = write_run(plan)
                 stream.seek(0)
                 stream.write(files.job_script.read_bytes())  # of the name that it got: as long
-    told["run"] = str(files.root)
+    facts["run"] = str(files.root)
     job = start_new(files, host, chain)
     remember_out(host.cache, files.root.parent, warn)
-    say_started(files, job, told, host, wait, json_wanted)
+    say_started(files, job, facts, host, wait, json_wanted)
 
 
 def say_done(run: Path, identity: str, json_wanted: bool) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from container.trouble import Trouble
 from jobtemplates.sites import PROFILES, Site, load_site, parse_site
-from manifests.doctor.job_check import Asked, placement_of_job, world_of_job
+from manifests.doctor.job_check import JobOptions, placement_of_job, world_of_job
 from manifests.host.placing import (
     chain_warnings,
     charged,
@@ -148,26 +148,26 @@ def test_a_chain_where_no_end_is_known(
 def test_what_the_doctors_job_asks_for() -> None:
     tsubame = site("tsubame3")
     for asked, ranks, nodetype, options in (
-        (Asked(), 2, "h_node", []),
-        (Asked(nodetype="f_node", group="tga"), 4, "f_node", ["-g", "tga"]),
-        (Asked(nodes=3, nodetype="f_node"), 12, "f_node", []),
-        (Asked(nodes=2, nodetype="s_gpu"), 2, "s_gpu", []),
-        (Asked(nodes=2), 2, "q_node", []),
+        (JobOptions(), 2, "h_node", []),
+        (JobOptions(nodetype="f_node", group="tga"), 4, "f_node", ["-g", "tga"]),
+        (JobOptions(nodes=3, nodetype="f_node"), 12, "f_node", []),
+        (JobOptions(nodes=2, nodetype="s_gpu"), 2, "s_gpu", []),
+        (JobOptions(nodes=2), 2, "q_node", []),
     ):
         world = world_of_job(tsubame, asked)
         placed = placement_of_job(tsubame, "cuda12", asked)
         assert (world.ranks, world.nodes) == (ranks, asked.nodes), asked
         assert (placed.nodetype, placed.submit_options) == (nodetype, options), asked
     for asked, text in (
-        (Asked(nodetype="x"),
+        (JobOptions(nodetype="x"),
          "nnodetype: site tsubame3 has no node type 'x'\n"
          "-> node types of this site: f_node, h_node, q_node, s_gpu"),
-        (Asked(nodes=541, nodetype="f_node"),
+        (JobOptions(nodes=541, nodetype="f_node"),
          "nnodes: 541 asked for, site tsubame3 has 540\n-> give another --nodes"),
-        (Asked(nodetype="s_gpu"),
+        (JobOptions(nodetype="s_gpu"),
          "node type s_gpu has one rank: a job of one cannot show that ranks find each other\n"
          "-> give --nodes 2, or a larger --nodetype"),
-        (Asked(group="a b"),
+        (JobOptions(group="a b"),
          "group: 'a b' cannot stand on a directive line: expected letters, digits and _ . + - @, "
          "not first a dash\n"
          "-> change these keys; docs/sites.md says what may stand on a directive line"),
