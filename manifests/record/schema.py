@@ -74,7 +74,42 @@ class FileDigest(Record):
     executable: bool = False
 
 
-class CodeIdentity(Record):
+class KeptAsRead(Record):
+    """A record that is read from a file is digested, compared and written as it stood there: a
+    field that a later version adds is absent from what older versions wrote."""
+
+    _as_read: Optional[Dict[str, Any]] = PrivateAttr(default=None)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _keep(
+        cls, value: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo
+    ) -> Self:
+        record = handler(value)
+        if info.mode == "json":
+            record._as_read = value
+        return record
+
+    @model_serializer(mode="wrap")
+    def _written(self, handler: SerializerFunctionWrapHandler) -> Dict[str, Any]:
+        written: Dict[str, Any] = handler(self) if self._as_read is None else self._as_read
+        return copy.deepcopy(written)
+
+    def model_copy(self, *, update: Optional[Mapping[str, Any]] = None, deep: bool = False) -> Self:
+        """With ``update`` it is no longer what was read."""
+        copied = super().model_copy(update=update, deep=deep)
+        if update:
+            copied._as_read = None
+        return copied
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both are written alike, wherever they come from."""
+        if not isinstance(other, type(self)):
+            return NotImplemented
+        return self.model_dump(mode="json") == other.model_dump(mode="json")
+
+
+class CodeIdentity(KeptAsRead):
     """``digest`` is :func:`digest_of` over ``files`` (path relative to ``code/`` -> FileDigest).
 
     Of an identity, ``files`` are those that the ranks import and everything below ``trainer/``; up
@@ -132,10 +167,8 @@ def steps_of(epochs: int, samples: int, per_step: int) -> int:
     return -(-epochs * samples // per_step)
 
 
-class Identity(Record):
-    """What decides the bits. Read from a file, it is digested, compared and written as it stood
-    there: a field that a later version adds is absent from the identities of older runs.
-    """
+class Identity(KeptAsRead):
+    """What decides the bits."""
 
     training: Training
     code: CodeIdentity
@@ -143,36 +176,6 @@ class Identity(Record):
     data: DataIdentity
     world: World
     determinism: Determinism
-
-    _as_read: Optional[Dict[str, Any]] = PrivateAttr(default=None)
-
-    @model_validator(mode="wrap")
-    @classmethod
-    def _keep(
-        cls, value: Any, handler: ModelWrapValidatorHandler[Identity], info: ValidationInfo
-    ) -> Identity:
-        identity = handler(value)
-        if info.mode == "json":
-            identity._as_read = value
-        return identity
-
-    @model_serializer(mode="wrap")
-    def _written(self, handler: SerializerFunctionWrapHandler) -> Dict[str, Any]:
-        written: Dict[str, Any] = handler(self) if self._as_read is None else self._as_read
-        return copy.deepcopy(written)
-
-    def model_copy(self, *, update: Optional[Mapping[str, Any]] = None, deep: bool = False) -> Self:
-        """With ``update`` it is no longer what was read."""
-        copied = super().model_copy(update=update, deep=deep)
-        if update:
-            copied._as_read = None
-        return copied
-
-    def __eq__(self, other: object) -> bool:
-        """Whether both are written alike, wherever they come from."""
-        if not isinstance(other, Identity):
-            return NotImplemented
-        return self.model_dump(mode="json") == other.model_dump(mode="json")
 
     def digest(self) -> str:
         """sha256, hexadecimal: :func:`digest_of` over the identity as it is written."""

@@ -40,7 +40,7 @@ def identity_as_text(run: Path) -> Dict[str, object]:
 
 def test_there_is_a_golden_run_of_every_landed_version() -> None:
     """1.1 never landed."""
-    assert VERSIONS == ["1.0", "1.2"]
+    assert VERSIONS == ["1.0", "1.2", "1.3"]
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -68,17 +68,22 @@ def edit(path: Path, old: str, new: str) -> None:
 
 
 def of_next_year(target: Path) -> Path:
-    """A copy of the project as it may look later: the identity has more fields, with defaults, in
-    three of its records, and a file that ranks import has another name."""
+    """A copy of the project as it may look later: records of the identity, of the other code and of
+    states have more fields, with defaults, and a file that ranks import has another name."""
     project = clone_project(target)
     record = project / "manifests" / "record"
     for before, after in (
-        ("    determinism: Determinism\n\n    _as", "    flavour: str = 'plain'\n"),
+        ("    determinism: Determinism\n\n    def digest", "    flavour: str = 'plain'\n"),
         ("    precision: Precision\n    seed", "    tint: int = 3\n"),
         ("    executable: bool = False\n", "    owner: str = 'nobody'\n"),
     ):
         line, newline, rest = before.partition("\n")
         edit(record / "schema.py", before, line + newline + after + rest)
+    edit(
+        record / "checkpoint.py",
+        "    seconds: float\n\n\nclass Head",
+        "    seconds: float\n    weight: int = 1\n\n\nclass Head",
+    )
     (record / "driver_version.py").rename(record / "nvidia_versions.py")
     for path in (*project.rglob("manifests/**/*.py"), *project.rglob("trainer/**/*.py")):
         text = path.read_text(encoding="utf-8")
