@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from manifests.doctor.allocated_gpus import gpus_finding
 from manifests.host.finding import Finding, fail, ok, warn
+from manifests.record.communicators import counted
 from manifests.record.outcome import RankGpu
 from manifests.record.schema import Promises, World
 
@@ -84,7 +85,8 @@ def ranks_finding(found: Allocation, world: World) -> Finding:
             "use a host MPI of the image's family and version (see the check of mpirun), and see "
             "that nothing strips its variables from the container's environment",
         )
-    summary = f"{ranks} on {nodes} {'node' if nodes == 1 else 'nodes'} ({', '.join(found.hosts)})"
+    hosts = ", ".join(found.hosts)
+    summary = f"{counted(ranks, 'rank')}, one process each, on {counted(nodes, 'node')} ({hosts})"
     if (ranks, nodes) != (world.ranks, world.nodes):
         return fail(
             f"{summary}, asked for were {world.ranks} on {world.nodes}",

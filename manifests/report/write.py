@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import List, Optional, Sequence
+from typing import Iterator, List, Optional, Sequence
 
 from container import atomic
 from container.trouble import Trouble
@@ -45,11 +46,12 @@ def write_report(
     place = target or named[0].report
     _refuse_target(place, files)
     _refuse_unfinished(files[0], host, warn)
-    text = _page(files, host, warn)
-    try:
-        atomic.write_bytes(place, text.encode("utf-8", "replace"))
-    except OSError as error:
-        raise _unwritable(place, error) from error
+    with _prepared(place):
+        text = _page(files, host, warn)
+        try:
+            atomic.write_bytes(place, text.encode("utf-8", "replace"))
+        except OSError as error:
+            raise _unwritable(place, error) from error
     return place
 
 
@@ -125,13 +127,17 @@ def _refuse_target(target: Path, runs: List[RunFiles]) -> None:
                     f"{target}: lies in {name}/ of a run, where every file is counted",
                     "name another file with -o",
                 )
-    if not place.parent.is_dir():
-        raise Trouble(f"{target}: there is no folder {place.parent}", "make it, or name another")
-    try:
-        with atomic.prepared(target):
-            pass
-    except Trouble as trouble:
-        raise Trouble(trouble.problems, "name another file with -o") from trouble
+
+
+@contextmanager
+def _prepared(target: Path) -> Iterator[None]:
+    """The folder of ``target`` is made; it stays only if the page is written."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(atomic.prepared(target))
+        except Trouble as trouble:
+            raise Trouble(trouble.problems, "name another file with -o") from trouble
+        yield
 
 
 def _unwritable(target: Path, error: OSError) -> Trouble:

@@ -92,7 +92,7 @@ def test_a_job_at_this_machine(own_cache: Path, image: str) -> None:
     found = findings(0, BUNDLE_CACHE=str(own_cache))
     assert list(found)[-len(JOB) :] == JOB
     assert {found[name]["state"] for name in JOB} == {"ok"}
-    assert found["job: ranks"]["found"].startswith("2 on 1 node (")
+    assert found["job: ranks"]["found"].startswith("2 ranks, one process each, on 1 node (")
     assert found["job: messages"]["found"] == (
         "2 ranks exchanged all kinds of messages over pml ob1, btl self vader"
     )

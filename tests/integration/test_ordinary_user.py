@@ -123,5 +123,7 @@ def test_slurm_as_an_ordinary_user(public: Path, image: str, data_template: Path
     assert "--allow-run-as-root" not in (run / "job.sh").read_text()
     assert told["rerun"][0] == 0 and "verdict: identical\n" in told["rerun"][1], told
     assert told["doctor"][0] == 0, told
-    assert "job: ranks       2 on 2 nodes" in told["doctor"][1], told["doctor"][1]
+    assert "job: ranks       2 ranks, one process each, on 2 nodes" in told["doctor"][1], told[
+        "doctor"
+    ][1]
     assert PROJECT not in run.parents

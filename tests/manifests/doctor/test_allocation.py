@@ -57,7 +57,7 @@ GOOD = (rank(0), rank(1, local=1), rank(2, "n2"), rank(3, "n2", 1))
 
 def test_an_allocation_that_is_well() -> None:
     assert judged(*GOOD) == {
-        "job: ranks": ok("4 on 2 nodes (n1, n2)"),
+        "job: ranks": ok("4 ranks, one process each, on 2 nodes (n1, n2)"),
         "job: messages": ok(
             "4 ranks exchanged all kinds of messages over pml ob1, btl self tcp vader"
         ),
@@ -92,7 +92,7 @@ def test_processes_that_are_all_rank_0_of_1() -> None:
             "job: ranks",
             tuple(rank(number, "n1", number, gpus=FOUR) for number in range(4)),
             fail(
-                "4 on 1 node (n1), asked for were 4 on 2",
+                "4 ranks, one process each, on 1 node (n1), asked for were 4 on 2",
                 "see how the site profile maps ranks to nodes (docs/sites.md)",
             ),
         ),

@@ -16,6 +16,7 @@ from container.progress import Silent
 from container.trouble import Trouble
 from manifests.host.context import HostContext, read_host_context
 from manifests.record.run_files import RunFiles
+from manifests.report import write
 from manifests.report.write import report_at_the_end, write_report
 from manifests.rundir.records import trail_digest
 from manifests.verdict.compare import compare, load_record
@@ -337,10 +338,7 @@ def test_targets_that_cannot_be(
     cases = {
         tmp_path / "page.pdf": ("has the suffix .pdf", "end the name with .html"),
         tmp_path / "page": ("has no suffix", "end the name with .html"),
-        tmp_path / "no" / "page.html": (
-            f"there is no folder {tmp_path / 'no'}",
-            "make it, or name another",
-        ),
+        again.manifest / "page.html": (f"there is no folder {again.manifest}", NEXT),
         tmp_path / "folder.html": ("is not a regular file", NEXT),
         original.code / "page.html": ("lies in code/ of a run, where every file is counted", NEXT),
         again.trail / "x.html": ("lies in results/ of a run, where every file is counted", NEXT),
@@ -350,6 +348,22 @@ def test_targets_that_cannot_be(
         found = refusal(lambda target=target: write_report([again.root], target, host))
         assert found == ([f"{target}: {problem}"], step)
     assert everything(tmp_path) == before
+
+
+def test_the_folder_of_a_page_is_made(
+    original: RunFiles,
+    again: RunFiles,
+    host: HostContext,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    target = tmp_path / "new" / "pages" / "page.html"
+    assert write_report([again.root], target, host) == target
+    assert target.stat().st_size > 1000
+    monkeypatch.setattr(write, "_page", lambda *_rest: 1 // 0)
+    with pytest.raises(ZeroDivisionError):
+        write_report([again.root], tmp_path / "other" / "page.html", host)
+    assert not (tmp_path / "other").exists()
 
 
 def test_runs_that_cannot_be(
