@@ -22,13 +22,12 @@ from manifests.host import hosting
 from manifests.host.context import HostContext
 from manifests.host.image_memory import ImageMemory
 from manifests.host.placing import charged, place_on
-from manifests.record.checkpoint import Head
 from manifests.record.checkpoint_names import checkpoints_in
-from manifests.record.communicators import counted
 from manifests.record.run_files import RunFiles
-from manifests.record.schema import Circumstance, Identity, Manifest, Placement
+from manifests.record.schema import Circumstance, Manifest, Placement
 from manifests.rundir.directory import find_run, state_of
 from manifests.rundir.job import read_job
+from manifests.rundir.kept_states import of_another_run
 from manifests.rundir.queue import Queues, settle
 from manifests.rundir.rank_code import counted_code
 from manifests.rundir.records import Warn, ignore, read_manifest
@@ -116,7 +115,7 @@ def plan_resume(
     for checkpoint in checkpoints:
         head, problem = look_at(checkpoint, files)
         if head is not None and not fits(head, manifest.identity, counted):
-            problem = of_another_run(head, manifest.identity)
+            problem = of_another_run(head, manifest.identity.world.ranks)
         elif head is not None:
             for text in useless:
                 warn(f"{text}; an older one is used")
@@ -125,15 +124,6 @@ def plan_resume(
     raise Trouble(
         useless,
         f"restore one from a copy, or remove {files.checkpoints} to begin with the first step",
-    )
-
-
-def of_another_run(head: Head, identity: Identity) -> str:
-    if head.ranks == identity.world.ranks:
-        return "was made by another run"
-    return (
-        f"was made by a run of {counted(head.ranks, 'rank')}, "
-        f"this run has {identity.world.ranks}: processes may change, ranks may not"
     )
 
 

@@ -9,6 +9,7 @@ from typing import Dict, List, Optional
 from container.trouble import Trouble
 from manifests.record.checkpoint import Damaged, Head, damage, read_head, steps_digest
 from manifests.record.checkpoint_names import checkpoint_name, checkpoints_in
+from manifests.record.communicators import counted
 from manifests.record.outcome import Result
 from manifests.record.run_files import RunFiles
 from manifests.record.schema import Manifest
@@ -65,14 +66,23 @@ def checkpoint_problem(
     return foreign(head, files, manifest) or state_problem(head, kept)
 
 
+def of_another_run(head: Head, ranks: int) -> str:
+    """What is said of a state that a run of so many ``ranks`` did not make."""
+    if head.ranks == ranks:
+        return "was made by another run"
+    return (
+        f"was made by a run of {counted(head.ranks, 'rank')}, "
+        f"this run has {ranks}: processes may change, ranks may not"
+    )
+
+
 def foreign(head: Head, files: RunFiles, manifest: Manifest) -> str:
     """Why a state is not one of a run with this identity; "" if it may be."""
     ranks = manifest.identity.world.ranks
-    if head.ranks != ranks:
-        return f"was made by a run of {head.ranks} ranks, this run has {ranks}"
-    identity, counted = manifest.identity, counted_code(files, manifest)
-    if head.steps_digest not in (steps_digest(identity, counted), steps_digest(identity)):
-        return "was made by another run"
+    identity, names = manifest.identity, counted_code(files, manifest)
+    digests = steps_digest(identity, names), steps_digest(identity)
+    if head.ranks != ranks or head.steps_digest not in digests:
+        return of_another_run(head, ranks)
     return ""
 
 

@@ -122,7 +122,10 @@ def test_the_state_of_another_run(run: RunFiles) -> None:
     assert refused(CannotRun, run, 4) == ([f"{path}: was made by another run"], RESTORE)
     write_state(run, read_manifest(run).identity, 4, ranks=1)
     assert refused(CannotRun, run, 4) == (
-        [f"{path}: was made by a run of 1 ranks, this run has 2"],
+        [
+            f"{path}: was made by a run of 1 rank, this run has 2: "
+            "processes may change, ranks may not"
+        ],
         RESTORE,
     )
 
