@@ -11,8 +11,9 @@ from container import atomic
 from container.image import Image
 from manifests.cli.plot import plot_at_the_end
 from manifests.datasets.digits import make_digits
+from manifests.flows.judgement import judge
 from manifests.flows.plan import Plan, write_run
-from manifests.flows.rerun import judge, plan_rerun
+from manifests.flows.rerun import plan_rerun
 from manifests.flows.slices import Gathering, plan_slices, write_slices
 from manifests.flows.start import start_new
 from manifests.flows.submit import plan_submit
@@ -111,7 +112,7 @@ def run_demo(
     if code != 0:
         return code
     with steps.step("rerun: the same snapshot, config and image again"):
-        second = launch(plan_rerun(first.root, host, moved={}), host, say)
+        second = launch(plan_rerun(first.root, host), host, say)
         wait(second, host)
     with steps.step("compare"):
         comparison = judge(first.root, second)

@@ -52,7 +52,7 @@ def say_started(
     from manifests.report.write import report_at_the_end
 
     if code == 0 and repeated:  # a rerun that was stopped on its way: its verdict is due now
-        from manifests.flows.rerun import judge
+        from manifests.flows.judgement import judge
 
         comparison = judge(Path(repeated), files, warn)
         note_report(files, host)

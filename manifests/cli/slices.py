@@ -13,7 +13,7 @@ from jobtemplates.script import quoted
 from manifests.cli.command_line import as_json, note, say, warn
 from manifests.cli.foreground import print_comparison
 from manifests.flows.cannot_run import CannotRun
-from manifests.flows.rerun import cannot_run
+from manifests.flows.judgement import not_rerun
 from manifests.flows.slices import (
     Gathering,
     SetPlan,
@@ -87,7 +87,7 @@ def by_slices(
             read_only=dry_run, warn=warn,
         )  # fmt: skip
     except CannotRun as error:
-        print_comparison(cannot_run(run, error), json_wanted)
+        print_comparison(not_rerun(run, error), json_wanted)
     for text in plan.warnings:
         warn(text)
     for text in plan.notes:

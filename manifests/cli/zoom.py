@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, List, Mapping, Optional
+from dataclasses import replace
+from typing import List, Optional
 
 from container.trouble import Trouble
 from manifests.cli.command_line import note, warn
 from manifests.cli.foreground import wait_for_job
 from manifests.flows.plan import write_run
+from manifests.flows.rerun import RerunRequest
 from manifests.flows.start import start_new
 from manifests.flows.zoom import judge_zoom, plan_step, read_step_run, sides_of, zoomed_step
 from manifests.host.context import HostContext
@@ -25,18 +27,14 @@ def zoom_in(
     b: RunFiles,
     comparison: Comparison,
     host: HostContext,
-    moved: Mapping[str, str],
-    options: Mapping[str, Any],
+    request: RerunRequest,
 ) -> Comparison:
     """Run the first step that differs twice with each run's parts; say what that shows.
 
     What the jobs print goes to standard error. Raises Trouble where the two differ in no step.
     """
     step = zoomed_step(comparison)
-    sides = [
-        side_of(name, run, step, host, moved, {**options, "out": options["out"] or b.root.parent})
-        for name, run in sides_of(a, b)
-    ]
+    sides = [side_of(name, run, step, host, _beside(b, request)) for name, run in sides_of(a, b)]
     return judge_zoom(a, b, comparison, sides, warn)
 
 
@@ -45,12 +43,15 @@ def first_script(
     b: RunFiles,
     comparison: Comparison,
     host: HostContext,
-    moved: Mapping[str, str],
-    options: Mapping[str, Any],
+    request: RerunRequest,
 ) -> str:
     """The script of the first job that :func:`zoom_in` would start. Raises Trouble as it does."""
-    settings = {**options, "out": options["out"] or b.root.parent, "read_only": True}
-    return plan_step(a, zoomed_step(comparison), host, moved, **settings).script
+    request = replace(_beside(b, request), read_only=True)
+    return plan_step(a, zoomed_step(comparison), host, request, warn).script
+
+
+def _beside(b: RunFiles, request: RerunRequest) -> RerunRequest:
+    return replace(request, out=request.out or b.root.parent)
 
 
 def side_of(
@@ -58,15 +59,14 @@ def side_of(
     run: RunFiles,
     step: int,
     host: HostContext,
-    moved: Mapping[str, str],
-    options: Mapping[str, Any],
+    request: RerunRequest,
 ) -> Side:
     """The runs of the step with the parts of one run, or why it cannot be run."""
     runs: List[StepRun] = []
     why_not: Optional[str] = None
     try:
         while len(runs) < 2 or (len(runs) < MOST_RUNS and not Side(name, runs).alike):
-            runs.append(run_step(run, step, host, moved, options))
+            runs.append(run_step(run, step, host, request))
     except Trouble as error:
         why_not = error.problems[0]
         runs = runs if len(runs) == 2 else []
@@ -77,10 +77,9 @@ def run_step(
     run: RunFiles,
     step: int,
     host: HostContext,
-    moved: Mapping[str, str],
-    options: Mapping[str, Any],
+    request: RerunRequest,
 ) -> StepRun:
-    plan = plan_step(run, step, host, moved, **options)
+    plan = plan_step(run, step, host, request, warn)
     for text in plan.warnings:
         warn(text)
     for text in plan.notes:

@@ -12,7 +12,7 @@ from container import atomic
 from container.digest import sha256_of_file
 from container.trouble import Trouble
 from jobtemplates.script import quoted
-from manifests.flows.rerun import compare_runs, refused
+from manifests.flows.judgement import compare_runs, refused
 from manifests.flows.slices import found_slices, read_slices
 from manifests.host import ssh_signature
 from manifests.host.context import HostContext

@@ -75,7 +75,7 @@ def data_members(
 
     Raises Trouble with every image that is missing, or is not what a packed file is to hold.
     """
-    from manifests.flows.rerun import data_here, data_there
+    from manifests.flows.recorded_data import data_here, data_there
 
     circumstance, _ = data_there(data_here(files, manifest.circumstance, moved))
     roots = (circumstance.paths.train_root, circumstance.paths.val_root)

@@ -22,10 +22,12 @@ from manifests.flows.cancel import cancel_run
 from manifests.flows.cannot_run import CannotRun
 from manifests.flows.explain import explain_failure
 from manifests.flows.follow import exit_code_of, job_now
+from manifests.flows.judgement import judge
 from manifests.flows.plan import Plan, write_run
-from manifests.flows.rerun import judge, plan_rerun, refuse_unfinished
+from manifests.flows.rerun import RerunRequest, plan_rerun
 from manifests.flows.slice_plan import SLICE_CODE, can_end, whole_record
 from manifests.flows.start import start_run
+from manifests.flows.unfinished import refuse_unfinished
 from manifests.host.context import HostContext
 from manifests.record.checkpoint_names import checkpoints_in, step_of
 from manifests.record.run_files import RunFiles
@@ -132,23 +134,9 @@ def _planned(
     read_only: bool,
     warn: Warn,
 ) -> Plan:
-    options = record.options
-    return plan_rerun(
-        run,
-        host,
-        moved=dict(options.moved),
-        out=folder,
-        site_name=options.site,
-        group=options.group,
-        mirror=options.mirror,
-        other_gpu=options.other_gpu,
-        processes=options.processes,
-        nodes=options.nodes,
-        steps=steps,
-        emulate=options.emulate,
-        read_only=read_only,
-        warn=warn,
-    )
+    options = record.options.model_dump()
+    request = RerunRequest(**options, out=folder, steps=steps, read_only=read_only)
+    return plan_rerun(run, host, request, warn)
 
 
 def cuts_for(old: RunFiles, count: int, steps: int, states: Sequence[int]) -> List[int]:

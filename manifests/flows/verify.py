@@ -8,7 +8,7 @@ from typing import Dict, List, Optional
 
 from jobtemplates.script import quoted
 from manifests.flows.part_of_run import needed_of
-from manifests.flows.rerun import data_here
+from manifests.flows.recorded_data import data_here
 from manifests.flows.statement_check import (
     StatementCheck,
     check_statements,

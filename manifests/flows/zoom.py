@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 from container import atomic
 from container.reachable import file_here
 from container.trouble import Trouble
 from manifests.flows.cannot_run import CannotRun
+from manifests.flows.judgement import compare_runs
 from manifests.flows.plan import Plan
-from manifests.flows.rerun import compare_runs, data_moved, plan_rerun
+from manifests.flows.recorded_data import data_moved
+from manifests.flows.rerun import RerunRequest, plan_rerun
 from manifests.host.context import HostContext
 from manifests.record.outcome import TrailRecord
 from manifests.record.run_files import RunFiles
@@ -65,12 +67,12 @@ def sides_of(a: RunFiles, b: RunFiles) -> List[Tuple[str, RunFiles]]:
 
 
 def plan_step(
-    run: RunFiles, step: int, host: HostContext, moved: Mapping[str, str], **options: Any
+    run: RunFiles, step: int, host: HostContext, request: RerunRequest, warn: Warn = ignore
 ) -> Plan:
     """Plan the run of one step from the newest state before it, or from the seed.
 
-    ``options`` are those of :func:`manifests.flows.rerun.plan_rerun`. Raises CannotRun where the
-    parts are not as recorded, or the trainer of the run's snapshot traces no step; Trouble.
+    ``request`` says where and from which data. Raises CannotRun where the parts are not as
+    recorded, or the trainer of the run's snapshot traces no step; Trouble.
     """
     manifest = read_manifest(run)
     if TRACE_CODE not in manifest.identity.code.files:
@@ -78,13 +80,13 @@ def plan_step(
             f"the trainer in its snapshot is from before steps were traced (no {TRACE_CODE})",
             "compare the trails: python bundle.py compare A B",
         )
-    options = {**options, "moved": _fitting(manifest, moved), "traced": True}
+    request = replace(request, moved=_fitting(manifest, request.moved), traced=True)
     try:
-        return plan_rerun(run.root, host, steps=(step - 1, step), **options)
+        return plan_rerun(run.root, host, replace(request, steps=(step - 1, step)), warn)
     except CannotRun as error:
         if step == 1:
             raise
-        plan = plan_rerun(run.root, host, steps=(0, step), **options)
+        plan = plan_rerun(run.root, host, replace(request, steps=(0, step)), warn)
         return replace(plan, notes=[error.problems[0], *plan.notes])
 
 

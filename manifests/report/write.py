@@ -8,7 +8,7 @@ from typing import Iterator, List, Optional, Sequence
 
 from container import atomic
 from container.trouble import Trouble
-from manifests.flows.rerun import why_unfinished
+from manifests.flows.unfinished import why_unfinished
 from manifests.host.context import HostContext
 from manifests.record.run_files import RunFiles
 from manifests.record.slice_set import SetFiles, SliceSet

@@ -71,7 +71,7 @@ def export(
     The file is a tar. `import` checks it and makes the run directory again, elsewhere.
     """
     from manifests.flows.export import Wanted, plan_export, write_planned
-    from manifests.flows.rerun import parse_moved
+    from manifests.flows.recorded_data import parse_moved
 
     host = host_context()
     part = parse_steps(steps)

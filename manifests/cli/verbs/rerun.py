@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import List, Optional, Tuple
 
 import click
 
@@ -116,8 +117,10 @@ def rerun(
     from manifests.cli.slices import SliceArguments, by_slices
     from manifests.cli.zoom import first_script, zoom_in
     from manifests.flows.cannot_run import CannotRun
+    from manifests.flows.judgement import judge, not_rerun
     from manifests.flows.plan import write_run
-    from manifests.flows.rerun import cannot_run, judge, parse_moved, plan_rerun
+    from manifests.flows.recorded_data import parse_moved
+    from manifests.flows.rerun import RerunRequest, plan_rerun
     from manifests.flows.start import start_new
     from manifests.flows.swap import parse_swap
     from manifests.flows.zoom import diverged_pair
@@ -147,39 +150,25 @@ def rerun(
         by_slices(run, host, asked, options, out=out, dry_run=dry_run, json_wanted=json_wanted)
         return
     swap = parse_swap(parts, host.project, Path.cwd(), host.home)
-    places = parse_moved(moved)
-    placed: Dict[str, Any] = {
-        "out": out,
-        "site_name": site,
-        "group": group,
-        "mirror": mirror,
-        "other_gpu": other_gpu,
-        "processes": processes,
-        "nodes": nodes,
-        "warn": warn,
-    }
+    request = RerunRequest(
+        moved=parse_moved(moved), out=out, site=site, group=group, mirror=mirror,
+        other_gpu=other_gpu, processes=processes, nodes=nodes, read_only=dry_run,
+    )  # fmt: skip
     pair = diverged_pair(run, warn) if zoom and not parts else None
     if pair is not None:
         files, comparison = pair
         original = find_run(comparison.a)
-        words = (original, files, comparison, host, places, placed)
+        words = (original, files, comparison, host, request)
         if dry_run:
             click.echo(first_script(*words), nl=False)
             return
         print_comparison(zoom_in(*words), json_wanted)
     try:
-        plan = plan_rerun(
-            run,
-            host,
-            moved=places,
-            **placed,
-            steps=(from_step or 0, to_step) if alone else None,
-            swap=swap,
-            emulate=emulate,
-            read_only=dry_run,
-        )
+        part = (from_step or 0, to_step) if alone else None
+        once = replace(request, steps=part, swap=swap, emulate=emulate)
+        plan = plan_rerun(run, host, once, warn)
     except CannotRun as error:
-        print_comparison(cannot_run(run, error), json_wanted)
+        print_comparison(not_rerun(run, error), json_wanted)
     if dry_run:
         from manifests.cli.outlook_text import say_outlook
 
@@ -204,7 +193,7 @@ def rerun(
     note_report(files, host)
     if zoom and comparison.verdict == "diverged":
         try:
-            comparison = zoom_in(find_run(str(run)), files, comparison, host, places, placed)
+            comparison = zoom_in(find_run(str(run)), files, comparison, host, request)
         except Trouble as error:
             note(str(error))
     print_comparison(comparison, json_wanted)

@@ -41,7 +41,7 @@ def verify(
     If the run has not ended, the existing files are checked. 20 mismatches are printed;
     --json has all.
     """
-    from manifests.flows.rerun import parse_moved
+    from manifests.flows.recorded_data import parse_moved
     from manifests.flows.verify import verify_whole
 
     done = verify_whole(

@@ -116,7 +116,7 @@ def test_it_is_still_the_same_run(run: RunFiles, host: HostContext, tmp_path: Pa
     again = exported(run, tmp_path / "b.tar", host, "data", "image", anonymous=True)
     assert file.read_bytes() == again.read_bytes()
     files = imported(file, tmp_path / "new", host)
-    from manifests.flows.rerun import data_here
+    from manifests.flows.recorded_data import data_here
     from manifests.rundir.records import read_manifest
 
     problems = verify_run(

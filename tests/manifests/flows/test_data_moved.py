@@ -10,7 +10,7 @@ import pytest
 from container.progress import Silent
 from container.trouble import Trouble
 from manifests.datasets.pack import pack
-from manifests.flows.rerun import data_moved, data_there, restore_step
+from manifests.flows.recorded_data import data_moved, data_there, restore_step
 from manifests.flows.resume import missing_data
 from manifests.record.run_files import RunFiles
 from manifests.record.schema import Circumstance

@@ -16,7 +16,7 @@ from container.trouble import Trouble
 from manifests.config.determinism import _PROMISES, KNOBS, promises_for
 from manifests.flows import resume
 from manifests.flows.preflight import driver_warnings
-from manifests.flows.rerun import plan_rerun
+from manifests.flows.rerun import RerunRequest, plan_rerun
 from manifests.flows.resume import plan_resume
 from manifests.flows.submit import plan_submit
 from manifests.host import asking
@@ -147,7 +147,7 @@ def test_rerun_refuses_and_leaves_nothing(gpu_run: RunFiles, tmp_path: Path) -> 
     before = files_below(tmp_path)
     host = replace(surroundings(Driver()), cache=Cache(tmp_path / "cache"))
     with pytest.raises(Trouble) as caught:
-        plan_rerun(gpu_run.root, host, moved={}, read_only=True)
+        plan_rerun(gpu_run.root, host, RerunRequest(read_only=True))
     assert str(caught.value) == (
         "no NVIDIA driver is loaded, and stack cpu needs 525.60.13 or newer\n"
         "-> run on a host with NVIDIA GPUs and their driver, "

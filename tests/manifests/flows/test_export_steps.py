@@ -15,7 +15,7 @@ from manifests.cli.verbs.export import parse_steps
 from manifests.flows import export as flow
 from manifests.flows.cannot_run import CannotRun
 from manifests.flows.part_of_run import refuse_other_steps
-from manifests.flows.rerun import data_here
+from manifests.flows.recorded_data import data_here
 from manifests.flows.slice_plan import SlicePlan
 from manifests.host.context import HostContext
 from manifests.record import schema

@@ -12,7 +12,7 @@ import pytest
 from container.progress import Silent
 from container.trouble import Trouble
 from manifests.config.recorded import recorded_keys
-from manifests.flows.rerun import data_moved
+from manifests.flows.recorded_data import data_moved
 from manifests.flows.swap import NEXT_STEP, NOTHING, Swap, parse_swap
 from manifests.flows.swapped import listed_paths, swap_in
 from manifests.host.context import HostContext, read_host_context

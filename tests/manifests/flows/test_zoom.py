@@ -11,6 +11,7 @@ import pytest
 from container.progress import Silent
 from container.trouble import Trouble
 from manifests.flows.cannot_run import CannotRun
+from manifests.flows.rerun import RerunRequest
 from manifests.flows.zoom import (
     changed_images,
     diverged_pair,
@@ -61,7 +62,7 @@ def test_both_sides_where_the_parts_are_others(tmp_path: Path) -> None:
 def test_a_trainer_from_before(tmp_path: Path) -> None:
     run = run_in(tmp_path / "a")
     with pytest.raises(CannotRun) as caught:
-        plan_step(run, 3, read_host_context(PROJECT, Silent()), {})
+        plan_step(run, 3, read_host_context(PROJECT, Silent()), RerunRequest())
     assert str(caught.value) == (
         "the trainer in its snapshot is from before steps were traced (no trainer/step_trace.py)\n"
         "-> compare the trails: python bundle.py compare A B"

@@ -11,7 +11,7 @@ import pytest
 
 from container.progress import Silent
 from container.recipe import Recipe
-from manifests.flows.rerun import data_moved
+from manifests.flows.recorded_data import data_moved
 from manifests.record.run_files import RunFiles
 from manifests.rundir.records import read_manifest
 from manifests.rundir.verify import before_problems, verify_run

@@ -12,8 +12,9 @@ from container.progress import Silent
 from container.trouble import Trouble
 from jobtemplates.sites import PROFILES, load_site
 from manifests.cli.run_page import show_lines, show_values
-from manifests.flows import rerun
-from manifests.flows.rerun import CannotRun, cannot_run, judge, promises_on_gpus
+from manifests.flows.cannot_run import CannotRun
+from manifests.flows.judgement import compare_runs, judge, not_rerun
+from manifests.flows.rerun import promises_on_gpus
 from manifests.host import asking
 from manifests.host.context import HostContext, read_host_context
 from manifests.host.gpus import Driver, Gpus
@@ -103,7 +104,7 @@ def parameters_of(files: RunFiles) -> str:
 
 def told(a: RunFiles, b: RunFiles) -> List[str]:
     """The text of a comparison after the names of both runs."""
-    return lines(rerun.compare_runs(a.root, b.root))[3:]
+    return lines(compare_runs(a.root, b.root))[3:]
 
 
 EQUAL = (
@@ -145,7 +146,7 @@ def test_other_bits_under_other_conditions_are_inconclusive(
     gpu_run: Any, other: Any, sentences: List[str]
 ) -> None:
     a, b = gpu_run(seen()), gpu_run(other, name="b", other_bits=True)
-    found = rerun.compare_runs(a.root, b.root)
+    found = compare_runs(a.root, b.root)
     assert (found.verdict, exit_code(found.verdict)) == ("inconclusive", 3)
     assert lines(found) == [
         "verdict: inconclusive",
@@ -170,7 +171,7 @@ def test_a_class_is_also_its_multiprocessors(gpu_run: Any) -> None:
 
 def test_equal_bits_are_identical_on_any_gpu(gpu_run: Any) -> None:
     a, b = gpu_run(seen()), gpu_run(seen(rank(0, A100), rank(1, A100)), name="b")
-    found = rerun.compare_runs(a.root, b.root)
+    found = compare_runs(a.root, b.root)
     assert (found.verdict, exit_code(found.verdict)) == ("identical", 0)
     assert found.evidence[-1] == f"GPU class: {V100_TEXT} | {A100_TEXT}"
 
@@ -178,7 +179,7 @@ def test_equal_bits_are_identical_on_any_gpu(gpu_run: Any) -> None:
 def test_a_driver_and_places_are_circumstances(gpu_run: Any) -> None:
     other = seen(rank(0, host="n7", bus="0000:3b:00.0"), rank(1, host="n7"), driver="550.54.14")
     a, b = gpu_run(seen()), gpu_run(other, name="b", other_bits=True)
-    found = rerun.compare_runs(a.root, b.root)
+    found = compare_runs(a.root, b.root)
     assert (found.verdict, exit_code(found.verdict)) == ("diverged", 1)
     assert lines(found)[5:] == [
         EQUAL,
@@ -204,14 +205,14 @@ def test_other_places_decide_where_nccl_is_silent(gpu_run: Any) -> None:
 def test_a_gpu_that_was_not_promised(gpu_run: Any) -> None:
     a = gpu_run(seen(), V100)
     b = gpu_run(seen(rank(0), rank(1, A100)), V100, name="b", other_bits=True)
-    found = rerun.compare_runs(a.root, b.root)
+    found = compare_runs(a.root, b.root)
     assert found.verdict == "inconclusive"
     assert found.evidence[3:] == [
         f"{b.root}: the promise requires a {V100_TEXT}, rank 1 had a {A100_TEXT}",
         f"GPU class of rank 1: {V100_TEXT} | {A100_TEXT}",
     ]
     none = gpu_run(None, name="c", other_bits=True)
-    assert rerun.compare_runs(a.root, none.root).evidence[3:] == [
+    assert compare_runs(a.root, none.root).evidence[3:] == [
         f"{none.root}: the manifest asks for a GPU per rank, the run had none"
     ]
 
@@ -273,7 +274,7 @@ def test_a_rerun_here_on_another_class_cannot_run(
     )
     with pytest.raises(CannotRun) as caught:
         planned(files, host)
-    found = cannot_run(files.root, caught.value)
+    found = not_rerun(files.root, caught.value)
     assert exit_code(found.verdict) == 2
     assert lines(found) == [
         "verdict: cannot-run",
