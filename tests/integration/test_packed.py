@@ -18,6 +18,7 @@ def pack(bench: Bench, *more: str | Path) -> None:
         bench.bundle("data", "pack", bench.data / f"{name}.txt", "--root", bench.data / name, *more)
 
 
+@pytest.mark.long
 def test_packed_runs_are_the_runs_on_images(
     bench: Bench, finished: tuple[Bench, Path], tmp_path: Path
 ) -> None:

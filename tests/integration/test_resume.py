@@ -68,6 +68,7 @@ def test_stopped_by_the_walltime_and_finished_in_a_new_run(
     )
 
 
+@pytest.mark.long
 def test_warned_and_resumed_in_its_own_directory(bench: Bench) -> None:
     config = bench.config(epoch=12)
     told = json.loads(bench.bundle("submit", "--json", config).stdout)
@@ -96,6 +97,7 @@ def test_warned_and_resumed_in_its_own_directory(bench: Bench) -> None:
     assert "verdict: identical\n" in again.stdout
 
 
+@pytest.mark.long
 def test_a_rerun_that_was_stopped_gets_its_verdict_from_resume(bench: Bench) -> None:
     run = bench.submit(bench.config(epoch=12))
     command = [sys.executable, str(bench.project / "bundle.py"), "rerun", str(run)]

@@ -49,6 +49,7 @@ def run(make_case: Any, name: str, **changes: Any) -> Any:
     return case
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_two_runs_are_identical_and_loading_does_not_matter(make_case: Any) -> None:
     first = run(make_case, "first")
@@ -106,7 +107,7 @@ def test_a_test_run_evaluates_after_each_step(make_case: Any) -> None:
 @pytest.mark.parametrize(
     "arch",
     [
-        pytest.param(arch, marks=[pytest.mark.long] if arch in ("alex", "resnet50") else [])
+        pytest.param(arch, marks=[pytest.mark.long] if arch != "googlenetbn" else [])
         for arch in sorted(INPUT_SIDE.keys() - {"nin"})
     ],
 )

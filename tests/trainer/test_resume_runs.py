@@ -125,7 +125,8 @@ Attack = Callable[[subprocess.Popen[str], random.Random], None]
 
 
 @pytest.mark.parametrize(
-    "attack", [kill_all, warn, pytest.param(kill_one_rank, marks=pytest.mark.long)]
+    "attack",
+    [kill_all, *(pytest.param(one, marks=pytest.mark.long) for one in (warn, kill_one_rank))],
 )
 def test_killed_at_random_steps_and_resumed(
     make_case: Any, straight: Dict[str, Any], attack: Attack
@@ -173,6 +174,7 @@ def check_stop(files: RunFiles, reason: str) -> Stop:
     return stop
 
 
+@pytest.mark.long
 def test_stops_before_the_deadline_again_and_again(
     make_case: Any, straight: Dict[str, Any]
 ) -> None:
@@ -189,6 +191,7 @@ def test_stops_before_the_deadline_again_and_again(
     assert outcome(case.files) == straight
 
 
+@pytest.mark.long
 def test_a_damaged_newest_checkpoint(make_case: Any, straight: Dict[str, Any]) -> None:
     case = make_case("damaged", **CHANGES)
     set_checkpointing(case, interval=2, kept=2)

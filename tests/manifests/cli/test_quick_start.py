@@ -30,7 +30,7 @@ print("\\n" + " ".join(sorted({name.split(".")[0] for name in sys.modules})))
 def imported(words: List[str], cache: Path) -> Tuple[Set[str], str]:
     """Top-level modules, and what was printed."""
     done = subprocess.run(
-        [sys.executable, "-X", "utf8", "-c", LISTED, *words],
+        [sys.executable, "-E", "-s", "-X", "utf8", "-c", LISTED, *words],
         cwd=PROJECT,
         env={**os.environ, "BUNDLE_CACHE": str(cache)},
         capture_output=True,

@@ -71,7 +71,7 @@ def test_tools_in_a_snapshot_are_not_part_of_it(finished_run: RunFiles) -> None:
 @pytest.fixture
 def snapshot(finished_run: RunFiles) -> Path:
     code = finished_run.root.rename(finished_run.root.parent / "it's a run") / "code"
-    for name in ("bundle.py", "Makefile", "container/install_host.sh"):
+    for name in ("bundle.py", "Makefile", "container/install_host.sh", "container/quietly.sh"):
         (code / name).parent.mkdir(exist_ok=True)
         shutil.copy2(PROJECT / name, code / name)
     return code
