@@ -120,7 +120,7 @@ def gather(run: Path, host: HostContext, paths: Sequence[Path], json_wanted: boo
                 f"{paths[0]}: has slices of {record.run}, a run of another identity",
                 f"gather them for that run: rerun {quoted(record.run)} --gather {paths[0]}",
             )
-        watch(SetFiles(paths[0].resolve()), host, json_wanted)
+        watch(SetFiles(paths[0].resolve()), host, json_wanted, run)
     print_comparison(verdict_on(run, paths, warn), json_wanted)
 
 
@@ -130,10 +130,12 @@ def identity_of(run: Path) -> str:
     return read_manifest(find_run(str(run)), warn).identity_digest
 
 
-def watch(files: SetFiles, host: HostContext, json_wanted: bool) -> NoReturn:
+def watch(
+    files: SetFiles, host: HostContext, json_wanted: bool, run: Optional[Path] = None
+) -> NoReturn:
     """Start and wait for the slices of a folder. Ctrl-C ends their jobs too."""
     with only_gatherer(files.root):
-        gathering = Gathering(files.root, host, note, warn)
+        gathering = Gathering(files.root, host, note, warn, run)
         try:
             verdict = gathering.wait()
         except KeyboardInterrupt:

@@ -13,7 +13,7 @@ from container.digest import sha256_of_file
 from container.trouble import Trouble
 from jobtemplates.script import quoted
 from manifests.flows.judgement import compare_runs, refused
-from manifests.flows.slices import found_slices, read_slices
+from manifests.flows.slices import found_slices, read_slices, refuse_other_set
 from manifests.host import ssh_signature
 from manifests.host.context import HostContext
 from manifests.record.run_files import RunFiles
@@ -34,6 +34,7 @@ from manifests.verdict.comparison import Comparison
 from manifests.verdict.rerun_statement import JudgedRun, verdict_statements
 from manifests.verdict.run_record import load_record
 from manifests.verdict.slices import gathered
+from manifests.verdict.span import steps_text
 
 
 @dataclass(frozen=True)
@@ -157,9 +158,14 @@ def _by_slices(files: RunFiles, manifest: Manifest, warn: Warn) -> List[_Judged]
             continue
         if record.identity_digest == manifest.identity_digest:
             slices = found_slices(folder)
-            there = [slices[steps] for steps in record.slices if steps in slices]
-            if there:
-                found.append(_Judged(files, there, folder))
+            missing = [steps for steps in record.slices if steps not in slices]
+            for after, end in missing:
+                warn(
+                    f"{folder}: {steps_text(after, end)}: the slice is gone: no verdict is attested"
+                )
+            if not missing:
+                refuse_other_set(folder, record, files, warn)
+                found.append(_Judged(files, [slices[one] for one in record.slices], folder))
     return found
 
 

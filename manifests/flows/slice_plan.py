@@ -16,13 +16,18 @@ from manifests.record.checkpoint import Head, Prefix, cut_records, read_head
 from manifests.record.checkpoint_names import checkpoints_in, step_of
 from manifests.record.run_files import RunFiles
 from manifests.record.states import State, States, state_digest
-from manifests.rundir.kept_states import checkpoint_problem, kept_states
+from manifests.rundir.kept_states import (
+    STATES_CODE,
+    checkpoint_problem,
+    kept_states,
+    records_states,
+)
 from manifests.rundir.records import Warn, ignore
 from manifests.rundir.verify import Needed
 from manifests.verdict.run_record import RunRecord, load_record
 
 #: The file of a snapshot that came with slices: a trainer without it goes on to the last step.
-SLICE_CODE = "manifests/record/states.py"
+SLICE_CODE = STATES_CODE
 
 
 @dataclass(frozen=True)
@@ -159,7 +164,7 @@ def refuse_outside(after: int, end: int, steps: int) -> None:
 
 def can_end(manifest: schema.Manifest) -> bool:
     """Whether the trainer in the run's own snapshot can end at a step before the last."""
-    return SLICE_CODE in manifest.identity.code.files
+    return records_states(manifest)
 
 
 def whole_record(old: RunFiles, warn: Warn = ignore) -> RunRecord:

@@ -187,6 +187,44 @@ def read_slices(folder: Path, warn: Warn = ignore) -> SliceSet:
     return read_record(SetFiles(folder).plan, SliceSet, warn)
 
 
+def refuse_other_set(folder: Path, record: SliceSet, old: RunFiles, warn: Warn = ignore) -> None:
+    """Raise Trouble where a record of slices is not one of this run: its root and steps bind the
+    verdict, and a sample is one only as the root and the seed draw it."""
+    manifest = read_manifest(old, warn)
+    result = whole_record(old, warn).result
+    root, steps = None if result is None else result.root, manifest.identity.steps
+    problems = [
+        f"{name} is {found}, the run has {expected}"
+        for name, found, expected in (
+            ("identity_digest", record.identity_digest, manifest.identity_digest),
+            ("root", record.root, root),
+            ("steps", record.steps, steps),
+        )
+        if found != expected
+    ]
+    if record.seed is not None and not problems:
+        recorded = [one.step for one in (result.states if result else None) or []]
+        present = [s for s in map(step_of, checkpoints_in(old.checkpoints)) if s]
+        divided = [
+            slices_between([s for s in states if s < steps], steps)
+            for states in (recorded, present)
+        ]
+        # States that are gone by now were there, or were not, when the slices were drawn.
+        if not any(_is_draw(record, chosen) for chosen in divided):
+            problems = [f"slices are not those that the root and seed {record.seed} draw"]
+    if problems:
+        plan = SetFiles(folder).plan
+        raise Trouble(
+            [f"{plan}: {problem}" for problem in problems],
+            "restore the file from a copy, or check the run anew, without --gather",
+        )
+
+
+def _is_draw(record: SliceSet, chosen: Sequence[Steps]) -> bool:
+    numbers = drawn(str(record.root), str(record.seed), len(chosen), len(record.slices))
+    return record.of == len(chosen) and record.slices == [chosen[k] for k in numbers]
+
+
 def slice_of(files: RunFiles) -> Optional[Slice]:
     return read_manifest(files).circumstance.slice if files.manifest.exists() else None
 
@@ -224,10 +262,20 @@ class Gathering:
     """The slices of one folder on their way to a verdict."""
 
     def __init__(
-        self, folder: Path, host: HostContext, say: Callable[[str], None], warn: Warn = ignore
+        self,
+        folder: Path,
+        host: HostContext,
+        say: Callable[[str], None],
+        warn: Warn = ignore,
+        run: Optional[Path] = None,
     ) -> None:
+        """``run``: where the run lies now, by default where it lay. Raises Trouble for a record of
+        slices that is not one of this run."""
         self._folder, self._host, self._say, self._warn = folder, host, say, warn
-        self.record = read_slices(folder, warn)
+        record = read_slices(folder, warn)
+        old = find_run(record.run if run is None else str(run))
+        refuse_other_set(folder, record, old, warn)
+        self.record = record.model_copy(update={"run": str(old.root)})
         self._runs = self._all_there()
         self._ended: Dict[Steps, Comparison] = {}
         self._started: Dict[Steps, int] = {}

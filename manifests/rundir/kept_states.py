@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Dict, List, Optional
@@ -22,6 +23,18 @@ from manifests.record.states import (
 from manifests.rundir.rank_code import counted_code
 from manifests.rundir.records import RESTORE
 
+#: A snapshot with this file has a trainer that records states, and can end at any step.
+STATES_CODE = "manifests/record/states.py"
+
+#: What a link, a pipe or a device is that stands where a file should: it may never end.
+IRREGULAR = "is not a regular file"
+
+
+def records_states(manifest: Manifest) -> bool:
+    """Whether the trainer in the run's own snapshot records states and can end before the last
+    step."""
+    return STATES_CODE in manifest.identity.code.files
+
 
 @dataclass(frozen=True)
 class KeptStates:
@@ -37,10 +50,7 @@ class KeptStates:
 
 def kept_states(files: RunFiles, manifest: Manifest, result: Optional[Result]) -> KeptStates:
     """The states that a run recorded. Raises Trouble for a record that cannot be read."""
-    try:
-        noted = read_states(files.states)
-    except (OSError, ValueError) as error:
-        raise Trouble(f"{files.states}: is not a record of states", RESTORE) from error
+    noted = noted_states(files)
     if result is None or result.states is None:
         return KeptStates(noted, False)
     part = manifest.circumstance.slice
@@ -49,12 +59,30 @@ def kept_states(files: RunFiles, manifest: Manifest, result: Optional[Result]) -
     return KeptStates({**begin, **ends}, True)
 
 
+def noted_states(files: RunFiles) -> Dict[int, str]:
+    """``results/states.json``. Raises Trouble for a record that cannot be read."""
+    try:
+        if irregular(files.states):
+            raise ValueError(IRREGULAR)
+        return read_states(files.states)
+    except (OSError, ValueError) as error:
+        raise Trouble(f"{files.states}: is not a record of states", RESTORE) from error
+
+
+def irregular(path: Path) -> bool:
+    """Whether something is there that is no file, nor a link to one. Raises OSError."""
+    try:
+        return not stat.S_ISREG(path.stat().st_mode)
+    except FileNotFoundError:
+        return False
+
+
 def checkpoint_problem(
     checkpoint: Path, files: RunFiles, manifest: Manifest, kept: KeptStates
 ) -> str:
     """What is wrong with one checkpoint of a run, without its name; "" for a state of the run.
     Reads all of the file."""
-    problem = damage(checkpoint)
+    problem = IRREGULAR if irregular(checkpoint) else damage(checkpoint)
     if problem:
         return problem
     try:
@@ -99,14 +127,14 @@ def states_problems(files: RunFiles, manifest: Manifest, result: Optional[Result
     """
     try:
         kept = kept_states(files, manifest, result)
-        noted = read_states(files.states)
+        noted = noted_states(files)
     except Trouble as trouble:
         return trouble.problems
     problems = [
-        f"results/states.json: the state after step {step} is {noted[step]}, "
+        f"results/states.json: the state after step {step} is {noted.get(step, 'missing')}, "
         f"result.json has {state}"
         for step, state in sorted(kept.by_step.items())
-        if noted.get(step, state) != state
+        if noted.get(step) != state
     ]
     for path in checkpoints_in(files.checkpoints):
         try:
@@ -116,6 +144,19 @@ def states_problems(files: RunFiles, manifest: Manifest, result: Optional[Result
         if text and path.exists():
             problems.append(f"results/checkpoints/{path.name}: {text}")
     return problems
+
+
+def missing_states(manifest: Manifest, result: Result) -> List[str]:
+    """What a result does not record of states that the run's trainer did write into it."""
+    if not records_states(manifest):
+        return []
+    whole = manifest.circumstance.slice is None  # a slice has no root
+    wanted = {"states": result.states, **({"root": result.root} if whole else {})}
+    return [
+        f"result.json: {name} is missing: the run's trainer writes it"
+        for name, value in wanted.items()
+        if value is None
+    ]
 
 
 def stretch_problems(files: RunFiles, manifest: Manifest, result: Result) -> List[str]:

@@ -33,7 +33,7 @@ from manifests.record.run_files import RunFiles
 from manifests.record.schema import Circumstance, ImageIdentity, Manifest, SampleSetIdentity
 from manifests.record.states import root_problems
 from manifests.rundir.job import read_job
-from manifests.rundir.kept_states import states_problems, stretch_problems
+from manifests.rundir.kept_states import missing_states, states_problems, stretch_problems
 from manifests.rundir.records import (
     Warn,
     ignore,
@@ -358,6 +358,7 @@ def result_record_problems(manifest: Manifest, result: Result) -> List[str]:
             f"result.json: digests.tensors have the digest {tensors}, "
             f"digests.parameters says {digests.parameters}"
         )
+    problems += missing_states(manifest, result)
     return problems + root_problems(result, manifest.identity.world.ranks)
 
 

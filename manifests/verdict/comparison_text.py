@@ -6,6 +6,7 @@ import re
 from typing import List, Sequence
 
 from container.trouble import SHOWN, first_of
+from manifests.record.communicators import counted
 from manifests.verdict.code_difference import FileDifference
 from manifests.verdict.comparison import Comparison, FieldDifference
 from manifests.verdict.short_values import shortened, shown_pair
@@ -52,7 +53,7 @@ def headline(comparison: Comparison) -> str:
     if slices is not None and slices.seed is not None:
         return f"verdict: {verdict} for {len(slices.parts)} of {slices.of} slices"
     if slices is not None:
-        return f"verdict: {verdict}, by {len(slices.parts)} slices"
+        return f"verdict: {verdict}, by {counted(len(slices.parts), 'slice')}"
     if steps is None:
         return f"verdict: {verdict}"
     joint = {"identical": " for", "inconclusive": " for"}.get(verdict, " in")

@@ -10,9 +10,16 @@ from typing import Any
 import pytest
 
 from container.trouble import Trouble
-from manifests.flows.slices import found_slices, only_gatherer, read_slices, verdict_on
+from manifests.flows.slices import (
+    found_slices,
+    only_gatherer,
+    read_slices,
+    refuse_other_set,
+    verdict_on,
+)
 from manifests.record.run_files import RunFiles
-from manifests.record.slice_set import SliceSet
+from manifests.record.slice_set import SliceSet, drawn
+from manifests.rundir.records import read_result
 from tests.manifests.run_states import with_states
 
 
@@ -79,3 +86,57 @@ def test_what_is_no_slice_of_the_run_is_refused(run: RunFiles, tmp_path: Path) -
         "give slices of this run, made by rerun --from-step --to-step",
     )
     assert not other.verdict.exists()
+
+
+def sampled(run: RunFiles, count: int, seed: str = "z") -> SliceSet:
+    """A record of slices drawn from the three that the states of the run allow."""
+    result = read_result(run)
+    assert result.root is not None
+    chosen = [(0, 4), (4, 8), (8, 12)]
+    return SliceSet(
+        run=str(run.root),
+        identity_digest=result.identity_digest,
+        root=result.root,
+        steps=12,
+        slices=[chosen[k] for k in drawn(result.root, seed, 3, count)],
+        of=3,
+        seed=seed,
+        created="now",
+    )
+
+
+def test_slices_that_were_drawn_are_taken_also_where_a_state_is_gone(
+    run: RunFiles, tmp_path: Path
+) -> None:
+    for count in (1, 2, 3):
+        refuse_other_set(tmp_path, sampled(run, count), run)
+    shutil.rmtree(run.checkpoints)
+    refuse_other_set(tmp_path, sampled(run, 2), run)
+
+
+def test_a_record_of_slices_that_is_not_this_runs_is_refused(run: RunFiles, tmp_path: Path) -> None:
+    """A verdict on some steps, or under another root, must not pass for one on the run."""
+    record = sampled(run, 2)
+    plain = record.model_copy(update={"seed": None})
+    draw = "slices are not those that the root and seed z draw"
+    rest = [one for one in [(0, 4), (4, 8), (8, 12)] if one not in record.slices]
+    for changed, problem in (
+        (plain.model_copy(update={"steps": 4}), "steps is 4, the run has 12"),
+        (
+            plain.model_copy(update={"root": "0" * 64}),
+            f"root is {'0' * 64}, the run has {record.root}",
+        ),
+        (
+            plain.model_copy(update={"identity_digest": "9" * 64}),
+            f"identity_digest is {'9' * 64}, the run has {record.identity_digest}",
+        ),
+        (record.model_copy(update={"slices": rest}), draw),
+        (record.model_copy(update={"slices": [(0, 8)]}), draw),
+        (record.model_copy(update={"of": 30}), draw),
+    ):
+        with pytest.raises(Trouble) as caught:
+            refuse_other_set(tmp_path, changed, run)
+        assert (caught.value.problems, caught.value.next_step) == (
+            [f"{tmp_path}/slices.json: {problem}"],
+            "restore the file from a copy, or check the run anew, without --gather",
+        )

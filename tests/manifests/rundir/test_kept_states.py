@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any, List
 
@@ -14,6 +15,7 @@ from manifests.record.run_files import RunFiles
 from manifests.record.states import read_states, state_digest, tree_root
 from manifests.rundir.records import read_manifest, read_result
 from manifests.rundir.verify import verify_run
+from manifests.verdict.run_record import load_record
 from tests.manifests.run_states import (
     ENTRIES,
     alter_entry,
@@ -99,6 +101,40 @@ def test_an_altered_record_of_states_is_named(run: RunFiles, tmp_path: Path) -> 
         f"results/states.json: the state after step 4 is {'0' * 64}, result.json has {expected}"
     ]
     run.states.write_text("{}")
+    assert verify(run, tmp_path) == [f"{run.states}: is not a record of states"]
+
+
+def test_a_state_taken_out_of_the_record_is_named(run: RunFiles, tmp_path: Path) -> None:
+    four, eight = (read_states(run.states)[step] for step in (4, 8))
+    record = json.loads(run.states.read_text())
+    run.states.write_text(json.dumps({**record, "states": record["states"][1:]}))
+    problems = [
+        f"results/states.json: the state after step {step} is missing, result.json has {state}"
+        for step, state in ((4, four), (8, eight))
+    ]
+    assert verify(run, tmp_path) == problems[:1]
+    run.states.unlink()
+    assert verify(run, tmp_path) == problems
+
+
+@pytest.mark.parametrize("gone", [["root"], ["states"], ["states", "root"]])
+def test_a_result_without_what_binds_its_states_is_named(
+    run: RunFiles, tmp_path: Path, gone: List[str]
+) -> None:
+    edit_result(run, **dict.fromkeys(gone))
+    problems = [f"result.json: {name} is missing: the run's trainer writes it" for name in gone]
+    assert verify(run, tmp_path) == problems
+    assert load_record(run).altered == [f"{run.root}/{problem}" for problem in problems]
+
+
+def test_what_is_no_file_is_not_read(run: RunFiles, tmp_path: Path) -> None:
+    """A pipe would be waited for, a device such as /dev/zero read until the memory is full."""
+    (run.root / NAME).unlink()
+    os.mkfifo(run.root / NAME)
+    assert verify(run, tmp_path) == [f"{NAME}: is not a regular file"]
+    (run.root / NAME).unlink()
+    run.states.unlink()
+    os.mkfifo(run.states)
     assert verify(run, tmp_path) == [f"{run.states}: is not a record of states"]
 
 
