@@ -192,7 +192,7 @@ def test_no_name_is_cut_at_the_edge_of_the_figure(run: RunFiles) -> None:
     assert box.x1 <= page.x1
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels[1].startswith(long.root.name)
-    assert all("seed" in label for label in labels)
+    assert all("batchsize" in label for label in labels)
 
 
 def test_epochs_are_fractional_where_rows_are_more_often(run: RunFiles) -> None:
