@@ -89,8 +89,24 @@ def refuse_snapshot() -> None:
     sys.exit(2)
 
 
+def open_closed_streams() -> None:
+    """Standard streams that the caller has closed (``>&-``) lead nowhere.
+
+    Otherwise the next file that is opened gets their number, and with it what others print.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            taken = os.open(os.devnull, os.O_RDWR)
+            if taken != number:
+                os.dup2(taken, number)
+                os.close(taken)
+            os.set_inheritable(number, True)
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", encoding="utf-8"))
+
+
 if __name__ == "__main__":
     enter_own_environment()
+    open_closed_streams()
     os.environ.pop("BUNDLE_ENTERED", None)
     import atexit
     import gc
@@ -115,6 +131,11 @@ from manifests.host.context import TOOL_VERSION
 def give_up(error: Trouble | CommandFailed) -> NoReturn:
     note(str(error))
     sys.exit(getattr(error, "exit_code", 2))
+
+
+def drop_output() -> None:
+    """What is left in the buffer of standard output goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @click.group(
@@ -153,9 +174,13 @@ def main(arguments: Optional[List[str]] = None) -> None:
         note("interrupted; nothing half-written was left")
         sys.exit(130)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_output()
         sys.exit(141)
     except OSError as error:
+        try:
+            sys.stdout.flush()
+        except OSError:  # a full disk: Python would try again at its end, and exit with 120
+            drop_output()
         name = f"{error.filename}: " if error.filename else ""
         give_up(Trouble(f"{name}{error.strerror}", "see to the file system, then try again"))
     except Exception as error:

@@ -88,7 +88,10 @@ def wait_for_job(
         from manifests.flows.cancel import cancel_run
 
         cancel_run(files, host)
-        note(f"interrupted: the job was cancelled; its run stays in {files.root}")
+        again = f"python bundle.py resume {shell_word(files.root)}"
+        note(
+            f"interrupted: the job was cancelled; its run stays in {files.root}\n-> to go on: {again}"
+        )
         sys.exit(130)
     code = exit_code_of(files, host)
     if code != 0:

@@ -7,8 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from manifests.record.run_files import RunFiles
 from tests.manifests.cli.verbs.conftest import PROJECT
+
+FULL = "bundle: No space left on device\n-> see to the file system, then try again\n"
 
 SHOW = """
 import gc, runpy, sys
@@ -32,3 +36,28 @@ def test_show_does_not_look_for_garbage(finished_run: RunFiles, tmp_path: Path) 
     )
     assert "state " in done.stdout
     assert int(done.stdout.split()[-1]) < 40
+
+
+@pytest.mark.parametrize("verb", ["list", "status", "show"])
+@pytest.mark.parametrize(
+    ("streams", "code", "said"),
+    [
+        (">&-", 0, ""),
+        ("<&- >&-", 0, ""),
+        (">&- 2>&-", 0, ""),
+        (">/dev/full", 2, FULL),
+    ],
+)  # fmt: skip
+def test_output_that_is_closed_or_full(
+    finished_run: RunFiles, tmp_path: Path, verb: str, streams: str, code: int, said: str
+) -> None:
+    what = finished_run.root.parent if verb == "list" else finished_run.root
+    line = f'exec "$0" "$1" "$2" "$3" {streams}'
+    done = subprocess.run(
+        ["sh", "-c", line, sys.executable, str(PROJECT / "bundle.py"), verb, str(what)],
+        env={**os.environ, "BUNDLE_CACHE": str(tmp_path / "cache")},
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (code, said)
