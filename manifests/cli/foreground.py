@@ -90,7 +90,8 @@ def wait_for_job(
         cancel_run(files, host)
         again = f"python bundle.py resume {shell_word(files.root)}"
         note(
-            f"interrupted: the job was cancelled; its run stays in {files.root}\n-> to go on: {again}"
+            f"interrupted: the job was cancelled; its run stays in {files.root}\n"
+            f"-> to go on: {again}"
         )
         sys.exit(130)
     code = exit_code_of(files, host)

@@ -9,6 +9,8 @@ from typing import Iterator, Set
 
 import pytest
 
+from manifests.cli.command_line import called, host_context
+from manifests.cli.foreground import wait_for_job
 from manifests.record.run_files import RunFiles
 from tests.manifests.cli.verbs.conftest import PROJECT, CommandLine
 
@@ -109,4 +111,25 @@ def test_a_tag_that_is_not_there(bundle: CommandLine, finished_run: RunFiles) ->
     bundle("note", finished_run.root, "--tag", "kept", "--tag", "b")
     assert bundle("note", finished_run.root, "--untag", "c", code=2).stderr == (
         "bundle: --untag: the run has no tag 'c'\n-> nothing was written; its tags: kept, b\n"
+    )
+
+
+def test_ctrl_c_of_a_job_that_is_waited_for_names_the_next_step(
+    finished_run: RunFiles, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_arguments: object) -> Iterator[str]:
+        raise KeyboardInterrupt
+
+    ended = []
+    monkeypatch.setattr("manifests.flows.follow.follow", interrupted)
+    monkeypatch.setattr(
+        "manifests.flows.cancel.cancel_run", lambda files, _host: ended.append(files)
+    )
+    files = RunFiles(finished_run.root.rename(finished_run.root.with_name("a b")))
+    with pytest.raises(SystemExit) as caught:
+        wait_for_job(files, host_context())
+    assert (caught.value.code, ended) == (130, [files])
+    assert capsys.readouterr().err == called(
+        f"bundle: interrupted: the job was cancelled; its run stays in {files.root}\n"
+        f"-> to go on: python bundle.py resume '{files.root}'\n"
     )
