@@ -114,6 +114,14 @@ def give_up(error: Trouble | CommandFailed) -> NoReturn:
     sys.exit(getattr(error, "exit_code", 2))
 
 
+def outdated(error: ModuleNotFoundError) -> Trouble:
+    """The checkout is newer than its environment, which lacks a package that came with it."""
+    return Trouble(
+        f"its own environment has no {error.name}, which this version needs: {PROJECT}/.venv",
+        f"run: {shell_words('make', '-C', PROJECT, 'setup')}",
+    )
+
+
 @click.group(
     cls=Verbs,
     later=list(VERBS),
@@ -155,6 +163,9 @@ def main(arguments: Optional[List[str]] = None) -> None:
     except OSError as error:
         name = f"{error.filename}: " if error.filename else ""
         give_up(Trouble(f"{name}{error.strerror}", "see to the file system, then try again"))
+    except ModuleNotFoundError as error:
+        own = os.path.lexists(f"{PROJECT}/{(error.name or '.').split('.')[0]}")
+        give_up(fault_of(error) if own else outdated(error))
     except Exception as error:
         give_up(fault_of(error))
 
