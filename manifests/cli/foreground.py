@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, NoReturn, Sequence
 
 from jobtemplates.schedulers import backend_named
-from manifests.cli.command_line import as_json, note, say, say_next, warn
+from manifests.cli.command_line import as_json, called, note, say, say_next, warn
 from manifests.host.context import HostContext
 from manifests.record.json_numbers import not_finite_text
 from manifests.record.run_files import RunFiles
@@ -123,5 +123,5 @@ def print_comparison(
         as_json({**comparison.model_dump(mode="json"), **({"code": diffs} if diffs else {})})
     else:
         for line in lines(comparison, code, full=full):
-            say(line)
+            say(called(line) if line.startswith("-> ") else line)
     sys.exit(exit_code(comparison.verdict))
