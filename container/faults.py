@@ -25,6 +25,7 @@ _EXPECTED: Dict[str, str] = {
     "model_type": "a mapping",
     "model_attributes_type": "a mapping",
     "list_type": "a list",
+    "finite_number": "a finite number",
     "greater_than": "a number > {gt}",
     "greater_than_equal": "a number >= {ge}",
     "less_than": "a number < {lt}",
@@ -72,9 +73,13 @@ def _words(fault: Any, known: Mapping[str, FieldInfo]) -> str:
         return "is missing"
     if kind == "extra_forbidden":
         return f"is not a known key{nearest(str(fault['loc'][-1]), known)}"
+    if kind == "invalid_key":
+        return "is not a known key"
+    if not fault["loc"] and fault["input"] is None:
+        return "is empty, expected a mapping"
     if kind == "value_error":
         return str(context.get("error", fault["msg"]))
-    field = known.get(str(fault["loc"][-1]))
+    field = known.get(str(fault["loc"][-1])) if fault["loc"] else None  # none: the whole file
     expected = _EXPECTED.get(kind)
     if kind == "string_pattern_mismatch" and field is not None and field.description:
         return f"found {_shown(fault['input'])}, expected {field.description}"

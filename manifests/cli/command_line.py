@@ -38,6 +38,10 @@ class PathArgument(click.Path):
         super().__init__(path_type=Path)
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        if not str(value):  # a shell's variable that is not set: it must not mean this folder
+            option = isinstance(param, click.Option)
+            name = max(param.opts, key=len) if option else param.human_readable_name
+            raise Trouble(f"{name}: is empty", "give a path")
         value = at_home(str(value))
         whole = str(Path(value).absolute())
         if not is_utf8(whole):

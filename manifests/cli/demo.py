@@ -9,6 +9,8 @@ from typing import Callable, Dict, Iterator, List, Optional
 
 from container import atomic
 from container.image import Image
+from container.shell_word import shell_word
+from manifests.cli.command_line import called
 from manifests.cli.plot import plot_at_the_end
 from manifests.datasets.digits import make_digits
 from manifests.flows.judgement import judge
@@ -117,7 +119,7 @@ def run_demo(
     with steps.step("compare"):
         comparison = judge(first.root, second)
         for line in lines(comparison):
-            say(line)
+            say(called(line))
         page = report_at_the_end(second, host, warner(say))
         if page:
             say(f"report {page}")
@@ -140,7 +142,8 @@ def check_slice(run: RunFiles, host: HostContext, say: Say) -> Comparison:
     verdict = Gathering(write_slices(plan).root, host, say).wait()
     for line in lines(verdict):
         say(line)
-    say(f"all of them: python bundle.py rerun {run.root} --slices {plan.record.of}")
+    again = f"python bundle.py rerun {shell_word(run.root)} --slices {plan.record.of}"
+    say(called(f"all of them: {again}"))
     return verdict
 
 

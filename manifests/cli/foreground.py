@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, NoReturn, Sequence
 
+from container.shell_word import shell_word
 from jobtemplates.schedulers import backend_named
 from manifests.cli.command_line import as_json, called, note, say, say_next, warn
 from manifests.host.context import HostContext
@@ -44,7 +45,7 @@ def say_started(
         if json_wanted:
             as_json(facts)
         else:
-            say_next(f"python bundle.py logs -f {files.root}")
+            say_next(f"python bundle.py logs -f {shell_word(files.root)}")
         return
     code = wait_for_job(files, host, json_wanted, after)
     repeated = read_manifest(files).circumstance.rerun_of
@@ -122,6 +123,7 @@ def print_comparison(
         diffs = {item.name: item.diff for item in code}
         as_json({**comparison.model_dump(mode="json"), **({"code": diffs} if diffs else {})})
     else:
+        step = f"-> {comparison.next_step}"
         for line in lines(comparison, code, full=full):
-            say(called(line) if line.startswith("-> ") else line)
+            say(called(line) if line == step else line)
     sys.exit(exit_code(comparison.verdict))

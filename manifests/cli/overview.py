@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Collection, Dict, List, Optional, Sequence
 
 from container.reachable import folder_here
+from container.shell_word import shell_word
 from container.trouble import Trouble
 from manifests.cli.run_table import Columns, Row, duration, plain, short, span
 from manifests.host.context import HostContext
@@ -39,6 +40,17 @@ if TYPE_CHECKING:
 UNDER_WAY = ("prepared", "queued", "running", "stopped", "unknown", "damaged")
 
 
+def _refuse_runs(outs: List[Path]) -> None:
+    """Raise Trouble for a run directory: one of its own would be "no run is there"."""
+    for out in outs:
+        if RunFiles(out).manifest.is_file():
+            raise Trouble(
+                f"{out}: is a run directory, not a folder of runs",
+                f"see this run: python bundle.py show {shell_word(out)}; and all beside it: "
+                f"python bundle.py list {shell_word(out.absolute().parent)}",
+            )
+
+
 def runs_below(outs: List[Path], host: HostContext, warn: Warn = ignore) -> List[RunSummary]:
     """The runs of ``outs``, or of all known outs; a damaged run is one of the runs.
 
@@ -47,6 +59,7 @@ def runs_below(outs: List[Path], host: HostContext, warn: Warn = ignore) -> List
     """
     ask = scheduler_of(host, warn)
     if outs:
+        _refuse_runs(outs)
         return [run for out in outs for run in list_runs(out, ask, warn)]
     found: List[RunSummary] = []
     for out in known_outs(host.cache):

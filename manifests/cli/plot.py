@@ -126,7 +126,8 @@ def draw(curves: List[Curves], suffix: str, cache_folder: Path) -> bytes:
         with matplotlib.rc_context():
             matplotlib.rcdefaults()
             matplotlib.rcParams.update(SETTINGS)
-            figure = Figure(figsize=(12, 4.5 + 0.25 * len(curves)), layout="constrained")
+            lines = sum(len(label.split("\n")) for label in labels_of(curves))
+            figure = Figure(figsize=(12, 4.5 + 0.25 * lines), layout="constrained")
             fill(figure, curves)
             figure.savefig(stream, format=suffix[1:], dpi=120, metadata=FORMATS[suffix])
     return stream.getvalue()

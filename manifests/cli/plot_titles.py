@@ -12,6 +12,8 @@ from manifests.verdict.short_values import shortened
 
 #: Letters of a line of the title, and lines.
 WIDTH, LINES = 110, 3
+#: Letters of a line of the legend, which has the colours beside it.
+LABEL_WIDTH = 130
 #: Fields of a manifest that differ are named up to this number.
 NAMED = 6
 
@@ -84,15 +86,20 @@ def _wrapped(text: str) -> str:
 
 
 def labels_of(curves: List[Curves]) -> List[str]:
-    """The runs' names, each with its values of what differs between them."""
+    """The runs' names, each with its values of what differs between them, in lines that fit."""
     manifests = [curve.manifest for curve in curves]
     names = [name for name in differing(manifests) if name not in _DIGESTS][:NAMED]
     labels = []
     for text, manifest in zip(names_of(curves), manifests):
         settings = settings_of(manifest)
         values = [f"{name} {settings.get(name, 'absent')}" for name in names]
-        labels.append(f"{text}  ({', '.join(values)})" if values else text)
+        labels.append(_folded(f"{text}  ({', '.join(values)})" if values else text))
     return labels
+
+
+def _folded(label: str) -> str:
+    lines = textwrap.wrap(label, LABEL_WIDTH, subsequent_indent="    ", break_on_hyphens=False)
+    return "\n".join(lines)
 
 
 def names_of(curves: List[Curves]) -> List[str]:

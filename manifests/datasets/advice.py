@@ -6,6 +6,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Iterator, List, Optional
 
+from container.shell_word import shell_word
 from manifests.datasets.image_folder import link_advice
 from manifests.datasets.list_file import SampleList
 from manifests.datasets.names import printable
@@ -35,7 +36,7 @@ def image_advice(
         folder = printable(str(root))
         return (
             "make images of that size, which the trainer reads: "
-            f"python bundle.py data crop {folder} STORED; then name STORED as root"
+            f"python bundle.py data crop {shell_word(folder)} STORED; then name STORED as root"
         )
     return otherwise
 

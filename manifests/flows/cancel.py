@@ -8,6 +8,7 @@ from typing import Callable, List, Optional
 
 from container import atomic
 from container.process import CommandFailed
+from container.shell_word import shell_word
 from container.trouble import Trouble
 from jobtemplates import local
 from jobtemplates.backend import Scheduler
@@ -69,7 +70,7 @@ def cancel_saving(
         if time.monotonic() - begun > seconds:
             raise Trouble(
                 f"{files.root}: wrote no checkpoint within {seconds:g} s; it goes on",
-                f"to end it without one: python bundle.py cancel {files.root}",
+                f"to end it without one: python bundle.py cancel {shell_word(files.root)}",
             )
         time.sleep(LOOK_SECONDS)
         step = _stopped_at(files, job, before)
@@ -166,5 +167,5 @@ def _ask_to_save(files: RunFiles, job: Job, running: str, host: HostContext) -> 
             said = error.stderr_tail or error.reason
             raise Trouble(
                 f"{files.root}: {backend.title} did not do it: {said}",
-                f"to end it without a checkpoint: python bundle.py cancel {files.root}",
+                f"to end it without a checkpoint: python bundle.py cancel {shell_word(files.root)}",
             ) from error

@@ -11,6 +11,7 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from container import atomic
 from container.reachable import file_problem, folder_here, folder_problem
+from container.shell_word import shell_word
 from container.trouble import Trouble, first_of
 from jobtemplates.backend import QueueEntry
 from jobtemplates.schedulers import backend_named
@@ -163,7 +164,9 @@ def refuse_busy(files: RunFiles, host: HostContext, warn: Warn = ignore) -> None
     state, _, _ = state_of(files, queues, warn)
     root = files.root
     if state == "done":
-        raise Trouble(f"{root}: is complete", f"to run it again: python bundle.py rerun {root}")
+        raise Trouble(
+            f"{root}: is complete", f"to run it again: python bundle.py rerun {shell_word(root)}"
+        )
     # A job that fails leaves its mark before its last process has ended.
     earlier = None if state == "damaged" else read_job(files)
     if state in ("failed", "stopped", "cancelled") and earlier is not None:
@@ -178,7 +181,8 @@ def refuse_busy(files: RunFiles, host: HostContext, warn: Warn = ignore) -> None
     if "running" in (state, job) or "queued" in (state, job):
         still = "runs" if "running" in (state, job) else "waits in its queue"
         raise Trouble(
-            f"{root}: its job still {still}", f"to end it first: python bundle.py cancel {root}"
+            f"{root}: its job still {still}",
+            f"to end it first: python bundle.py cancel {shell_word(root)}",
         )
     if state != "damaged" and script_ended(files):
         return

@@ -9,6 +9,7 @@ from typing import Any, Dict, List, Optional
 
 from container import atomic
 from container.digest import sha256_of_file
+from container.shell_word import shell_word
 from container.trouble import Trouble
 from container.unpacked import remove_left_behind
 from manifests.host.context import HostContext
@@ -94,7 +95,8 @@ def record(files: RunFiles, job: Job, host: HostContext) -> None:
             raise unwritable(error, files, f"; its job {job.id} was cancelled") from error
         raise Trouble(
             f"{files.job}: cannot be written: {error.strerror}; job {job.id} was started",
-            f"end job {job.id}, free some space, then: python bundle.py resume {files.root}",
+            f"end job {job.id}, free some space, then: "
+            f"python bundle.py resume {shell_word(files.root)}",
         ) from error
 
 

@@ -8,6 +8,7 @@ from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 from container import atomic
 from container.reachable import file_here
+from container.shell_word import shell_word
 from container.trouble import Trouble
 from manifests.flows.cannot_run import CannotRun
 from manifests.flows.judgement import compare_runs
@@ -55,7 +56,8 @@ def zoomed_step(comparison: Comparison) -> int:
     if first is None:
         raise Trouble(
             f"--zoom: {comparison.a} and {comparison.b} differ in no step that both recorded",
-            f"see what differs: python bundle.py compare {comparison.a} {comparison.b}",
+            "see what differs: python bundle.py compare "
+            f"{shell_word(comparison.a)} {shell_word(comparison.b)}",
         )
     return max(first.step, 1)
 
@@ -113,7 +115,7 @@ def read_step_run(files: RunFiles) -> StepRun:
     except (OSError, ValueError) as error:
         raise Trouble(
             f"{files.root}: the step left no whole trace",
-            f"see why: python bundle.py show {files.root}",
+            f"see why: python bundle.py show {shell_word(files.root)}",
         ) from error
     trail: List[List[TrailRecord]] = []
     if files.result.exists():

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Dict, List
 
+from container.shell_word import shell_word
 from container.trouble import Trouble
 from manifests.record.checkpoint import Damaged, read_head
 from manifests.record.checkpoint_names import checkpoints_in
@@ -101,7 +102,7 @@ def read_curves(files: RunFiles, warn: Warn = ignore) -> Curves:
     if not rows:
         raise NoRow(
             f"{files.root}: has no row in its log yet; one is written at the end of each epoch",
-            f"see how far it is: python bundle.py status {files.root}",
+            f"see how far it is: python bundle.py status {shell_word(files.root)}",
         )
     per_step = identity.training.batchsize * identity.world.ranks
     by_step = per_step / identity.data.train.samples

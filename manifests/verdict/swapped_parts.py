@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, List, Optional, Tuple
 
+from container.shell_word import shell_word
 from manifests.config.config_file import ALIASES
 from manifests.config.recorded import recorded_keys
 from manifests.record.schema import Manifest
@@ -132,4 +133,4 @@ def _conclusion(comparison: Comparison, parts: List[SwappedPart]) -> List[str]:
 def _next_step(comparison: Comparison) -> Optional[str]:
     if comparison.verdict != "diverged":
         return None
-    return f"does the run itself repeat here? python bundle.py rerun {comparison.a}"
+    return f"does the run itself repeat here? python bundle.py rerun {shell_word(comparison.a)}"

@@ -297,3 +297,33 @@ def test_faults_of_a_profile_are_in_our_words(keys: Dict[str, Any], problem: str
     assert str(caught.value) == (
         f"kite.yaml: {problem}\n-> correct the site profile (docs/sites.md)"
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "is empty, expected a mapping"),
+        ("# nothing yet", "is empty, expected a mapping"),
+        ("[1, 2]", "found a list, expected a mapping"),
+        ("kite", "found 'kite', expected a mapping"),
+    ],
+)
+def test_a_profile_that_is_no_mapping(tmp_path: Path, text: str, problem: str) -> None:
+    path = tmp_path / "kite.yaml"
+    path.write_text(text)
+    with pytest.raises(Trouble) as caught:
+        load_site("kite", [tmp_path])
+    assert str(caught.value) == f"{path}: {problem}\n-> correct the site profile (docs/sites.md)"
+
+
+@pytest.mark.parametrize(
+    ("keys", "problem"),
+    [
+        ({1: 2}, "[1]: is not a known key"),
+        ({"max_nodes": float("nan")}, "max_nodes: found nan, expected a finite number"),
+    ],
+)
+def test_odd_keys_and_numbers_of_a_profile(keys: Dict[Any, Any], problem: str) -> None:
+    with pytest.raises(Trouble) as caught:
+        parse_site({**KITE, **keys}, "kite.yaml")
+    assert caught.value.problems == [f"kite.yaml: {problem}"]

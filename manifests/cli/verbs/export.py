@@ -8,6 +8,7 @@ from typing import Optional, Tuple
 
 import click
 
+from container.shell_word import shell_word
 from container.trouble import Trouble
 from manifests.cli.command_line import (
     DRY,
@@ -95,7 +96,7 @@ def export(
     elif head is not None:
         say(f"digest  {head.digest}")
         say(f"file    {plan.target}")
-        say_next(f"elsewhere: python bundle.py import {plan.target.name}", err=True)
+        say_next(f"elsewhere: python bundle.py import {shell_word(plan.target.name)}", err=True)
 
 
 def parse_steps(text: Optional[str]) -> Optional[Tuple[int, Optional[int]]]:

@@ -46,6 +46,7 @@ def init(file: Path, site: Optional[str], stack: Optional[str], recipe: Optional
     Default: config.yaml; - prints it. `examples/` has more configs.
     """
     from container import atomic
+    from container.shell_word import shell_word
     from container.trouble import Trouble
     from manifests.config.run_config import default_jobname
     from manifests.flows.new_config import new_config
@@ -64,4 +65,5 @@ def init(file: Path, site: Optional[str], stack: Optional[str], recipe: Optional
         raise Trouble(f"{file}: exists already", "give another name, or remove it")
     atomic.write_bytes(file, made.text.encode("utf-8"))
     say(f"config {file}")
-    say_next(f"name your lists in it, then: python bundle.py submit --dry-run {file}")
+    path = f"./{file}" if str(file).startswith("-") else file
+    say_next(f"name your lists in it, then: python bundle.py submit --dry-run {shell_word(path)}")

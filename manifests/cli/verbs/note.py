@@ -46,10 +46,14 @@ def note(
         *line_problems("TEXT", said),
         *line_problems("-m", message or ""),
         *tag_problems("--tag", tags),
-        *(f"--untag: the run has no tag {tag!r}" for tag in untags if tag not in labels.tags),
     ]
-    if problems:
-        raise Trouble(problems, "nothing was written; write it in other words")
+    absent = [tag for tag in untags if tag not in (*labels.tags, *tags)]
+    if problems or absent:
+        step = (
+            "write it in other words" if problems else f"its tags: {', '.join(labels.tags) or '-'}"
+        )
+        problems += [f"--untag: the run has no tag {tag!r}" for tag in absent]
+        raise Trouble(problems, f"nothing was written; {step}")
     kept = [tag for tag in dict.fromkeys([*labels.tags, *tags]) if tag not in untags]
     notes = [Note(at=host.timestamp(), by=host.user, text=said)] if said else []
     changed = labels.model_copy(

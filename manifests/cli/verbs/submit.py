@@ -9,6 +9,7 @@ from typing import Any, Dict, Optional, Tuple
 import click
 
 from container import atomic
+from container.shell_word import shell_word
 from manifests.cli.command_line import (
     CHAIN,
     DRY,
@@ -109,4 +110,4 @@ def say_done(run: Path, identity: str, json_wanted: bool) -> None:
         as_json({"run": str(run), "identity": identity, "done": True})
         return
     say(f"done {run}")
-    say_next(f"python bundle.py show {run}")
+    say_next(f"python bundle.py show {shell_word(run)}")

@@ -174,6 +174,27 @@ def test_the_title_says_what_differs(run: RunFiles) -> None:
     assert figure.get_suptitle() == "differ in arch, optimizer.lr, seed, code, determinism"
 
 
+def test_no_name_is_cut_at_the_edge_of_the_figure(run: RunFiles) -> None:
+    """Long names of jobs, and runs that differ in much."""
+    long = copy_of(run, "resnet50-imagenet-" * 4 + "20260131T235958Z-01234567")
+
+    def change(values: Dict[str, Any]) -> None:
+        values["training"].update(batchsize=16, seed=123456789, nclasses=1000, insize=128)
+        values["training"]["optimizer"].update(lr=0.123456, lr_decay_epochs=12.5, momentum=0.8)
+
+    edit(long, change)
+    figure = figure_of(run, long)
+    figure.set_size_inches(12, 6)
+    figure.set_layout_engine("constrained")
+    figure.draw_without_rendering()
+    box, page = figure.legends[0].get_window_extent(), figure.bbox
+    assert page.x0 <= box.x0
+    assert box.x1 <= page.x1
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels[1].startswith(long.root.name)
+    assert all("batchsize" in label for label in labels)
+
+
 def test_epochs_are_fractional_where_rows_are_more_often(run: RunFiles) -> None:
     manifest = json.loads(run.manifest.read_text())
     manifest["identity"]["data"]["train"]["samples"] = 16
