@@ -138,6 +138,14 @@ def drop_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def outdated(error: ModuleNotFoundError) -> Trouble:
+    """The checkout is newer than its environment, which lacks a package that came with it."""
+    return Trouble(
+        f"its own environment has no {error.name}, which this version needs: {PROJECT}/.venv",
+        f"run: {shell_words('make', '-C', PROJECT, 'setup')}",
+    )
+
+
 @click.group(
     cls=Verbs,
     later=list(VERBS),
@@ -183,6 +191,9 @@ def main(arguments: Optional[List[str]] = None) -> None:
             drop_output()
         name = f"{error.filename}: " if error.filename else ""
         give_up(Trouble(f"{name}{error.strerror}", "see to the file system, then try again"))
+    except ModuleNotFoundError as error:
+        own = os.path.lexists(f"{PROJECT}/{(error.name or '.').split('.')[0]}")
+        give_up(fault_of(error) if own else outdated(error))
     except Exception as error:
         give_up(fault_of(error))
 

@@ -15,6 +15,7 @@ from manifests.report.curves import Curves, read_curves
 from manifests.rundir.job import Job, read_job
 from manifests.rundir.labels import Labels, read_labels
 from manifests.rundir.records import Warn, ignore, read_record
+from manifests.rundir.verify import file_problems
 from manifests.verdict.comparison import Comparison
 from manifests.verdict.run_pair import ReadRun, compare_read_runs, read_for_comparison
 from manifests.verdict.run_record import RunRecord
@@ -73,8 +74,13 @@ class ReportedPair:
 
 def read_run(letter: str, files: RunFiles, warn: Warn = ignore) -> ReportedRun:
     """Raises Trouble for an unreadable manifest or result; other damage is a fault of the run."""
-    faults: List[str] = []
     read = read_for_comparison(files, warn)
+    # A page on an altered run must not look like one on the run, also where it stands alone.
+    here = f"{files.root}/"
+    faults = [text.replace(here, "") for text in (*read.record.altered, *read.record.faults)]
+    result = read.record.result
+    if result is not None and result.log is not None:
+        faults += file_problems(files.log, "results/log.jsonl", result.log)
     labels, job, curves = Labels(), None, None
     try:
         labels = read_labels(files, warn)

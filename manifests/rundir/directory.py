@@ -124,6 +124,27 @@ def create_run(
     host = host or os.uname().nodename
     root = out / name
     partial = out / _partial_name(host, os.getpid(), name)
+    with _no_new_folders(out):
+        _fill_and_name(out, root, partial, fill, host)
+    return RunFiles(root)
+
+
+@contextmanager
+def _no_new_folders(folder: Path) -> Iterator[None]:
+    """What was made of a folder and those above it goes again if the block fails."""
+    made = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
+    try:
+        yield
+    except BaseException:
+        for path in made:
+            with suppress(OSError):  # it was not made, or somebody else uses it by now
+                path.rmdir()
+        raise
+
+
+def _fill_and_name(
+    out: Path, root: Path, partial: Path, fill: Callable[[RunFiles], None], host: str
+) -> None:
     taken = Taken(f"{root}: exists already", "wait a second and submit again")
     try:
         with suppress(FileExistsError):  # a file: making the folder below says so
@@ -142,7 +163,6 @@ def create_run(
         if error.errno in _FULL or ours:
             raise _unwritable(out, error) from error
         raise
-    return RunFiles(root)
 
 
 # --- finding --------------------------------------------------------------------------------

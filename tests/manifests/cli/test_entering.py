@@ -7,6 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+import bundle
+
 PROJECT = Path(__file__).resolve().parents[3]
 
 
@@ -26,3 +30,29 @@ def test_packages_that_a_cluster_s_modules_bring_are_not_imported(tmp_path: Path
     assert done.returncode == 2
     assert "0.jpg: is not an image" in done.stderr
     assert "Error" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("module", "said"),
+    [
+        (
+            "rocrate",
+            f"bundle: its own environment has no rocrate, which this version needs: "
+            f"{PROJECT}/.venv\n-> run: make -C {PROJECT} setup\n",
+        ),
+        ("manifests.gone", "bundle: internal error: ModuleNotFoundError: gone\n-> please report"),
+    ],
+)
+def test_an_environment_older_than_the_checkout_is_no_internal_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], module: str, said: str
+) -> None:
+    """Somebody pulled a newer version, and did not run `make setup`."""
+
+    def invoke(_context: object) -> None:
+        raise ModuleNotFoundError("gone", name=module)
+
+    monkeypatch.setattr(bundle.cli, "invoke", invoke)
+    with pytest.raises(SystemExit) as caught:
+        bundle.main(["completion", "bash"])
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.startswith(said)

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+from hashlib import sha256
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Tuple
@@ -272,6 +273,20 @@ def test_damage_is_said_and_the_page_is_there(
     assert f"run B: {again.log}, line 1: is not a valid log row" in page.texts
     assert f"run B: {again.labels}, line 1, column 2: is not JSON: " in page.text
     assert "Steps: 0 equal, 0 different, 12 not compared." in page.texts
+
+
+def test_a_page_on_one_altered_run_says_so(original: RunFiles, host: HostContext) -> None:
+    digest = sha256(original.log.read_bytes()).hexdigest()
+    change(original.result, lambda values: values.update(log=digest))
+    heading = "Files that are not as the run left them"
+    assert heading not in page_of(host, original).texts
+    original.model.write_bytes(b"another")
+    with original.log.open("a") as log:
+        log.write("\n")
+    page = page_of(host, original)
+    assert heading in page.texts
+    for name in ("results/model.npz", "results/log.jsonl"):
+        assert f"run A: {name}: was altered: sha256 " in page.text
 
 
 # --- the file -----------------------------------------------------------------------------------

@@ -52,9 +52,20 @@ def test_or_not_at_all(tmp_path: Path) -> None:
         (files.root / "code" / "a").chmod(0o444)
         raise KeyboardInterrupt
 
+    for out in (tmp_path, tmp_path / "a" / "b"):
+        with pytest.raises(KeyboardInterrupt):
+            create_run(out, NAME, interrupted)
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_folders_that_were_there_stay(tmp_path: Path) -> None:
+    def broken(files: RunFiles) -> None:
+        (tmp_path / "a" / "b" / "theirs").write_text("")
+        raise KeyboardInterrupt
+
     with pytest.raises(KeyboardInterrupt):
-        create_run(tmp_path, NAME, interrupted)
-    assert list(tmp_path.iterdir()) == []
+        create_run(tmp_path / "a" / "b" / "c", NAME, broken)
+    assert [path.name for path in (tmp_path / "a" / "b").iterdir()] == ["theirs"]
 
 
 def test_taken_name(tmp_path: Path) -> None:
