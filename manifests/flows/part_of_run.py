@@ -6,7 +6,7 @@ from typing import Mapping, Optional, Tuple
 
 from container.shell_word import shell_word
 from manifests.flows.cannot_run import CannotRun
-from manifests.flows.slice_plan import plan_slice
+from manifests.flows.slice_plan import plan_slice, refuse_beyond_slice
 from manifests.record.run_files import RunFiles
 from manifests.record.schema import Manifest
 from manifests.rundir.export_head import held_steps
@@ -21,11 +21,13 @@ def refuse_other_steps(
     moved: Mapping[str, str],
 ) -> None:
     """Raise CannotRun for steps (None: all) that the directory does not have the data of; data
-    that a person names may have them."""
+    that a person names may have them. A slice has no others than its own, whatever is named."""
+    after, end = steps or (0, None)
+    if steps is None:
+        refuse_beyond_slice(files, manifest, 0, manifest.identity.steps)
     held = held_steps(files)
     if held is None or moved:
         return
-    after, end = steps or (0, None)
     if held[0] <= after and (end or manifest.identity.steps) <= held[1]:
         return
     run = shell_word(files.root)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Dict, FrozenSet, List, Optional, Tuple
 
 from container import atomic
+from container.shell_word import shell_word
 from container.trouble import Trouble
 from manifests.datasets.step_images import samples_of_steps
 from manifests.flows.cannot_run import CannotRun
@@ -25,6 +26,7 @@ from manifests.rundir.kept_states import (
 from manifests.rundir.records import Warn, ignore
 from manifests.rundir.verify import Needed
 from manifests.verdict.run_record import RunRecord, load_record
+from manifests.verdict.span import steps_text
 
 #: The file of a snapshot that came with slices: a trainer without it goes on to the last step.
 SLICE_CODE = STATES_CODE
@@ -118,6 +120,7 @@ def plan_slice(
     steps = manifest.identity.steps
     end = steps if end is None else end
     refuse_outside(after, end, steps)
+    refuse_beyond_slice(old, manifest, after, end)
     ends = can_end(manifest)
     if not ends and end < steps:
         raise CannotRun(
@@ -160,6 +163,20 @@ def refuse_outside(after: int, end: int, steps: int) -> None:
         problems.append(f"--to-step {end}: expected more than --from-step, which is {after}")
     if problems:
         raise Trouble(problems, "the steps after --from-step up to --to-step are run again")
+
+
+def refuse_beyond_slice(old: RunFiles, manifest: schema.Manifest, after: int, end: int) -> None:
+    """Raise CannotRun for steps that a run did not compute because it is a slice itself: there is
+    nothing of them to compare with."""
+    part, steps = manifest.circumstance.slice, manifest.identity.steps
+    if part is None or (part.begin <= after and end <= part.end):
+        return
+    run = shell_word(old.root)
+    raise CannotRun(
+        f"{old.root}: is a slice: it has {steps_text(part.begin, part.end)} of {steps} only",
+        f"run these: python bundle.py rerun {run} --from-step {part.begin} --to-step {part.end}; "
+        "or name the run that it is a slice of",
+    )
 
 
 def can_end(manifest: schema.Manifest) -> bool:

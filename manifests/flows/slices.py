@@ -25,7 +25,7 @@ from manifests.flows.follow import exit_code_of, job_now
 from manifests.flows.judgement import judge
 from manifests.flows.plan import Plan, write_run
 from manifests.flows.rerun import RerunRequest, plan_rerun
-from manifests.flows.slice_plan import SLICE_CODE, can_end, whole_record
+from manifests.flows.slice_plan import SLICE_CODE, can_end, refuse_beyond_slice, whole_record
 from manifests.flows.start import start_run
 from manifests.flows.unfinished import refuse_unfinished
 from manifests.host.context import HostContext
@@ -90,6 +90,7 @@ def plan_slices(
     old = find_run(str(run))
     manifest = read_manifest(old, warn)
     refuse_unfinished(old, host, warn)
+    refuse_beyond_slice(old, manifest, 0, manifest.identity.steps)
     if not can_end(manifest):
         raise CannotRun(
             f"{old.root}: cannot be checked by slices: the trainer in its snapshot is from before "

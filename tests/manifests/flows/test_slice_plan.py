@@ -10,7 +10,8 @@ import pytest
 
 from container.trouble import Trouble
 from manifests.flows.cannot_run import CannotRun
-from manifests.flows.slice_plan import SLICE_CODE, plan_slice
+from manifests.flows.part_of_run import refuse_other_steps
+from manifests.flows.slice_plan import SLICE_CODE, plan_slice, refuse_beyond_slice
 from manifests.flows.slices import cuts_for, refuse_sample
 from manifests.record.run_files import RunFiles
 from manifests.record.states import read_states
@@ -53,6 +54,26 @@ def test_a_slice_begins_with_the_state_at_or_before(
         assert read_states(target.states) == {begin: read_states(run.states)[begin]}
     else:
         assert not target.root.exists()
+
+
+def test_a_slice_has_its_own_steps_only(run: RunFiles) -> None:
+    """There is nothing of other steps to compare with: their jobs would run for no verdict."""
+    raw = json.loads(run.manifest.read_text())
+    raw["circumstance"]["slice"] = {"begin": 4, "after": 5, "end": 8}
+    run.manifest.write_text(json.dumps(raw))
+    refusal = (
+        [f"{run.root}: is a slice: it has steps 5..8 of 12 only"],
+        f"run these: python bundle.py rerun {run.root} --from-step 4 --to-step 8; "
+        "or name the run that it is a slice of",
+    )
+    for steps in ((0, 4), (3, 8), (4, 9), (8, 12)):
+        assert refused(CannotRun, run, *steps) == refusal
+    with pytest.raises(CannotRun) as caught:
+        refuse_other_steps(run, read_manifest(run), None, {"/old": "/new"})
+    assert (caught.value.problems, caught.value.next_step) == refusal
+    for after, end in ((4, 8), (6, 7)):
+        refuse_beyond_slice(run, read_manifest(run), after, end)
+        refuse_other_steps(run, read_manifest(run), (after, end), {})
 
 
 def test_what_is_needed_is_told(run: RunFiles) -> None:
