@@ -133,9 +133,14 @@ def give_up(error: Trouble | CommandFailed) -> NoReturn:
     sys.exit(getattr(error, "exit_code", 2))
 
 
-def drop_output() -> None:
-    """What is left in the buffer of standard output goes nowhere."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def drop_unwritable() -> None:
+    """What a stream that cannot be written has in its buffer goes nowhere: Python would try again
+    at its end, and exit with 120."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def outdated(error: ModuleNotFoundError) -> Trouble:
@@ -182,13 +187,10 @@ def main(arguments: Optional[List[str]] = None) -> None:
         note("interrupted; nothing half-written was left")
         sys.exit(130)
     except BrokenPipeError:
-        drop_output()
+        drop_unwritable()
         sys.exit(141)
     except OSError as error:
-        try:
-            sys.stdout.flush()
-        except OSError:  # a full disk: Python would try again at its end, and exit with 120
-            drop_output()
+        drop_unwritable()
         name = f"{error.filename}: " if error.filename else ""
         give_up(Trouble(f"{name}{error.strerror}", "see to the file system, then try again"))
     except ModuleNotFoundError as error:
@@ -200,6 +202,10 @@ def main(arguments: Optional[List[str]] = None) -> None:
 
 if __name__ == "__main__":
     try:
-        main()
+        try:
+            main()
+        except OSError as error:  # nor can it be said why
+            drop_unwritable()
+            sys.exit(141 if isinstance(error, BrokenPipeError) else 2)
     except SystemExit as error:
         sys.exit(exit_code(error.code))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from contextlib import contextmanager
 from typing import Iterable, Iterator, Tuple
 
@@ -24,6 +26,13 @@ from container.progress import Advance
 STATE_COLOURS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 
+class PipedConsole(Console):
+    """A closed pipe is for the program to answer: Rich exits with 1, which means diverged here."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
 class Rate(ProgressColumn):
     """Units per second, over the last half minute."""
 
@@ -34,7 +43,7 @@ class Rate(ProgressColumn):
 @contextmanager
 def bar(text: str, total: int, unit: str) -> Iterator[Advance]:
     """A bar on standard error, gone at its end; none where the terminal cannot redraw a line."""
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = PipedConsole(stderr=True, highlight=False, soft_wrap=True)
     columns = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -56,6 +65,6 @@ def say_findings(findings: Iterable[Tuple[str, str, str]]) -> None:
 
     Pipes get none, nor terminals where NO_COLOR is set.
     """
-    console = Console(highlight=False, soft_wrap=True)
+    console = PipedConsole(highlight=False, soft_wrap=True)
     for state, text, below in findings:
         console.print(Text.assemble((state.ljust(6), STATE_COLOURS[state]), text, below))

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import List
 
 import pytest
 
@@ -61,3 +62,31 @@ def test_output_that_is_closed_or_full(
         check=False,
     )
     assert (done.returncode, done.stderr) == (code, said)
+
+
+@pytest.mark.parametrize("words", [["lst"], ["show", "none"], ["list", "--help"]])
+def test_a_pipe_that_nobody_reads(tmp_path: Path, words: List[str]) -> None:
+    """Exit code 1 would mean that a run has diverged."""
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as pipe:
+        done = subprocess.run(
+            [sys.executable, str(PROJECT / "bundle.py"), *words],
+            env={**os.environ, "BUNDLE_CACHE": str(tmp_path)},
+            stdout=pipe,
+            stderr=pipe,
+            check=False,
+        )
+    assert done.returncode == 141
+
+
+def test_findings_into_a_pipe_that_nobody_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    from manifests.cli.bars import say_findings
+
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as pipe:
+        monkeypatch.setattr("sys.stdout", pipe)
+        with pytest.raises(BrokenPipeError):
+            say_findings([("ok", "a finding", "")])
+        os.dup2(os.open(os.devnull, os.O_WRONLY), pipe.fileno())
