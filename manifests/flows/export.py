@@ -6,7 +6,17 @@ import hashlib
 import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable, Dict, FrozenSet, Iterable, List, Optional, Tuple
+from typing import (
+    TYPE_CHECKING,
+    Callable,
+    Dict,
+    FrozenSet,
+    Iterable,
+    List,
+    Optional,
+    Sequence,
+    Tuple,
+)
 
 from container import atomic
 from container.reachable import file_here
@@ -24,6 +34,7 @@ from manifests.record.schema import Manifest
 from manifests.rundir.directory import find_run, state_of
 from manifests.rundir.export_file import Member, head_for, whole_size, write_export
 from manifests.rundir.export_head import ExportHead
+from manifests.rundir.kept_states import head_problem, kept_states
 from manifests.rundir.queue import Queues
 from manifests.rundir.records import Warn, ignore, read_manifest, read_result
 from manifests.rundir.tar_members import name_problem
@@ -116,6 +127,7 @@ def plan_export(
         states = chosen(checkpoints_in(files.checkpoints), wanted.states)
     else:
         states = [] if part.checkpoint is None else [part.checkpoint]
+    refuse_other_states(files, manifest, result, states)
     wanted = wanted.with_part(part)
     members = [
         *run_members(files, manifest, result, files.root.name, warn, whole=part is None),
@@ -144,6 +156,20 @@ def plan_export(
 
 
 VERIFY = "see all that differs: python bundle.py verify {run}"
+
+
+def refuse_other_states(
+    files: RunFiles, manifest: Manifest, result: Optional[Result], states: Sequence[Path]
+) -> None:
+    """Raise Trouble for states that are not those of the run's result, where that has states. Their
+    arrays are not read: that is left to `verify`, and to the rerun that begins with one."""
+    kept = kept_states(files, manifest, result)
+    if not kept.bound:
+        return
+    found = [(path, head_problem(path, files, manifest, kept)) for path in states]
+    problems = [f"{path}: {problem}" for path, problem in found if problem]
+    if problems:
+        raise Trouble(first_of(problems), VERIFY.format(run=shell_word(files.root)))
 
 
 def planned_part(

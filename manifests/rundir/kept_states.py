@@ -83,8 +83,13 @@ def checkpoint_problem(
     """What is wrong with one checkpoint of a run, without its name; "" for a state of the run.
     Reads all of the file."""
     problem = IRREGULAR if irregular(checkpoint) else damage(checkpoint)
-    if problem:
-        return problem
+    return problem or head_problem(checkpoint, files, manifest, kept)
+
+
+def head_problem(checkpoint: Path, files: RunFiles, manifest: Manifest, kept: KeptStates) -> str:
+    """As :func:`checkpoint_problem`, as far as the head says it: the arrays are not read."""
+    if irregular(checkpoint):
+        return IRREGULAR
     try:
         head = read_head(checkpoint)
     except Damaged as error:

@@ -16,8 +16,11 @@ from manifests.flows import export as flow
 from manifests.flows.export import Wanted, plan_export, write_planned
 from manifests.host.context import HostContext
 from manifests.record.run_files import RunFiles
+from manifests.record.states import read_states
 from manifests.rundir.export_file import ExportFile
+from manifests.rundir.records import read_manifest
 from tests.exports import exported, imported, tree, trouble_of
+from tests.manifests.run_states import ENTRIES, alter_entry, with_states, write_state
 
 
 def test_there_and_back(finished_run: RunFiles, host: HostContext, tmp_path: Path) -> None:
@@ -236,3 +239,24 @@ def test_a_file_that_grows_while_it_is_read(
         f"see all that differs: python bundle.py verify {finished_run.root}",
     )  # fmt: skip
     assert not (tmp_path / "a.tar").exists()
+
+
+def test_states_that_are_not_those_of_the_result_are_not_exported(
+    finished_run: RunFiles, host: HostContext, tmp_path: Path
+) -> None:
+    run = with_states(finished_run)
+    target = tmp_path / "a.tar"
+    assert plan_export(run.root, target, Wanted(), host).head.files
+    expected = read_states(run.states)[4]
+    checkpoint = run.checkpoints / "step-000000004.npz"
+    found = alter_entry(checkpoint, ENTRIES[1], digest_too=True)
+    write_state(run, read_manifest(run).identity, 6)
+    assert trouble_of(plan_export, run.root, target, Wanted(), host) == (
+        [
+            f"{run.checkpoints}/step-000000006.npz: result.json records no state after step 6",
+            f"{checkpoint}: was altered: its state has the digest {found}, expected {expected}",
+        ],
+        f"see all that differs: python bundle.py verify {run.root}",
+    )
+    assert plan_export(run.root, target, Wanted(states="8"), host).head.files
+    assert not target.exists()
