@@ -38,7 +38,14 @@ from manifests.rundir.kept_states import head_problem, kept_states
 from manifests.rundir.queue import Queues
 from manifests.rundir.records import Warn, ignore, read_manifest, read_result
 from manifests.rundir.tar_members import name_problem
-from manifests.rundir.verify import ALL, Needed, altered_trail, identity_problems, recipe_problems
+from manifests.rundir.verify import (
+    ALL,
+    Needed,
+    altered_trail,
+    identity_problems,
+    recipe_problems,
+    result_record_problems,
+)
 
 if TYPE_CHECKING:
     from manifests.flows.slice_plan import SlicePlan
@@ -119,9 +126,11 @@ def plan_export(
     manifest = read_manifest(files, warn)
     refuse_busy(files, host, warn)
     problems = [*identity_problems(files), *recipe_problems(manifest)]
+    result = read_result(files, warn) if file_here(files.result) and not problems else None
+    if result is not None:
+        problems += result_record_problems(manifest, result)
     if problems:
         raise Trouble(problems, VERIFY.format(run=shell_word(files.root)))
-    result = read_result(files, warn) if file_here(files.result) else None
     part = None if wanted.steps is None else planned_part(files, manifest, wanted.steps, warn)
     if part is None:
         states = chosen(checkpoints_in(files.checkpoints), wanted.states)

@@ -20,7 +20,7 @@ from manifests.record.states import read_states
 from manifests.rundir.export_file import ExportFile
 from manifests.rundir.records import read_manifest
 from tests.exports import exported, imported, tree, trouble_of
-from tests.manifests.run_states import ENTRIES, alter_entry, with_states, write_state
+from tests.manifests.run_states import ENTRIES, alter_entry, edit_result, with_states, write_state
 
 
 def test_there_and_back(finished_run: RunFiles, host: HostContext, tmp_path: Path) -> None:
@@ -260,3 +260,14 @@ def test_states_that_are_not_those_of_the_result_are_not_exported(
     )
     assert plan_export(run.root, target, Wanted(states="8"), host).head.files
     assert not target.exists()
+
+
+def test_a_result_that_import_would_refuse_is_not_exported(
+    finished_run: RunFiles, host: HostContext, tmp_path: Path
+) -> None:
+    run = with_states(finished_run)
+    edit_result(run, root=None)
+    assert trouble_of(plan_export, run.root, tmp_path / "a.tar", Wanted(), host) == (
+        ["result.json: root is missing: the run's trainer writes it"],
+        f"see all that differs: python bundle.py verify {run.root}",
+    )
