@@ -163,7 +163,10 @@ class Screen:
 @contextmanager
 def screen() -> Iterator[Screen]:
     """The terminal's second screen, which leaves what is on the first as it was."""
-    console = Console(highlight=False)
+    # A shell may have exported the size that the terminal had once.
+    fixed = ("COLUMNS", "LINES")
+    now = {name: value for name, value in os.environ.items() if name not in fixed}
+    console = Console(highlight=False, _environ=now)
     with Live(
         console=console, screen=True, auto_refresh=False, redirect_stdout=False,
         redirect_stderr=False,

@@ -135,11 +135,14 @@ def states_problems(files: RunFiles, manifest: Manifest, result: Optional[Result
         noted = noted_states(files)
     except Trouble as trouble:
         return trouble.problems
+    # The states up to the one that it began with were written by the run before.
+    before = manifest.circumstance.resumed
+    begun = 0 if before is None else before.step
     problems = [
         f"results/states.json: the state after step {step} is {noted.get(step, 'missing')}, "
         f"result.json has {state}"
         for step, state in sorted(kept.by_step.items())
-        if noted.get(step) != state
+        if noted.get(step) != state and not (step <= begun and step not in noted)
     ]
     for path in checkpoints_in(files.checkpoints):
         try:

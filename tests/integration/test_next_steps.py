@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -40,7 +41,10 @@ def test_photographs_that_were_never_cropped(bench: Bench) -> None:
         Image.new("RGB", (500, 375)).save(path)
     make = "-> make images of that size, which the trainer reads: python bundle.py data crop"
     done = bench.bundle("submit", bench.config(), code=2)
-    assert last(done.stderr) == f"{make} {bench.data}/val STORED; then name STORED as root"
+    assert (
+        last(done.stderr)
+        == f"{make} {shlex.quote(str(bench.data / 'val'))} STORED; then name STORED as root"
+    )
     done = bench.bundle("data", "check", "data/val.txt", "--root", "data/val", code=1)
     assert last(done.stdout) == f"{make} data/val STORED; then name STORED as root"
 

@@ -64,7 +64,8 @@ def test_stopped_by_the_walltime_and_finished_in_a_new_run(
     # Nothing is left to do for a run that is complete.
     done = bench.bundle("resume", again, code=2)
     assert done.stderr == (
-        f"bundle: {again}: is complete\n-> to run it again: python bundle.py rerun {again}\n"
+        f"bundle: {again}: is complete\n"
+        f"-> to run it again: python bundle.py rerun {shlex.quote(str(again))}\n"
     )
 
 
@@ -80,7 +81,8 @@ def test_warned_and_resumed_in_its_own_directory(bench: Bench) -> None:
         time.sleep(0.01)
     busy = bench.bundle("resume", run, code=2)
     assert busy.stderr == (
-        f"bundle: {run}: its job still runs\n-> to end it first: python bundle.py cancel {run}\n"
+        f"bundle: {run}: its job still runs\n"
+        f"-> to end it first: python bundle.py cancel {shlex.quote(str(run))}\n"
     )
     os.kill(int(told["job"].partition(".")[0]), signal.SIGUSR2)
     while json.loads(bench.bundle("status", "--json", run).stdout)[0]["state"] == "running":

@@ -18,7 +18,7 @@ QUOTING = ("shell_word", "quoted")
 #: Placeholders of hints that are never paths: names of stacks, numbers of steps and slices; and the
 #: options of a hint, which its verb has put together.
 NO_PATHS = {"stack", "recipe.stack", "work.stack", "image.stack", "held[0]", "held[1]"}
-NO_PATHS |= {"plan.record.of", "at"}
+NO_PATHS |= {"plan.record.of", "at", "part.begin", "part.end"}
 
 
 def _is_word(value: ast.expr) -> bool:

@@ -34,7 +34,8 @@ class Terminal:
 
     def __init__(self, folder: Path, columns: int, lines: int, **environment: str) -> None:
         self._environment = {**os.environ, "TMUX_TMPDIR": str(folder), **environment}
-        self._environment.pop("TMUX", None)
+        for name in ("TMUX", "COLUMNS", "LINES"):
+            self._environment.pop(name, None)
         size = ("-x", str(columns), "-y", str(lines), "-c", str(folder))
         self("-f", "/dev/null", "new-session", "-d", *size, "env PS1='ready> ' sh")
         self.wait(lambda text: "ready>" in text)
