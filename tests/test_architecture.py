@@ -40,7 +40,7 @@ ENTRY_POINTS: Dict[str, Set[str]] = {
     "yaml": {"container/yaml_text.py"},
     "spython": {"container/runtime.py"},
     "jinja2": {"jobtemplates/script.py", "manifests/report/page.py"},
-    "shlex": {"container/process.py", "jobtemplates/script.py"},
+    "shlex": {"container/process.py", "container/shell_word.py", "jobtemplates/script.py"},
     "click": {
         "bundle.py",
         "manifests/cli/command_line.py",
