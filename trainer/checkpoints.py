@@ -113,6 +113,8 @@ class Checkpoints:
         chosen = self._choose() if self._ranks.rank == 0 else None
         if self._ranks.rank == 0:
             self._states = states_up_to(self._files, chosen.head if chosen else None)
+            if self._states != recorded_states(self._files):
+                self._record()
         found: Optional[Found] = self._ranks.from_first(chosen)
         if found is None:
             return None
@@ -201,11 +203,15 @@ class Checkpoints:
             **{s: one for s, one in self._states.items() if checkpoint_name(s) not in dropped},
             written.step: state_digest(written),
         }
-        record = States(states=[State(step=s, state=one) for s, one in self.states.items()])
-        write_whole(self._files.states, json_bytes(record.model_dump(mode="json")))
+        self._record()
         with saving(self._files.checkpoints):
             for path in spare:
                 path.unlink(missing_ok=True)
+
+    def _record(self) -> None:
+        """Write ``results/states.json`` anew."""
+        record = States(states=[State(step=s, state=one) for s, one in self.states.items()])
+        write_whole(self._files.states, json_bytes(record.model_dump(mode="json")))
 
 
 def newest_good(files: RunFiles, manifest: Manifest, names: Collection[str]) -> Optional[Found]:

@@ -6,13 +6,13 @@ import textwrap
 from dataclasses import asdict
 from typing import Any, Dict, List
 
+from container.size_text import size_text
 from manifests.cli.command_line import say
 from manifests.cli.run_table import PLAIN_WIDTH, span
 from manifests.flows.outlook import Outlook, outlook_of
 from manifests.flows.plan import Plan
 from manifests.host.context import HostContext
 from manifests.record.run_files import RunFiles
-from manifests.report.amounts import size_text
 
 INDENT = 11
 

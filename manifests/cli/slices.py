@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, Optional, Sequence
 
+from container.shell_word import shell_word, shell_words
 from container.trouble import Trouble
-from jobtemplates.script import quoted
 from manifests.cli.command_line import as_json, note, say, warn
 from manifests.cli.foreground import print_comparison
 from manifests.flows.cannot_run import CannotRun
@@ -97,7 +97,7 @@ def by_slices(
         return
     root = plan.files.root
     note(f"{len(plan.plans)} slice{'s' * (len(plan.plans) != 1)} in {root}")
-    words = quoted(["python", "bundle.py", "rerun", plan.record.run, "--gather", str(root)])
+    words = shell_words(["python", "bundle.py", "rerun", plan.record.run, "--gather", root])
     note(f"if this is interrupted, the slices are gathered with: {words}")
     watch(write_slices(plan), host, json_wanted)
 
@@ -118,7 +118,7 @@ def gather(run: Path, host: HostContext, paths: Sequence[Path], json_wanted: boo
         if record.identity_digest != identity_of(run):
             raise Trouble(
                 f"{paths[0]}: has slices of {record.run}, a run of another identity",
-                f"gather them for that run: rerun {quoted(record.run)} --gather {paths[0]}",
+                f"gather them for that run: rerun {shell_word(record.run)} --gather {paths[0]}",
             )
         watch(SetFiles(paths[0].resolve()), host, json_wanted, run)
     print_comparison(verdict_on(run, paths, warn), json_wanted)

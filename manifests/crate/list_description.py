@@ -11,8 +11,8 @@ from typing import Any, Dict, List, Optional
 from container import atomic
 from container.digest import sha256_of_file
 from container.progress import Progress
+from container.shell_word import shell_word
 from container.trouble import Trouble
-from jobtemplates.script import quoted
 from manifests.crate.croissant import LIST_FIELDS, PackFacts, SetFacts, croissant_text
 from manifests.datasets.list_file import read_list
 from manifests.record.packed_file import PackedFile, PackFault, beside
@@ -75,7 +75,7 @@ def _relative(path: Path, folder: Path) -> str:
 
 
 def _pack(pack: Path, folder: Path, samples: int, progress: Progress) -> PackFacts:
-    again = f"pack the images again: python bundle.py data pack LIST -o {quoted(str(pack))}"
+    again = f"pack the images again: python bundle.py data pack LIST -o {shell_word(pack)}"
     try:
         with PackedFile(pack) as opened:
             found = len(opened)

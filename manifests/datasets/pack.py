@@ -15,6 +15,7 @@ import numpy as np
 
 from container import atomic
 from container.progress import Advance, Progress
+from container.size_text import size_text
 from container.trouble import Trouble
 from manifests.datasets.advice import image_advice
 from manifests.datasets.file_digests import default_workers
@@ -61,7 +62,7 @@ class PackedImage:
 
     def lines(self) -> List[str]:
         return [
-            f"packed {self.samples} images into {self.path}, {_shown(self.size)}",
+            f"packed {self.samples} images into {self.path}, {size_text(self.size)}",
             f"decoded by {self.decoder}",
         ]
 
@@ -100,10 +101,6 @@ def pack(
     return PackedImage(str(target), len(samples.paths), layout.end, header.decoder)
 
 
-def _shown(size: int) -> str:
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
-
-
 def _refuse_to_overwrite(target: Path) -> None:
     """A packed file is replaced; what is none was hardly meant."""
     if not target.is_file():
@@ -120,7 +117,7 @@ def _refuse_without_room(target: Path, size: int) -> None:
     free = shutil.disk_usage(target.resolve().parent).free
     if free < size:
         raise Trouble(
-            f"{target}: takes {_shown(size)}, and {_shown(free)} are free there",
+            f"{target}: takes {size_text(size)}, and {size_text(free)} are free there",
             "free some space, or name a file elsewhere with -o",
         )
 

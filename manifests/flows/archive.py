@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import List
 
+from container.size_text import size_text
 from container.trouble import Trouble
 from manifests.record.network_shapes import Shapes, network_shapes
 from manifests.record.schema import Manifest
@@ -48,10 +49,6 @@ def archive_notes(manifest: Manifest) -> List[str]:
     each = checkpoint_bytes(manifest)
     return [
         f"{archive} state{'s' * (archive != 1)} kept besides the newest checkpoints, after "
-        f"step{'s' * (archive != 1)} {after} of {steps}: about {_size(each)} each, "
-        f"{_size(each * archive)} in all"
+        f"step{'s' * (archive != 1)} {after} of {steps}: about {size_text(each)} each, "
+        f"{size_text(each * archive)} in all"
     ]
-
-
-def _size(size: int) -> str:
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"

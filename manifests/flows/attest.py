@@ -10,8 +10,8 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from container import atomic
 from container.digest import sha256_of_file
+from container.shell_word import shell_word
 from container.trouble import Trouble
-from jobtemplates.script import quoted
 from manifests.flows.judgement import compare_runs, refused
 from manifests.flows.slices import found_slices, read_slices, refuse_other_set
 from manifests.host import ssh_signature
@@ -91,7 +91,7 @@ def _refuse_unfinished(files: RunFiles) -> None:
     if not files.done.exists():
         raise Trouble(
             f"{files.root}: has no result: nothing to attest",
-            f"see its state: python bundle.py status {quoted(str(files.root))}",
+            f"see its state: python bundle.py status {shell_word(files.root)}",
         )
 
 
@@ -189,7 +189,7 @@ def _compared_again(judged: _Judged, warn: Warn) -> Comparison:
                 f"{judged.verdict}: says {kept.verdict}; comparing the runs again gives "
                 f"{comparison.verdict}",
                 "nothing was signed; look at both: python bundle.py compare "
-                f"{quoted(str(run))} {quoted(str(judged.reruns[0].root))}",
+                f"{shell_word(run)} {shell_word(judged.reruns[0].root)}",
             )
     return comparison
 

@@ -27,6 +27,11 @@ from manifests.record.run_files import RunFiles
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
+#: Names that bundle gives: of an image, and of the digest cache in some version. A file of another
+#: name in the cache is somebody's, and none of the pieces.
+_IMAGE = re.compile(r".+-[0-9a-f]{16}")
+_DIGEST_CACHE = re.compile(r"images-[0-9]+\.sqlite3(-journal|-wal|-shm)?")
+
 
 @dataclass(frozen=True)
 class Piece:
@@ -84,7 +89,8 @@ def parts_of(host: HostContext, needs: Needs, runs: Sequence[RunFiles] = ()) -> 
 
 def images(host: HostContext, needs: Needs) -> List[Piece]:
     own = own_recipes(host)
-    names = {path.stem for path in _files(host.cache.images) if path.suffix in (".sif", ".json")}
+    files = [path for path in _files(host.cache.images) if path.suffix in (".sif", ".json")]
+    names = {path.stem for path in files if _IMAGE.fullmatch(path.stem)}
     return [_image(host.cache.images / f"{name}.sif", own, needs) for name in sorted(names)]
 
 
@@ -156,6 +162,7 @@ def store(host: HostContext, needs: Needs) -> List[Piece]:
         )
         for folder in _folders(host.cache.store)
         for path in _files(folder)
+        if _SHA256.fullmatch(path.name)
     ]
 
 
@@ -177,7 +184,7 @@ def fingerprints(cache: Cache, needs: Needs) -> List[Piece]:
     pieces = [
         Piece(path, _size(path), path.unlink, note="of an earlier version")
         for path in _files(folder)
-        if not path.name.startswith(CURRENT)
+        if _DIGEST_CACHE.fullmatch(path.name) and not path.name.startswith(CURRENT)
     ]
     pieces += [
         Piece(path, _size(path), path.unlink, note="a whole data set; it is only for speed")

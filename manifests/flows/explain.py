@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 from typing import List, Optional, Sequence
 
-from jobtemplates.script import quoted
+from container.shell_word import shell_word
 from manifests.host.context import HostContext
 from manifests.host.git_checkout import as_committed
 from manifests.record.checkpoint_names import checkpoints_in
@@ -58,7 +58,7 @@ def ended_text(files: RunFiles, host: HostContext, warn: Warn = ignore) -> str:
     """How a run stands whose job is over, and what to do next."""
     state, why, _ = state_of(files, Queues(host), warn)
     if state == "done":
-        return f"done\n-> to make its bits again: python bundle.py rerun {quoted(str(files.root))}"
+        return f"done\n-> to make its bits again: python bundle.py rerun {shell_word(files.root)}"
     if state in ("failed", "stopped"):
         return explain_failure(files)
     cancelled = read_cancellation(files)
@@ -68,7 +68,7 @@ def ended_text(files: RunFiles, host: HostContext, warn: Warn = ignore) -> str:
 
 
 def go_on(files: RunFiles) -> str:
-    return f"python bundle.py resume {quoted(str(files.root))}"
+    return f"python bundle.py resume {shell_word(files.root)}"
 
 
 def why_failed(files: RunFiles, log: Optional[Path] = None) -> str:

@@ -78,15 +78,7 @@ def needs_of(host: HostContext, warn: Warn) -> Needs:
         for run in runs:
             try:
                 found.append(_need(run))
-            except (
-                Trouble,
-                OSError,
-                ValueError,
-                TypeError,
-                LookupError,
-                AttributeError,
-                RecursionError,
-            ):
+            except UNUSABLE:
                 unknown.append(run.files.root)
     return Needs(found, unknown)
 

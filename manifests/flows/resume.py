@@ -15,7 +15,7 @@ from container.shell_word import shell_word
 from container.trouble import Trouble, first_of
 from jobtemplates.backend import QueueEntry
 from jobtemplates.schedulers import backend_named
-from jobtemplates.script import quoted, render_script, run_of_script
+from jobtemplates.script import render_script, run_of_script
 from jobtemplates.sites import Site, load_site, profile_folders
 from manifests.flows.continuation import fits, look_at
 from manifests.flows.preflight import driver_warnings, launch_context_of
@@ -190,7 +190,7 @@ def refuse_busy(files: RunFiles, host: HostContext, warn: Warn = ignore) -> None
         raise Trouble(
             f"{root}: {entry.why}: whether its job still runs is not known",
             "resume it where the scheduler answers and shows the job; if you know that none of its "
-            f"jobs is left: rm {quoted(str(files.job))}",
+            f"jobs is left: rm {shell_word(files.job)}",
         )
     if state == "damaged" or (state == "unknown" and job != "vanished"):
         raise Trouble(

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from container import atomic
+from container.shell_word import shell_word
 from container.trouble import Trouble
 from jobtemplates.schedulers import backend_named
-from jobtemplates.script import quoted
 from manifests.flows.cancel import cancel_run
 from manifests.flows.cannot_run import CannotRun
 from manifests.flows.explain import explain_failure
@@ -95,7 +95,7 @@ def plan_slices(
         raise CannotRun(
             f"{old.root}: cannot be checked by slices: the trainer in its snapshot is from before "
             f"that was possible (its code has no {SLICE_CODE})",
-            f"run all of it again: python bundle.py rerun {quoted(str(old.root))}",
+            f"run all of it again: python bundle.py rerun {shell_word(old.root)}",
         )
     root = None if (result := whole_record(old, warn).result) is None else result.root
     steps = manifest.identity.steps

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Tuple
 
-from jobtemplates.script import quoted
+from container.shell_word import shell_word
 from manifests.flows.cannot_run import CannotRun
 from manifests.host.context import HostContext
 from manifests.record.run_files import RunFiles
@@ -35,4 +35,4 @@ def why_unfinished(files: RunFiles, host: HostContext, warn: Warn) -> Tuple[str,
     """Why a run has no result, and what to do next."""
     state, why, _ = state_of(files, Queues(host), warn)
     what, step = UNFINISHED.get(state, (f"is {state}{f': {why}' if why else ''}", ""))
-    return what, step.format(run=quoted(str(files.root))) or "see where it was submitted: status"
+    return what, step.format(run=shell_word(files.root)) or "see where it was submitted: status"

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Dict, List, Optional
 
-from jobtemplates.script import quoted
+from container.shell_word import shell_word
 from manifests.flows.part_of_run import needed_of
 from manifests.flows.recorded_data import data_here
 from manifests.flows.statement_check import (
@@ -51,7 +51,7 @@ class Verified:
         step = "" if self.problems else NEXT.get(self.state, "")
         steps = held_steps(RunFiles(self.run))
         part = "" if steps is None else f" --from-step {steps[0]} --to-step {steps[1]}"
-        return step.format(run=quoted(str(self.run))) + part
+        return step.format(run=shell_word(self.run)) + part
 
     @property
     def text(self) -> str:

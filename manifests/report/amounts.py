@@ -1,16 +1,8 @@
-"""Sizes and spans of time in the words of a page"""
+"""Spans of time and ranges of numbers in the words of a page"""
 
 from __future__ import annotations
 
 from typing import List, Sequence
-
-
-def size_text(size: int) -> str:
-    """Bytes -> ``3.2 GB``, in units of 1000."""
-    for unit, power in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if size >= power:
-            return f"{size / power:.1f} {unit}"
-    return f"{size} bytes"
 
 
 def time_text(seconds: float) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import List, Optional, Tuple
 
+from container.size_text import size_text
 from manifests.record.communicators import counted
 from manifests.record.log_columns import (
     ELAPSED,
@@ -14,7 +15,7 @@ from manifests.record.log_columns import (
 )
 from manifests.record.run_files import RunFiles
 from manifests.record.schema import Manifest
-from manifests.report.amounts import size_text, time_text
+from manifests.report.amounts import time_text
 from manifests.report.contents import room_of
 from manifests.report.reported import ReportedRun
 

@@ -8,10 +8,10 @@ from typing import List, Optional
 
 from container.lock import Lock, PythonFile, parse_lock
 from container.recipe import lock_path
+from container.size_text import size_text
 from container.trouble import Trouble
 from manifests.record.run_files import RunFiles
 from manifests.record.schema import Manifest
-from manifests.report.amounts import size_text
 
 
 @dataclass(frozen=True)

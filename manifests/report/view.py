@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
-from jobtemplates.script import quoted
+from container.shell_word import shell_word
+from container.size_text import size_text
 from manifests.record.communicators import counted
 from manifests.record.json_numbers import not_finite_text
 from manifests.report import strip
-from manifests.report.amounts import size_text
 from manifests.report.appendix import appendix_of
 from manifests.report.banner import Banner, banner_alone, banner_of, banner_together
 from manifests.report.chart import charts_of
@@ -86,7 +86,7 @@ def view_of(
         "packages": packages_of(lock) if lock else [],
         "statements": statements,
         "readme": first.files.readme.is_file(),
-        "command": f"{PROGRAM} rerun {quoted(shown(str(first.files.root)))}",
+        "command": f"{PROGRAM} rerun {shell_word(shown(str(first.files.root)))}",
         "appendix": appendix_of(first, text),
         "bibtex": entry,
     }

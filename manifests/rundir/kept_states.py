@@ -41,22 +41,23 @@ class KeptStates:
     """Digests of a run's states by step.
 
     ``bound``: they are those of ``result.json``, whose root binds them, and a checkpoint of another
-    step is none of the run's. Without it they are what the run has noted so far, if anything.
+    step is none of the run's. Without it they are ``noted``, what ``results/states.json`` has.
     """
 
     by_step: Dict[int, str]
     bound: bool
+    noted: Dict[int, str]
 
 
 def kept_states(files: RunFiles, manifest: Manifest, result: Optional[Result]) -> KeptStates:
     """The states that a run recorded. Raises Trouble for a record that cannot be read."""
     noted = noted_states(files)
     if result is None or result.states is None:
-        return KeptStates(noted, False)
+        return KeptStates(noted, False, noted)
     part = manifest.circumstance.slice
     begin = {} if part is None else {s: d for s, d in noted.items() if s == part.begin}
     ends = {one.step: one.state for one in result.states if one.step < manifest.identity.steps}
-    return KeptStates({**begin, **ends}, True)
+    return KeptStates({**begin, **ends}, True, noted)
 
 
 def noted_states(files: RunFiles) -> Dict[int, str]:
@@ -132,17 +133,13 @@ def states_problems(files: RunFiles, manifest: Manifest, result: Optional[Result
     """
     try:
         kept = kept_states(files, manifest, result)
-        noted = noted_states(files)
     except Trouble as trouble:
         return trouble.problems
-    # The states up to the one that it began with were written by the run before.
-    before = manifest.circumstance.resumed
-    begun = 0 if before is None else before.step
     problems = [
-        f"results/states.json: the state after step {step} is {noted.get(step, 'missing')}, "
+        f"results/states.json: the state after step {step} is {kept.noted.get(step, 'missing')}, "
         f"result.json has {state}"
         for step, state in sorted(kept.by_step.items())
-        if noted.get(step) != state and not (step <= begun and step not in noted)
+        if kept.noted.get(step) != state
     ]
     for path in checkpoints_in(files.checkpoints):
         try:

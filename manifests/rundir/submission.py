@@ -8,11 +8,11 @@ from typing import List, Optional, Sequence, Tuple
 
 from container import atomic
 from container.process import CommandFailed, run
+from container.shell_word import shell_word, shell_words
 from container.trouble import Trouble
 from jobtemplates import local
 from jobtemplates.backend import Scheduler, Submitted, Unreadable
 from jobtemplates.schedulers import backend_named
-from jobtemplates.script import quoted
 from jobtemplates.sites import Site
 from manifests.host.context import HostContext
 from manifests.record.run_files import RunFiles
@@ -138,7 +138,7 @@ def _submit(
     except CommandFailed as error:
         raise _not_taken(backend, argv, error, files) from error
     except Unreadable as error:
-        resume = quoted(str(files.root))
+        resume = shell_word(files.root)
         raise Trouble(
             f"no job id found in {argv[0]}'s output: {str(error).strip()!r}",
             f"look for job {placement.jobname} in the queue, whether it was taken is not known; "
@@ -161,7 +161,7 @@ def _not_taken(
             f"{backend.title} did not answer{late}: "
             f"whether it took the job is not known{f' ({said})' if said else ''}",
             "when it answers again, this looks into its queue and goes on: "
-            f"python bundle.py resume {quoted(str(files.root))}",
+            f"python bundle.py resume {shell_word(files.root)}",
         )
     if error.returncode is None:
         return Refused(
@@ -219,12 +219,12 @@ def refuse_lost(
             "resume it when the scheduler answers, on a host of the cluster",
         )
     if found:
-        end = quoted(backend.cancel(found[::-1], noted.cluster))
+        end = shell_words(backend.cancel(found[::-1], noted.cluster))
         raise Trouble(
             f"{files.root}: {backend.title} has job {', '.join(found)} of the name "
             f"{noted.jobname}, and never said whether it is this run's",
             f"where it is, wait for its end or end it first: {end}; "
-            f"where it is another run's: rm {quoted(str(files.submitting))}",
+            f"where it is another run's: rm {shell_word(files.submitting)}",
         )
 
 

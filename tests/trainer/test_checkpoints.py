@@ -460,6 +460,8 @@ def test_a_state_that_a_killed_job_did_not_record_is_read_from_its_checkpoint(ru
     found = checkpoints.resume()
     assert found is not None and found.path == path
     assert list(checkpoints.states) == [3, 7]
+    # Also where no further checkpoint is written: the result names it, and `verify` looks for it.
+    assert read_states(run.files.states) == checkpoints.states
 
 
 def test_a_record_of_states_that_cannot_be_read_ends_the_run(run: Run) -> None:

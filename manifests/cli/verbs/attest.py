@@ -34,7 +34,7 @@ def attest(
     Writes in-toto statements: the run's provenance, and the verdict of each rerun of it. For a
     rerun, its own verdict goes to the run that it repeats. All is compared again before.
     """
-    from jobtemplates.script import quoted
+    from container.shell_word import shell_word
     from manifests.flows.attest import attest as sign
     from manifests.flows.attest import plan_statements
     from manifests.host.ssh_signature import require_ssh_keygen, signing_key
@@ -61,7 +61,7 @@ def attest(
     for one in done:
         say(f"{one.path}: {one.about}{'' if one.changed else ' (there already)'}")
     say_next(
-        f"whose they are: python bundle.py verify {quoted(str(run))} --signers FILE "
+        f"whose they are: python bundle.py verify {shell_word(run)} --signers FILE "
         "(docs/statements.md)",
         err=True,
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Sequence, Tuple
 
 import click
 
+from container.size_text import size_text
 from container.trouble import Trouble, first_of
 from manifests.cli.command_line import (
     DRY,
@@ -18,7 +19,6 @@ from manifests.cli.command_line import (
     say_next,
     warn,
 )
-from manifests.report.amounts import size_text
 
 if TYPE_CHECKING:
     from manifests.flows.clean import Part, Piece

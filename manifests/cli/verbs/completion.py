@@ -30,9 +30,9 @@ def source_of(shell: str) -> str:
     """
     from click.shell_completion import get_completion_class
 
-    from jobtemplates.script import quoted
+    from container.shell_word import shell_word
 
-    program = f"python3 {quoted(str(PROJECT / 'bundle.py'))}"
+    program = f"python3 {shell_word(PROJECT / 'bundle.py')}"
     found = get_completion_class(shell)
     assert found is not None, shell
     text = found.source_template % {

@@ -141,7 +141,7 @@ def test_no_room(data_set: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = pack_module.shutil.disk_usage(data_set)._replace(free=500_000)
     monkeypatch.setattr(pack_module.shutil, "disk_usage", lambda _path: usage)
     assert str(refused(data_set)) == (
-        f"{data_set}/train.pack: takes 0.8 MB, and 0.5 MB are free there\n"
+        f"{data_set}/train.pack: takes 794.6 kB, and 500.0 kB are free there\n"
         "-> free some space, or name a file elsewhere with -o"
     )
 
@@ -208,7 +208,7 @@ def test_the_verb(data_set: Path) -> None:
     size = (data_set / "val.pack").stat().st_size
     assert (call.exit_code, call.stdout) == (
         0,
-        f"packed 2 images into {data_set}/val.pack, 0.4 MB\ndecoded by {own_decoder()}\n",
+        f"packed 2 images into {data_set}/val.pack, 401.4 kB\ndecoded by {own_decoder()}\n",
     )
     listing = data_set / "lists" / "train.v1.txt"
     listing.parent.mkdir()

@@ -39,7 +39,7 @@ def run(finished_run: RunFiles, tmp_path: Path) -> RunFiles:
         git={"commit": "1" * 40, "branch": "ada/x"},
     )  # fmt: skip
     circumstance["paths"].update(
-        config=f"{home}/work/config.yaml", image="/home/ada/.cache/bundle/images/cpu-x.sif",
+        config=f"{home}/jobs/config.yaml", image="/home/ada/.cache/bundle/images/cpu-x.sif",
         out=f"{home}/runs",
     )  # fmt: skip
     circumstance["placement"].update(group="lovelace-lab", jobname="digits")
@@ -58,7 +58,7 @@ def run(finished_run: RunFiles, tmp_path: Path) -> RunFiles:
     finished_run.labels.write_text(json.dumps(labels))
     finished_run.logs.mkdir()
     (finished_run.logs / "stderr.log").write_text(
-        f"[node1:123] cannot open {home}/runs/x, {home}/work/y, /home/ada/z or /home/eve/z\n"
+        f"[node1:123] cannot open {home}/runs/x, {home}/jobs/y, /home/ada/z or /home/eve/z\n"
         f"canada, adamant, train_root={tmp_path}/data\n"
     )
     finished_run.statements.mkdir()

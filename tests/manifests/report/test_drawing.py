@@ -10,8 +10,9 @@ from typing import Any, List
 
 import pytest
 
+from container.size_text import size_text
 from manifests.record.run_files import RunFiles
-from manifests.report.amounts import numbers_text, size_text, time_text
+from manifests.report.amounts import numbers_text, time_text
 from manifests.report.chart import HEIGHT, MOST_POINTS, WIDTH, charts_of, round_values, spanned
 from manifests.report.curves import Curves
 from manifests.report.strip import counts_of, ranges_of, rectangles_of

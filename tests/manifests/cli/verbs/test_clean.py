@@ -303,3 +303,17 @@ def test_what_cannot_be_removed_is_named(tmp_path: Path) -> None:
     freed, faults = remove([Part("x", "", "", pieces)], lambda piece: told.append(piece.path))
     assert (freed, told) == (11, [tmp_path / "c"])
     assert faults == [f"{tmp_path}/a: cannot be removed: Permission denied"]
+
+
+def test_files_that_bundle_did_not_make_stay(called: Call, run: RunFiles, cache: Path) -> None:
+    own = [
+        cache / "images" / "mine.sif",
+        cache / "sha256" / ORPHAN[:2] / "notes.txt",
+        cache / "fingerprints" / "notes.txt",
+        cache / "builds" / "notes.txt",
+    ]
+    for path in own:
+        path.write_text("somebody's")
+    printed = called("clean", "--all").stdout
+    assert all(path.read_text() == "somebody's" for path in own)
+    assert "mine" not in printed and "notes" not in printed
