@@ -6,6 +6,7 @@ import json
 import textwrap
 from typing import Any, Dict, List
 
+from manifests.record.communicators import counted
 from manifests.record.schema import Manifest
 from manifests.report.curves import Curves
 from manifests.verdict.short_values import shortened
@@ -72,8 +73,8 @@ def _difference(name: str, curves: List[Curves]) -> str:
 def _facts(manifest: Manifest) -> str:
     training, world = manifest.identity.training, manifest.identity.world
     return (
-        f"{training.arch}, {training.nclasses} classes, {world.ranks} "
-        f"rank{'s' * (world.ranks != 1)} of {training.batchsize} samples, "
+        f"{training.arch}, {training.nclasses} classes, "
+        f"{counted(world.ranks, 'rank')} of {training.batchsize} samples, "
         f"{training.optimizer.name} lr {training.optimizer.lr:g}, seed {training.seed}"
     )
 

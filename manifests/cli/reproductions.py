@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Sequence
 
 from container.trouble import Trouble
 from manifests.record.canonical_json import digest_of
+from manifests.record.communicators import counted
 from manifests.record.run_files import RunFiles
 
 if TYPE_CHECKING:
@@ -79,8 +80,8 @@ def reproduction_lines(found: Reproductions) -> List[str]:
     parts = []
     if found.keys:
         parts.append(
-            f"reproduced by {_counted(found.keys, 'key')} on "
-            f"{_counted(found.machines, 'machine')}, last {found.last}"
+            f"reproduced by {counted(found.keys, 'key')} on "
+            f"{counted(found.machines, 'machine')}, last {found.last}"
         )
     parts += [
         f"{number} with the verdict {verdict}" for verdict, number in sorted(found.others.items())
@@ -90,7 +91,3 @@ def reproduction_lines(found: Reproductions) -> List[str]:
     if found.unchecked:
         parts.append(f"{found.unchecked} unchecked: ssh-keygen is not here")
     return [f"{'statements' if n == 0 else '':10} {part}" for n, part in enumerate(parts)]
-
-
-def _counted(number: int, thing: str) -> str:
-    return f"{number} {thing}{'s' * (number != 1)}"

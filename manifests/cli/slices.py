@@ -24,6 +24,7 @@ from manifests.flows.slices import (
     write_slices,
 )
 from manifests.host.context import HostContext
+from manifests.record.communicators import counted
 from manifests.record.slice_set import SetFiles, SliceOptions
 from manifests.rundir.directory import find_run
 
@@ -96,7 +97,7 @@ def by_slices(
         print_plan(plan, json_wanted)
         return
     root = plan.files.root
-    note(f"{len(plan.plans)} slice{'s' * (len(plan.plans) != 1)} in {root}")
+    note(f"{counted(len(plan.plans), 'slice')} in {root}")
     words = shell_words(["python", "bundle.py", "rerun", plan.record.run, "--gather", root])
     note(f"if this is interrupted, the slices are gathered with: {words}")
     watch(write_slices(plan), host, json_wanted)

@@ -7,6 +7,7 @@ from typing import List
 
 from container.size_text import size_text
 from container.trouble import Trouble
+from manifests.record.communicators import counted
 from manifests.record.network_shapes import Shapes, network_shapes
 from manifests.record.schema import Manifest
 from manifests.record.states import archive_plan
@@ -41,14 +42,14 @@ def archive_notes(manifest: Manifest) -> List[str]:
     if archive >= steps:
         raise Trouble(
             f"checkpoint_archive: {archive} states, expected at most {steps - 1}: "
-            f"the run has {steps} step{'s' * (steps != 1)}",
+            f"the run has {counted(steps, 'step')}",
             "use fewer states, or leave the key out",
         )
     plan = [str(step) for step in archive_plan(steps, archive)]
     after = ", ".join(plan) if len(plan) <= _NAMED else f"{', '.join(plan[:3])}, … {plan[-1]}"
     each = checkpoint_bytes(manifest)
     return [
-        f"{archive} state{'s' * (archive != 1)} kept besides the newest checkpoints, after "
+        f"{counted(archive, 'state')} kept besides the newest checkpoints, after "
         f"step{'s' * (archive != 1)} {after} of {steps}: about {size_text(each)} each, "
         f"{size_text(each * archive)} in all"
     ]

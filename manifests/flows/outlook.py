@@ -14,6 +14,7 @@ from manifests.flows.archive import array_bytes, checkpoint_bytes
 from manifests.flows.plan import Plan
 from manifests.host.context import HostContext
 from manifests.host.hosting import on_nodes
+from manifests.record.communicators import counted
 from manifests.record.log_columns import ELAPSED, ITERATION
 from manifests.record.network_shapes import network_shapes
 from manifests.record.run_files import RunFiles
@@ -65,12 +66,12 @@ def outlook_of(plan: Plan, host: HostContext) -> Outlook:
 def _where(manifest: Manifest) -> str:
     placement, world = manifest.circumstance.placement, manifest.identity.world
     layout = placement.layout(world)
-    ranks = f"{world.ranks} rank{'s' * (world.ranks != 1)}"
+    ranks = counted(world.ranks, "rank")
     return ", ".join(
         [
             f"site {placement.site}",
             *([f"node type {placement.nodetype}"] if placement.nodetype else []),
-            f"{ranks}, one process each, on {layout.nodes} node{'s' * (layout.nodes != 1)}"
+            f"{ranks}, one process each, on {counted(layout.nodes, 'node')}"
             if layout.ranks == world.ranks
             else f"{ranks} in {on_nodes(layout)}",
             *([f"group {placement.group}"] if placement.group else []),
@@ -82,8 +83,8 @@ def _what(manifest: Manifest) -> str:
     training, data = manifest.identity.training, manifest.identity.data
     return (
         f"{training.arch}, {training.nclasses} classes, {data.train.samples} training and "
-        f"{data.val.samples} validation samples, {training.epochs} "
-        f"epoch{'s' * (training.epochs != 1)}, {training.batchsize} samples per rank and step, "
+        f"{data.val.samples} validation samples, "
+        f"{counted(training.epochs, 'epoch')}, {training.batchsize} samples per rank and step, "
         f"{training.optimizer.name} lr {training.optimizer.lr:g}"
     )
 

@@ -30,6 +30,7 @@ from manifests.flows.start import start_run
 from manifests.flows.unfinished import refuse_unfinished
 from manifests.host.context import HostContext
 from manifests.record.checkpoint_names import checkpoints_in, step_of
+from manifests.record.communicators import counted
 from manifests.record.run_files import RunFiles
 from manifests.record.schema import Slice
 from manifests.record.slice_set import (
@@ -158,8 +159,8 @@ def refuse_sample(old: RunFiles, sample: int, there_are: int, root: Optional[str
     """Raise CannotRun where so many slices cannot be drawn."""
     if not 1 <= sample <= there_are:
         raise CannotRun(
-            f"{old.root}: --sample {sample}: the states of the run divide it into {there_are} "
-            f"slice{'s' * (there_are != 1)}: expected 1 to {there_are}",
+            f"{old.root}: --sample {sample}: the states of the run divide it into "
+            f"{counted(there_are, 'slice')}: expected 1 to {there_are}",
             "new runs keep states with checkpoint_archive",
         )
     if root is None:

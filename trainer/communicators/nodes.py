@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, List, Optional, Sequence
 
+from manifests.record.communicators import counted
 from trainer.trouble import TrainerError
 
 #: Rank -> any number that the ranks of one node have in common and no others.
@@ -49,8 +50,8 @@ def misplaced(name: str, first_of_node: Sequence[int], expected: int) -> Optiona
     firsts = sorted(set(first_of_node))
     if len(firsts) != expected:
         return (
-            f"{name}: the ranks lie on {counted(len(firsts))}, "
-            f"the run was made for {counted(expected)}"
+            f"{name}: the ranks lie on {counted(len(firsts), 'node')}, "
+            f"the run was made for {counted(expected, 'node')}"
         )
     size, rest = divmod(len(first_of_node), expected)
     if not rest and list(first_of_node) == [k - k % size for k in range(len(first_of_node))]:
@@ -60,7 +61,3 @@ def misplaced(name: str, first_of_node: Sequence[int], expected: int) -> Optiona
         ranks = [str(rank) for rank, node in enumerate(first_of_node) if node == first]
         places.append(f"{', '.join(ranks)} on node {number}")
     return f"{name} needs as many ranks on each node, in blocks; found rank(s) {'; '.join(places)}"
-
-
-def counted(nodes: int) -> str:
-    return f"{nodes} node{'s' * (nodes != 1)}"
