@@ -21,7 +21,7 @@ from trainer.optimizers import Optimizer
 from trainer.ranks import Ranks
 from trainer.statistics import RankStatistics
 
-#: Elements of one gradient that rank 0 has of all ranks at a time.
+#: Elements of one gradient that a process has of all ranks at a time.
 PIECE = 1 << 20
 
 
@@ -90,10 +90,7 @@ class StepTrace:
         found = {block: np.empty(size, np.float32) for block in blocks if 0 in self._lines}
         for start in range(0, size, PIECE):
             piece = slice(start, start + PIECE)
-            given = self._ranks.mpi.gather([array[piece] for array in flat], root=0)
-            if given is None:
-                continue
-            rows = [given[k % len(given)][k // len(given)] for k in range(ranks)]
+            rows = self._ranks.by_rank([array[piece] for array in flat])
             for block, mean in found.items():
                 fold(rows, SumOrder(ranks, block), mean[piece])
         for mean in found.values():

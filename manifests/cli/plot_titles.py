@@ -6,6 +6,7 @@ import json
 import textwrap
 from typing import Any, Dict, List
 
+from container.utf8_text import utf8_text
 from manifests.record.communicators import counted
 from manifests.record.schema import Manifest
 from manifests.report.curves import Curves
@@ -108,4 +109,4 @@ def names_of(curves: List[Curves]) -> List[str]:
     names = [curve.files.root.name for curve in curves]
     if len(set(names)) < len(names):
         names = [str(curve.files.root) for curve in curves]
-    return [name.encode("utf-8", "replace").decode("utf-8") for name in names]
+    return [utf8_text(name) for name in names]

@@ -6,6 +6,8 @@ import re
 import unicodedata
 from typing import List
 
+from container.utf8_text import utf8_text
+
 # Escape sequences of terminals (ECMA-48: CSI and OSC), then whatever else moves the cursor.
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -~])")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -16,7 +18,7 @@ def plain_text(text: str) -> str:
     redrawn, the last state."""
     last = text.rstrip("\r").rsplit("\r", 1)[-1]
     shown = _CONTROLS.sub(" ", _ESCAPES.sub("", last).expandtabs())
-    return shown.encode("utf-8", "replace").decode("utf-8")  # names of files may be any bytes
+    return utf8_text(shown)  # names of files may be any bytes
 
 
 def width_of(text: str) -> int:

@@ -9,6 +9,7 @@ from typing import List, Optional, Sequence
 
 from container.progress import Progress
 from container.trouble import Trouble
+from container.utf8_text import utf8_text
 from manifests.record.run_files import RunFiles
 from manifests.record.schema import Manifest
 from manifests.report.curves import Curves, read_curves
@@ -56,7 +57,7 @@ class ReportedRun:
 
     @property
     def name(self) -> str:
-        return self.files.root.name.encode("utf-8", "replace").decode("utf-8")
+        return utf8_text(self.files.root.name)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from container.shell_word import shell_word
 from container.size_text import size_text
+from container.utf8_text import utf8_text
 from manifests.record.communicators import counted
 from manifests.record.json_numbers import not_finite_text
 from manifests.report import strip
@@ -86,7 +87,7 @@ def view_of(
         "packages": packages_of(lock) if lock else [],
         "statements": statements,
         "readme": first.files.readme.is_file(),
-        "command": f"{PROGRAM} rerun {shell_word(shown(str(first.files.root)))}",
+        "command": f"{PROGRAM} rerun {shell_word(utf8_text(str(first.files.root)))}",
         "appendix": appendix_of(first, text),
         "bibtex": entry,
     }
@@ -238,8 +239,3 @@ def _cells(field: FieldDifference) -> Tuple[str, str, str]:
 def _value(value: Any) -> str:
     text = "absent" if value is None else str(value)
     return text if len(text) <= MOST_LETTERS else f"{text[:MOST_LETTERS]} ..."
-
-
-def shown(text: str) -> str:
-    """A text of any bytes, as UTF-8 can hold it."""
-    return text.encode("utf-8", "replace").decode("utf-8")

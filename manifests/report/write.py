@@ -8,6 +8,7 @@ from typing import Iterator, List, Optional, Sequence
 
 from container import atomic
 from container.trouble import Trouble
+from container.utf8_text import utf8_text
 from manifests.flows.unfinished import why_unfinished
 from manifests.host.context import HostContext
 from manifests.record.run_files import RunFiles
@@ -21,7 +22,7 @@ from manifests.report.reported import (
     same_place,
 )
 from manifests.report.statements import statement_rows
-from manifests.report.view import shown, view_of
+from manifests.report.view import view_of
 from manifests.rundir.directory import find_run, list_runs
 from manifests.rundir.records import Warn, ignore, read_manifest, read_record
 
@@ -159,5 +160,5 @@ def _page(files: List[RunFiles], host: HostContext, warn: Warn) -> str:
         return page_text(view_of(runs, pairs, statements))
     of = runs[0].manifest.circumstance.rerun_of
     recorded = read_verdict(runs[0], warn) if of else None
-    original = shown(Path(of).name) if of else None
+    original = utf8_text(Path(of).name) if of else None
     return page_text(view_of(runs, pairs, statements, original=original, recorded=recorded))
