@@ -92,7 +92,6 @@ def test_where_the_hosts_mpi_lies_is_nothing_to_the_images(image: str) -> None:
     assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
 
 
-@pytest.mark.long
 @pytest.mark.image
 @pytest.mark.slow
 def test_the_trainers_tests_pass_in_the_image(image: str, tmp_path: Path) -> None:
