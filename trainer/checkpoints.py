@@ -257,13 +257,13 @@ def begins_slice(manifest: Manifest, head: Head) -> bool:
 
 def recorded_states(files: RunFiles) -> Dict[int, str]:
     """Digests of the kept states by step. Raises TrainerError for a record that cannot be read."""
+    restore = "restore the file from a copy of the run directory"
     try:
         return read_states(files.states)
-    except (OSError, ValueError) as error:
-        raise TrainerError(
-            f"{files.states}: is not a record of states",
-            "restore the file from a copy of the run directory",
-        ) from error
+    except OSError as error:
+        raise TrainerError(f"{files.states} cannot be read: {error.strerror}", restore) from error
+    except ValueError as error:
+        raise TrainerError(f"{files.states}: is not a record of states", restore) from error
 
 
 def states_up_to(files: RunFiles, head: Optional[Head]) -> Dict[int, str]:

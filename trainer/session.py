@@ -68,6 +68,9 @@ def train_and_save(
             updater.gpus,
         )
         part = manifest.circumstance.slice
+        # Before the checkpoints are read: the record of their states stands in there.
+        with saving(files.results):
+            files.results.mkdir(exist_ok=True)
         head = resume(checkpoints, ranks, data.order.steps, begin=part.begin if part else 0)
         updater = replace(updater, gpus=checkpoints.gpus)
         ranks.check_equal(tensor_digests(named_arrays(updater.model)), "before the first step")
@@ -173,8 +176,6 @@ def open_records(
     ranks: Ranks, files: RunFiles, manifest: Manifest, order: SampleOrder, head: Optional[Head]
 ) -> Records:
     """Trail, log and progress; those of a resumed run go on where its checkpoint was made."""
-    with saving(files.results):
-        files.results.mkdir(exist_ok=True)
     first = ranks.rank == 0
     interval = manifest.circumstance.observing.trail_interval
     traced = manifest.circumstance.trace

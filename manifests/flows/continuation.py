@@ -138,7 +138,9 @@ def _not_noted(head: Head, files: RunFiles) -> str:
     """Why a checkpoint is not the state that its run noted; "" if it is, or none is noted."""
     try:
         return other_state(head, read_states(files.states))
-    except (OSError, ValueError):
+    except OSError as error:
+        return f"{files.states.relative_to(files.root)} cannot be read: {error.strerror}"
+    except ValueError:
         return f"{files.states.relative_to(files.root)} is not a record of states"
 
 

@@ -66,7 +66,9 @@ def noted_states(files: RunFiles) -> Dict[int, str]:
         if irregular(files.states):
             raise ValueError(IRREGULAR)
         return read_states(files.states)
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise Trouble(f"{files.states} cannot be read: {error.strerror}", RESTORE) from error
+    except ValueError as error:
         raise Trouble(f"{files.states}: is not a record of states", RESTORE) from error
 
 

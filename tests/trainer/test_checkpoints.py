@@ -473,6 +473,14 @@ def test_a_record_of_states_that_cannot_be_read_ends_the_run(run: Run) -> None:
         f"{run.files.states}: is not a record of states",
         "restore the file from a copy of the run directory",
     )
+    run.files.states.unlink()
+    run.files.states.mkdir()
+    with pytest.raises(TrainerError) as caught:
+        run.checkpoints(0, *moved(2)).resume()
+    assert (caught.value.message, caught.value.next_step) == (
+        f"{run.files.states} cannot be read: Is a directory",
+        "restore the file from a copy of the run directory",
+    )
 
 
 def test_the_states_of_the_archive_stay(make_run: Callable[..., Run]) -> None:

@@ -281,8 +281,7 @@ if __name__ == "__main__":
 """
 #: Both loaders die, each with one image; which of them is missed first is a matter of time.
 DIED_AT_WORK = [
-    f"TrainerError: a loader process died before it delivered {image} to {image}\n"
-    f"-> {WHY_LOADERS_DIE}\n"
+    f"TrainerError: a loader process died before it delivered {image}\n-> {WHY_LOADERS_DIE}\n"
     for image in (
         "image '003.jpg' (line 4 of inputs/train.tsv)",
         "image 'a b/\"c\".jpg' (line 2 of inputs/train.tsv)",

@@ -267,12 +267,9 @@ class ProcessPool(Pool):
         if task is None:
             return TrainerError("a loader process died", WHY_LOADERS_DIE)
         table = SampleTable(self.described[task.part.set_name].table)
-        first, last = task.part.indices[0], task.part.indices[-1]
-        return TrainerError(
-            f"a loader process died before it delivered {table.describe(first)} "
-            f"to {table.describe(last)}",
-            WHY_LOADERS_DIE,
-        )
+        ends = dict.fromkeys((task.part.indices[0], task.part.indices[-1]))
+        images = " to ".join(map(table.describe, ends))
+        return TrainerError(f"a loader process died before it delivered {images}", WHY_LOADERS_DIE)
 
     def close(self) -> None:
         limit = time.monotonic() + END_SECONDS
