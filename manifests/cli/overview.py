@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
@@ -107,15 +106,16 @@ def row_of(run: RunSummary, warn: Warn = ignore, *, progress: bool = False) -> D
     """
     files, last = run.files, last_row(run.files.log)
     numbers = {k: v for k, v in last.items() if isinstance(v, float)}
-    state, job = run.state, None
-    if state != "damaged":  # else it was said already
-        try:
-            job = job_id_of(files, run.present, warn)
-        except Trouble as trouble:
+    state, job, outline = run.state, None, None
+    try:
+        outline = read_outline(files)
+        job = job_id_of(files, run.present, warn)
+    except Trouble as trouble:
+        if state != "damaged":  # else it was said already
             state = "damaged"
             for problem in trouble.problems:
                 warn(problem)
-    outline, said = _outline(files), _said(run, warn)
+    said = _said(run, warn)
     return {
         "run": str(files.root),
         "name": files.root.name,
@@ -144,13 +144,6 @@ def row_of(run: RunSummary, warn: Warn = ignore, *, progress: bool = False) -> D
     }
 
 
-def _outline(files: RunFiles) -> Optional[Outline]:
-    """None where the manifest cannot be read: a verb that asks for it says so."""
-    with suppress(Trouble):
-        return read_outline(files)
-    return None
-
-
 def _said(run: RunSummary, warn: Warn) -> Said:
     try:
         return said_of(run.files, run.present, warn)
@@ -177,7 +170,7 @@ def _verdict(files: RunFiles, *, wanted: bool) -> Dict[str, Optional[str]]:
 def _progress(
     files: RunFiles, outline: Optional[Outline], last: Dict[str, Any], state: str
 ) -> Dict[str, Any]:
-    if outline is None:
+    if outline is None or state == "damaged":
         return {}
     found = read_progress(files, outline, last, running=state == "running", now=time.time())
     values = asdict(found)

@@ -15,7 +15,7 @@ from manifests.record.outcome import SeenGpus
 from manifests.record.run_files import RunFiles
 from manifests.record.schema import GpuPromise, Manifest, Resumed, Slice
 from manifests.rundir.cancellation import read_cancellation
-from manifests.rundir.directory import RunSummary
+from manifests.rundir.directory import RunSummary, find_run
 from manifests.rundir.job import Job, read_job
 from manifests.rundir.labels import Labels, read_labels
 from manifests.rundir.records import Warn, ignore, read_manifest, read_result
@@ -23,15 +23,15 @@ from manifests.rundir.records import Warn, ignore, read_manifest, read_result
 
 def show_values(run: Path, host: HostContext, warn: Warn = ignore) -> Dict[str, Any]:
     """The manifest without its bulk (code files, recipe texts), and the result."""
+    files = find_run(str(run))
+    manifest = read_manifest(files, warn)  # damaged ones before what `summary` says of them
+    result = read_result(files, warn) if files.result.exists() else None
     found = summary(run, host, warn)
-    files = found.files
-    manifest = read_manifest(files, warn)
     values = manifest.model_dump(mode="json")
     for code in (values["identity"]["code"], values["circumstance"].get("other_code")):
         if code is not None:
             code["files"] = len(code["files"])
     values["recipe"]["files"] = sorted(manifest.recipe.files)
-    result = read_result(files, warn) if files.result.exists() else None
     return {
         "run": str(files.root),
         "state": found.state,
@@ -45,9 +45,10 @@ def show_values(run: Path, host: HostContext, warn: Warn = ignore) -> Dict[str, 
 def show_lines(run: Path, host: HostContext, warn: Warn = ignore) -> List[str]:
     from manifests.record.checkpoint_names import checkpoints_in, step_of
 
+    files = find_run(str(run))
+    manifest = read_manifest(files, warn)  # damaged ones before what `summary` says of them
+    results = result_lines(files, warn) if files.result.exists() else []
     found = summary(run, host, warn)
-    files = found.files
-    manifest = read_manifest(files, warn)
     lines = [f"run        {files.root}", *state_lines(found, warn)]
     lines += label_lines(read_labels(files, warn))
     job = None
@@ -58,8 +59,7 @@ def show_lines(run: Path, host: HostContext, warn: Warn = ignore) -> List[str]:
     if checkpoints:
         steps = ", ".join(str(step_of(path)) for path in checkpoints)
         lines.append(f"checkpoint after step {steps} of {manifest.identity.steps}")
-    lines += result_lines(files, warn) if files.result.exists() else []
-    return lines + reproduction_lines(reproductions(files, host.environ))
+    return lines + results + reproduction_lines(reproductions(files, host.environ))
 
 
 def state_lines(found: RunSummary, warn: Warn) -> List[str]:

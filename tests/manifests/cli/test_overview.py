@@ -19,6 +19,7 @@ from manifests.host.context import HostContext, read_host_context, user_name
 from manifests.record.run_files import RunFiles
 from manifests.rundir.directory import create_run
 from manifests.verdict.run_record import load_record
+from tests.records import write_manifest
 
 ROW = '{"epoch": 1, "iteration": 12, "main/loss": 0.5}\n'
 
@@ -31,7 +32,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HostContext:
 
 def make(out: Path, name: str, job: str) -> RunFiles:
     def fill(files: RunFiles) -> None:
-        files.manifest.write_text("{}")
+        write_manifest(files)
         files.results.mkdir()
         files.log.write_text(ROW)
         files.job.write_text(job)
