@@ -10,6 +10,7 @@ from container.trouble import Trouble
 from manifests.cli.overview import summary
 from manifests.cli.reproductions import reproduction_lines, reproductions
 from manifests.host.context import HostContext
+from manifests.record.communicators import counted
 from manifests.record.json_numbers import not_finite_text
 from manifests.record.outcome import SeenGpus
 from manifests.record.run_files import RunFiles
@@ -107,10 +108,10 @@ def result_lines(files: RunFiles, warn: Warn) -> List[str]:
 def gpu_lines(seen: SeenGpus) -> List[str]:
     """What the ranks worked on, and what NCCL reported."""
     kinds = [rank.kind.text for rank in seen.ranks]
-    counted = ", ".join(f"{kinds.count(kind)} x {kind}" for kind in dict.fromkeys(kinds))
+    each = ", ".join(f"{kinds.count(kind)} x {kind}" for kind in dict.fromkeys(kinds))
     reported = ", ".join(f"{name} {value}" for name, value in sorted(seen.nccl.items()))
     return [
-        f"gpus       {counted}, driver {seen.driver}",
+        f"gpus       {each}, driver {seen.driver}",
         *([f"nccl       {reported}"] if reported else []),
     ]
 
@@ -146,9 +147,10 @@ def identity_lines(manifest: Manifest, job: Optional[Job] = None) -> List[str]:
         f"identity   {manifest.identity_digest}",
         f"created    {circumstance.created} by {circumstance.user} on {circumstance.host}",
         f"network    {training.arch}, {training.nclasses} classes, insize {training.insize}",
-        f"training   {training.epochs} epochs, {training.batchsize} per rank, "
+        f"training   {counted(training.epochs, 'epoch')}, {training.batchsize} per rank, "
         f"{training.optimizer.name} lr {training.optimizer.lr:g}, seed {training.seed}",
-        f"world      {identity.world.ranks} ranks on {identity.world.nodes} node(s), "
+        f"world      {counted(identity.world.ranks, 'rank')} on "
+        f"{counted(identity.world.nodes, 'node')}, "
         f"{training.communicator}",
         *processes_lines(manifest, job),
         f"image      {identity.image.stack} {identity.image.sha256}",
