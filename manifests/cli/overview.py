@@ -111,7 +111,8 @@ def row_of(run: RunSummary, warn: Warn = ignore, *, progress: bool = False) -> D
         outline = read_outline(files)
         job = job_id_of(files, run.present, warn)
     except Trouble as trouble:
-        if state != "damaged":  # else it was said already
+        # What is damaged was said already, and of a run that is removed meanwhile nothing is.
+        if state != "damaged" and files.manifest.is_file():
             state = "damaged"
             for problem in trouble.problems:
                 warn(problem)
@@ -188,8 +189,16 @@ def local_time(created: str) -> Optional[str]:
     return moment.astimezone().strftime("%Y-%m-%d %H:%M")
 
 
+def rows_of(
+    runs: Sequence[RunSummary], warn: Warn, *, progress: bool = False
+) -> List[Dict[str, Any]]:
+    """A row each; a run that is removed meanwhile is left out."""
+    rows = [row_of(run, warn, progress=progress) for run in runs]
+    return [row for run, row in zip(runs, rows) if run.files.manifest.is_file()]
+
+
 def list_rows(outs: List[Path], host: HostContext, warn: Warn = ignore) -> List[Dict[str, Any]]:
-    rows = [row_of(run, warn) for run in runs_below(outs, host, warn)]
+    rows = rows_of(runs_below(outs, host, warn), warn)
     return sorted(rows, key=lambda row: (row["created"], row["run"]))
 
 
@@ -209,8 +218,7 @@ def status_rows(
             for run in runs_below([], host, warn)
             if run.state in UNDER_WAY or str(run.files.root) in seen
         ]
-    rows = [row_of(run, warn, progress=True) for run in found]
-    return [row for run, row in zip(found, rows) if run.files.manifest.is_file()]
+    return rows_of(found, warn, progress=True)
 
 
 # --- what a person is shown -----------------------------------------------------------------

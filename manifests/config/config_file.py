@@ -45,13 +45,13 @@ def shown(value: object) -> str:
 def _canonical_keys(raw: Dict[Any, Any]) -> Tuple[Dict[str, Any], List[str]]:
     """Return the known, non-null keys by their first names, and the problems of the others."""
     known = known_keys()
-    site = raw["site"] if isinstance(raw.get("site"), str) else "SITE"
+    site = raw.get("site") or known["site"].default
     kept: Dict[str, Any] = {}
     problems = []
     for key, value in raw.items():
         name = ALIASES.get(key, key) if isinstance(key, str) else key
         if name not in known:
-            lost = key_of_another(str(key), "config", site)
+            lost = key_of_another(str(key), "config", str(site))
             near = "" if lost else nearest(str(key), [*known, *ALIASES])
             problems.append(f"{key}: {lost or 'is not a known key'}{near}")
         elif name != key and name in raw:

@@ -33,7 +33,7 @@ def damage(files: RunFiles, present: AbstractSet[str], *, done: bool) -> List[st
                 read(files)
             except Trouble as trouble:
                 problems += trouble.problems
-    return problems
+    return problems if os.path.lexists(files.manifest) else []  # the run was removed meanwhile
 
 
 def _is_younger(record: Path, mark: Path) -> bool:

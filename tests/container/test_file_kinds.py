@@ -45,9 +45,9 @@ def test_every_key_of_a_profile_in_a_config(key: str) -> None:
 
 
 def test_a_key_of_a_node_type_in_a_config() -> None:
-    assert problems_of_config(gpus=4, site=["x"])["gpus"] == (
+    assert problems_of_config(gpus=4)["gpus"] == (
         "is a key of the node types of a site profile, not of configs: write it below "
-        "nodetypes.NAME in ~/.config/bundle/sites/SITE.yaml (docs/sites.md); a run has nnodetype, "
+        "nodetypes.NAME in ~/.config/bundle/sites/local.yaml (docs/sites.md); a run has nnodetype, "
         "nnodes and ranks_per_node"
     )
 
