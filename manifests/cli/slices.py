@@ -41,7 +41,6 @@ class SliceArguments:
     gather: Sequence[Path] = ()
     alone: bool = False  # --from-step or --to-step
     swapped: bool = False  # --with
-    from_seed: bool = False  # --to-step alone: no state of the run is needed
 
     @property
     def wanted(self) -> bool:
@@ -61,9 +60,11 @@ class SliceArguments:
             problems.append(f"{', '.join(names)}: only one of them")
         if self.seed is not None and self.sample is None:
             problems.append("--seed: draws slices, and needs --sample K")
-        if names and self.swapped and not (self.alone and self.from_seed):
-            name = "--from-step" if self.alone else names[0]
-            problems.append(f"{name}: not together with --with: a state is of the run as it was")
+        if names and self.swapped and not self.alone:
+            problems.append(
+                f"{names[0]}: not together with --with: "
+                "no slice would end on the state with which the next one begins"
+            )
         if problems:
             raise Trouble(problems, "see: rerun --help")
 

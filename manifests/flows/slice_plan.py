@@ -11,6 +11,7 @@ from container import atomic
 from container.shell_word import shell_word
 from container.trouble import Trouble
 from manifests.datasets.step_images import samples_of_steps
+from manifests.flows.adopted_state import adopt_state
 from manifests.flows.cannot_run import CannotRun
 from manifests.record import schema
 from manifests.record.checkpoint import Head, Prefix, cut_records, read_head
@@ -74,12 +75,19 @@ class SlicePlan:
             update.update({"trace": self.part.end, "observing": every})
         return before.model_copy(update=update)
 
-    def fill(self, old: RunFiles, target: RunFiles) -> None:
-        """Put the state into the new run directory; an older trainer wants trail and log too."""
+    def fill(
+        self, old: RunFiles, target: RunFiles, adopting: Optional[schema.Identity] = None
+    ) -> None:
+        """Put the state into the new run directory, as one of a run of the identity ``adopting``
+        where it is another; an older trainer wants trail and log too."""
         if self.checkpoint is None:
             return
         target.checkpoints.mkdir(parents=True)
-        shutil.copyfile(self.checkpoint, target.checkpoints / self.checkpoint.name)
+        copy = target.checkpoints / self.checkpoint.name
+        if adopting is None:
+            shutil.copyfile(self.checkpoint, copy)
+        else:
+            adopt_state(self.checkpoint, copy, adopting)
         if self.ends:
             record = States(states=[State(step=self.part.begin, state=self.state or "")])
             atomic.write_json(target.states, record.model_dump(mode="json"))

@@ -159,7 +159,8 @@ def test_altered_states_cannot_be_run(kept: tuple[Bench, Path], tmp_path: Path) 
         (["--to-step", "7"], "--to-step 7: the run has 6 steps: expected 1 to 6"),
         (
             ["--slices", "2", "--with", "code"],
-            "--slices: not together with --with: a state is of the run as it was",
+            "--slices: not together with --with: "
+            "no slice would end on the state with which the next one begins",
         ),
     ],
 )
