@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Dict, FrozenSet, List, Optional, Tuple
 
 from container import atomic
-from container.shell_word import shell_word
 from container.trouble import Trouble
 from manifests.datasets.step_images import samples_of_steps
 from manifests.flows.adopted_state import adopt_state
@@ -25,6 +24,7 @@ from manifests.rundir.kept_states import (
     records_states,
 )
 from manifests.rundir.records import Warn, ignore
+from manifests.rundir.rerun_command import rerun_command
 from manifests.rundir.verify import Needed
 from manifests.verdict.run_record import RunRecord, load_record
 from manifests.verdict.span import steps_text
@@ -179,11 +179,9 @@ def refuse_beyond_slice(old: RunFiles, manifest: schema.Manifest, after: int, en
     part, steps = manifest.circumstance.slice, manifest.identity.steps
     if part is None or (part.begin <= after and end <= part.end):
         return
-    run = shell_word(old.root)
     raise CannotRun(
         f"{old.root}: is a slice: it has {steps_text(part.begin, part.end)} of {steps} only",
-        f"run these: python bundle.py rerun {run} --from-step {part.begin} --to-step {part.end}; "
-        "or name the run that it is a slice of",
+        f"run these: {rerun_command(old, manifest)}; or name the run that it is a slice of",
     )
 
 

@@ -85,6 +85,31 @@ def test_one_slice_needs_its_images_only(kept: tuple[Bench, Path], tmp_path: Pat
     assert "  - no slice has steps 1..2\n" in together.stdout
 
 
+def test_parts_swapped_from_a_state_on(kept: tuple[Bench, Path]) -> None:
+    """The state is that of the old code, image, data and keys; and both sides can be looked at."""
+    bench, run = kept
+    steps = ["--from-step", "2", "--to-step", "4"]
+    same = bench.bundle("rerun", run, "--with", "code", *steps)
+    assert verdict_of(same) == "verdict: identical for steps 3..4 of 6"
+    done = bench.bundle("rerun", run, "--with", "lr=0.02", *steps, code=1)
+    assert verdict_of(done) == "verdict: diverged in steps 3..4 of 6"
+    assert "  - with what was swapped the bits differ from step 3 on\n" in done.stdout
+    assert "  - the state after step 2 of both: " in done.stdout
+    assert done.stdout.endswith(f"rerun {run} --from-step 2 --to-step 4\n")
+    again = run_directory_in(done.stderr)
+    verified = bench.bundle("verify", again)
+    assert verified.stdout == "verified: nothing differs\n"
+    assert verified.stderr.endswith(f"rerun {again} --from-step 2 --to-step 4\n")
+    zoom = json.loads(bench.bundle("rerun", again, "--zoom", "--json", code=1).stdout)["zoom"]
+    assert [text.partition(":")[0][-19:] for text in zoom["sentences"][:2]] == [
+        "with the parts of a", "with the parts of b",
+    ]  # fmt: skip
+    assert zoom["first"]["phase"] == "after"
+    # A slice is checked by its own steps.
+    of_its_own = bench.bundle("rerun", again, *steps)
+    assert verdict_of(of_its_own) == "verdict: identical for steps 3..4 of 6"
+
+
 def test_all_slices_after_the_gatherer_was_killed(kept: tuple[Bench, Path]) -> None:
     bench, run = kept
     argv = [sys.executable, str(bench.project / "bundle.py"), "rerun", str(run), "--slices", "3"]

@@ -17,6 +17,7 @@ from manifests.record.checkpoint import Damaged, damage, read_entries, read_head
 from manifests.record.run_files import RunFiles
 from manifests.record.states import read_states, state_digest
 from manifests.rundir.records import read_manifest
+from manifests.rundir.rerun_command import rerun_command
 from tests.manifests.run_states import ENTRIES, alter_entry, edit_result, with_states, write_state
 
 
@@ -97,6 +98,7 @@ def test_a_slice_has_its_own_steps_only(run: RunFiles) -> None:
     with pytest.raises(CannotRun) as caught:
         refuse_other_steps(run, read_manifest(run), None, {"/old": "/new"})
     assert (caught.value.problems, caught.value.next_step) == refusal
+    assert refusal[1].startswith(f"run these: {rerun_command(run, read_manifest(run))}; ")
     for after, end in ((4, 8), (6, 7)):
         refuse_beyond_slice(run, read_manifest(run), after, end)
         refuse_other_steps(run, read_manifest(run), (after, end), {})
