@@ -14,16 +14,10 @@ from container.trouble import Trouble
 from manifests.cli.command_line import as_json, note, say, warn
 from manifests.cli.foreground import print_comparison
 from manifests.flows.cannot_run import CannotRun
+from manifests.flows.gathering import Gathering, verdict_on
 from manifests.flows.judgement import not_rerun
-from manifests.flows.slices import (
-    Gathering,
-    SetPlan,
-    only_gatherer,
-    plan_slices,
-    read_slices,
-    verdict_on,
-    write_slices,
-)
+from manifests.flows.slice_folder import only_gatherer, read_slices
+from manifests.flows.slices import SetPlan, plan_slices, write_slices
 from manifests.host.context import HostContext
 from manifests.record.communicators import counted
 from manifests.record.slice_set import SetFiles, SliceOptions

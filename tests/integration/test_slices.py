@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -95,11 +96,11 @@ def test_parts_swapped_from_a_state_on(kept: tuple[Bench, Path]) -> None:
     assert verdict_of(done) == "verdict: diverged in steps 3..4 of 6"
     assert "  - with what was swapped the bits differ from step 3 on\n" in done.stdout
     assert "  - the state after step 2 of both: " in done.stdout
-    assert done.stdout.endswith(f"rerun {run} --from-step 2 --to-step 4\n")
+    assert done.stdout.endswith(f"rerun {shlex.quote(str(run))} {' '.join(steps)}\n")
     again = run_directory_in(done.stderr)
     verified = bench.bundle("verify", again)
     assert verified.stdout == "verified: nothing differs\n"
-    assert verified.stderr.endswith(f"rerun {again} --from-step 2 --to-step 4\n")
+    assert verified.stderr.endswith(f"rerun {shlex.quote(str(again))} {' '.join(steps)}\n")
     zoom = json.loads(bench.bundle("rerun", again, "--zoom", "--json", code=1).stdout)["zoom"]
     assert [text.partition(":")[0][-19:] for text in zoom["sentences"][:2]] == [
         "with the parts of a", "with the parts of b",
