@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from manifests.host.context import HostContext
 from manifests.record.communicators import counted
 from manifests.record.slice_set import SetFiles, SliceOptions
 from manifests.rundir.directory import find_run
+from manifests.rundir.submission import Refused
 
 
 @dataclass(frozen=True)
@@ -94,22 +96,26 @@ def by_slices(
     for text in plan.notes:
         note(text)
     if dry_run:
-        print_plan(plan, json_wanted)
+        print_plan(plan, host, json_wanted)
         return
     root = plan.files.root
     note(f"{counted(len(plan.plans), 'slice')} in {root}")
     words = shell_words(["python", "bundle.py", "rerun", plan.record.run, "--gather", root])
     note(f"if this is interrupted, the slices are gathered with: {words}")
-    watch(write_slices(plan), host, json_wanted)
+    watch(write_slices(plan), host, json_wanted, fresh=True)
 
 
-def print_plan(plan: SetPlan, json_wanted: bool) -> None:
+def print_plan(plan: SetPlan, host: HostContext, json_wanted: bool) -> None:
+    script = plan.array_script(host)
     if json_wanted:
-        as_json({**plan.record.model_dump(mode="json"), "folder": str(plan.files.root)})
+        record = plan.record.model_dump(mode="json")
+        as_json({**record, "folder": str(plan.files.root), "array_script": script})
         return
     for (after, end), one in zip(plan.record.slices, plan.plans):
         say(f"steps {after + 1}..{end} of {plan.record.steps} on site {one.placement.site}")
     say(f"in {plan.files.root}")
+    if script is not None:
+        say(f"as one job array, with this script:\n\n{script.rstrip()}")
 
 
 def gather(run: Path, host: HostContext, paths: Sequence[Path], json_wanted: bool) -> NoReturn:
@@ -132,9 +138,14 @@ def identity_of(run: Path) -> str:
 
 
 def watch(
-    files: SetFiles, host: HostContext, json_wanted: bool, run: Optional[Path] = None
+    files: SetFiles,
+    host: HostContext,
+    json_wanted: bool,
+    run: Optional[Path] = None,
+    fresh: bool = False,
 ) -> NoReturn:
-    """Start and wait for the slices of a folder. Ctrl-C ends their jobs too."""
+    """Start and wait for the slices of a folder. Ctrl-C ends their jobs too. A ``fresh`` folder is
+    gone again where no job of it could be started."""
     with only_gatherer(files.root):
         gathering = Gathering(files.root, host, note, warn, run)
         try:
@@ -143,6 +154,10 @@ def watch(
             gathering.cancel()
             note(f"interrupted: the jobs were cancelled; the slices stay in {files.root}")
             sys.exit(130)
+        except Refused:
+            if fresh and not gathering.begun:
+                shutil.rmtree(files.root)
+            raise
     note_page(files, host)
     print_comparison(verdict, json_wanted)
 

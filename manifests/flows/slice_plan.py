@@ -185,17 +185,18 @@ def can_end(manifest: schema.Manifest) -> bool:
 
 
 def whole_record(old: RunFiles, warn: Warn = ignore) -> RunRecord:
-    """What a run left, with a trail of all its steps. Raises CannotRun for one that was altered or
-    is not whole: nothing could be held against it."""
+    """What a run left, with a trail of all its steps, a slice's of its own. Raises CannotRun for
+    one that was altered or is not whole: nothing could be held against it."""
     record = load_record(old, warn)
     problems = [*record.altered, *record.faults]
-    steps = record.manifest.identity.steps
+    steps, part = record.manifest.identity.steps, record.manifest.circumstance.slice
+    end = steps if part is None else part.end
+    has = f"the run has {steps}" if part is None else f"the slice has {steps_text(part.begin, end)}"
     if not problems:
         problems = [
-            f"{old.trail_of(rank)}: ends at step {records[-1].step if records else 0}, "
-            f"the run has {steps}"
+            f"{old.trail_of(rank)}: ends at step {records[-1].step if records else 0}, {has}"
             for rank, records in enumerate(record.trail or [])
-            if not records or records[-1].step != steps
+            if not records or records[-1].step != end
         ]
     if problems:
         raise CannotRun(problems, "restore the run's trail and result from a copy")

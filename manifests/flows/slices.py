@@ -25,6 +25,7 @@ from manifests.flows.follow import exit_code_of, job_now
 from manifests.flows.judgement import judge
 from manifests.flows.plan import Plan, write_run
 from manifests.flows.rerun import RerunRequest, plan_rerun
+from manifests.flows.slice_jobs import array_script, start_slices
 from manifests.flows.slice_plan import SLICE_CODE, can_end, refuse_beyond_slice, whole_record
 from manifests.flows.start import start_run
 from manifests.flows.unfinished import refuse_unfinished
@@ -45,6 +46,7 @@ from manifests.rundir.directory import create_run, find_run, run_name, state_of
 from manifests.rundir.job import read_job
 from manifests.rundir.queue import Queues
 from manifests.rundir.records import Warn, ignore, read_manifest, read_record
+from manifests.rundir.submission import refuse_lost
 from manifests.verdict.comparison import Comparison
 from manifests.verdict.slices import gathered
 
@@ -69,6 +71,12 @@ class SetPlan:
     @property
     def notes(self) -> List[str]:
         return list(dict.fromkeys(text for plan in self.plans for text in plan.notes))
+
+    def array_script(self, host: HostContext) -> Optional[str]:
+        """The script with which all slices are submitted at once; None where each is a job of its
+        own."""
+        scripts, placement = [plan.script for plan in self.plans], self.plans[0].placement
+        return array_script(scripts, placement, host, self.files.new_array())
 
 
 def plan_slices(
@@ -310,6 +318,11 @@ class Gathering:
         atomic.write_json(SetFiles(self._folder).verdict, verdict.model_dump(mode="json"))
         return verdict
 
+    @property
+    def begun(self) -> bool:
+        """Whether a job of a slice was started here."""
+        return bool(self._started)
+
     def look(self) -> float:
         """Judge what has ended and start what may start. The seconds until the next look; 0 when
         all have ended."""
@@ -326,8 +339,7 @@ class Gathering:
                 waiting.append((steps, files))
             else:
                 self._judge(steps, files)
-        for steps, files in waiting[: max(0, self._at_once() - active)]:
-            self._start(steps, files)
+        self._start(waiting[: max(0, self._at_once() - active)])
         return pause if active or waiting else 0.0
 
     def cancel(self) -> None:
@@ -342,6 +354,10 @@ class Gathering:
         if files.done.exists():
             return False
         state, _, _ = state_of(files, queues, self._warn)
+        if state == "unknown" and read_job(files) is None:
+            placement = read_manifest(files).circumstance.placement
+            refuse_lost(files, placement, self._host, queues.questions)
+            return True
         return state in ("prepared", "stopped") or (
             state == "cancelled" and steps not in self._started
         )
@@ -356,10 +372,18 @@ class Gathering:
         processes = placement.layout(manifest.identity.world).ranks
         return max(1, self._host.cores // processes)
 
-    def _start(self, steps: Steps, files: RunFiles) -> None:
-        job = start_run(files, self._host)
-        self._started[steps] = self._started.get(steps, 0) + 1
-        self._say(f"steps {steps[0] + 1}..{steps[1]}: job {job.id} in {files.root}")
+    def _start(self, waiting: Sequence[Tuple[Steps, RunFiles]]) -> None:
+        """Those that never had a job together, others each by a job that goes on with it."""
+        new = [(steps, files) for steps, files in waiting if read_job(files) is None]
+        words = ["rerun", self.record.run, "--gather", str(self._folder)]
+        started = [(one, start_run(one[1], self._host)) for one in waiting if one not in new]
+        if new:
+            set_files = SetFiles(self._folder)
+            jobs = start_slices([files for _, files in new], set_files, self._host, words)
+            started += list(zip(new, jobs))
+        for (steps, files), job in started:
+            self._started[steps] = self._started.get(steps, 0) + 1
+            self._say(f"steps {steps[0] + 1}..{steps[1]}: job {job.id} in {files.root}")
 
     def _judge(self, steps: Steps, files: RunFiles) -> None:
         try:

@@ -7,6 +7,7 @@ their manifests: so nothing is lost where the process that started them was kill
 from __future__ import annotations
 
 import hashlib
+import itertools
 from pathlib import Path
 from typing import Dict, List, Optional, Sequence, Tuple
 
@@ -47,6 +48,18 @@ class SliceSet(Record):
     created: str
 
 
+class ArrayFiles:
+    """File names of a job array, in a folder of its own: its script, and by the number of each task
+    a link to the run directory whose job script it runs."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.script = root / "array.sh"
+
+    def task(self, number: int) -> Path:
+        return self.root / str(number)
+
+
 class SetFiles:
     """File names of a folder of slices."""
 
@@ -55,6 +68,13 @@ class SetFiles:
         self.plan = root / "slices.json"
         self.verdict = root / "verdict.json"
         self.report = root / "report.html"
+
+    def new_array(self) -> ArrayFiles:
+        """Of a job array that is not there yet."""
+        names = (f"array-{number}" for number in itertools.count(1))
+        return ArrayFiles(
+            next(path for path in map(self.root.joinpath, names) if not path.exists())
+        )
 
 
 def slices_between(cuts: Sequence[int], steps: int) -> List[Tuple[int, int]]:
