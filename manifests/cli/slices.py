@@ -151,7 +151,7 @@ def watch(
             sys.exit(130)
         except Refused:
             if fresh and not gathering.begun:
-                shutil.rmtree(files.root)
+                shutil.rmtree(files.root, ignore_errors=True)  # a job may still be ending there
             raise
     note_page(files, host)
     print_comparison(verdict, json_wanted)
