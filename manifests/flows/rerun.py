@@ -224,7 +224,7 @@ def _as_plan(
     def fill(target: RunFiles) -> None:
         swapped.fill(basis.old, target)
         if part is not None:
-            part.fill(basis.old, target, manifest.identity if other else None)
+            part.fill(basis.old, target, manifest if other else None)
         if emulation is not None:
             emulation.fill(target)
 

@@ -23,6 +23,7 @@ from manifests.rundir.kept_states import (
     kept_states,
     records_states,
 )
+from manifests.rundir.rank_code import counted_code
 from manifests.rundir.records import Warn, ignore
 from manifests.rundir.rerun_command import rerun_command
 from manifests.rundir.verify import Needed
@@ -76,10 +77,10 @@ class SlicePlan:
         return before.model_copy(update=update)
 
     def fill(
-        self, old: RunFiles, target: RunFiles, adopting: Optional[schema.Identity] = None
+        self, old: RunFiles, target: RunFiles, adopting: Optional[schema.Manifest] = None
     ) -> None:
-        """Put the state into the new run directory, as one of a run of the identity ``adopting``
-        where it is another; an older trainer wants trail and log too."""
+        """Put the state into the new run directory, which has its code already: as one of the run
+        ``adopting`` where that has another identity. An older trainer wants trail and log too."""
         if self.checkpoint is None:
             return
         target.checkpoints.mkdir(parents=True)
@@ -87,7 +88,8 @@ class SlicePlan:
         if adopting is None:
             shutil.copyfile(self.checkpoint, copy)
         else:
-            adopt_state(self.checkpoint, copy, adopting)
+            counted = counted_code(target, adopting)
+            adopt_state(self.checkpoint, copy, adopting.identity, counted)
         if self.ends:
             record = States(states=[State(step=self.part.begin, state=self.state or "")])
             atomic.write_json(target.states, record.model_dump(mode="json"))

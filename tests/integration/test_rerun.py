@@ -301,7 +301,7 @@ def manifest_of(run: Path) -> dict[str, Any]:
             ["--with", "batchsize=2", "--with", "ranks_per_node=1", "--from-step", "1"],
             2,
             "bundle: --from-step 1: not together with --with batchsize=2: the states of the run do "
-            "not fit it\nbundle: --from-step 1: not together with --with ranks_per_node=1: the "
+            "not fit it\n--from-step 1: not together with --with ranks_per_node=1: the "
             "states of the run do not fit it\n-> swap it from the first step on: --to-step T "
             "alone\n",
         ),

@@ -15,7 +15,9 @@ from manifests.flows.slice_plan import SLICE_CODE, plan_slice, refuse_beyond_sli
 from manifests.flows.slices import cuts_for, refuse_sample
 from manifests.record.checkpoint import Damaged, damage, read_entries, read_head, steps_digest
 from manifests.record.run_files import RunFiles
+from manifests.record.schema import Manifest
 from manifests.record.states import read_states, state_digest
+from manifests.rundir.kept_states import foreign
 from manifests.rundir.records import read_manifest
 from manifests.rundir.rerun_command import rerun_command
 from tests.manifests.run_states import ENTRIES, alter_entry, edit_result, with_states, write_state
@@ -60,19 +62,16 @@ def test_a_slice_begins_with_the_state_at_or_before(
 
 def test_a_slice_with_other_parts_adopts_the_state(run: RunFiles, tmp_path: Path) -> None:
     """The arrays are the run's, and so is the digest of the state; the identity is the new one."""
-    found = plan(run, 4, 8)
-    identity = read_manifest(run).identity
-    other = identity.model_copy(
-        update={"training": identity.training.model_copy(update={"seed": 99})}
-    )
+    found, other = plan(run, 4, 8), with_other_seed(run)
     target = RunFiles(tmp_path / "new")
     found.fill(run, target, other)
     (copied,) = target.checkpoints.iterdir()
     original = read_head(run.checkpoints / copied.name)
     head = read_head(copied)
     assert damage(copied) is None
-    assert (head.steps_digest, head.identity_digest) == (steps_digest(other), other.digest())
-    assert head.steps_digest != original.steps_digest
+    assert head.identity_digest == other.identity.digest()
+    assert foreign(head, target, other) == ""
+    assert foreign(original, target, other) == "was made by another run"
     assert state_digest(head) == state_digest(original) == read_states(target.states)[4]
     assert dict(read_entries(copied)) == dict(read_entries(run.checkpoints / copied.name))
     again = RunFiles(tmp_path / "again")
@@ -81,6 +80,31 @@ def test_a_slice_with_other_parts_adopts_the_state(run: RunFiles, tmp_path: Path
     alter_entry(run.checkpoints / copied.name, ENTRIES[0], digest_too=False)
     with pytest.raises(Damaged):
         found.fill(run, RunFiles(tmp_path / "bad"), other)
+
+
+def test_an_older_trainer_counts_its_own_files_in_an_adopted_state(
+    run: RunFiles, tmp_path: Path
+) -> None:
+    """Up to version 1.2 the snapshot says which files decide whether a state is one of its run."""
+    raw = json.loads(run.manifest.read_text())
+    raw["circumstance"].pop("other_code", None)
+    run.manifest.write_text(json.dumps(raw))
+    target = RunFiles(tmp_path / "new")
+    said = target.code / "manifests" / "checkpoint.py"
+    said.parent.mkdir(parents=True)
+    said.write_text('RUN_BY_RANKS = ("trainer/",)\n')
+    other = with_other_seed(run)
+    plan(run, 4, 8).fill(run, target, other)
+    (copied,) = target.checkpoints.iterdir()
+    assert read_head(copied).steps_digest == steps_digest(other.identity, ("trainer/",))
+    assert read_head(copied).steps_digest != steps_digest(other.identity)
+
+
+def with_other_seed(run: RunFiles) -> Manifest:
+    manifest = read_manifest(run)
+    training = manifest.identity.training.model_copy(update={"seed": 99})
+    identity = manifest.identity.model_copy(update={"training": training})
+    return manifest.model_copy(update={"identity": identity})
 
 
 def test_a_slice_has_its_own_steps_only(run: RunFiles) -> None:
