@@ -5,14 +5,13 @@ Nothing here starts a process, nor does a scheduler's backend: :mod:`manifests.r
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Dict, FrozenSet, List, Literal, Optional, Pattern, Sequence, Tuple
 
-#: What the scheduler itself has to say of a job: in its run directory, where it works.
-SCHEDULER_LOG = "logs/scheduler.log"
+from jobtemplates.job_array import JobArray
+from jobtemplates.submitted import Submitted
 
 #: ``vanished``: the scheduler answers, would show the job, and does not know it (any more).
 #: ``unknown``: it does not answer, cannot be asked from here, or gives a state that is not known.
@@ -38,18 +37,6 @@ class JobEnd:
 
     exit_code: Optional[int]
     words: str
-
-
-@dataclass(frozen=True)
-class Submitted:
-    """``cluster``: where the scheduler says that the job lies; "" where it does not say."""
-
-    job: str
-    cluster: str = ""
-
-
-class Unreadable(ValueError):
-    """A command of the scheduler printed what its reader does not know."""
 
 
 class Backend(ABC):
@@ -134,6 +121,11 @@ class Scheduler(Backend):
         """Directives (as :meth:`settings` names them) that bundle sets or that would change what a
         job is, and what a user is to do instead."""
 
+    @property
+    @abstractmethod
+    def array(self) -> JobArray:
+        """How it writes job arrays."""
+
     @abstractmethod
     def header(self, jobname: str, walltime_seconds: Optional[int]) -> List[str]:
         """The directives that any job gets: name, output, working folder, warning signal."""
@@ -160,7 +152,7 @@ class Scheduler(Backend):
 
     @abstractmethod
     def output(self, run: Path) -> List[str]:
-        """Words that make the scheduler write into :data:`SCHEDULER_LOG` of this very folder, where
+        """Words that make the scheduler write into its own log in this very folder, where
         the directive alone would not: names of output files are patterns."""
 
     def output_warning(self, run: Path) -> Optional[str]:
@@ -196,6 +188,10 @@ class Scheduler(Backend):
 
         All are listed, because a question by id fails as a whole for one id that is gone.
         """
+
+    def listed_as(self, job_id: str) -> str:
+        """By which name :meth:`parse_states` has a job."""
+        return job_number(job_id)
 
     @abstractmethod
     def parse_states(self, stdout: str) -> Dict[str, QueueEntry]:
@@ -238,18 +234,6 @@ class Scheduler(Backend):
 
     @abstractmethod
     def parse_nodes(self, stdout: str) -> Optional[int]: ...
-
-
-def only_line(pattern: str, stdout: str) -> Tuple[str, ...]:
-    """The groups of the one line that matches as a whole. Raises Unreadable."""
-    matches = {
-        match.groups("")
-        for line in stdout.splitlines()
-        if (match := re.fullmatch(pattern, line.strip()))
-    }
-    if len(matches) != 1:
-        raise Unreadable(stdout)
-    return matches.pop()
 
 
 def account(user: str) -> str:

@@ -66,6 +66,12 @@ def directives(
     return [*ours, *(line for lines in theirs.values() for line in lines)], options_of(site, values)
 
 
+def directives_in(script: str, prefix: str) -> List[str]:
+    """The directive lines of a job script, without their prefix."""
+    lines = script.splitlines()
+    return [line[len(prefix) :].strip() for line in lines if line.startswith(f"{prefix} ")]
+
+
 def options_of(site: Site, values: Dict[str, Optional[str]]) -> List[str]:
     """The profile's ``submit_options`` as words; each may be several."""
     lines = (filled(text, values) for text in site.submit_options)

@@ -6,16 +6,9 @@ import re
 from pathlib import Path
 from typing import Dict, FrozenSet, List, Optional, Sequence
 
-from jobtemplates.backend import (
-    SCHEDULER_LOG,
-    JobEnd,
-    QueueEntry,
-    Scheduler,
-    Submitted,
-    Unreadable,
-    account,
-    only_line,
-)
+from jobtemplates.backend import JobEnd, QueueEntry, Scheduler, account
+from jobtemplates.job_array import JobArray
+from jobtemplates.submitted import SCHEDULER_LOG, Submitted, Unreadable, only_line
 
 #: What Grid Engine may take for a variable of its own in a path.
 _VARIABLE = re.compile(r"\$(?:[A-Za-z_]\w*|\{)")
@@ -25,7 +18,7 @@ class GridEngine(Scheduler):
     name = "gridengine"
     title = "Grid Engine"
     prefix = "#$"
-    job_id = (re.compile(r"[1-9][0-9]{0,11}"), "a number above 0")
+    job_id = (re.compile(r"[1-9][0-9]{0,11}(\.[1-9][0-9]{0,8})?"), "a number above 0")
     host_file = "PE_HOSTFILE"
     slots_next_step = (
         "use a parallel environment whose allocation_rule is the number of ranks on a node "
@@ -69,6 +62,19 @@ class GridEngine(Scheduler):
         "-l h_rt": "use the key walltime",
         "-l s_rt": "use the key walltime",
     }
+
+    array = JobArray(
+        size="-t 1-{tasks}",
+        number="$SGE_TASK_ID",
+        job='"$JOB_ID.$SGE_TASK_ID"',
+        output="$TASK_ID",
+        answer=(
+            r"(?:Your job-array )?([1-9][0-9]*)\.1-[0-9]+:1"
+            r'(?: \(".*"\) has been submitted\.?)?'
+        ),
+        task="{array}.{task}",
+        task_number=r"\.(\d+)$",
+    )
 
     def header(self, jobname: str, walltime_seconds: Optional[int]) -> List[str]:
         return [
@@ -162,9 +168,15 @@ class GridEngine(Scheduler):
         except ElementTree.ParseError as error:
             raise Unreadable(stdout) from error
         name = letter_first(jobname)
+        named = [job for job in jobs if job.findtext("JB_name") == name]
         return [
-            job.findtext("JB_job_number", "") for job in jobs if job.findtext("JB_name") == name
+            one
+            for job in named
+            for one in _ids(job.findtext("JB_job_number", ""), job.findtext("tasks"))
         ]
+
+    def listed_as(self, job_id: str) -> str:
+        return job_id
 
     def parse_states(self, stdout: str) -> Dict[str, QueueEntry]:
         from xml.etree import ElementTree
@@ -178,7 +190,8 @@ class GridEngine(Scheduler):
             number, state = job.findtext("JB_job_number"), job.findtext("state") or ""
             if not number:
                 raise Unreadable(stdout)
-            entries[number] = _entry(number, state)
+            for one in _ids(number, job.findtext("tasks")):
+                entries[one] = _entry(one, state)
         return entries
 
     def cancel(self, ids: Sequence[str], cluster: str = "") -> List[str]:
@@ -190,7 +203,8 @@ class GridEngine(Scheduler):
         return ["qdel", job_id]
 
     def ending(self, job_id: str, cluster: str = "") -> List[str]:
-        return ["qacct", "-j", job_id]
+        number, _, task = job_id.partition(".")
+        return ["qacct", "-j", number, *(["-t", task] if task else [])]
 
     def parse_ending(self, stdout: str) -> Optional[JobEnd]:
         """The last record: a job that was started again has more than one."""
@@ -216,12 +230,28 @@ class GridEngine(Scheduler):
 _LETTERS = {*"dEhNPqrRsStTwxz"}
 
 
+def _ids(number: str, tasks: Optional[str]) -> List[str]:
+    """The ids of a listed job, of an array those of the tasks that its entry stands for:
+    ``2``, or ``5-9:2,12`` where they wait."""
+    if not tasks:
+        return [number]
+    found: List[str] = []
+    for part in tasks.split(","):
+        match = re.fullmatch(r"(\d+)(?:-(\d+)(?::(\d+))?)?", part.strip())
+        if match is None:
+            raise Unreadable(tasks)
+        first, last, step = match.groups()
+        numbers = range(int(first), int(last or first) + 1, max(1, int(step or 1)))
+        found += [f"{number}.{task}" for task in numbers]
+    return found
+
+
 def _entry(number: str, state: str) -> QueueEntry:
     letters = set(state)
     if not letters or letters - _LETTERS:
         return QueueEntry("unknown", f"its state is {state!r}, which is not known")
     if "E" in letters:
-        return QueueEntry("queued", f"{state}: see qstat -j {number}")
+        return QueueEntry("queued", f"{state}: see qstat -j {number.partition('.')[0]}")
     if letters & {*"xz"}:
         return QueueEntry("ended")
     if "q" in letters or letters == {"w"}:

@@ -6,16 +6,10 @@ import re
 from pathlib import Path
 from typing import Dict, FrozenSet, List, Optional, Sequence
 
-from jobtemplates.backend import (
-    SCHEDULER_LOG,
-    JobEnd,
-    QueueEntry,
-    Scheduler,
-    Submitted,
-    account,
-    only_line,
-)
+from jobtemplates.backend import JobEnd, QueueEntry, Scheduler, account
 from jobtemplates.gridengine import letter_first
+from jobtemplates.job_array import JobArray
+from jobtemplates.submitted import SCHEDULER_LOG, Submitted, only_line
 
 #: qstat(1B), job states; ``C`` (completed) is TORQUE's.
 _QUEUED = {"Q": "", "W": "", "T": "", "H": "held"}
@@ -30,7 +24,10 @@ class Pbs(Scheduler):
     name = "pbs"
     title = "PBS"
     prefix = "#PBS"
-    job_id = (re.compile(r"[1-9][0-9]{0,11}(\.[A-Za-z0-9_.-]{1,200})?"), "NUMBER.SERVER")
+    job_id = (
+        re.compile(r"[1-9][0-9]{0,11}(\[[1-9][0-9]{0,8}\])?(\.[A-Za-z0-9_.-]{1,200})?"),
+        "NUMBER.SERVER",
+    )
     host_file = "PBS_NODEFILE"
     slots_next_step = "ask for chunks on hosts of their own (site profile: -l place=scatter)"
     commands = ("qsub", "qstat", "qdel")
@@ -59,6 +56,19 @@ class Pbs(Scheduler):
         "-W depend": "use submit --chain",
         "-W block": "use submit --wait",
     }
+
+    #: An array must be one that may be started again (qsub(1B), -r): a task that is goes on from
+    #: its newest checkpoint, or ends at once where it was done.
+    array = JobArray(
+        size="-J 1-{tasks}",
+        number="$PBS_ARRAY_INDEX",
+        job='"${PBS_JOBID%%.*}"',
+        output="^array_index^",
+        answer=r"([1-9][0-9]*)\[\](?:\.([A-Za-z0-9_.-]+))?",
+        task="{array}[{task}]{server}",
+        task_number=r"\[(\d+)\]",
+        changes={"-r n": "-r y"},
+    )
 
     def header(self, jobname: str, walltime_seconds: Optional[int]) -> List[str]:
         return [
@@ -133,14 +143,17 @@ class Pbs(Scheduler):
         return "" if same else cluster
 
     def states(self, user: str, cluster: str = "") -> List[List[str]]:
-        """``-x`` tells of ended jobs too, where the server keeps their history."""
+        """``-x`` tells of ended jobs too, where the server keeps their history; ``-t`` of each task
+        of an array."""
         server = [f"@{cluster}"] if cluster else []
         return [
-            ["qstat", *words, "-u", account(user), *server] for words in (["-x", "-w"], ["-w"], [])
+            ["qstat", *words, "-u", account(user), *server]
+            for words in (["-x", "-t", "-w"], ["-t", "-w"], ["-x", "-w"], ["-w"], [])
         ]
 
     def working(self, user: str, cluster: str = "") -> List[List[str]]:
-        return self.states(user, cluster)[1:]
+        """Without ``-x``: of those that live."""
+        return [words for words in self.states(user, cluster) if "-x" not in words]
 
     def parse_working(self, stdout: str, jobname: str, roots: Sequence[Path]) -> List[str]:
         """By the name: a listing does not tell the folder. A long name ends with a ``*`` there."""
@@ -160,7 +173,7 @@ class Pbs(Scheduler):
             fields = line.split()
             if len(fields) < 10 or not fields[0][:1].isdigit():
                 continue
-            number, state = re.split(r"[.*\[]", fields[0])[0], fields[-2]
+            number, state = re.split(r"[.*]", fields[0])[0], fields[-2]
             entries[number] = _entry(state)
         return entries
 

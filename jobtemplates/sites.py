@@ -41,7 +41,8 @@ def _filled_in_later(text: str) -> str:
 
 
 def _template_there_is(text: str) -> str:
-    known = sorted(path.name for path in TEMPLATES.glob("*.j2") if path.name != "body.sh.j2")
+    parts = {"array.sh.j2", "body.sh.j2"}
+    known = sorted({path.name for path in TEMPLATES.glob("*.j2")} - parts)
     if text not in known:
         near = nearest(text, known)
         raise ValueError(f"there is no template {text!r}; known: {', '.join(known)}{near}")
@@ -76,7 +77,7 @@ def _kept_by_the_job(environment: Dict[str, str]) -> Dict[str, str]:
 #: What a shell would expand.
 _VARIABLE = re.compile(r"\$[A-Za-z_{(]|`")
 #: What the key ``scratch`` may have of it, and the job script's words for it.
-SCRATCH_VARIABLES = {"$USER": '"${USER:-$(id -un)}"', "$JOB_ID": '"$JOB_ID"'}
+SCRATCH_VARIABLES = {"$USER": '"${USER:-$(id -un)}"', "$JOB_ID": '"${BUNDLE_JOB:-$JOB_ID}"'}
 SCRATCH_PARTS = re.compile(r"(\$USER\b|\$JOB_ID\b)")
 
 
@@ -144,6 +145,7 @@ class Site(BaseModel):
     nodetypes: Dict[str, NodeType] = Field(default_factory=dict)
     ranks_per_node: int = Field(default=1, ge=1)
     cores: Optional[int] = Field(default=None, ge=1)
+    arrays: bool = True
     parallel_environment: Optional[str] = Field(
         default=None, pattern=r"^[A-Za-z0-9_.-]+$", description="letters, digits, _, . and -"
     )

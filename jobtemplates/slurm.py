@@ -6,16 +6,9 @@ import re
 from pathlib import Path
 from typing import Dict, FrozenSet, List, Optional, Sequence
 
-from jobtemplates.backend import (
-    SCHEDULER_LOG,
-    JobEnd,
-    QueueEntry,
-    Scheduler,
-    Submitted,
-    Unreadable,
-    account,
-    only_line,
-)
+from jobtemplates.backend import JobEnd, QueueEntry, Scheduler, account
+from jobtemplates.job_array import JobArray
+from jobtemplates.submitted import SCHEDULER_LOG, Submitted, Unreadable, only_line
 
 #: sbatch's one-letter options, for what a user may have written.
 _LONG = {
@@ -54,7 +47,7 @@ class Slurm(Scheduler):
     name = "slurm"
     title = "Slurm"
     prefix = "#SBATCH"
-    job_id = (re.compile(r"[1-9][0-9]{0,11}"), "a number above 0")
+    job_id = (re.compile(r"[1-9][0-9]{0,11}(_[1-9][0-9]{0,8})?"), "a number above 0")
     commands = ("sbatch", "squeue", "scancel", "scontrol")
     version_question = ("sbatch", "--version")
     version_pattern = r"^slurm(?:-wlm)? (\S+)"
@@ -88,6 +81,16 @@ class Slurm(Scheduler):
         "version": "it would start no job",
         "gpus-per-task": "ChainerMN chooses among all GPUs of a node; use gpus-per-node",
     }
+
+    array = JobArray(
+        size="--array=1-{tasks}",
+        number="$SLURM_ARRAY_TASK_ID",
+        job='"${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"',
+        output="%a",
+        answer=r"(?:Submitted batch job )?([1-9][0-9]*)(?:(?:;| on cluster )([A-Za-z0-9_.-]+))?",
+        task="{array}_{task}",
+        task_number=r"_(\d+)$",
+    )
 
     def header(self, jobname: str, walltime_seconds: Optional[int]) -> List[str]:
         return [
@@ -166,10 +169,10 @@ class Slurm(Scheduler):
         return "" if cluster == home else cluster
 
     def states(self, user: str, cluster: str = "") -> List[List[str]]:
-        """``--all``: in partitions too that are hidden from the user."""
+        """``--all``: in partitions too that are hidden from the user. ``--array``: each task."""
         return [
             [
-                "squeue", *_at(cluster), "--all", "--noheader", "--states=all",
+                "squeue", *_at(cluster), "--all", "--array", "--noheader", "--states=all",
                 f"--user={account(user)}", "--format=%i|%T|%r",
             ]
         ]  # fmt: skip
@@ -177,8 +180,8 @@ class Slurm(Scheduler):
     def working(self, user: str, cluster: str = "") -> List[List[str]]:
         return [
             [
-                "squeue", *_at(cluster), "--all", "--noheader", f"--user={account(user)}",
-                "--format=%i|%Z",
+                "squeue", *_at(cluster), "--all", "--array", "--noheader",
+                f"--user={account(user)}", "--format=%i|%Z",
             ]
         ]  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,20 +14,15 @@ from container.trouble import Trouble
 from manifests.cli.command_line import as_json, note, say, warn
 from manifests.cli.foreground import print_comparison
 from manifests.flows.cannot_run import CannotRun
+from manifests.flows.gathering import Gathering, verdict_on
 from manifests.flows.judgement import not_rerun
-from manifests.flows.slices import (
-    Gathering,
-    SetPlan,
-    only_gatherer,
-    plan_slices,
-    read_slices,
-    verdict_on,
-    write_slices,
-)
+from manifests.flows.slice_folder import only_gatherer, read_slices
+from manifests.flows.slices import SetPlan, plan_slices, write_slices
 from manifests.host.context import HostContext
 from manifests.record.communicators import counted
 from manifests.record.slice_set import SetFiles, SliceOptions
 from manifests.rundir.directory import find_run
+from manifests.rundir.submission import Refused
 
 
 @dataclass(frozen=True)
@@ -39,7 +35,6 @@ class SliceArguments:
     gather: Sequence[Path] = ()
     alone: bool = False  # --from-step or --to-step
     swapped: bool = False  # --with
-    from_seed: bool = False  # --to-step alone: no state of the run is needed
 
     @property
     def wanted(self) -> bool:
@@ -59,9 +54,11 @@ class SliceArguments:
             problems.append(f"{', '.join(names)}: only one of them")
         if self.seed is not None and self.sample is None:
             problems.append("--seed: draws slices, and needs --sample K")
-        if names and self.swapped and not (self.alone and self.from_seed):
-            name = "--from-step" if self.alone else names[0]
-            problems.append(f"{name}: not together with --with: a state is of the run as it was")
+        if names and self.swapped and not self.alone:
+            problems.append(
+                f"{names[0]}: not together with --with: "
+                "no slice would end on the state with which the next one begins"
+            )
         if problems:
             raise Trouble(problems, "see: rerun --help")
 
@@ -94,22 +91,26 @@ def by_slices(
     for text in plan.notes:
         note(text)
     if dry_run:
-        print_plan(plan, json_wanted)
+        print_plan(plan, host, json_wanted)
         return
     root = plan.files.root
     note(f"{counted(len(plan.plans), 'slice')} in {root}")
     words = shell_words(["python", "bundle.py", "rerun", plan.record.run, "--gather", root])
     note(f"if this is interrupted, the slices are gathered with: {words}")
-    watch(write_slices(plan), host, json_wanted)
+    watch(write_slices(plan), host, json_wanted, fresh=True)
 
 
-def print_plan(plan: SetPlan, json_wanted: bool) -> None:
+def print_plan(plan: SetPlan, host: HostContext, json_wanted: bool) -> None:
+    script = plan.array_script(host)
     if json_wanted:
-        as_json({**plan.record.model_dump(mode="json"), "folder": str(plan.files.root)})
+        record = plan.record.model_dump(mode="json")
+        as_json({**record, "folder": str(plan.files.root), "array_script": script})
         return
     for (after, end), one in zip(plan.record.slices, plan.plans):
         say(f"steps {after + 1}..{end} of {plan.record.steps} on site {one.placement.site}")
     say(f"in {plan.files.root}")
+    if script is not None:
+        say(f"as one job array, with this script:\n\n{script.rstrip()}")
 
 
 def gather(run: Path, host: HostContext, paths: Sequence[Path], json_wanted: bool) -> NoReturn:
@@ -132,9 +133,14 @@ def identity_of(run: Path) -> str:
 
 
 def watch(
-    files: SetFiles, host: HostContext, json_wanted: bool, run: Optional[Path] = None
+    files: SetFiles,
+    host: HostContext,
+    json_wanted: bool,
+    run: Optional[Path] = None,
+    fresh: bool = False,
 ) -> NoReturn:
-    """Start and wait for the slices of a folder. Ctrl-C ends their jobs too."""
+    """Start and wait for the slices of a folder. Ctrl-C ends their jobs too. A ``fresh`` folder is
+    gone again where no job of it could be started."""
     with only_gatherer(files.root):
         gathering = Gathering(files.root, host, note, warn, run)
         try:
@@ -143,6 +149,10 @@ def watch(
             gathering.cancel()
             note(f"interrupted: the jobs were cancelled; the slices stay in {files.root}")
             sys.exit(130)
+        except Refused:
+            if fresh and not gathering.begun:
+                shutil.rmtree(files.root)
+            raise
     note_page(files, host)
     print_comparison(verdict, json_wanted)
 

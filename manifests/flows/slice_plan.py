@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Dict, FrozenSet, List, Optional, Tuple
 
 from container import atomic
-from container.shell_word import shell_word
 from container.trouble import Trouble
 from manifests.datasets.step_images import samples_of_steps
+from manifests.flows.adopted_state import adopt_state
 from manifests.flows.cannot_run import CannotRun
 from manifests.record import schema
 from manifests.record.checkpoint import Head, Prefix, cut_records, read_head
@@ -24,6 +24,7 @@ from manifests.rundir.kept_states import (
     records_states,
 )
 from manifests.rundir.records import Warn, ignore
+from manifests.rundir.rerun_command import rerun_command
 from manifests.rundir.verify import Needed
 from manifests.verdict.run_record import RunRecord, load_record
 from manifests.verdict.span import steps_text
@@ -74,12 +75,19 @@ class SlicePlan:
             update.update({"trace": self.part.end, "observing": every})
         return before.model_copy(update=update)
 
-    def fill(self, old: RunFiles, target: RunFiles) -> None:
-        """Put the state into the new run directory; an older trainer wants trail and log too."""
+    def fill(
+        self, old: RunFiles, target: RunFiles, adopting: Optional[schema.Identity] = None
+    ) -> None:
+        """Put the state into the new run directory, as one of a run of the identity ``adopting``
+        where it is another; an older trainer wants trail and log too."""
         if self.checkpoint is None:
             return
         target.checkpoints.mkdir(parents=True)
-        shutil.copyfile(self.checkpoint, target.checkpoints / self.checkpoint.name)
+        copy = target.checkpoints / self.checkpoint.name
+        if adopting is None:
+            shutil.copyfile(self.checkpoint, copy)
+        else:
+            adopt_state(self.checkpoint, copy, adopting)
         if self.ends:
             record = States(states=[State(step=self.part.begin, state=self.state or "")])
             atomic.write_json(target.states, record.model_dump(mode="json"))
@@ -171,11 +179,9 @@ def refuse_beyond_slice(old: RunFiles, manifest: schema.Manifest, after: int, en
     part, steps = manifest.circumstance.slice, manifest.identity.steps
     if part is None or (part.begin <= after and end <= part.end):
         return
-    run = shell_word(old.root)
     raise CannotRun(
         f"{old.root}: is a slice: it has {steps_text(part.begin, part.end)} of {steps} only",
-        f"run these: python bundle.py rerun {run} --from-step {part.begin} --to-step {part.end}; "
-        "or name the run that it is a slice of",
+        f"run these: {rerun_command(old, manifest)}; or name the run that it is a slice of",
     )
 
 
@@ -185,17 +191,18 @@ def can_end(manifest: schema.Manifest) -> bool:
 
 
 def whole_record(old: RunFiles, warn: Warn = ignore) -> RunRecord:
-    """What a run left, with a trail of all its steps. Raises CannotRun for one that was altered or
-    is not whole: nothing could be held against it."""
+    """What a run left, with a trail of all its steps, a slice's of its own. Raises CannotRun for
+    one that was altered or is not whole: nothing could be held against it."""
     record = load_record(old, warn)
     problems = [*record.altered, *record.faults]
-    steps = record.manifest.identity.steps
+    steps, part = record.manifest.identity.steps, record.manifest.circumstance.slice
+    end = steps if part is None else part.end
+    has = f"the run has {steps}" if part is None else f"the slice has {steps_text(part.begin, end)}"
     if not problems:
         problems = [
-            f"{old.trail_of(rank)}: ends at step {records[-1].step if records else 0}, "
-            f"the run has {steps}"
+            f"{old.trail_of(rank)}: ends at step {records[-1].step if records else 0}, {has}"
             for rank, records in enumerate(record.trail or [])
-            if not records or records[-1].step != steps
+            if not records or records[-1].step != end
         ]
     if problems:
         raise CannotRun(problems, "restore the run's trail and result from a copy")

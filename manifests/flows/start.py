@@ -91,7 +91,7 @@ def record(files: RunFiles, job: Job, host: HostContext) -> None:
     try:
         atomic.write_json(files.job, job.model_dump(mode="json"))
     except OSError as error:
-        if submission.take_back(job, host):
+        if submission.take_back([job], host):
             raise unwritable(error, files, f"; its job {job.id} was cancelled") from error
         raise Trouble(
             f"{files.job}: cannot be written: {error.strerror}; job {job.id} was started",

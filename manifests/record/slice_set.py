@@ -7,6 +7,7 @@ their manifests: so nothing is lost where the process that started them was kill
 from __future__ import annotations
 
 import hashlib
+import itertools
 from pathlib import Path
 from typing import Dict, List, Optional, Sequence, Tuple
 
@@ -15,6 +16,9 @@ from typing_extensions import Literal
 
 from manifests.record.schema import Record
 from manifests.record.version import SCHEMA_VERSION
+
+#: (S, T): the steps after S up to T.
+Steps = Tuple[int, int]
 
 
 class SliceOptions(Record):
@@ -40,11 +44,23 @@ class SliceSet(Record):
     identity_digest: str
     root: Optional[str] = None
     steps: int
-    slices: List[Tuple[int, int]]
+    slices: List[Steps]
     of: int
     seed: Optional[str] = None
     options: SliceOptions = Field(default_factory=SliceOptions)
     created: str
+
+
+class ArrayFiles:
+    """File names of a job array, in a folder of its own: its script, and by the number of each task
+    a link to the run directory whose job script it runs."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.script = root / "array.sh"
+
+    def task(self, number: int) -> Path:
+        return self.root / str(number)
 
 
 class SetFiles:
@@ -56,8 +72,15 @@ class SetFiles:
         self.verdict = root / "verdict.json"
         self.report = root / "report.html"
 
+    def new_array(self) -> ArrayFiles:
+        """Of a job array that is not there yet."""
+        names = (f"array-{number}" for number in itertools.count(1))
+        return ArrayFiles(
+            next(path for path in map(self.root.joinpath, names) if not path.exists())
+        )
 
-def slices_between(cuts: Sequence[int], steps: int) -> List[Tuple[int, int]]:
+
+def slices_between(cuts: Sequence[int], steps: int) -> List[Steps]:
     """The slices into which states after the steps ``cuts`` divide a run of so many steps."""
     ends = [*sorted(cuts), steps]
     return list(zip([0, *ends], ends))

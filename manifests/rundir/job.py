@@ -78,7 +78,8 @@ def read_job(files: RunFiles, warn: Warn = ignore) -> Optional[Job]:
 
 
 class Submitting(BaseModel):
-    """``submitting``: a scheduler was given a job, and its answer is not recorded yet."""
+    """``submitting``: a scheduler was given a job, and its answer is not recorded yet. It may be
+    the ``task`` of an ``array``, which is called by its folder."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -87,6 +88,8 @@ class Submitting(BaseModel):
     host: str = ""
     environment: Optional[Dict[str, str]] = None
     cluster: str = Field(default="", pattern=_CLUSTER)
+    array: str = ""
+    task: int = 0
 
 
 def read_submitting(files: RunFiles) -> Optional[Submitting]:

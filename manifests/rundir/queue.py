@@ -8,8 +8,9 @@ from typing import Dict, List, Optional, Sequence, Set, Tuple
 from container.process import CommandFailed
 from container.trouble import Trouble
 from jobtemplates import local
-from jobtemplates.backend import JobEnd, QueueEntry, Scheduler, Unreadable, job_number
+from jobtemplates.backend import JobEnd, QueueEntry, Scheduler
 from jobtemplates.schedulers import backend_named
+from jobtemplates.submitted import Unreadable
 from manifests.host.context import HostContext
 from manifests.record.run_files import RunFiles
 from manifests.rundir import questions
@@ -142,7 +143,7 @@ class Queues:
             shown = f"{backend.title} may not show it to {self._host.user}"
             absent = QueueEntry("unknown", f"its job is one of account {job.user}: {shown}")
         names = job.ids if ids is None else ids
-        found = [(name, listing.get(job_number(name), absent)) for name in names]
+        found = [(name, listing.get(backend.listed_as(name), absent)) for name in names]
         return [(name, self._ended(job, backend, name, entry)) for name, entry in found]
 
     def _ended(self, job: Job, backend: Scheduler, name: str, entry: QueueEntry) -> QueueEntry:

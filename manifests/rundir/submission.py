@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
-from typing import List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from container import atomic
 from container.process import CommandFailed, run
 from container.shell_word import shell_word, shell_words
 from container.trouble import Trouble
 from jobtemplates import local
-from jobtemplates.backend import Scheduler, Submitted, Unreadable
+from jobtemplates.backend import Scheduler
+from jobtemplates.directives import directives_in
 from jobtemplates.schedulers import backend_named
 from jobtemplates.sites import Site
+from jobtemplates.submitted import Submitted, Unreadable
 from manifests.host.context import HostContext
 from manifests.record.run_files import RunFiles
 from manifests.record.schema import Placement
@@ -33,6 +36,20 @@ class Refused(Trouble):
     """The scheduler did not take a job: nothing was started."""
 
 
+@dataclass(frozen=True)
+class Handed:
+    """A script for a scheduler, in the folder where it works; ``go_on``: the words after
+    `bundle.py` that look for its job where no answer came."""
+
+    script: Path
+    placement: Placement
+    go_on: Sequence[str]
+
+    @property
+    def go_on_text(self) -> str:
+        return shell_words(["python", "bundle.py", *self.go_on])
+
+
 def start(files: RunFiles, placement: Placement, host: HostContext, follow_ups: int) -> Job:
     """Hand the job script to its backend, with so many follow-up jobs, each held on the one before.
 
@@ -41,17 +58,31 @@ def start(files: RunFiles, placement: Placement, host: HostContext, follow_ups: 
     backend = backend_named(placement.scheduler)
     if not isinstance(backend, Scheduler):
         return _job(placement, host, [_start_here(files, host, follow_ups)], follow_ups)
-    submitted = _submit_chain(backend, files, placement, host, follow_ups)
+    handed = Handed(files.job_script, placement, ["resume", str(files.root)])
+    submitted = _submit_chain(backend, handed, host, follow_ups)
     job = _job(placement, host, [one.job for one in submitted], follow_ups)
+    return job.model_copy(update=_where(backend, submitted[0], host))
+
+
+def start_array(handed: Handed, tasks: int, host: HostContext) -> List[Job]:
+    """Submit the script of an array of so many tasks: the job of each. Raises as :func:`start`."""
+    backend = backend_named(handed.placement.scheduler)
+    assert isinstance(backend, Scheduler)
+    array = _submit(backend, handed, [], host, backend.array.parse_submitted)
+    where = _where(backend, array, host)
+    ids = [backend.array.task_id(array, 1 + number) for number in range(tasks)]
+    return [_job(handed.placement, host, [one], 0).model_copy(update=where) for one in ids]
+
+
+def _where(backend: Scheduler, submitted: Submitted, host: HostContext) -> Dict[str, Any]:
+    """What job.json says of the place in which a new job lies."""
     home = Questions(host).home(place_here(backend, host)) or ""
-    return job.model_copy(
-        update={
-            "cluster": backend.elsewhere(submitted[0].cluster, home),
-            "home": home,
-            "environment": variables_of(backend, host.environ),
-            "program": program_of(backend, host),
-        }
-    )
+    return {
+        "cluster": backend.elsewhere(submitted.cluster, home),
+        "home": home,
+        "environment": variables_of(backend, host.environ),
+        "program": program_of(backend, host),
+    }
 
 
 def _job(placement: Placement, host: HostContext, ids: List[str], follow_ups: int) -> Job:
@@ -79,12 +110,12 @@ def _start_here(files: RunFiles, host: HostContext, follow_ups: int) -> str:
 
 
 def _submit_chain(
-    backend: Scheduler, files: RunFiles, placement: Placement, host: HostContext, follow_ups: int
+    backend: Scheduler, handed: Handed, host: HostContext, follow_ups: int
 ) -> List[Submitted]:
     done: List[Submitted] = []
     try:
         for _ in range(1 + follow_ups):
-            done.append(_submit(backend, files, placement, done[-1:], host))
+            done.append(_submit(backend, handed, done[-1:], host, backend.parse_submitted))
     except Trouble:
         if done:
             ids = [one.job for one in done]
@@ -93,12 +124,14 @@ def _submit_chain(
     return done
 
 
-def take_back(job: Job, host: HostContext) -> bool:
-    """End a job that was just started, with its follow-ups; whether that was done."""
-    backend = backend_named(job.backend)
+def take_back(jobs: Sequence[Job], host: HostContext) -> bool:
+    """End jobs of one scheduler that were just started, with their follow-ups; whether that was
+    done."""
+    backend = backend_named(jobs[0].backend)
     if isinstance(backend, Scheduler):
-        return _end(backend, job.ids, job.cluster, host)
-    local.cancel(job.id)
+        return _end(backend, [name for job in jobs for name in job.ids], jobs[0].cluster, host)
+    for job in jobs:
+        local.cancel(job.id)
     return True
 
 
@@ -119,14 +152,14 @@ def _named_cluster(backend: Scheduler, submitted: Submitted) -> str:
 
 def _submit(
     backend: Scheduler,
-    files: RunFiles,
-    placement: Placement,
+    handed: Handed,
     before: Sequence[Submitted],
     host: HostContext,
+    parse: Callable[[str], Submitted],
 ) -> Submitted:
     argv = backend.submit(
-        files.job_script,
-        options=placement.submit_options,
+        handed.script,
+        options=handed.placement.submit_options,
         after=before[0].job if before else None,
         cluster=_named_cluster(backend, before[0]) if before else "",
     )
@@ -134,20 +167,19 @@ def _submit(
     env = local.inherited(host.environ)
     env.update({**variables_of(backend, host.environ), "LC_ALL": "C"})
     try:
-        return backend.parse_submitted(run(argv, env=env, cwd=files.root, timeout=late).stdout)
+        return parse(run(argv, env=env, cwd=handed.script.parent, timeout=late).stdout)
     except CommandFailed as error:
-        raise _not_taken(backend, argv, error, files) from error
+        raise _not_taken(backend, argv, error, handed) from error
     except Unreadable as error:
-        resume = shell_word(files.root)
         raise Trouble(
             f"no job id found in {argv[0]}'s output: {str(error).strip()!r}",
-            f"look for job {placement.jobname} in the queue, whether it was taken is not known; "
-            f"where it is not there: python bundle.py resume {resume}",
+            f"look for job {handed.placement.jobname} in the queue, whether it was taken is not "
+            f"known; where it is not there: {handed.go_on_text}",
         ) from error
 
 
 def _not_taken(
-    backend: Scheduler, argv: Sequence[str], error: CommandFailed, files: RunFiles
+    backend: Scheduler, argv: Sequence[str], error: CommandFailed, handed: Handed
 ) -> Trouble:
     said = error.stderr_tail.strip()
     if re.search(backend.away, said):
@@ -160,8 +192,7 @@ def _not_taken(
         return Trouble(
             f"{backend.title} did not answer{late}: "
             f"whether it took the job is not known{f' ({said})' if said else ''}",
-            "when it answers again, this looks into its queue and goes on: "
-            f"python bundle.py resume {shell_word(files.root)}",
+            f"when it answers again, this looks into its queue and goes on: {handed.go_on_text}",
         )
     if error.returncode is None:
         return Refused(
@@ -177,8 +208,11 @@ def _not_taken(
 # --- a job of which no answer came ----------------------------------------------------------
 
 
-def note_submitting(files: RunFiles, placement: Placement, host: HostContext) -> None:
-    """Until job.json is there: a job may be in the queue of which no file tells."""
+def note_submitting(
+    files: RunFiles, placement: Placement, host: HostContext, array: str = "", task: int = 0
+) -> None:
+    """Until job.json is there: a job may be in the queue of which no file tells. Of an ``array``,
+    by its folder, it is a task."""
     backend = backend_named(placement.scheduler)
     if not isinstance(backend, Scheduler):
         return
@@ -190,6 +224,8 @@ def note_submitting(files: RunFiles, placement: Placement, host: HostContext) ->
         cluster=backend.cluster_asked(
             [*directives_of(files.job_script, backend.prefix), *placement.submit_options]
         ),
+        array=array,
+        task=task,
     )
     atomic.write_json(files.submitting, noted.model_dump(mode="json"))
 
@@ -197,10 +233,10 @@ def note_submitting(files: RunFiles, placement: Placement, host: HostContext) ->
 def directives_of(script: Path, prefix: str) -> List[str]:
     """The directive lines of a job script, without their prefix."""
     try:
-        lines = script.read_text(encoding="utf-8", errors="replace").splitlines()
+        text = script.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return []
-    return [line[len(prefix) :].strip() for line in lines if line.startswith(f"{prefix} ")]
+    return directives_in(text, prefix)
 
 
 def refuse_lost(
@@ -242,8 +278,12 @@ def _look_for_lost(
     for argv in backend.working(user, noted.cluster):
         try:
             printed = asked.ask(place, argv)
-            roots = [files.root, files.root.resolve()]
-            found = backend.parse_working(printed, noted.jobname, roots)
+            roots = [Path(noted.array)] if noted.array else [files.root, files.root.resolve()]
+            found = [
+                name
+                for name in backend.parse_working(printed, noted.jobname, roots)
+                if (backend.array.task_of(name) or 0) == noted.task
+            ]
         except CommandFailed as error:
             why = f"{backend.title} does not answer: {why_silent(argv, error)}"
             if error.returncode is None:

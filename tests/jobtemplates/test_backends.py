@@ -17,13 +17,12 @@ from jobtemplates.backend import (
     JobEnd,
     QueueEntry,
     Scheduler,
-    Submitted,
-    Unreadable,
     job_number,
 )
 from jobtemplates.schedulers import BACKENDS, SCHEDULERS
 from jobtemplates.sites import TEMPLATES
 from jobtemplates.slurm import warning_seconds
+from jobtemplates.submitted import Submitted, Unreadable
 
 SLURM, GRID_ENGINE, PBS = (SCHEDULERS[name] for name in ("slurm", "gridengine", "pbs"))
 SCRIPT = Path("/out/a b/job.sh")
@@ -116,13 +115,14 @@ def test_no_id(backend: Scheduler, printed: str) -> None:
 def test_states_of_slurm() -> None:
     assert SLURM.states("ada") == [
         [
-            "squeue", "--all", "--noheader", "--states=all", "--user=ada", "--format=%i|%T|%r",
+            "squeue", "--all", "--array", "--noheader", "--states=all", "--user=ada",
+            "--format=%i|%T|%r",
         ]
     ]  # fmt: skip
     assert SLURM.states("uid 1000", "gpu") == [
         [
-            "squeue", "--clusters=gpu", "--all", "--noheader", "--states=all", "--user=1000",
-            "--format=%i|%T|%r",
+            "squeue", "--clusters=gpu", "--all", "--array", "--noheader", "--states=all",
+            "--user=1000", "--format=%i|%T|%r",
         ]
     ]  # fmt: skip
     printed = (
@@ -230,7 +230,7 @@ Job ID          Username Queue    Jobname    SessID NDS TSK Memory Time  S Time
 
 
 def test_states_of_pbs() -> None:
-    assert PBS.states("ada")[0] == ["qstat", "-x", "-w", "-u", "ada"]
+    assert PBS.states("ada")[0] == ["qstat", "-x", "-t", "-w", "-u", "ada"]
     assert PBS.parse_states(PBS_QSTAT) == {
         "101": QueueEntry("running"),
         "102": QueueEntry("queued"),
@@ -277,7 +277,7 @@ def test_another_cluster_is_named_in_every_question() -> None:
     assert there_are is not None and there_are[:2] == ["sinfo", at]
     assert SLURM.nodes_there_are({}, "gpu,cpu") is None
     assert SLURM.submit(SCRIPT, after="7", cluster="gpu")[-2:] == [at, str(SCRIPT)]
-    assert PBS.states("ada", "pbs2")[0] == ["qstat", "-x", "-w", "-u", "ada", "@pbs2"]
+    assert PBS.states("ada", "pbs2")[0] == ["qstat", "-x", "-t", "-w", "-u", "ada", "@pbs2"]
 
 
 @pytest.mark.parametrize(

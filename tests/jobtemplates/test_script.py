@@ -183,7 +183,7 @@ def test_ranks_on_other_nodes_get_the_scratch_folder() -> None:
     values["circumstance"]["placement"].update(site="slurm", walltime="01:00:00")
     files = RunFiles(Path("/out/digits-20260102T030405Z-abcdef01"))
     text = render_script(Manifest.model_validate(values), files, site, USER)
-    assert 'export TMPDIR=/scr/"$JOB_ID"\n' in text
+    assert 'export TMPDIR=/scr/"${BUNDLE_JOB:-$JOB_ID}"\n' in text
     assert re.search(r"-x TMPDIR\b", text)
 
 

@@ -275,8 +275,9 @@ class GridEngineServer:
         return float(values["ru_wallclock"].rstrip("s")) >= 14
 
     def kill(self, job: str) -> None:
-        """Every process of a job's script at once, as when its node dies."""
-        for path in (self.folder / "execd").glob(f"*/active_jobs/{job}.*/job_pid"):
+        """Every process of a job's script at once, as when its node dies. Each job is a task."""
+        task = job if "." in job else f"{job}.1"
+        for path in (self.folder / "execd").glob(f"*/active_jobs/{task}/job_pid"):
             os.killpg(int(path.read_text()), signal.SIGKILL)
 
     def stop(self) -> None:

@@ -14,7 +14,7 @@ import warnings
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Callable, Dict, List
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List
 
 import numpy as np
 import pytest
@@ -33,6 +33,9 @@ from tests.trainer.image import (
     capabilities_here,
     image_python,
 )
+
+if TYPE_CHECKING:
+    from tests.trainer.checkpointed_run import CheckpointedRun
 
 #: These are tests of image code. Whole runs start from the host, each rank in the image, as in a
 #: job, and kernels are tested where a C compiler may be; the others need the image's own Python
@@ -344,3 +347,24 @@ def plain_manifest(
         "promises": {"cpu_features": ["avx2", "fma"]},
         "recipe": {"stack": "cpu", "files": {}},
     }
+
+
+@pytest.fixture
+def make_run(make_case: Any) -> Iterator[Callable[..., CheckpointedRun]]:
+    from tests.trainer.checkpointed_run import CheckpointedRun  # imports Chainer: in the image only
+
+    made: List[CheckpointedRun] = []
+
+    def make(**changes: Any) -> CheckpointedRun:
+        made.append(CheckpointedRun(make_case(), **changes))
+        return made[-1]
+
+    yield make
+    for run in made:
+        for lines in (*run.trails, run.log):
+            lines.close()
+
+
+@pytest.fixture
+def run(make_run: Callable[..., CheckpointedRun]) -> CheckpointedRun:
+    return make_run()

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import zipfile
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
-import chainer
 import numpy as np
 import pytest
 
@@ -16,129 +14,33 @@ from manifests.record import schema
 from manifests.record.checkpoint import (
     Damaged,
     Prefix,
-    Sums,
     damage,
     read_head,
     steps_digest,
 )
 from manifests.record.checkpoint_names import checkpoints_in
-from manifests.record.run_files import RunFiles
-from manifests.record.states import read_states, state_digest
-from trainer.checkpoint_file import fill_arrays, own_arrays, shared_arrays
-from trainer.checkpoints import Checkpoints, Written, newest_good
+from tests.trainer.checkpointed_run import (
+    SETTINGS,
+    SUMS,
+    CheckpointedRun,
+    moved,
+    own,
+    rewrite,
+    values,
+)
+from trainer.checkpoint_file import fill_arrays, shared_arrays
+from trainer.checkpoints import newest_good
 from trainer.files import JsonLines
 from trainer.models.resnet50 import Bottleneck
 from trainer.optimizers import OPTIMIZERS
-from trainer.statistics import RankStatistics
 from trainer.trouble import TrainerError
-
-SETTINGS = schema.Optimizer(name="rmsprop_warmup", lr=0.1)
-SUMS = Sums(loss=0.1 + 0.2, correct=3, correct_top5=7, samples=16, seconds=1.5)
-
-
-class Two:
-    """The world of rank 0 or 1 of two; what the other rank says is given."""
-
-    size = processes = 2
-
-    def __init__(self, rank: int, other: Dict[str, Any]) -> None:
-        self.rank = rank
-        self.hosted = (rank,)
-        self._other = other
-        self.mpi = self
-
-    def by_rank(self, own: List[Any]) -> List[Any]:
-        (value,) = own
-        theirs = self._other["trail" if isinstance(value, Prefix) else "sums"]
-        return [value, theirs] if self.rank == 0 else [theirs, value]
-
-    def gather(self, value: Any, root: int) -> List[Any]:
-        theirs = self._other["statistics"]
-        return [value, theirs] if self.rank == 0 else [theirs, value]
-
-    def from_first(self, value: Any) -> Any:
-        return value
-
-
-def statistics_of(model: Any, rank: int) -> RankStatistics:
-    return RankStatistics(model, Two(rank, {}))  # type: ignore[arg-type]
-
-
-def own(model: Any, rank: int) -> Dict[str, Any]:
-    return own_arrays(statistics_of(model, rank), rank)
-
-
-def moved(seed: int) -> Any:
-    """A block with batch normalisation whose every array has been moved away from its start."""
-    model = Bottleneck(4, 2, 1)
-    generator = np.random.Generator(np.random.Philox(seed))
-    optimizer = OPTIMIZERS["rmsprop_warmup"](model, SETTINGS)
-    for array in {**shared_arrays(model, optimizer), **own(model, 0)}.values():
-        array[...] = generator.standard_normal(array.shape, np.float32)
-    return model, optimizer
-
-
-def values(model: chainer.Link, optimizer: Any) -> Dict[str, bytes]:
-    arrays = {**shared_arrays(model, optimizer), **own(model, 0)}
-    return {name: array.tobytes() for name, array in arrays.items()}
-
-
-class Run:
-    """A run of two ranks whose trails and log have some lines."""
-
-    def __init__(self, case: Any, kept: int = 2) -> None:
-        case.manifest["circumstance"]["checkpointing"] = {"kept": kept}
-        self.files: RunFiles = case.files
-        self.manifest = schema.Manifest.model_validate(case.manifest)
-        self.trails = [JsonLines(self.files.trail_of(rank)) for rank in (0, 1)]
-        self.log = JsonLines(self.files.log)
-
-    def save(self, step: int, model: Any, optimizer: Any, needed: bool = True) -> Path:
-        for lines in (*self.trails, self.log):
-            lines.append({"step": step})
-        other, _ = moved(99)
-        said = {
-            "trail": self.trails[1].settled(),
-            "sums": SUMS,
-            "statistics": own(other, 1),
-        }
-        checkpoints = self.checkpoints(0, model, optimizer, said)
-        written = Written([self.trails[0].settled()], [SUMS], self.log.settled())
-        self.problem = checkpoints.save(step, 12.5, written, needed=needed)
-        return checkpoints_in(self.files.checkpoints)[0]
-
-    def checkpoints(
-        self, rank: int, model: Any, optimizer: Any, said: Optional[Dict[str, Any]] = None
-    ) -> Checkpoints:
-        ranks: Any = Two(rank, said or {})
-        statistics = statistics_of(model, rank)
-        return Checkpoints(ranks, self.files, self.manifest, model, optimizer, statistics)
-
-
-@pytest.fixture
-def make_run(make_case: Any) -> Iterator[Callable[..., Run]]:
-    made: List[Run] = []
-
-    def make(**changes: Any) -> Run:
-        made.append(Run(make_case(), **changes))
-        return made[-1]
-
-    yield make
-    for run in made:
-        for lines in (*run.trails, run.log):
-            lines.close()
-
-
-@pytest.fixture
-def run(make_run: Callable[..., Run]) -> Run:
-    return make_run()
 
 
 def names_of(model: Any, optimizer: Any) -> List[str]:
     return [*shared_arrays(model, optimizer), *own(model, 0), *own(model, 1)]
 
 
-def test_everything_comes_back_on_every_rank(run: Run) -> None:
+def test_everything_comes_back_on_every_rank(run: CheckpointedRun) -> None:
     model, optimizer = moved(1)
     path = run.save(7, model, optimizer)
     assert path.name == "step-000000007.npz"
@@ -162,7 +64,7 @@ def test_everything_comes_back_on_every_rank(run: Run) -> None:
     assert shared_arrays(theirs, their_optimizer).keys() == shared_arrays(fresh, again).keys()
 
 
-def test_nothing_in_it_is_pickled_and_numpy_reads_it(run: Run) -> None:
+def test_nothing_in_it_is_pickled_and_numpy_reads_it(run: CheckpointedRun) -> None:
     model, optimizer = moved(1)
     path = run.save(3, model, optimizer)
     with zipfile.ZipFile(path) as archive:
@@ -175,7 +77,7 @@ def test_nothing_in_it_is_pickled_and_numpy_reads_it(run: Run) -> None:
     assert weights.dtype == np.float32
 
 
-def test_only_the_newest_stay(make_run: Callable[..., Run]) -> None:
+def test_only_the_newest_stay(make_run: Callable[..., CheckpointedRun]) -> None:
     run = make_run(kept=3)
     model, optimizer = moved(1)
     for step in (1, 2, 30, 4000, 50000):
@@ -238,12 +140,6 @@ def newer_version(path: Path) -> None:
     rewrite(path, entries)
 
 
-def rewrite(path: Path, entries: Dict[str, bytes]) -> None:
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, data in entries.items():
-            archive.writestr(name, data)
-
-
 DAMAGES = [
     (cut, "is cut off or no checkpoint"),
     (cut_to_nothing, "is cut off or no checkpoint"),
@@ -257,7 +153,9 @@ DAMAGES = [
 
 
 @pytest.mark.parametrize(("harm", "problem"), DAMAGES)
-def test_damaged_newest_falls_back_and_says_so(run: Run, harm: Any, problem: str) -> None:
+def test_damaged_newest_falls_back_and_says_so(
+    run: CheckpointedRun, harm: Any, problem: str
+) -> None:
     model, optimizer = moved(1)
     older = run.save(5, model, optimizer)
     expected = values(model, optimizer)
@@ -282,7 +180,7 @@ def test_damaged_newest_falls_back_and_says_so(run: Run, harm: Any, problem: str
     ]
 
 
-def test_a_cut_trail_or_log_makes_a_checkpoint_useless(run: Run) -> None:
+def test_a_cut_trail_or_log_makes_a_checkpoint_useless(run: CheckpointedRun) -> None:
     model, optimizer = moved(1)
     run.save(5, model, optimizer)
     at_five = run.files.trail_of(1).stat().st_size
@@ -309,7 +207,7 @@ def test_a_cut_trail_or_log_makes_a_checkpoint_useless(run: Run) -> None:
     assert at_five < at_nine
 
 
-def test_when_none_is_good_nothing_is_touched(run: Run) -> None:
+def test_when_none_is_good_nothing_is_touched(run: CheckpointedRun) -> None:
     model, optimizer = moved(1)
     for step in (5, 9):
         cut(run.save(step, model, optimizer))
@@ -333,7 +231,7 @@ def test_when_none_is_good_nothing_is_touched(run: Run) -> None:
     ],
 )
 def test_whose_checkpoint_it_is(
-    run: Run, training: Dict[str, Any], world: Dict[str, int], problem: str
+    run: CheckpointedRun, training: Dict[str, Any], world: Dict[str, int], problem: str
 ) -> None:
     model, optimizer = moved(1)
     run.save(5, model, optimizer)
@@ -351,7 +249,7 @@ def test_whose_checkpoint_it_is(
     )
 
 
-def test_which_code_counts(run: Run) -> None:
+def test_which_code_counts(run: CheckpointedRun) -> None:
     """All of the identity's; of an old one, which has the whole snapshot, what counted then."""
     old = ("trainer/", "manifests/schema.py")
 
@@ -366,7 +264,7 @@ def test_which_code_counts(run: Run) -> None:
     assert digest("README.md", old) == digest("config.yaml", old)
 
 
-def test_another_network_does_not_fit(run: Run) -> None:
+def test_another_network_does_not_fit(run: CheckpointedRun) -> None:
     run.save(5, *moved(1))
     model = Bottleneck(4, 2, 2)
     optimizer = OPTIMIZERS["momentum_sgd"](model, SETTINGS)
@@ -379,7 +277,7 @@ def test_another_network_does_not_fit(run: Run) -> None:
         fill_arrays(path, shared_arrays(wider, OPTIMIZERS["rmsprop_warmup"](wider, SETTINGS)))
 
 
-def test_what_a_killed_run_was_writing_is_swept(run: Run) -> None:
+def test_what_a_killed_run_was_writing_is_swept(run: CheckpointedRun) -> None:
     model, optimizer = moved(1)
     path = run.save(5, model, optimizer)
     left = path.with_name(".step-000000006.npz.abc123")
@@ -389,7 +287,7 @@ def test_what_a_killed_run_was_writing_is_swept(run: Run) -> None:
 
 
 def test_a_full_disk_leaves_no_checkpoint_and_is_said(
-    run: Run, monkeypatch: pytest.MonkeyPatch
+    run: CheckpointedRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, optimizer = moved(1)
     run.save(5, model, optimizer)
@@ -410,86 +308,10 @@ def test_a_full_disk_leaves_no_checkpoint_and_is_said(
     assert [path.name for path in run.files.checkpoints.iterdir()] == ["step-000000005.npz"]
 
 
-def test_the_head_tells_how_often_the_run_was_resumed(run: Run) -> None:
+def test_the_head_tells_how_often_the_run_was_resumed(run: CheckpointedRun) -> None:
     model, optimizer = moved(1)
     run.save(5, model, optimizer)
     checkpoints = run.checkpoints(0, model, optimizer)
     checkpoints.resume()
     assert checkpoints.resumed_at == [5]
     assert read_head(checkpoints_in(run.files.checkpoints)[0]).resumed_at == []
-
-
-# --- recorded states ------------------------------------------------------------------------
-
-
-def alter_with_its_digest(path: Path) -> None:
-    """One array and its digest in the head: the file is whole."""
-    with zipfile.ZipFile(path) as archive:
-        entries = {name: archive.read(name) for name in archive.namelist()}
-    head = json.loads(entries["head.json"])
-    name = next(name for name in entries if name.startswith("optimizer/"))
-    entries[name] = entries[name][:-1] + bytes([entries[name][-1] ^ 1])
-    head["entries"][name] = hashlib.sha256(entries[name]).hexdigest()
-    rewrite(path, {**entries, "head.json": json.dumps(head).encode()})
-    assert damage(path) is None
-
-
-def test_a_state_that_is_not_the_recorded_one_is_set_aside(run: Run) -> None:
-    model, optimizer = moved(1)
-    older = run.save(3, model, optimizer)
-    path = run.save(7, model, optimizer)
-    expected = read_states(run.files.states)[7]
-    alter_with_its_digest(path)
-    altered = state_digest(read_head(path))
-    checkpoints = run.checkpoints(0, *moved(2))
-    found = checkpoints.resume()
-    assert found is not None and found.path == older
-    assert found.notes == (
-        f"checkpoint {path.name}: was altered: its state has the digest {altered}, expected "
-        f"{expected}; it is kept as {path.name}.damaged, the run goes on from {older.name}",
-    )
-    assert checkpoints.states == {3: state_digest(read_head(older))}
-
-
-def test_a_state_that_a_killed_job_did_not_record_is_read_from_its_checkpoint(run: Run) -> None:
-    model, optimizer = moved(1)
-    for step in (3, 7):
-        path = run.save(step, model, optimizer)
-    run.files.states.unlink()
-    checkpoints = run.checkpoints(0, *moved(2))
-    found = checkpoints.resume()
-    assert found is not None and found.path == path
-    assert list(checkpoints.states) == [3, 7]
-    # Also where no further checkpoint is written: the result names it, and `verify` looks for it.
-    assert read_states(run.files.states) == checkpoints.states
-
-
-def test_a_record_of_states_that_cannot_be_read_ends_the_run(run: Run) -> None:
-    run.save(3, *moved(1))
-    run.files.states.write_text("{}")
-    with pytest.raises(TrainerError) as caught:
-        run.checkpoints(0, *moved(2)).resume()
-    assert (caught.value.message, caught.value.next_step) == (
-        f"{run.files.states}: is not a record of states",
-        "restore the file from a copy of the run directory",
-    )
-    run.files.states.unlink()
-    run.files.states.mkdir()
-    with pytest.raises(TrainerError) as caught:
-        run.checkpoints(0, *moved(2)).resume()
-    assert (caught.value.message, caught.value.next_step) == (
-        f"{run.files.states} cannot be read: Is a directory",
-        "restore the file from a copy of the run directory",
-    )
-
-
-def test_the_states_of_the_archive_stay(make_run: Callable[..., Run]) -> None:
-    run = make_run(kept=1)
-    checkpointing = schema.Checkpointing(kept=1, archive=1)
-    circumstance = run.manifest.circumstance.model_copy(update={"checkpointing": checkpointing})
-    run.manifest = run.manifest.model_copy(update={"circumstance": circumstance})
-    middle = run.manifest.identity.steps // 2
-    for step in (1, middle, middle + 1, middle + 2):
-        run.save(step, *moved(1))
-    found = [read_head(path).step for path in checkpoints_in(run.files.checkpoints)]
-    assert found == [middle + 2, middle]

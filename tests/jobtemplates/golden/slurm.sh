@@ -13,7 +13,7 @@
 #SBATCH "--comment=a b"
 #SBATCH --mail-type=BEGIN,END
 # Run digits-20260102T030405Z-abcdef01, made by bundle 0.1.0. This is exactly what was submitted.
-export JOB_ID=$SLURM_JOB_ID
+export JOB_ID=${BUNDLE_JOB:-$SLURM_JOB_ID}
 
 child=
 warned=

@@ -245,7 +245,9 @@ def test_each_scheduler_is_asked_once_for_all_runs(
     begun = time.monotonic()
     rows = list_rows([out], host)
     spent = time.monotonic() - begun
-    assert fakes.calls() == ["squeue --all --noheader --states=all --user=ada --format=%i|%T|%r"]
+    assert fakes.calls() == [
+        "squeue --all --array --noheader --states=all --user=ada --format=%i|%T|%r"
+    ]
     assert {(row["job"], row["state"], row["why"]) for row in rows} == {
         ("7", "running", None), ("8", "queued", "Licenses"), ("9", "failed", None),
     }  # fmt: skip
