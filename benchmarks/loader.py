@@ -4,7 +4,8 @@ Chainer's dataset and iterator classes and PyTorch's DataLoader with Pillow, on 
 Everybody takes a random crop of 224 pixels, mirrors half of them, subtracts the mean image, scales
 by 1/255 and puts 32 of them into one batch. Batches of bytes, as for GPUs, are cropped and mirrored
 only. Beside them stand the limits: what decoding alone takes, by Pillow and by simplejpeg where it
-is installed, and what NumPy takes to copy a crop of pixels that are in memory.
+is installed, and what NumPy takes for pixels that are in memory: to copy a crop, and to make the
+numbers of it in the three calls that this needs at least. Nothing is mirrored there.
 
 python -m benchmarks.loader
 """
@@ -169,10 +170,24 @@ def limits(folder: Path) -> Contestants:
 
         return all_of_them
 
+    mean = np.load(folder / "mean.npy")
+
+    def numbers(batch: Any) -> Callable[[], None]:
+        def all_of_them() -> None:
+            for number, (record, (top, left)) in enumerate(zip(records, corners)):
+                place = batch[number % BATCH]
+                window = np.s_[:, top : top + INSIZE, left : left + INSIZE]
+                np.copyto(place, record[window])
+                np.subtract(place, mean[window], out=place)
+                np.multiply(place, np.float32(1 / 255), out=place)
+
+        return all_of_them
+
     shape = (BATCH, 3, INSIZE, INSIZE)
     found: Contestants = {
         "limit: Pillow decodes": pillow,
         "limit: NumPy crops to float32": crop(np.empty(shape, np.float32)),
+        "limit: NumPy crops, subtracts, multiplies": numbers(np.empty(shape, np.float32)),
         "limit: NumPy crops bytes": crop(np.empty(shape, np.uint8)),
     }
     with suppress(ImportError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Optional, Sequence
+from typing import Callable, NamedTuple, Optional, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,10 @@ class View(NamedTuple):
     top: int
     left: int
     flip: bool
+
+
+#: A channel -> what is seen of it, uint8 (insize, insize).
+Seen = Callable[[int], "npt.NDArray[np.uint8]"]
 
 
 class MeanImage:
@@ -50,49 +54,61 @@ def choose_views(
 def cut_view(pixels: npt.NDArray[np.uint8], view: View, out: npt.NDArray[np.uint8]) -> None:
     """uint8 (3, side, side), in any memory order -> its part that is seen, mirrored where it is to
     be, into ``out``, uint8 (3, insize, insize)."""
-    side, insize = pixels.shape[2], out.shape[2]
-    left = view.left
+    insize = out.shape[2]
+    rows, columns = slice(view.top, view.top + insize), slice(view.left, view.left + insize)
+    part = pixels[:, rows, columns]
+    if not view.flip or not pixels.flags.c_contiguous:
+        np.copyto(out, part[:, :, ::-1] if view.flip else part)
+    elif out.size % _WORD or out.ctypes.data % _WORD:
+        for plane, seen in zip(pixels, out):
+            np.copyto(seen, seen_part(plane, view, insize))
+    else:
+        upside_down = np.ascontiguousarray(part[::-1, ::-1])
+        np.copyto(out.reshape(-1).view("<u8"), upside_down.reshape(-1).view(">u8")[::-1])
+
+
+def seen_part(plane: npt.NDArray[np.uint8], view: View, insize: int) -> npt.NDArray[np.uint8]:
+    """One channel, uint8 (side, side) -> what is seen of it, (insize, insize), in some memory."""
+    rows, left = plane[view.top : view.top + insize], view.left
     if view.flip:
-        pixels, left = _mirrored(pixels), side - left - insize
-    np.copyto(out, pixels[:, view.top : view.top + insize, left : left + insize])
+        rows, left = _mirrored(rows), plane.shape[1] - left - insize
+    return rows[:, left : left + insize]
 
 
-def apply_view(
-    pixels: npt.NDArray[np.uint8],
+def subtract_mean(
+    images: Sequence[Seen],
     mean: MeanImage,
-    view: View,
+    views: Sequence[View],
     out: npt.NDArray[np.float32],
-    scratch: npt.NDArray[np.float32],
 ) -> None:
-    """uint8 (3, side, side), in any memory order -> ``out``, float32 (3, insize, insize).
+    """What is seen of n images -> ``out``, float32 (n, 3, insize, insize). What is seen of one may
+    lie at the end of its place in ``out``.
 
     The mean of the same pixels is subtracted and the difference scaled by 1/255, as Chainer's
-    ImageNet example does, then mirrored. On a GPU trainer.prefetch.normalization does the same to
-    what :func:`cut_view` gives.
+    ImageNet example does. On a GPU trainer.prefetch.normalization does the same.
 
-    Whole rows of one channel at a time go through ``scratch``, float32 (insize, side), which stays
-    in the processor's cache: arithmetic on memory in one piece costs half of that on cut rows, and
-    ``out`` is written once.
+    One channel of all images comes after another, and first all that are not mirrored: the part of
+    the mean image that is in use, and the part of ``out``, stay in the processor's cache.
     """
-    insize, side = scratch.shape
-    rows, shift, left = slice(view.top, view.top + insize), mean.plain, view.left
-    if view.flip:
-        pixels, shift, left = _mirrored(pixels), mean.mirrored, side - left - insize
-    band = pixels[:, rows]
-    if band.strides[2] != 1:
-        band = np.ascontiguousarray(band)  # bytes are put in order faster than numbers
+    insize = out.shape[2]
+    turns = sorted(range(len(views)), key=lambda number: views[number].flip)
     for channel in range(3):
-        np.copyto(scratch, band[channel])
-        np.subtract(scratch, shift[channel, rows], out=scratch)
-        np.multiply(scratch, SCALE, out=scratch)
-        np.copyto(out[channel], scratch[:, left : left + insize])
+        for number in turns:
+            view, found = views[number], out[number, channel]
+            shift, left = mean.plain, view.left
+            if view.flip:
+                shift, left = mean.mirrored, shift.shape[2] - left - insize
+            rows, columns = slice(view.top, view.top + insize), slice(left, left + insize)
+            np.copyto(found, images[number](channel))
+            np.subtract(found, shift[channel, rows, columns], out=found)
+            np.multiply(found, SCALE, out=found)
 
 
-def _mirrored(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Each row backwards. Where pixels lie in one piece, all bytes backwards by words of 8, seen
-    with channels and rows the other way round: three times as fast as byte by byte."""
-    if not pixels.flags.c_contiguous or pixels.size % _WORD:
-        return pixels[:, :, ::-1]
-    words = pixels.reshape(-1).view(">u8")
+def _mirrored(rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Each row backwards. Where rows lie in one piece, all bytes backwards by words of 8, seen with
+    the rows the other way round: three times as fast as byte by byte."""
+    if not rows.flags.c_contiguous or rows.size % _WORD:
+        return rows[:, ::-1]
+    words = rows.reshape(-1).view(">u8")
     backwards = words[::-1].astype("<u8").view(np.uint8)
-    return backwards.reshape(pixels.shape)[::-1, ::-1]
+    return backwards.reshape(rows.shape)[::-1]

@@ -13,6 +13,7 @@ from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from manifests.record.alteration import was_altered
 from manifests.record.keys import IMAGE_SIDE, PNG_TEXT_LIMIT
+from trainer import jpeg
 from trainer.trouble import TrainerError
 
 # Colour profiles and notes, which play no part, may be larger than Pillow expects.
@@ -60,6 +61,11 @@ def decode(data: bytes, what: str) -> Image.Image:
 
 
 def _rgb(data: bytes, what: str) -> Image.Image:
+    usual = jpeg.decoded(data)
+    return _rgb_of_any(data, what) if usual is None else usual
+
+
+def _rgb_of_any(data: bytes, what: str) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(data))
     except MemoryError:

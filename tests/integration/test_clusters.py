@@ -147,7 +147,7 @@ def test_four_ranks_checked_slice_by_slice_on_one_process_and_on_the_nodes(
     spread = bench.bundle("rerun", run, "--slices", "2", "--site", "kite")
     assert "verdict: identical, by 2 slices\n" in spread.stdout
     folder = Path(spread.stdout.partition("  b: ")[2].splitlines()[0])
-    slices = [path for path in folder.iterdir() if path.is_dir()]
+    slices = [path.parent for path in folder.glob("*/job.json")]
     jobs = {cluster.jobs(path)[0] for path in slices}
     assert len(jobs) == 2
 

@@ -11,9 +11,10 @@ import pytest
 from PIL import Image
 
 from trainer import image
-from trainer.augment import MeanImage, View, apply_view, choose_views, cut_view
+from trainer.augment import MeanImage, View, choose_views, cut_view
 from trainer.loadtypes.custom import PackedImages
 from trainer.loadtypes.original import OriginalImages
+from trainer.loadtypes.views import TOGETHER, Writer
 from trainer.pillow_memory import planes_of
 from trainer.randomness import Purpose, uniform_below, words
 from trainer.sampleset import Part, SampleSet
@@ -126,7 +127,7 @@ def test_no_room_means_no_shift() -> None:
 
 
 @pytest.mark.parametrize("interleaved", [False, True])
-@pytest.mark.parametrize(("side", "insize"), [(9, 4), (76, 67), (256, 224), (256, 256)])
+@pytest.mark.parametrize(("side", "insize"), [(9, 4), (76, 67), (256, 224), (256, 227), (256, 256)])
 def test_view_subtracts_the_mean_of_its_own_pixels(
     side: int, insize: int, interleaved: bool
 ) -> None:
@@ -142,11 +143,13 @@ def test_view_subtracts_the_mean_of_its_own_pixels(
         expected = (pixels[crop].astype(np.float32) - mean[crop]) * np.float32(1 / 255)
         if view.flip:
             expected = expected[:, :, ::-1]
-        found = np.full((3, insize, insize), np.nan, np.float32)
-        scratch = np.empty((insize, side), np.float32)
-        apply_view(given if interleaved else pixels, MeanImage(mean), view, found, scratch)
+        found = np.full((1, 3, insize, insize), np.nan, np.float32)
+        writer = Writer([view], MeanImage(mean), found)
+        writer.add(given if interleaved else pixels)
+        writer.finish()
         assert found.tobytes() == expected.tobytes()
-        cut = np.zeros((3, insize, insize), np.uint8)
+        # The second place of two need not begin at a whole word of memory.
+        cut = np.zeros((2, 3, insize, insize), np.uint8)[1]
         cut_view(given if interleaved else pixels, view, cut)
         seen = pixels[crop][:, :, ::-1] if view.flip else pixels[crop]
         assert cut.tobytes() == seen.tobytes()
@@ -191,6 +194,30 @@ def test_a_batch_is_its_samples_one_by_one(make_case: Any, raw: bool) -> None:
             out = np.ones((4, 3, 67, 67), described.dtype)
             samples.load(indices, epochs, out)
             assert out.tobytes() == b"".join(expected)
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_samples_made_together_are_those_made_alone(make_case: Any, raw: bool) -> None:
+    """Also where a group is full, and where one is left over."""
+    case = make_case(loading={"loadtype": "custom"})
+    files = case.files
+    described = SampleSet(
+        files.train_table, case.train_root, files.mean, 7, 227, 227, case.train_pack, raw=raw
+    )
+    indices = tuple(k * 7 % 10 for k in range(2 * TOGETHER + 1))
+    epochs = tuple(range(len(indices)))
+    for count in (TOGETHER - 1, TOGETHER, len(indices)):
+        alone = []
+        for kind in (OriginalImages, PackedImages):
+            samples = kind(described, np.zeros(10, np.uint8))
+            out = np.ones((count, 3, 227, 227), described.dtype)
+            samples.load(indices[:count], epochs[:count], out)
+            for place, slot in enumerate(zip(indices[:count], epochs)):
+                single = np.empty((1, 3, 227, 227), described.dtype)
+                samples.load(slot[:1], slot[1:], single)
+                assert single.tobytes() == out[place].tobytes()
+            alone.append(out.tobytes())
+        assert alone[0] == alone[1]
 
 
 def one(samples: OriginalImages, index: int, epoch: int, dtype: Any) -> bytes:

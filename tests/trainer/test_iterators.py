@@ -96,10 +96,12 @@ def test_loading_does_not_change_a_bit(make_case: Any, insize: int, paper_side: 
             assert again.tobytes() == of_cpu.tobytes()
 
 
-def test_memory_of_batches_is_used_again_and_never_too_early(make_case: Any) -> None:
+@pytest.mark.parametrize("kind", ["serial", "thread", "process"])
+def test_memory_of_batches_is_used_again_and_never_too_early(make_case: Any, kind: str) -> None:
     case = make_case()
-    expected = [batch.tobytes() for batch in loaded(case, "serial", 1)]
-    with closing(ITERATORS["process"]("original", sets_of(case), 2)) as pool:
+    with closing(ITERATORS[kind]("original", sets_of(case), 1)) as pool:
+        expected = [next(iter(pool.batches([part]))).tobytes() for part in BATCHES]
+    with closing(ITERATORS[kind]("original", sets_of(case), 2)) as pool:
         used = set()
         kept = []
         for number, batch in enumerate(pool.batches(BATCHES * 30)):

@@ -1,4 +1,4 @@
-"""The GPU form of a view's pixels against trainer.augment.apply_view, bit for bit.
+"""The GPU form of a view's pixels against trainer.augment.subtract_mean, bit for bit.
 
 Most of it without a GPU, as in test_update_kernels.py: the text is C as well as CUDA.
 """
@@ -14,8 +14,9 @@ import pytest
 
 from tests.trainer.fake_streams import FakeGpu
 from tests.trainer.kernels import ARCHITECTURES, needs_compiler, nvrtc_program
-from trainer.augment import MeanImage, View, apply_view, choose_views, cut_view
+from trainer.augment import MeanImage, View, choose_views, cut_view
 from trainer.image import scaled_side
+from trainer.loadtypes.views import Writer
 from trainer.optimizers.elementwise import OPERATIONS
 from trainer.prefetch.normalization import KERNEL, PIXEL, Normalization
 
@@ -53,9 +54,11 @@ def case(insize: int, side: int) -> Tuple[Any, Any, Any, Any]:
     chosen += [View(0, 0, True), View(room, room, True), View(0, room, False), View(room, 0, True)]
     raw = np.empty((len(chosen), 3, insize, insize), np.uint8)
     expected = np.full(raw.shape, np.nan, np.float32)
-    for view, pixels, cut, out in zip(chosen, images(len(chosen), side), raw, expected):
+    writer = Writer(chosen, MeanImage(mean), expected)
+    for view, pixels, cut in zip(chosen, images(len(chosen), side), raw):
         cut_view(pixels, view, cut)
-        apply_view(pixels, MeanImage(mean), view, out, np.empty((insize, side), np.float32))
+        writer.add(pixels)
+    writer.finish()
     views = np.array(chosen, np.int32)
     assert views[:, 2].any() and not views[:, 2].all()
     return raw, views, mean, expected

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trainer.iterators.shared_memory import Form, Leases, SharedMemory, array_in
+from trainer.iterators.leases import Form, Leases, array_in
+from trainer.iterators.shared_memory import SharedMemory
 
 SHAPE = (3, 1000)
 FORM = Form(SHAPE, "<f4")

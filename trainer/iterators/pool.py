@@ -9,6 +9,7 @@ from typing import Any, Deque, Dict, Iterable, Iterator, List, Protocol, Tuple
 import numpy as np
 import numpy.typing as npt
 
+from trainer.iterators.leases import Form
 from trainer.loadtypes import LOADTYPES, Checked, Samples
 from trainer.sampleset import Part, SampleSet
 from trainer.table import SampleTable
@@ -54,12 +55,10 @@ class Pool(ABC):
         while waiting:
             yield waiting.popleft().result()
 
-    def shape_of(self, batch: Part) -> Tuple[int, int, int, int]:
-        insize = self.described[batch.set_name].insize
-        return (len(batch.indices), 3, insize, insize)
-
-    def dtype_of(self, batch: Part) -> np.dtype[Any]:
-        return self.described[batch.set_name].dtype
+    def form_of(self, batch: Part) -> Form:
+        samples = self.described[batch.set_name]
+        shape = (len(batch.indices), 3, samples.insize, samples.insize)
+        return Form(shape, samples.dtype.str)
 
     def pieces(self, batch: Part) -> List[Tuple[int, Part]]:
         """The parts of a batch, one per worker, each with the place of its first sample."""

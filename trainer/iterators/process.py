@@ -22,8 +22,9 @@ from multiprocessing.util import get_temp_dir
 from pathlib import Path
 from typing import Deque, Dict, List, NamedTuple, Optional
 
+from trainer.iterators.leases import Form, Leases, Region, array_in
 from trainer.iterators.pool import Images, Pool, load_part, open_sets, unchecked
-from trainer.iterators.shared_memory import Form, Leases, Region, SharedMemory, array_in
+from trainer.iterators.shared_memory import SharedMemory
 from trainer.loadtypes import Samples
 from trainer.sampleset import Part, SampleSet
 from trainer.table import SampleTable
@@ -242,7 +243,7 @@ class ProcessPool(Pool):
     def begin(self, batch: Part) -> _Loading:
         for loader in self._loaders:
             loader.hear()
-        form = Form(self.shape_of(batch), self.dtype_of(batch).str)
+        form = self.form_of(batch)
         slot, out = self._leases.lend(form)
         tasks = []
         for first, part in self.pieces(batch):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Dict
 
-import numpy as np
-
+from trainer.iterators.leases import Leases, PrivateMemory
 from trainer.iterators.pool import Images, Pool, load_part, open_sets, unchecked
 from trainer.sampleset import Part, SampleSet
 
@@ -16,7 +15,7 @@ class _Later:
         self._batch = batch
 
     def result(self) -> Images:
-        out = np.empty(self._pool.shape_of(self._batch), self._pool.dtype_of(self._batch))
+        _, out = self._pool.leases.lend(self._pool.form_of(self._batch))
         load_part(self._pool.sets, self._batch, out)
         return out
 
@@ -30,6 +29,7 @@ class SerialPool(Pool):
         del workers
         super().__init__(loadtype, sets, 1)
         self.sets = open_sets(loadtype, sets, unchecked(sets))
+        self.leases = Leases(PrivateMemory())
 
     def begin(self, batch: Part) -> _Later:
         return _Later(self, batch)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Dict, List
 
-import numpy as np
-
+from trainer.iterators.leases import Leases, PrivateMemory
 from trainer.iterators.pool import Images, Pool, load_part, open_sets, unchecked
 from trainer.sampleset import Part, SampleSet
 
@@ -26,10 +25,11 @@ class ThreadPool(Pool):
     def __init__(self, loadtype: str, sets: Dict[str, SampleSet], workers: int) -> None:
         super().__init__(loadtype, sets, workers)
         self._sets = open_sets(loadtype, sets, unchecked(sets))
+        self._leases = Leases(PrivateMemory())
         self._executor = ThreadPoolExecutor(workers, thread_name_prefix="loader")
 
     def begin(self, batch: Part) -> _Loading:
-        out = np.empty(self.shape_of(batch), self.dtype_of(batch))
+        _, out = self._leases.lend(self.form_of(batch))
         parts = [
             self._executor.submit(
                 load_part, self._sets, part, out[first : first + len(part.indices)]

@@ -38,12 +38,13 @@ class PackedImages:
     def load(
         self, indices: Sequence[int], epochs: Optional[Sequence[int]], out: npt.NDArray[Any]
     ) -> None:
-        writer = self._views.writer(indices, epochs)
-        for place, index in enumerate(indices):
-            writer.write(self._planes(index), place, out[place])
+        writer = self._views.writer(indices, epochs, out)
+        for index in indices:
+            writer.add(self._planes(index))
+        writer.finish()
 
     def _planes(self, index: int) -> npt.NDArray[np.uint8]:
-        """uint8 (3, side, side), for the moment: it may lie in the packed file itself."""
+        """uint8 (3, side, side); it may lie in the packed file itself."""
         seen = self._pack.mapped(index) if self._checked[index] else None
         record = self._read(index) if seen is None else seen
         planes = np.frombuffer(record, dtype=np.uint8).reshape(SHAPE)

@@ -27,10 +27,11 @@ class OriginalImages:
     def load(
         self, indices: Sequence[int], epochs: Optional[Sequence[int]], out: npt.NDArray[Any]
     ) -> None:
-        writer = self._views.writer(indices, epochs)
-        for place, index in enumerate(indices):
+        writer = self._views.writer(indices, epochs, out)
+        for index in indices:
             with planes_of(self._scaled(index)) as planes:
-                writer.write(planes, place, out[place])
+                writer.add(planes)
+        writer.finish()
 
     def _scaled(self, index: int) -> Image.Image:
         entry = self._table.entry(index)

@@ -61,7 +61,7 @@ class Normalization:
 
     def __call__(self, pixels: Any, views: Any) -> Any:
         """uint8 (n, 3, insize, insize) and int32 (n, 3), both CuPy's -> float32 of the former's
-        shape, on the current stream: the bits of trainer.augment.apply_view."""
+        shape, on the current stream: the bits of trainer.augment.subtract_mean."""
         insize = pixels.shape[3]
         out = self._gpu.cupy.empty(pixels.shape, np.float32)
         rows = len(pixels) * 3 * insize
