@@ -44,7 +44,7 @@ KINDS: Dict[Kind, _Kind] = {
         _keys(
             "name description scheduler template max_nodes max_walltime default_walltime "
             "nodetypes ranks_per_node cores parallel_environment directives submit_options mpirun "
-            "bind transport container mca modules scratch environment"
+            "bind transport container mca modules scratch environment arrays"
         ),
     ),
     "node type": _Kind(
