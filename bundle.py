@@ -116,6 +116,8 @@ if __name__ == "__main__":
     # And again and again while modules are imported, which leaves it next to nothing to find: a
     # tenth of the time of `show`.
     gc.set_threshold(100_000, 20, 20)
+    # Pydantic would read the metadata of all packages for plugins; the own environment has none.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 from typing import List, NoReturn, Optional
 

@@ -37,16 +37,20 @@ class Times:
 
 
 def take_turns(
-    contestants: Mapping[str, Callable[[], object]], rounds: int, what: str
+    contestants: Mapping[str, Callable[[], object]],
+    rounds: int,
+    what: str,
+    between: Callable[[], object] = lambda: None,
 ) -> Dict[str, Times]:
     """One round is one call of each, in an order that turns; one call of each before is not
-    counted."""
+    counted. ``between`` is called before each, and not measured."""
     names = list(contestants)
     times = {name: Times() for name in names}
     for number in range(-1, rounds):
         for place in range(len(names)):
             name = names[(place + max(number, 0)) % len(names)]
             say(f"{what}: {name}, round {number + 1} of {rounds}")
+            between()
             begun, spent = time.perf_counter(), processor_seconds()
             contestants[name]()
             if number >= 0:

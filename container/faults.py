@@ -51,18 +51,21 @@ def faults_of(
     error: ValidationError,
     where: str,
     keys_at: Optional[Callable[[Location], Mapping[str, FieldInfo]]] = None,
+    elsewhere: Callable[[Location], str] = lambda _location: "",
 ) -> List[str]:
     """Return ``<where>: <key path>: <what is wrong>`` for every fault, in the file's order.
 
     ``keys_at`` gives the keys that are known at a place: the nearest one is named beside an unknown
-    one, and a description is what was expected where a pattern says it badly.
+    one, and a description is what was expected where a pattern says it badly. ``elsewhere`` says
+    of an unknown key in which other file it belongs.
     """
     sentences = []
     for fault in error.errors(include_url=False):
         location = tuple(part for part in fault["loc"] if part != "[key]")
         path = key_path(location)
         known = keys_at(location) if keys_at else {}
-        message = _words(fault, known)
+        lost = elsewhere(location) if fault["type"] == "extra_forbidden" else ""
+        message = lost or _words(fault, known)
         sentences.append(f"{where}: {path}: {message}" if path else f"{where}: {message}")
     return sentences
 

@@ -8,7 +8,8 @@ from typing import Dict, List, Optional
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from typing_extensions import Annotated, Literal
 
-from container.faults import faults_of
+from container.faults import Location, faults_of
+from container.file_kinds import key_of_another
 from container.nearest import nearest
 from container.stack_names import STACK_NAME, check_stack_name
 from container.trouble import Trouble
@@ -133,4 +134,9 @@ def load_stack(path: Path) -> Stack:
     try:
         return Stack.model_validate(load_yaml(path))
     except ValidationError as error:
-        raise Trouble(faults_of(error, str(path)), "correct the stack file") from error
+        problems = faults_of(error, str(path), elsewhere=_elsewhere)
+        raise Trouble(problems, "correct the stack file") from error
+
+
+def _elsewhere(location: Location) -> str:
+    return key_of_another(str(location[0]), "stack") if len(location) == 1 else ""

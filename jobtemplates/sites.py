@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 from typing_extensions import Annotated, Literal
 
 from container.faults import faults_of
+from container.file_kinds import Kind, key_of_another
 from container.nearest import nearest
 from container.trouble import Trouble
 from container.yaml_text import load_yaml
@@ -272,7 +273,8 @@ def parse_site(raw: Any, where: str) -> Site:
     try:
         return Site.model_validate(raw)
     except ValidationError as error:
-        problems = faults_of(error, where, _keys_at)
+        name = raw.get("name", "SITE") if isinstance(raw, dict) else "SITE"
+        problems = faults_of(error, where, _keys_at, lambda place: _elsewhere(place, str(name)))
         raise Trouble(problems, "correct the site profile (docs/sites.md)") from error
 
 
@@ -280,6 +282,11 @@ def _keys_at(location: Tuple[Any, ...]) -> Mapping[str, FieldInfo]:
     """The keys that a profile may have where one has this place."""
     of_a_type = len(location) == 3 and location[0] == "nodetypes"
     return NodeType.model_fields if of_a_type else Site.model_fields
+
+
+def _elsewhere(location: Tuple[Any, ...], site: str) -> str:
+    kind: Kind = "node type" if len(location) == 3 and location[0] == "nodetypes" else "site"
+    return key_of_another(str(location[-1]), kind, site) if len(location) in (1, 3) else ""
 
 
 def load_site(name: str, folders: List[Path]) -> Site:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from dataclasses import asdict
+from functools import cache
+from typing import Any, Tuple
 
+from manifests.record.run_files import RunFiles
 from manifests.record.schema import Identity, Manifest
+from manifests.rundir.outline import outline_of
 
 IMAGE_SHA = "1" * 64
 
@@ -74,3 +79,15 @@ def manifest_values(**changes: Any) -> dict[str, Any]:
 
 def manifest(**changes: Any) -> Manifest:
     return Manifest.model_validate(manifest_values(**changes))
+
+
+@cache
+def _texts() -> Tuple[str, str]:
+    made = manifest()
+    return made.model_dump_json(), json.dumps(asdict(outline_of(made)))
+
+
+def write_manifest(files: RunFiles) -> None:
+    """A manifest and its outline, as `list` and `status` want them."""
+    for path, text in zip((files.manifest, files.outline), _texts()):
+        path.write_text(text)

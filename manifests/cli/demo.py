@@ -13,10 +13,11 @@ from container.shell_word import shell_word
 from manifests.cli.command_line import called
 from manifests.cli.plot import plot_at_the_end
 from manifests.datasets.digits import make_digits
+from manifests.flows.gathering import Gathering
 from manifests.flows.judgement import judge
 from manifests.flows.plan import Plan, write_run
 from manifests.flows.rerun import plan_rerun
-from manifests.flows.slices import Gathering, plan_slices, write_slices
+from manifests.flows.slices import plan_slices, write_slices
 from manifests.flows.start import start_new
 from manifests.flows.submit import plan_submit
 from manifests.host.context import HostContext

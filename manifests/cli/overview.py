@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
@@ -107,15 +106,17 @@ def row_of(run: RunSummary, warn: Warn = ignore, *, progress: bool = False) -> D
     """
     files, last = run.files, last_row(run.files.log)
     numbers = {k: v for k, v in last.items() if isinstance(v, float)}
-    state, job = run.state, None
-    if state != "damaged":  # else it was said already
-        try:
-            job = job_id_of(files, run.present, warn)
-        except Trouble as trouble:
+    state, job, outline = run.state, None, None
+    try:
+        outline = read_outline(files)
+        job = job_id_of(files, run.present, warn)
+    except Trouble as trouble:
+        # What is damaged was said already, and of a run that is removed meanwhile nothing is.
+        if state != "damaged" and files.manifest.is_file():
             state = "damaged"
             for problem in trouble.problems:
                 warn(problem)
-    outline, said = _outline(files), _said(run, warn)
+    said = _said(run, warn)
     return {
         "run": str(files.root),
         "name": files.root.name,
@@ -144,13 +145,6 @@ def row_of(run: RunSummary, warn: Warn = ignore, *, progress: bool = False) -> D
     }
 
 
-def _outline(files: RunFiles) -> Optional[Outline]:
-    """None where the manifest cannot be read: a verb that asks for it says so."""
-    with suppress(Trouble):
-        return read_outline(files)
-    return None
-
-
 def _said(run: RunSummary, warn: Warn) -> Said:
     try:
         return said_of(run.files, run.present, warn)
@@ -177,7 +171,7 @@ def _verdict(files: RunFiles, *, wanted: bool) -> Dict[str, Optional[str]]:
 def _progress(
     files: RunFiles, outline: Optional[Outline], last: Dict[str, Any], state: str
 ) -> Dict[str, Any]:
-    if outline is None:
+    if outline is None or state == "damaged":
         return {}
     found = read_progress(files, outline, last, running=state == "running", now=time.time())
     values = asdict(found)
@@ -195,8 +189,16 @@ def local_time(created: str) -> Optional[str]:
     return moment.astimezone().strftime("%Y-%m-%d %H:%M")
 
 
+def rows_of(
+    runs: Sequence[RunSummary], warn: Warn, *, progress: bool = False
+) -> List[Dict[str, Any]]:
+    """A row each; a run that is removed meanwhile is left out."""
+    rows = [row_of(run, warn, progress=progress) for run in runs]
+    return [row for run, row in zip(runs, rows) if run.files.manifest.is_file()]
+
+
 def list_rows(outs: List[Path], host: HostContext, warn: Warn = ignore) -> List[Dict[str, Any]]:
-    rows = [row_of(run, warn) for run in runs_below(outs, host, warn)]
+    rows = rows_of(runs_below(outs, host, warn), warn)
     return sorted(rows, key=lambda row: (row["created"], row["run"]))
 
 
@@ -216,8 +218,7 @@ def status_rows(
             for run in runs_below([], host, warn)
             if run.state in UNDER_WAY or str(run.files.root) in seen
         ]
-    rows = [row_of(run, warn, progress=True) for run in found]
-    return [row for run, row in zip(found, rows) if run.files.manifest.is_file()]
+    return rows_of(found, warn, progress=True)
 
 
 # --- what a person is shown -----------------------------------------------------------------

@@ -10,12 +10,13 @@ from container.trouble import Trouble
 from manifests.cli.overview import summary
 from manifests.cli.reproductions import reproduction_lines, reproductions
 from manifests.host.context import HostContext
+from manifests.record.communicators import counted
 from manifests.record.json_numbers import not_finite_text
 from manifests.record.outcome import SeenGpus
 from manifests.record.run_files import RunFiles
 from manifests.record.schema import GpuPromise, Manifest, Resumed, Slice
 from manifests.rundir.cancellation import read_cancellation
-from manifests.rundir.directory import RunSummary
+from manifests.rundir.directory import RunSummary, find_run
 from manifests.rundir.job import Job, read_job
 from manifests.rundir.labels import Labels, read_labels
 from manifests.rundir.records import Warn, ignore, read_manifest, read_result
@@ -23,15 +24,15 @@ from manifests.rundir.records import Warn, ignore, read_manifest, read_result
 
 def show_values(run: Path, host: HostContext, warn: Warn = ignore) -> Dict[str, Any]:
     """The manifest without its bulk (code files, recipe texts), and the result."""
+    files = find_run(str(run))
+    manifest = read_manifest(files, warn)  # damaged ones before what `summary` says of them
+    result = read_result(files, warn) if files.result.exists() else None
     found = summary(run, host, warn)
-    files = found.files
-    manifest = read_manifest(files, warn)
     values = manifest.model_dump(mode="json")
     for code in (values["identity"]["code"], values["circumstance"].get("other_code")):
         if code is not None:
             code["files"] = len(code["files"])
     values["recipe"]["files"] = sorted(manifest.recipe.files)
-    result = read_result(files, warn) if files.result.exists() else None
     return {
         "run": str(files.root),
         "state": found.state,
@@ -45,9 +46,10 @@ def show_values(run: Path, host: HostContext, warn: Warn = ignore) -> Dict[str, 
 def show_lines(run: Path, host: HostContext, warn: Warn = ignore) -> List[str]:
     from manifests.record.checkpoint_names import checkpoints_in, step_of
 
+    files = find_run(str(run))
+    manifest = read_manifest(files, warn)  # damaged ones before what `summary` says of them
+    results = result_lines(files, warn) if files.result.exists() else []
     found = summary(run, host, warn)
-    files = found.files
-    manifest = read_manifest(files, warn)
     lines = [f"run        {files.root}", *state_lines(found, warn)]
     lines += label_lines(read_labels(files, warn))
     job = None
@@ -58,8 +60,7 @@ def show_lines(run: Path, host: HostContext, warn: Warn = ignore) -> List[str]:
     if checkpoints:
         steps = ", ".join(str(step_of(path)) for path in checkpoints)
         lines.append(f"checkpoint after step {steps} of {manifest.identity.steps}")
-    lines += result_lines(files, warn) if files.result.exists() else []
-    return lines + reproduction_lines(reproductions(files, host.environ))
+    return lines + results + reproduction_lines(reproductions(files, host.environ))
 
 
 def state_lines(found: RunSummary, warn: Warn) -> List[str]:
@@ -107,10 +108,10 @@ def result_lines(files: RunFiles, warn: Warn) -> List[str]:
 def gpu_lines(seen: SeenGpus) -> List[str]:
     """What the ranks worked on, and what NCCL reported."""
     kinds = [rank.kind.text for rank in seen.ranks]
-    counted = ", ".join(f"{kinds.count(kind)} x {kind}" for kind in dict.fromkeys(kinds))
+    each = ", ".join(f"{kinds.count(kind)} x {kind}" for kind in dict.fromkeys(kinds))
     reported = ", ".join(f"{name} {value}" for name, value in sorted(seen.nccl.items()))
     return [
-        f"gpus       {counted}, driver {seen.driver}",
+        f"gpus       {each}, driver {seen.driver}",
         *([f"nccl       {reported}"] if reported else []),
     ]
 
@@ -146,9 +147,10 @@ def identity_lines(manifest: Manifest, job: Optional[Job] = None) -> List[str]:
         f"identity   {manifest.identity_digest}",
         f"created    {circumstance.created} by {circumstance.user} on {circumstance.host}",
         f"network    {training.arch}, {training.nclasses} classes, insize {training.insize}",
-        f"training   {training.epochs} epochs, {training.batchsize} per rank, "
+        f"training   {counted(training.epochs, 'epoch')}, {training.batchsize} per rank, "
         f"{training.optimizer.name} lr {training.optimizer.lr:g}, seed {training.seed}",
-        f"world      {identity.world.ranks} ranks on {identity.world.nodes} node(s), "
+        f"world      {counted(identity.world.ranks, 'rank')} on "
+        f"{counted(identity.world.nodes, 'node')}, "
         f"{training.communicator}",
         *processes_lines(manifest, job),
         f"image      {identity.image.stack} {identity.image.sha256}",

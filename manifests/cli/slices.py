@@ -14,16 +14,10 @@ from container.trouble import Trouble
 from manifests.cli.command_line import as_json, note, say, warn
 from manifests.cli.foreground import print_comparison
 from manifests.flows.cannot_run import CannotRun
+from manifests.flows.gathering import Gathering, verdict_on
 from manifests.flows.judgement import not_rerun
-from manifests.flows.slices import (
-    Gathering,
-    SetPlan,
-    only_gatherer,
-    plan_slices,
-    read_slices,
-    verdict_on,
-    write_slices,
-)
+from manifests.flows.slice_folder import only_gatherer, read_slices
+from manifests.flows.slices import SetPlan, plan_slices, write_slices
 from manifests.host.context import HostContext
 from manifests.record.communicators import counted
 from manifests.record.slice_set import SetFiles, SliceOptions
@@ -41,7 +35,6 @@ class SliceArguments:
     gather: Sequence[Path] = ()
     alone: bool = False  # --from-step or --to-step
     swapped: bool = False  # --with
-    from_seed: bool = False  # --to-step alone: no state of the run is needed
 
     @property
     def wanted(self) -> bool:
@@ -61,9 +54,11 @@ class SliceArguments:
             problems.append(f"{', '.join(names)}: only one of them")
         if self.seed is not None and self.sample is None:
             problems.append("--seed: draws slices, and needs --sample K")
-        if names and self.swapped and not (self.alone and self.from_seed):
-            name = "--from-step" if self.alone else names[0]
-            problems.append(f"{name}: not together with --with: a state is of the run as it was")
+        if names and self.swapped and not self.alone:
+            problems.append(
+                f"{names[0]}: not together with --with: "
+                "no slice would end on the state with which the next one begins"
+            )
         if problems:
             raise Trouble(problems, "see: rerun --help")
 
@@ -156,7 +151,7 @@ def watch(
             sys.exit(130)
         except Refused:
             if fresh and not gathering.begun:
-                shutil.rmtree(files.root)
+                shutil.rmtree(files.root, ignore_errors=True)  # a job may still be ending there
             raise
     note_page(files, host)
     print_comparison(verdict, json_wanted)

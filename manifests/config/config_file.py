@@ -9,6 +9,7 @@ from typing import Any, Dict, List, Optional, Tuple
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
+from container.file_kinds import key_of_another
 from container.nearest import nearest
 from container.trouble import Trouble
 from container.yaml_text import load_yaml, read_text
@@ -44,13 +45,15 @@ def shown(value: object) -> str:
 def _canonical_keys(raw: Dict[Any, Any]) -> Tuple[Dict[str, Any], List[str]]:
     """Return the known, non-null keys by their first names, and the problems of the others."""
     known = known_keys()
+    site = raw.get("site") or known["site"].default
     kept: Dict[str, Any] = {}
     problems = []
     for key, value in raw.items():
         name = ALIASES.get(key, key) if isinstance(key, str) else key
         if name not in known:
-            near = nearest(str(key), [*known, *ALIASES])
-            problems.append(f"{key}: is not a known key{near}")
+            lost = key_of_another(str(key), "config", str(site))
+            near = "" if lost else nearest(str(key), [*known, *ALIASES])
+            problems.append(f"{key}: {lost or 'is not a known key'}{near}")
         elif name != key and name in raw:
             problems.append(f"{key}: is given besides {name}, which means the same; keep one")
         elif value is not None:

@@ -10,7 +10,6 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from manifests.record.canonical_json import indented_json
 
-FILE_NAME = "croissant.json"
 VERSION = "http://mlcommons.org/croissant/1.0"
 
 #: Pattern of each field of a line: of a run's sample table, and of a list (path, then label).

@@ -8,31 +8,27 @@ from typing import Dict, List
 from container.digest import sha256_of_bytes
 from container.recipe import Recipe
 from container.sbom import sbom_text
-from manifests.crate import croissant, ro_crate
+from manifests.crate import names
 from manifests.crate.croissant import SetFacts, croissant_text
 from manifests.crate.facts import FileFacts, RunFacts
 from manifests.crate.ro_crate import ro_crate_text
 
-SBOM_NAME = "image.cdx.json"
-
-#: Every name that :func:`descriptions` may give.
-NAMES = (SBOM_NAME, croissant.FILE_NAME, ro_crate.FILE_NAME)
-
 
 def descriptions(run: RunFacts) -> Dict[str, bytes]:
-    """The same for the same facts. The crate lists the others.
+    """Files of the names :data:`names.DESCRIPTIONS`, the same for the same facts. The crate lists
+    the others.
 
     Raises Trouble where the lock that the manifest keeps is altered.
     """
     recipe = Recipe(run.manifest.recipe.stack, run.manifest.recipe.files)
     texts = {
-        SBOM_NAME: sbom_text(recipe.lock, recipe.sha256).encode("utf-8"),
-        croissant.FILE_NAME: samples_text(run).encode("utf-8"),
+        names.SBOM: sbom_text(recipe.lock, recipe.sha256).encode("utf-8"),
+        names.CROISSANT: samples_text(run).encode("utf-8"),
     }
-    others = [file for file in run.files if file.name not in NAMES]
+    others = [file for file in run.files if file.name not in names.DESCRIPTIONS]
     made = [FileFacts(name, len(text), sha256_of_bytes(text)) for name, text in texts.items()]
     files = sorted([*others, *made], key=lambda file: file.name)
-    texts[ro_crate.FILE_NAME] = ro_crate_text(replace(run, files=files)).encode("utf-8")
+    texts[names.RO_CRATE] = ro_crate_text(replace(run, files=files)).encode("utf-8")
     return texts
 
 

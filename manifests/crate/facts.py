@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import List, Optional, Sequence
 
+from manifests.record.communicators import counted
 from manifests.record.outcome import Result
 from manifests.record.schema import Author, Manifest
 
@@ -63,6 +64,7 @@ class RunFacts:
         data = self.manifest.identity.data
         return (
             f"Training of the network {training.arch} on {data.train.samples} images of "
-            f"{training.nclasses} classes for {training.epochs} epochs, on {world.ranks} ranks, "
+            f"{training.nclasses} classes for {counted(training.epochs, 'epoch')}, on "
+            f"{counted(world.ranks, 'rank')}, "
             f"recorded so that it can be run again with the same bits"
         )

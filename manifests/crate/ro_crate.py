@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Optional, Tuple
 from urllib.parse import quote
 
 from manifests.crate.facts import FileFacts, RerunFacts, RunFacts
+from manifests.crate.names import RO_CRATE
 from manifests.record.canonical_json import indented_json
 from manifests.record.schema import Author
 
 if TYPE_CHECKING:
     from rocrate.rocrate import ROCrate
 
-FILE_NAME = "ro-crate-metadata.json"
 CRATE_VERSION = "1.1"
 PROFILE = "https://w3id.org/ro/wfrun/process/0.5"
 TERMS = "https://w3id.org/ro/terms/workflow-run/context"
@@ -136,7 +136,7 @@ def _add_files(crate: ROCrate, files: Iterable[FileFacts]) -> List[str]:
     for name in sorted({folder for folder in map(_folder_of, files) if folder}):
         found.append(_add(crate, name, "Dataset", {"name": name, "description": _FOLDERS[name]}))
     for file in files:
-        if _folder_of(file) is None and file.name != FILE_NAME:
+        if _folder_of(file) is None and file.name != RO_CRATE:
             found.append(_add_file(crate, file))
     return sorted(found)
 

@@ -57,19 +57,17 @@ def _plain_values(data: bytes) -> Optional[Values]:
     return numbers("f", data[head.end() :])
 
 
-def _value_problem(values: Values) -> str:
+def _value_problem(values: Values, low: float, high: float) -> str:
     # Added up in double precision, which so many finite numbers of single precision cannot leave.
     if not math.isfinite(sum(values)):
         return "holds values that are not finite"
-    low, high = min(values), max(values)
     if low < 0 or high > 255:
         return f"holds values from {low:g} to {high:g}, expected 0 to 255, as pixels have"
     return ""
 
 
-def _oddities(values: Values) -> List[str]:
+def _oddities(values: Values, low: float, high: float) -> List[str]:
     """What a mean image may be, but hardly one of photographs as the trainer reads them."""
-    low, high = min(values), max(values)
     if high <= 1:
         return [
             f"holds values from {low:g} to {high:g}; pixels have 0 to 255, and the trainer "
@@ -116,8 +114,7 @@ def _values(data: bytes) -> Tuple[Optional[Values], str]:
         except (NotPlain, EOFError, OSError) as error:
             return None, f"is damaged or holds no plain array: {error}"
         values = numbers("f", array.astype("=f4").tobytes())
-    problem = _value_problem(values)
-    return (None, problem) if problem else (values, "")
+    return values, ""
 
 
 def _identity(data: bytes) -> ArrayIdentity:
@@ -134,7 +131,11 @@ def scan_mean(path: Path) -> Tuple[Optional[MeanImage], List[str]]:
     values, problem = _values(data)
     if values is None:
         return None, [f"{path}: {problem}"]
-    warnings = [f"{path}: {oddity}" for oddity in _oddities(values)]
+    low, high = min(values), max(values)  # each takes as long as all of the rest
+    problem = _value_problem(values, low, high)
+    if problem:
+        return None, [f"{path}: {problem}"]
+    warnings = [f"{path}: {oddity}" for oddity in _oddities(values, low, high)]
     return MeanImage(data, _identity(data), warnings), []
 
 

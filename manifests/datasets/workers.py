@@ -6,17 +6,17 @@ around it takes a twentieth of an image's time, so that threads cannot use more 
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import threading
 import warnings
 from collections import deque
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from typing import Callable, Deque, Generator, Iterable, Optional, TypeVar
+from typing import TYPE_CHECKING, Callable, Deque, Generator, Iterable, Optional, TypeVar
 
 from container.trouble import Trouble
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ProcessPoolExecutor
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
@@ -31,6 +31,8 @@ def allowed_cores() -> int:
 
 
 def _end_with_parent() -> None:
+    import multiprocessing
+
     # A worker also holds the writing end of its own queue, so it never sees the queue close when
     # the main process is killed.
     parent = multiprocessing.parent_process()
@@ -66,6 +68,10 @@ def spread(
     Trouble when a worker process ends by itself. Whatever ends the loop early, Ctrl-C too, waits
     for the items that are being worked on and drops the rest.
     """
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
+
     count = workers or allowed_cores()
     context = multiprocessing.get_context("spawn")
     executor = ProcessPoolExecutor(count, mp_context=context, initializer=_begin)

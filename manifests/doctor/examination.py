@@ -51,10 +51,10 @@ from manifests.flows.preflight import (
     built_image,
     image_mpi,
     processor_warnings,
-    runtime_of,
     shell_and_account,
 )
 from manifests.host import asking
+from manifests.host.container_program import container_program
 from manifests.host.context import HostContext
 from manifests.host.emulator import emulator_finding
 from manifests.host.finding import (
@@ -126,7 +126,7 @@ class SharedLookups:
 
     @property
     def runtime(self) -> Runtime:
-        return self._once("runtime", lambda: runtime_of(self.host))
+        return self._once("runtime", lambda: container_program(self.host))
 
     @property
     def setuid(self) -> bool:

@@ -10,7 +10,6 @@ from container.trouble import Trouble
 from manifests.record.communicators import counted
 from manifests.record.network_shapes import Shapes, network_shapes
 from manifests.record.schema import Manifest
-from manifests.record.states import archive_plan
 
 #: Arrays of the size of a parameter that an optimizer keeps beside it.
 _STATES = {"momentum_sgd": 1, "rmsprop": 1, "adam": 2, "rmsprop_warmup": 2}
@@ -39,6 +38,8 @@ def archive_notes(manifest: Manifest) -> List[str]:
     archive, steps = manifest.circumstance.checkpointing.archive, manifest.identity.steps
     if archive is None:
         return []
+    from manifests.record.states import archive_plan
+
     if archive >= steps:
         raise Trouble(
             f"checkpoint_archive: {archive} states, expected at most {steps - 1}: "

@@ -13,7 +13,7 @@ from container.digest import sha256_of_file
 from container.shell_word import shell_word
 from container.trouble import Trouble
 from manifests.flows.judgement import compare_runs, refused
-from manifests.flows.slices import found_slices, read_slices, refuse_other_set
+from manifests.flows.slice_folder import found_slices, read_slices, refuse_other_set
 from manifests.host import ssh_signature
 from manifests.host.context import HostContext
 from manifests.record.run_files import RunFiles

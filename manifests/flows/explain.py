@@ -18,6 +18,7 @@ from manifests.rundir.directory import state_of
 from manifests.rundir.job_logs import log_of
 from manifests.rundir.queue import Queues
 from manifests.rundir.records import Warn, ignore, read_failure, read_manifest, read_stop
+from manifests.rundir.rerun_command import rerun_command
 from manifests.rundir.run_state import left_exit_code
 
 #: The checkout that this code belongs to.
@@ -58,7 +59,8 @@ def ended_text(files: RunFiles, host: HostContext, warn: Warn = ignore) -> str:
     """How a run stands whose job is over, and what to do next."""
     state, why, _ = state_of(files, Queues(host), warn)
     if state == "done":
-        return f"done\n-> to make its bits again: python bundle.py rerun {shell_word(files.root)}"
+        again = rerun_command(files, read_manifest(files))
+        return f"done\n-> to make its bits again: {again}"
     if state in ("failed", "stopped"):
         return explain_failure(files)
     cancelled = read_cancellation(files)

@@ -22,7 +22,6 @@ from container import atomic
 from container.reachable import file_here
 from container.shell_word import shell_word
 from container.trouble import Trouble, first_of
-from manifests.flows.anonymous_export import anonymous_run
 from manifests.flows.export_contents import chosen, run_members, state_members, strangers
 from manifests.flows.export_extras import Exported, extra_members
 from manifests.flows.export_supplies import data_members, image_members, package_members
@@ -147,6 +146,8 @@ def plan_export(
     notes = notes_of(files, result)
     name = files.root.name
     if wanted.anonymous:
+        from manifests.flows.anonymous_export import anonymous_run
+
         run_of_nobody = anonymous_run(files, manifest, result, members, host)
         name, manifest, result = run_of_nobody.name, run_of_nobody.manifest, run_of_nobody.result
         members, notes = run_of_nobody.members, [*notes, *run_of_nobody.notes]

@@ -9,7 +9,7 @@ from typing import Iterator, List, Optional, Sequence
 
 from container.reachable import file_here, file_problem
 from container.trouble import Trouble
-from manifests.crate.descriptions import NAMES as DESCRIPTIONS
+from manifests.crate.names import DESCRIPTIONS
 from manifests.record.checkpoint_names import step_of
 from manifests.record.outcome import Result
 from manifests.record.run_files import RunFiles

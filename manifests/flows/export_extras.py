@@ -10,8 +10,9 @@ from typing import Callable, List, Optional, Sequence, Tuple
 
 from container.reachable import file_here
 from container.trouble import Trouble
-from manifests.crate.descriptions import NAMES, descriptions
+from manifests.crate.descriptions import descriptions
 from manifests.crate.facts import FileFacts
+from manifests.crate.names import DESCRIPTIONS
 from manifests.flows.describe import run_facts
 from manifests.record.outcome import Result
 from manifests.record.run_files import RunFiles
@@ -47,7 +48,7 @@ def described(exported: Exported) -> List[Member]:
     A run whose lock cannot be read goes without them.
     """
     files = exported.files
-    came = [files.root / name for name in NAMES if file_here(files.root / name)]
+    came = [files.root / name for name in DESCRIPTIONS if file_here(files.root / name)]
     if file_here(files.export) and came and not exported.anonymous:
         return [of_bytes(path.name, path.read_bytes()) for path in came]
     facts = replace(

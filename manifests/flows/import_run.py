@@ -14,7 +14,7 @@ from typing import Dict, Iterator, List, Optional, Set
 from container.reachable import file_problem
 from container.shell_word import shell_word
 from container.trouble import Trouble, first_of
-from manifests.crate.descriptions import NAMES as DESCRIPTIONS
+from manifests.crate.names import DESCRIPTIONS
 from manifests.host.context import HostContext
 from manifests.record.alteration import was_altered
 from manifests.record.run_files import RunFiles
@@ -76,16 +76,17 @@ def _read(
 ) -> Manifest:
     """Read all of it, into the folder ``root`` where there is one. Raises Trouble."""
     placer = _Placer(root)
-    wrong = []
+    wrong, sums = [], {}
     with host.progress.track("import", export.head.size, "B") as advance:
         for arrived in export.members(placer.open, advance):
+            sums[arrived.name] = arrived.sha256
             if arrived.sha256 != arrived.expected:
                 wrong.append(
                     f"{file}: {arrived.name} {was_altered(arrived.sha256, arrived.expected)}"
                 )
     if wrong:
         raise Trouble(first_of(wrong), AGAIN)
-    contents = placer.contents(dict(export.sums()))
+    contents = placer.contents(sums)
     manifest = manifest_in(contents, str(file), warn)
     problems = content_problems(export.head, manifest, contents, str(file), warn)
     if problems:
@@ -167,7 +168,7 @@ class _Placer:
                 (self._root / folder).mkdir(parents=True, exist_ok=True)
                 self._folders.add(folder)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            return os.open(self._root / name, flags, mode)
+            return os.open(f"{self._root}/{name}", flags, mode)
         except (FileExistsError, NotADirectoryError) as error:
             raise TarFault(f"has {name!r} below a file, or as a file and a folder") from error
         except OSError as error:

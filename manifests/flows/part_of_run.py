@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Mapping, Optional, Tuple
 
-from container.shell_word import shell_word
 from manifests.flows.cannot_run import CannotRun
 from manifests.flows.slice_plan import plan_slice, refuse_beyond_slice
 from manifests.record.run_files import RunFiles
 from manifests.record.schema import Manifest
 from manifests.rundir.export_head import held_steps
 from manifests.rundir.records import Warn, ignore
+from manifests.rundir.rerun_command import rerun_command
 from manifests.rundir.verify import ALL, Needed
 
 
@@ -30,12 +30,10 @@ def refuse_other_steps(
         return
     if held[0] <= after and (end or manifest.identity.steps) <= held[1]:
         return
-    run = shell_word(files.root)
     raise CannotRun(
         f"{files.root}: is an export of steps {held[0] + 1}..{held[1]} of "
         f"{manifest.identity.steps}: it does not have what other steps need",
-        f"run these: python bundle.py rerun {run} --from-step {held[0]} --to-step {held[1]}; "
-        "or import an export of the whole run",
+        f"run these: {rerun_command(files, manifest)}; or import an export of the whole run",
     )
 
 

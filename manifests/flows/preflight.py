@@ -8,7 +8,7 @@ from typing import Callable, List, Optional, Tuple
 
 from container.image import Image, altered, altered_trouble, image_digest, recorded_image
 from container.recipe import Recipe
-from container.runtime import NAMES, Runtime, find_runtime
+from container.runtime import NAMES
 from container.trouble import Trouble
 from jobtemplates.launcher import ContainerUse
 from jobtemplates.local import inherited
@@ -17,6 +17,7 @@ from jobtemplates.schedulers import backend_named
 from jobtemplates.script import LaunchContext
 from jobtemplates.sites import Site
 from jobtemplates.transport import ACCOUNT_FILES, VARIABLES, names_set_in
+from manifests.host.container_program import container_program
 from manifests.host.context import HostContext
 from manifests.host.gpus import driver_fault
 from manifests.host.image_memory import ImageMemory
@@ -153,11 +154,6 @@ def image_identity(image: Image) -> schema.ImageIdentity:
     )
 
 
-def runtime_of(host: HostContext) -> Runtime:
-    """The container program of this host, tried in a job's environment. Raises Trouble."""
-    return find_runtime(host.project, host.environ, inherited(host.environ))
-
-
 def launch_context_of(
     site: Site, image: Path, host: HostContext, memory: Optional[ImageMemory] = None
 ) -> Tuple[LaunchContext, List[str]]:
@@ -179,7 +175,7 @@ def container_use(
     if site.container is not None:
         return ContainerUse(program, (), untried=True, **inside), []
     try:
-        runtime = runtime_of(host)
+        runtime = container_program(host)
         program = str(runtime.program)
         options = memory.exec_options(runtime, image) if memory else runtime.exec_options(image)
     except Trouble as trouble:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from container.reachable import file_here, folder_here
 from container.trouble import Trouble
-from manifests.flows.swap import NOTHING, Swap
-from manifests.flows.swapped import path_moved
+from manifests.flows.moved_path import path_moved
 from manifests.record import schema
 from manifests.record.run_files import RunFiles
 from manifests.rundir.own_data import with_own_data
+
+if TYPE_CHECKING:
+    from manifests.flows.swap import Swap
 
 
 def parse_moved(moved: Sequence[str]) -> Dict[str, str]:
@@ -30,13 +32,14 @@ def data_here(
     files: RunFiles,
     circumstance: schema.Circumstance,
     moved: Dict[str, str],
-    swap: Swap = NOTHING,
+    swap: Optional[Swap] = None,
     listed: Sequence[str] = (),
 ) -> schema.Circumstance:
     """Where the data is now: as :func:`data_moved`, else in the run directory itself, unless the
     data of today are wanted."""
     now = data_moved(circumstance, moved, listed)
-    return now if swap.has("data") else with_own_data(files, circumstance, now)
+    today = swap is not None and swap.has("data")
+    return now if today else with_own_data(files, circumstance, now)
 
 
 def data_moved(

@@ -23,7 +23,7 @@ from manifests.flows.preflight import (
 )
 from manifests.flows.recorded_data import data_here, data_there, restore_step, with_paths
 from manifests.flows.slice_plan import SlicePlan, plan_slice
-from manifests.flows.swap import NOTHING, Swap
+from manifests.flows.swap import NOTHING, Swap, refuse_unfit
 from manifests.flows.swapped import Swapped, listed_paths, swap_in
 from manifests.flows.unfinished import refuse_unfinished
 from manifests.host import asking, hosting
@@ -127,12 +127,6 @@ def plan_rerun(
 def _basis(run: Path, host: HostContext, request: RerunRequest, warn: Warn) -> _Basis:
     """What costs nothing to know comes before all data are read."""
     steps, swap = request.steps, request.swap
-    if steps is not None and steps[0] > 0 and swap.texts:
-        raise Trouble(
-            f"--from-step {steps[0]}: not together with --with {swap.texts[0]}: "
-            "a state belongs to the run that made it",
-            "swap parts from the first step on: --to-step T alone",
-        )
     old = find_run(str(run))
     recorded = read_manifest(old, warn)
     refuse_unfinished(old, host, warn)
@@ -141,6 +135,9 @@ def _basis(run: Path, host: HostContext, request: RerunRequest, warn: Warn) -> _
     there = data_here(old, recorded.circumstance, request.moved, swap, listed)
     swapped = swap_in(swap, old, recorded, there, request.moved, host, read_only=request.read_only)
     manifest = swapped.manifest
+    if steps is not None and steps[0] > 0:
+        ranks = {one.identity.world.ranks for one in (recorded, manifest)}
+        refuse_unfit(swap, steps[0], other_ranks=len(ranks) > 1)
     site = load_site(
         request.site or manifest.circumstance.placement.site, profile_folders(host.environ)
     )
@@ -220,13 +217,14 @@ def _as_plan(
     host: HostContext,
 ) -> Plan:
     circumstance, part, emulation = manifest.circumstance, basis.part, basis.emulation
+    other = manifest.identity != basis.recorded.identity
     jobname = circumstance.placement.jobname
     files = new_run(Path(circumstance.paths.out), jobname, host.now(), manifest.identity_digest)
 
     def fill(target: RunFiles) -> None:
         swapped.fill(basis.old, target)
         if part is not None:
-            part.fill(basis.old, target)
+            part.fill(basis.old, target, manifest if other else None)
         if emulation is not None:
             emulation.fill(target)
 

@@ -32,6 +32,7 @@ from manifests.rundir.kept_states import of_another_run
 from manifests.rundir.queue import Queues, settle
 from manifests.rundir.rank_code import counted_code
 from manifests.rundir.records import Warn, ignore, read_manifest
+from manifests.rundir.rerun_command import rerun_command
 from manifests.rundir.run_state import interruption, left_exit_code
 from manifests.rundir.submission import refuse_lost, refuse_too_many_nodes
 from manifests.rundir.verify import companion_problems, identity_files_problems
@@ -165,7 +166,8 @@ def refuse_busy(files: RunFiles, host: HostContext, warn: Warn = ignore) -> None
     root = files.root
     if state == "done":
         raise Trouble(
-            f"{root}: is complete", f"to run it again: python bundle.py rerun {shell_word(root)}"
+            f"{root}: is complete",
+            f"to run it again: {rerun_command(files, read_manifest(files))}",
         )
     # A job that fails leaves its mark before its last process has ended.
     earlier = None if state == "damaged" else read_job(files)

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Dict, FrozenSet, List, Optional, Tuple
 
 from container import atomic
-from container.shell_word import shell_word
 from container.trouble import Trouble
 from manifests.datasets.step_images import samples_of_steps
+from manifests.flows.adopted_state import adopt_state
 from manifests.flows.cannot_run import CannotRun
 from manifests.record import schema
 from manifests.record.checkpoint import Head, Prefix, cut_records, read_head
@@ -23,7 +23,9 @@ from manifests.rundir.kept_states import (
     kept_states,
     records_states,
 )
+from manifests.rundir.rank_code import counted_code
 from manifests.rundir.records import Warn, ignore
+from manifests.rundir.rerun_command import rerun_command
 from manifests.rundir.verify import Needed
 from manifests.verdict.run_record import RunRecord, load_record
 from manifests.verdict.span import steps_text
@@ -74,12 +76,20 @@ class SlicePlan:
             update.update({"trace": self.part.end, "observing": every})
         return before.model_copy(update=update)
 
-    def fill(self, old: RunFiles, target: RunFiles) -> None:
-        """Put the state into the new run directory; an older trainer wants trail and log too."""
+    def fill(
+        self, old: RunFiles, target: RunFiles, adopting: Optional[schema.Manifest] = None
+    ) -> None:
+        """Put the state into the new run directory, which has its code already: as one of the run
+        ``adopting`` where that has another identity. An older trainer wants trail and log too."""
         if self.checkpoint is None:
             return
         target.checkpoints.mkdir(parents=True)
-        shutil.copyfile(self.checkpoint, target.checkpoints / self.checkpoint.name)
+        copy = target.checkpoints / self.checkpoint.name
+        if adopting is None:
+            shutil.copyfile(self.checkpoint, copy)
+        else:
+            counted = counted_code(target, adopting)
+            adopt_state(self.checkpoint, copy, adopting.identity, counted)
         if self.ends:
             record = States(states=[State(step=self.part.begin, state=self.state or "")])
             atomic.write_json(target.states, record.model_dump(mode="json"))
@@ -171,11 +181,9 @@ def refuse_beyond_slice(old: RunFiles, manifest: schema.Manifest, after: int, en
     part, steps = manifest.circumstance.slice, manifest.identity.steps
     if part is None or (part.begin <= after and end <= part.end):
         return
-    run = shell_word(old.root)
     raise CannotRun(
         f"{old.root}: is a slice: it has {steps_text(part.begin, part.end)} of {steps} only",
-        f"run these: python bundle.py rerun {run} --from-step {part.begin} --to-step {part.end}; "
-        "or name the run that it is a slice of",
+        f"run these: {rerun_command(old, manifest)}; or name the run that it is a slice of",
     )
 
 

@@ -25,6 +25,12 @@ DATA_KEYS = frozenset(PATHS[:-1])
 
 SWAPPED_KEYS = frozenset([*TRAINING, *METADATA, *WORLD, *PATHS, "stack"])
 
+#: Keys with which a state of the run does not fit any more, or that count before the first step
+#: only.
+NOT_WITH_A_STATE = frozenset(
+    ["arch", "nclasses", "insize", "precision", "optimizer", "batchsize", "initmodel"]
+)
+
 NEXT_STEP = (
     "docs/rerun-with.md lists what can be swapped; for the placement of a rerun use --site, "
     "--group, --out, --processes and --nodes"
@@ -68,7 +74,7 @@ def parse_swap(
     problems: List[str] = []
     for text in texts:
         name, equals, value = text.partition("=")
-        key = ALIASES.get(name, name)
+        key = _key_of(text)
         try:
             if not name or (equals and not value):
                 problems.append(f"--with {text}: expected code, image, data or KEY=VALUE")
@@ -99,6 +105,27 @@ def parse_swap(
         raise Trouble(problems, NEXT_STEP)
     named = [text.partition("=")[0] if text.partition("=")[0] in PARTS else text for text in texts]
     return Swap(places, keys, tuple(dict.fromkeys(named)))
+
+
+def refuse_unfit(swap: Swap, step: int, *, other_ranks: bool) -> None:
+    """Raise Trouble for keys that cannot be swapped where a run begins with the old one's state
+    after ``step``. ``other_ranks``: with them it has another number of ranks."""
+    keys = {*NOT_WITH_A_STATE, *(WORLD if other_ranks else ())}
+    unfit = [text for text in swap.texts if _key_of(text) in keys]
+    if unfit:
+        raise Trouble(
+            [
+                f"--from-step {step}: not together with --with {text}: "
+                "the states of the run do not fit it"
+                for text in unfit
+            ],
+            "swap it from the first step on: --to-step T alone",
+        )
+
+
+def _key_of(text: str) -> str:
+    name = text.partition("=")[0]
+    return ALIASES.get(name, name)
 
 
 def _refusal(text: str, key: str) -> List[str]:

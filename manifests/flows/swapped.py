@@ -30,6 +30,7 @@ from manifests.config.run_config import loading as loading_of
 from manifests.datasets.initmodel import InitModel
 from manifests.datasets.inputs import Fingerprints, Lists
 from manifests.flows.material import code_snapshot, fingerprints
+from manifests.flows.moved_path import path_moved
 from manifests.flows.preflight import built_image, image_identity
 from manifests.flows.request import initmodel_of, read_inputs
 from manifests.flows.swap import DATA_KEYS, NEXT_STEP, Swap
@@ -260,17 +261,6 @@ def _listed(
                 )
             found[key] = path_moved(str((folder or Path("/")) / path), moved)[0]
     return found
-
-
-def path_moved(path: str, moved: Mapping[str, str]) -> tuple[str, List[str]]:
-    """A recorded path with a leading folder OLD of ``moved`` replaced by its NEW, and the OLDs that
-    fitted."""
-    now, used = path, []
-    for old, new in moved.items():
-        if Path(old) == Path(path) or Path(old) in Path(path).parents:
-            now = str(Path(new).resolve() / Path(path).relative_to(old))
-            used.append(old)
-    return now, used
 
 
 def listed_paths(

@@ -22,6 +22,7 @@ from manifests.rundir.directory import find_run, state_of
 from manifests.rundir.export_head import held_steps
 from manifests.rundir.queue import Queues
 from manifests.rundir.records import Warn, ignore, read_manifest
+from manifests.rundir.rerun_command import rerun_command
 from manifests.rundir.run_state import State
 from manifests.rundir.verify import verify_run
 
@@ -38,10 +39,12 @@ UNDER_WAY = {
 
 @dataclass(frozen=True)
 class Verified:
-    """``problems`` are all mismatches, those of the statements too."""
+    """``problems`` are all mismatches, those of the statements too; ``rerun`` is the command that
+    runs it again."""
 
     run: Path
     state: State
+    rerun: str
     problems: List[str]
     statements: List[StatementCheck] = field(default_factory=list)
 
@@ -49,9 +52,7 @@ class Verified:
     def next_step(self) -> str:
         """ "" where there are problems, or nothing is to be done."""
         step = "" if self.problems else NEXT.get(self.state, "")
-        steps = held_steps(RunFiles(self.run))
-        part = "" if steps is None else f" --from-step {steps[0]} --to-step {steps[1]}"
-        return step.format(run=shell_word(self.run)) + part
+        return step.format(run=shell_word(self.run), rerun=self.rerun)
 
     @property
     def text(self) -> str:
@@ -68,7 +69,7 @@ class Verified:
 
 #: What comes next where nothing differs.
 NEXT = {
-    "done": "to make its bits again: python bundle.py rerun {run}",
+    "done": "to make its bits again: {rerun}",
     "prepared": "python bundle.py resume {run}",
     "running": "python bundle.py logs -f {run}",
     "queued": "python bundle.py logs -f {run}",
@@ -109,7 +110,7 @@ def verify_whole(
         warn=warn,
     )
     problems += [problem for check in statements for problem in check.problems]
-    return Verified(files.root, state, problems, statements)
+    return Verified(files.root, state, rerun_command(files, manifest), problems, statements)
 
 
 def _checked_statements(

@@ -13,6 +13,8 @@ from container.progress import Progress
 from manifests.datasets.cache_folder import CacheFolder, OnlyRead
 
 if TYPE_CHECKING:
+    from container.ahead import Ahead
+    from container.runtime import Runtime
     from manifests.host.gpus import Driver
 
 TOOL_VERSION = "0.1.0"
@@ -38,6 +40,7 @@ class HostContext:
     cores: int  # that this process, and so a job of site local, may use
     progress: Progress
     nvidia_driver: Callable[[], Driver] = loaded_driver
+    program_ahead: Optional[Ahead[Runtime]] = None  # manifests.host.container_program
 
     @property
     def home(self) -> Optional[Path]:

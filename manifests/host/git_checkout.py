@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import tempfile
 from pathlib import Path
-from typing import Callable, Dict, List, Optional
+from typing import Callable, Dict, List, Optional, Sequence
 
 from container.process import CommandFailed, run
 from container.trouble import Trouble
@@ -60,14 +61,22 @@ def git_files(root: Path, *, untracked: bool = True) -> List[str]:
     found = []
     kinds = ["--cached", "--others"] if untracked else ["--cached"]
     for name in _git(root, "ls-files", "-z", *kinds, "--exclude-standard"):
-        path = root / name
-        if path.is_dir() and not path.is_symlink():
-            inner = name.rstrip("/")
+        mode = _mode(f"{root}/{name}")
+        if stat.S_ISDIR(mode):
+            path, inner = root / name, name.rstrip("/")
             if is_checkout(path):
                 found += [f"{inner}/{below}" for below in git_files(path, untracked=untracked)]
-        elif os.path.lexists(path) or _mangled(name):
+        elif mode or _mangled(name):
             found.append(name)
     return found
+
+
+def _mode(path: str) -> int:
+    """Of the entry itself, not of what a link leads to; 0 where there is none."""
+    try:
+        return os.lstat(path.rstrip("/")).st_mode
+    except OSError:
+        return 0
 
 
 def names_matched(root: Path, patterns: Path) -> List[str]:
@@ -80,11 +89,16 @@ def names_matched(root: Path, patterns: Path) -> List[str]:
         return _git(root, *where, *listed)
 
 
-def git_state(root: Path, left_out: Callable[[Path], bool]) -> GitState:
+def git_status(root: Path) -> List[str]:
+    """What :func:`git_state` reads."""
+    arguments = ("status", "--porcelain=v2", "--branch", "--untracked-files=all", "-z")
+    return _git(root, *arguments, "--no-renames")
+
+
+def git_state(root: Path, status: Sequence[str], left_out: Callable[[Path], bool]) -> GitState:
     """Commit, branch, and whether anything is not committed but untracked files ``left_out``."""
     commit, branch, dirty = None, None, False
-    arguments = ("status", "--porcelain=v2", "--branch", "--untracked-files=all", "-z")
-    for field in _git(root, *arguments, "--no-renames"):
+    for field in status:
         if field.startswith("# branch.oid "):
             commit = field.split(" ", 2)[2]
         elif field.startswith("# branch.head "):

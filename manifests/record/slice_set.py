@@ -17,6 +17,9 @@ from typing_extensions import Literal
 from manifests.record.schema import Record
 from manifests.record.version import SCHEMA_VERSION
 
+#: (S, T): the steps after S up to T.
+Steps = Tuple[int, int]
+
 
 class SliceOptions(Record):
     """How the slices are placed; as the options of `rerun`."""
@@ -41,7 +44,7 @@ class SliceSet(Record):
     identity_digest: str
     root: Optional[str] = None
     steps: int
-    slices: List[Tuple[int, int]]
+    slices: List[Steps]
     of: int
     seed: Optional[str] = None
     options: SliceOptions = Field(default_factory=SliceOptions)
@@ -77,7 +80,7 @@ class SetFiles:
         )
 
 
-def slices_between(cuts: Sequence[int], steps: int) -> List[Tuple[int, int]]:
+def slices_between(cuts: Sequence[int], steps: int) -> List[Steps]:
     """The slices into which states after the steps ``cuts`` divide a run of so many steps."""
     ends = [*sorted(cuts), steps]
     return list(zip([0, *ends], ends))

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
-from container.shell_word import shell_word
 from container.size_text import size_text
 from container.utf8_text import utf8_text
 from manifests.record.communicators import counted
@@ -21,6 +20,7 @@ from manifests.report.contents import lock_of, packages_of
 from manifests.report.machines import job_times, machine_rows, takeovers
 from manifests.report.reported import ReportedPair, ReportedRun, joined
 from manifests.report.statements import StatementRow
+from manifests.rundir.rerun_command import rerun_command
 from manifests.verdict.comparison import Comparison, FieldDifference
 from manifests.verdict.step_states import NOT_COMPARED
 
@@ -29,8 +29,6 @@ MOST_FIELDS = 200
 
 #: A value of a field that is longer is cut: lists of files, texts.
 MOST_LETTERS = 300
-
-PROGRAM = "python bundle.py"
 
 
 @dataclass(frozen=True)
@@ -87,7 +85,7 @@ def view_of(
         "packages": packages_of(lock) if lock else [],
         "statements": statements,
         "readme": first.files.readme.is_file(),
-        "command": f"{PROGRAM} rerun {shell_word(utf8_text(str(first.files.root)))}",
+        "command": utf8_text(rerun_command(first.files, manifest)),
         "appendix": appendix_of(first, text),
         "bibtex": entry,
     }

@@ -14,6 +14,7 @@ from container.reachable import file_here, file_problem, folder_problem
 from container.trouble import Trouble
 from jobtemplates.backend import QueueEntry
 from manifests.record.run_files import RunFiles
+from manifests.rundir.damage import damage
 from manifests.rundir.records import Warn, ignore
 from manifests.rundir.run_names import parse_run_name
 from manifests.rundir.run_state import State, interruption, left_exit_code, present_names, run_state
@@ -243,9 +244,16 @@ def has_follow_ups(files: RunFiles) -> bool:
 
 
 def summary_of(files: RunFiles, job_of: JobOf, warn: Warn = ignore) -> RunSummary:
+    """What `list`, `status` and `show` say of a run; ``warn`` gets what is ``damaged`` of it."""
     name = parse_run_name(files.root.name)
     present = present_names(files)
     state, why, job = state_of(files, job_of, warn, present)
+    if state != "damaged":  # else it was said already
+        problems = damage(files, present, done=state == "done")
+        for problem in problems:
+            warn(problem)
+        if problems:
+            state, why = "damaged", ""
     return RunSummary(
         files=files,
         jobname=name.jobname if name else files.root.name,

@@ -11,7 +11,6 @@ import re
 from dataclasses import dataclass
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Tuple
 
-from container.lock import parse_lock
 from container.recipe import Recipe
 from container.trouble import Trouble
 from manifests.datasets.table import parse_table
@@ -182,6 +181,8 @@ def _package_problems(manifest: Manifest, contents: Contents, *, whole: bool) ->
     present = list(contents.below("packages/"))
     if not (whole or present):
         return
+    from container.lock import parse_lock
+
     try:
         text = Recipe(manifest.recipe.stack, dict(manifest.recipe.files)).lock_text
         files = parse_lock(text, "manifest.json: lock").all_files

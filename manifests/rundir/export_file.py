@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import (
+    TYPE_CHECKING,
     BinaryIO,
     Callable,
     Iterator,
@@ -42,9 +42,15 @@ from manifests.rundir.tar_members import (
     sum_line,
 )
 
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
 HEAD = "export.json"
 SUMS = "SHA256SUMS"
-_COPY = 1 << 20
+#: Bytes of a block: it stays in a processor's cache while it is read, hashed and written.
+_BLOCK = 1 << 19
+#: Bytes from which on a file is hashed by a second thread.
+_LARGE = 8 << 20
 _NO_DIGEST = "0" * 64
 
 #: What gets the bytes of a member as they pass.
@@ -130,12 +136,12 @@ class _Copier:
 
     def copy(self, member: Member) -> Tuple[str, str]:
         """(sha256 of what was copied, what is wrong with it or "")"""
-        source = member.source
+        source, take = member.source, self._taker(member)
         try:
             if isinstance(source, bytes):
-                digest = self._flow.run(io.BytesIO(source).readinto, self._taker(member))
+                digest = self._flow.run(io.BytesIO(source).readinto, take, member.size)
             else:
-                digest = self._from_file(source, member)
+                digest = self._from_file(source, take, member.size)
         except SourceFault as fault:
             return _NO_DIGEST, f"{member.name}: cannot be read: {fault}"
         problem = ""
@@ -145,7 +151,7 @@ class _Copier:
             problem = was_altered(digest.sha256, str(member.expected))
         return digest.sha256, f"{member.name}: {problem}" if problem else ""
 
-    def _from_file(self, source: str, member: Member) -> Digest:
+    def _from_file(self, source: str, take: Take, size: int) -> Digest:
         def read(buffer: memoryview) -> int:
             try:
                 return os.readv(descriptor, [buffer])
@@ -157,7 +163,7 @@ class _Copier:
         except OSError as error:
             raise SourceFault(error.strerror) from error
         try:
-            return self._flow.run(read, self._taker(member))
+            return self._flow.run(read, take, size)
         finally:
             os.close(descriptor)
 
@@ -188,38 +194,58 @@ class Digest(NamedTuple):
 
 
 class Flow:
-    """Bytes read, hashed and passed on; a second thread hashes a block while it is written."""
+    """Bytes read, hashed and passed on, block by block.
+
+    Of a large file a second thread hashes a block while this one writes it. For a small one, waking
+    a thread takes longer than hashing.
+    """
 
     def __init__(self) -> None:
-        self._buffers = (memoryview(bytearray(_COPY)), memoryview(bytearray(_COPY)))
-        self._hasher = ThreadPoolExecutor(1)
+        self._buffers = (memoryview(bytearray(_BLOCK)), memoryview(bytearray(_BLOCK)))
+        self._hasher: Optional[ThreadPoolExecutor] = None
 
     def __enter__(self) -> Flow:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._hasher.shutdown()
+        if self._hasher is not None:
+            self._hasher.shutdown()
 
-    def run(self, read: Callable[[memoryview], int], take: Take) -> Digest:
-        """To the end of what ``read`` gives: 0 bytes."""
-        sha256, size, number = hashlib.sha256(), 0, 0
-        before: Optional[Future[None]] = None
-        try:
-            while count := read(self._buffers[number]):
-                block = self._buffers[number][:count]
-                size += count
-                if before is not None:
-                    before.result()
-                if before is None and count < _COPY // 4:
-                    sha256.update(block)  # a small file, or the end of one
-                else:
-                    before = self._hasher.submit(sha256.update, block)
+    def run(self, read: Callable[[memoryview], int], take: Take, size: int) -> Digest:
+        """To the end of what ``read`` gives: 0 bytes. About ``size`` bytes are expected."""
+        sha256, count = hashlib.sha256(), 0
+        if size >= _LARGE:
+            for block in self._hashed_beside(read, sha256):
+                count += len(block)
                 take(block)
+        else:
+            buffer = self._buffers[0]
+            while got := read(buffer):
+                sha256.update(buffer[:got])
+                count += got
+                take(buffer[:got])
+        return Digest(sha256.hexdigest(), count)
+
+    def _hashed_beside(
+        self, read: Callable[[memoryview], int], sha256: hashlib._Hash
+    ) -> Iterator[memoryview]:
+        """Blocks, each of which is hashed while it is used and the next one is read."""
+        if self._hasher is None:
+            from concurrent.futures import ThreadPoolExecutor
+
+            self._hasher = ThreadPoolExecutor(1)
+        number, hashed = 0, None
+        try:
+            while got := read(self._buffers[number]):
+                block = self._buffers[number][:got]
+                if hashed is not None:
+                    hashed.result()
+                hashed = self._hasher.submit(sha256.update, block)
+                yield block
                 number = 1 - number
         finally:
-            if before is not None:
-                before.result()
-        return Digest(sha256.hexdigest(), size)
+            if hashed is not None:
+                hashed.result()
 
 
 # --- reading --------------------------------------------------------------------------------
@@ -375,7 +401,7 @@ class ExportFile:
             advance(len(block))
 
         try:
-            digest = flow.run(read, take)
+            digest = flow.run(read, take, entry.size)
         finally:
             target.close()
         if self._stream.read(-entry.size % BLOCK).strip(b"\0"):

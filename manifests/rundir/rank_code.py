@@ -46,6 +46,7 @@ def rank_code(
     known = {} if known is None else known
     modules = _modules(files)
     found: Set[str] = set()
+    followed: Set[str] = set()
     waiting = sorted(name for name in files if name.startswith(ROOT))
     problems: List[str] = []
     while waiting:
@@ -61,7 +62,9 @@ def rank_code(
             except (SyntaxError, ValueError) as error:
                 problems.append(_not_python(name, error))
                 continue
-            waiting += [module for dotted in known[key] for module in _files_of(dotted, modules)]
+            fresh = set(known[key]) - followed
+            followed |= fresh
+            waiting += [module for dotted in fresh for module in _files_of(dotted, modules)]
     if problems:
         raise Trouble(
             sorted(problems), "correct this code, then submit again: every rank would fail"

@@ -19,11 +19,19 @@ import stat
 from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
 from typing import Dict, FrozenSet, Iterable, List, Optional, Sequence, Tuple, Union
 
+from container.ahead import Ahead
 from container.trouble import Trouble, first_of
-from manifests.host.git_checkout import git_files, git_state, is_checkout, names_matched
+from manifests.host.git_checkout import (
+    git_files,
+    git_state,
+    git_status,
+    is_checkout,
+    names_matched,
+)
 from manifests.record.alteration import was_altered
 from manifests.record.canonical_json import digest_of
 from manifests.record.run_files import RunFiles
@@ -216,6 +224,7 @@ def take_snapshot(
     root = project.resolve()
     excluded = [path for path in (folder.resolve() for folder in exclude) if root in path.parents]
     in_git = is_checkout(root)
+    status = Ahead(partial(git_status, root)) if in_git else None
     names = git_files(root) if in_git else _folder_files(root)
     tracked = frozenset(git_files(root, untracked=False)) if in_git and excluded else frozenset()
     runs = _RunFolders(root)
@@ -245,13 +254,13 @@ def take_snapshot(
         raise Trouble(first_of(problems), "rename, remove or git-ignore these files")
     executed = frozenset(rank_code(files, lambda name: (root / name).read_bytes(), known))
     state = None
-    if in_git:
+    if status is not None:
 
         def left_out(path: Path) -> bool:
             name = path.relative_to(root).as_posix()
             return runs.hold(path) or _below(path, excluded) or ignored.has(name)
 
-        state = git_state(root, left_out)
+        state = git_state(root, status.answer(), left_out)
     return Snapshot(root, files, state, executed, patterns)
 
 

@@ -23,7 +23,6 @@ from container.reachable import file_here
 from container.recipe import Recipe, lock_path
 from container.trouble import Trouble
 from manifests.datasets.cache_folder import CacheFolder
-from manifests.datasets.packed_images import decoder_of, pack_problems
 from manifests.datasets.table import table_problems
 from manifests.record.alteration import was_altered
 from manifests.record.canonical_json import digest_of
@@ -175,6 +174,8 @@ def data_problems(
         if not _table_is(table, identity) or (only is not None and not only):
             continue
         if packed:
+            from manifests.datasets.packed_images import pack_problems
+
             problems += pack_problems(
                 table, Path(pack or ""), decoder=_decoder(manifest), read_pixels=read_data,
                 cache_folder=cache_folder, progress=progress, only=only,
@@ -188,6 +189,8 @@ def data_problems(
 
 def _decoder(manifest: Manifest) -> Optional[Decoder]:
     """What decodes in the image of the run; None where that cannot be known."""
+    from manifests.datasets.packed_images import decoder_of
+
     try:
         return decoder_of(Recipe(manifest.recipe.stack, manifest.recipe.files))
     except (Trouble, KeyError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Dict, List, Optional, Tuple
 
+from manifests.record.communicators import counted
 from manifests.record.log_columns import SINCE_LAST_ROW, TIMINGS
 from manifests.record.outcome import Result, SeenGpus
 from manifests.record.schema import GpuPromise
@@ -200,8 +201,8 @@ def _agreement(
     if finding is not None and finding.first is None:
         ranks = min(len(a.trail or []), len(b.trail or []))
         sentences.append(
-            f"samples and losses of {finding.steps} steps on {ranks} ranks are equal, and so are "
-            f"the tensor digests of {finding.tensors} steps"
+            f"samples and losses of {counted(finding.steps, 'step')} on {counted(ranks, 'rank')} "
+            f"are equal, and so are the tensor digests of {counted(finding.tensors, 'step')}"
         )
     sentences += states_agreement(a, b, span) if span else []
     at_end = span is None or span.reaches_the_end

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any, List, Optional, Tuple
 
-from container.shell_word import shell_word
+from container.shell_word import shell_words
 from manifests.config.config_file import ALIASES
 from manifests.config.recorded import recorded_keys
 from manifests.record.schema import Manifest
+from manifests.rundir.rerun_command import step_options
 from manifests.verdict.comparison import Comparison, SwappedPart
 
 _NAMED = 8
@@ -133,4 +134,7 @@ def _conclusion(comparison: Comparison, parts: List[SwappedPart]) -> List[str]:
 def _next_step(comparison: Comparison) -> Optional[str]:
     if comparison.verdict != "diverged":
         return None
-    return f"does the run itself repeat here? python bundle.py rerun {shell_word(comparison.a)}"
+    claim = comparison.steps
+    options = step_options(None if claim is None else (claim.begin, claim.end))
+    words = ["python", "bundle.py", "rerun", comparison.a, *options]
+    return f"does the run itself repeat here? {shell_words(words)}"

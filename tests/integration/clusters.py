@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Tuple, Union
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple, Union
+
+import pytest
 
 from container.yaml_text import load_yaml
 from jobtemplates.sites import PROFILES as PROFILES_OF_THE_PROJECT
 from tests.integration.conftest import Bench
+from tests.schedulers.daemons import INSTALL
 from tests.schedulers.gridengine_server import GridEngineServer
+from tests.schedulers.guard import Guard
 from tests.schedulers.slurm_server import SlurmServer
 
 Server = Union[SlurmServer, GridEngineServer]
@@ -171,3 +176,37 @@ def logs(run: Path) -> str:
     """What a failed test must show."""
     found = sorted((run / "logs").glob("*")) if run.exists() else []
     return "\n".join(f"--- {path.name}\n{path.read_text()[-1500:]}" for path in found)
+
+
+SERVERS = {"slurm": SlurmServer, "gridengine": GridEngineServer}
+
+
+@contextmanager
+def started(scheduler: str, folder: Path, data: Path) -> Iterator[Cluster]:
+    """A scheduler of its own with all profiles; the test is skipped where it cannot run."""
+    kind = SERVERS[scheduler]
+    absent = kind.missing()
+    if absent:
+        pytest.skip(f"{', '.join(absent)}: {INSTALL}")
+    server = kind()
+    if scheduler == "gridengine" and len(server.hosts) < 2:
+        pytest.skip("several Grid Engine hosts on one machine need root")
+    guard = Guard(server)
+    server.start()
+    root = folder / "a 'run' of \"$(touch owned)\"; é`id`&"
+    shutil.copytree(data, root / "data")
+    profiles = root / "config" / "bundle" / "sites"
+    profiles.mkdir(parents=True)
+    text = PROFILES[scheduler]
+    (profiles / "kite.yaml").write_text(text)
+    loose = changed(text, "kite-loose", directives=walltime_of(text, "00:10:00"))
+    (profiles / "kite-loose.yaml").write_text(loose)
+    if scheduler == "gridengine":
+        (profiles / "kite-types.yaml").write_text(TYPES)
+        filled = changed(text, "kite-filled", parallel_environment="mpi_fill")
+        (profiles / "kite-filled.yaml").write_text(filled)
+    (profiles / "kite-short.yaml").write_text(SHORT[scheduler](text))
+    environment = {"XDG_CONFIG_HOME": str(root / "config"), **server.environment}
+    yield Cluster(scheduler, server, Bench(root, environment=environment))
+    server.stop()
+    guard.release()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import shutil
 import signal
 from pathlib import Path
 from typing import Iterator
@@ -13,24 +12,17 @@ from typing import Iterator
 import pytest
 
 from tests.integration.clusters import (
-    PROFILES,
-    SHORT,
-    TYPES,
+    SERVERS,
     Cluster,
-    changed,
     logs,
-    walltime_of,
+    started,
 )
-from tests.integration.conftest import Bench
-from tests.schedulers.daemons import INSTALL
 from tests.schedulers.gridengine_server import GridEngineServer
-from tests.schedulers.guard import Guard
-from tests.schedulers.slurm_server import SlurmServer
 
 pytestmark = [pytest.mark.image, pytest.mark.slow]
 
 
-@pytest.fixture(scope="module", params=["slurm", "gridengine"])
+@pytest.fixture(scope="module", params=SERVERS)
 def cluster(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
@@ -38,32 +30,8 @@ def cluster(
     data_template: Path,
 ) -> Iterator[Cluster]:
     del image
-    kind = {"slurm": SlurmServer, "gridengine": GridEngineServer}[request.param]
-    absent = kind.missing()
-    if absent:
-        pytest.skip(f"{', '.join(absent)}: {INSTALL}")
-    server = kind()
-    if request.param == "gridengine" and len(server.hosts) < 2:
-        pytest.skip("several Grid Engine hosts on one machine need root")
-    guard = Guard(server)
-    server.start()
-    root = tmp_path_factory.mktemp(request.param) / "a 'run' of \"$(touch owned)\"; é`id`&"
-    shutil.copytree(data_template, root / "data")
-    profiles = root / "config" / "bundle" / "sites"
-    profiles.mkdir(parents=True)
-    text = PROFILES[request.param]
-    (profiles / "kite.yaml").write_text(text)
-    loose = changed(text, "kite-loose", directives=walltime_of(text, "00:10:00"))
-    (profiles / "kite-loose.yaml").write_text(loose)
-    if request.param == "gridengine":
-        (profiles / "kite-types.yaml").write_text(TYPES)
-        filled = changed(text, "kite-filled", parallel_environment="mpi_fill")
-        (profiles / "kite-filled.yaml").write_text(filled)
-    (profiles / "kite-short.yaml").write_text(SHORT[request.param](text))
-    environment = {"XDG_CONFIG_HOME": str(root / "config"), **server.environment}
-    yield Cluster(request.param, server, Bench(root, environment=environment))
-    server.stop()
-    guard.release()
+    with started(request.param, tmp_path_factory.mktemp(request.param), data_template) as cluster:
+        yield cluster
 
 
 def test_two_nodes_and_the_same_bits_on_this_machine(cluster: Cluster) -> None:
@@ -179,7 +147,7 @@ def test_four_ranks_checked_slice_by_slice_on_one_process_and_on_the_nodes(
     spread = bench.bundle("rerun", run, "--slices", "2", "--site", "kite")
     assert "verdict: identical, by 2 slices\n" in spread.stdout
     folder = Path(spread.stdout.partition("  b: ")[2].splitlines()[0])
-    slices = [path for path in folder.iterdir() if path.is_dir()]
+    slices = [path.parent for path in folder.glob("*/job.json")]
     jobs = {cluster.jobs(path)[0] for path in slices}
     assert len(jobs) == 2
 

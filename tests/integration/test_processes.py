@@ -46,7 +46,7 @@ def test_rerun_on_fewer_processes_and_back(four: tuple[Bench, Path]) -> None:
     assert manifest_of(single)["circumstance"]["placement"]["processes"] == 1
     assert json.loads((single / "result.json").read_text())["observed"]["processes"] == 1
     shown = bench.bundle("show", single).stdout
-    assert "world      4 ranks on 1 node(s), single_node\n" in shown
+    assert "world      4 ranks on 1 node, single_node\n" in shown
     assert "processes  1 process on 1 node computes the ranks\n" in shown
     back = rerun(bench, single, "--processes", "4")
     assert json.loads((back / "result.json").read_text())["observed"]["processes"] == 4

@@ -298,9 +298,12 @@ def manifest_of(run: Path) -> dict[str, Any]:
         (["--with", "banana", "--bisect"], 125, SWAPS),
         (["--bisect", "--x"], 125, "Error: No such option"),
         (
-            ["--with", "seed=1", "--from-step", "1"],
+            ["--with", "batchsize=2", "--with", "ranks_per_node=1", "--from-step", "1"],
             2,
-            "bundle: --from-step: not together with --with: a state is of the run as it was\n",
+            "bundle: --from-step 1: not together with --with batchsize=2: the states of the run do "
+            "not fit it\n--from-step 1: not together with --with ranks_per_node=1: the "
+            "states of the run do not fit it\n-> swap it from the first step on: --to-step T "
+            "alone\n",
         ),
         (
             ["--zoom", "--slices", "2"],

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from container.shell_word import shell_word
 from manifests.cli.command_line import DRY, JSON, PATH, as_json, host_context, say, say_next, warn
 
 
@@ -24,6 +23,7 @@ def import_(file: Path, folder: Path, dry_run: bool, json_wanted: bool) -> None:
     from jobtemplates.schedulers import backend_named
     from manifests.flows.import_run import import_run
     from manifests.rundir.known_outs import remember_out
+    from manifests.rundir.rerun_command import rerun_command
 
     host = host_context()
     done = import_run(file, folder, host, check_only=dry_run, warn=warn)
@@ -36,10 +36,8 @@ def import_(file: Path, folder: Path, dry_run: bool, json_wanted: bool) -> None:
         return
     say(f"checked {done.head.files} files, {done.head.size / 1e6:.1f} MB")
     say(f"digest  {done.head.digest}")
-    if place is not None:
+    if done.files is not None:
         say(f"run     {place}")
         scheduler = done.manifest.circumstance.placement.scheduler
         at = "" if backend_named(scheduler).runs_here else " --site local"
-        if done.head.steps is not None:
-            at += f" --from-step {done.head.steps[0]} --to-step {done.head.steps[1]}"
-        say_next(f"python bundle.py rerun {shell_word(place)}{at}", err=True)
+        say_next(f"{rerun_command(done.files, done.manifest)}{at}", err=True)

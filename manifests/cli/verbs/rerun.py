@@ -130,7 +130,7 @@ def rerun(
 
     host = host_context()
     alone = (from_step, to_step) != (None, None)
-    asked = SliceArguments(slices, sample, seed, gather, alone, bool(parts), not from_step)
+    asked = SliceArguments(slices, sample, seed, gather, alone, bool(parts))
     asked.check()
     if zoom and asked.wanted:
         raise Trouble(

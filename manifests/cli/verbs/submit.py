@@ -51,16 +51,16 @@ def submit(
     json_wanted: bool,
 ) -> None:
     """Make a run directory from CONFIG and start its job. It records code, data and image."""
-    from manifests.cli.foreground import say_started
+    from manifests.host.container_program import ask_ahead
+
+    host = ask_ahead(host_context())
     from manifests.flows.plan import write_run
-    from manifests.flows.start import start_new
     from manifests.flows.submit import plan_submit
     from manifests.host.placing import chain_warnings
     from manifests.rundir.known_outs import known_outs, remember_out
     from manifests.rundir.labels import checked_labels
     from manifests.rundir.same_identity import done_run
 
-    host = host_context()
     labels = checked_labels(message, tags)
     facts: Dict[str, Any] = {}
     with atomic.prepared(*([] if script_name is None or dry_run else [script_name])):
@@ -99,6 +99,9 @@ def submit(
                 stream.seek(0)
                 stream.write(files.job_script.read_bytes())  # of the name that it got: as long
     facts["run"] = str(files.root)
+    from manifests.cli.foreground import say_started
+    from manifests.flows.start import start_new
+
     job = start_new(files, host, chain)
     remember_out(host.cache, files.root.parent, warn)
     say_started(files, job, facts, host, wait, json_wanted)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import shutil
 from pathlib import Path
 from typing import Any, Dict, List
 
@@ -12,13 +13,15 @@ import pytest
 
 from container.progress import Silent
 from container.trouble import Trouble
+from jobtemplates.backend import QueueEntry
 from manifests.cli import overview
-from manifests.cli.overview import last_row, list_rows, status_rows
+from manifests.cli.overview import last_row, list_rows, rows_of, status_rows
 from manifests.cli.run_page import show_lines
 from manifests.host.context import HostContext, read_host_context, user_name
 from manifests.record.run_files import RunFiles
-from manifests.rundir.directory import create_run
+from manifests.rundir.directory import create_run, summary_of
 from manifests.verdict.run_record import load_record
+from tests.records import write_manifest
 
 ROW = '{"epoch": 1, "iteration": 12, "main/loss": 0.5}\n'
 
@@ -31,7 +34,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HostContext:
 
 def make(out: Path, name: str, job: str) -> RunFiles:
     def fill(files: RunFiles) -> None:
-        files.manifest.write_text("{}")
+        write_manifest(files)
         files.results.mkdir()
         files.log.write_text(ROW)
         files.job.write_text(job)
@@ -61,6 +64,24 @@ def test_one_damaged_run_is_a_row(tmp_path: Path, host: HostContext) -> None:
     rows = status_rows([bad.root, good.root], host, warnings.append)
     assert [row["state"] for row in rows] == ["damaged", "unknown"]
     assert warnings == [f"{bad.job}: id: found 'x', expected PID.START"]
+
+
+def test_a_run_that_is_removed_meanwhile_is_left_out(tmp_path: Path) -> None:
+    files = make(tmp_path, "a-20260131T235958Z-01234567", "{}")
+    os.utime(files.outline, (1, 1))  # the manifest is looked at
+    job = {"version": "1.0", "backend": "local", "id": "1.1", "host": "far", "submitted": ""}
+    kept = make(tmp_path, "b-20260131T235958Z-01234567", json.dumps(job))
+
+    def remove(found: RunFiles) -> QueueEntry:
+        shutil.rmtree(files.root, ignore_errors=True)
+        return QueueEntry("running" if found is kept else "unknown")
+
+    runs = [
+        summary_of(files, remove, pytest.fail),
+        summary_of(kept, remove, pytest.fail),
+    ]
+    rows = rows_of(runs, pytest.fail)
+    assert [row["run"] for row in rows] == [str(kept.root)]
 
 
 @pytest.mark.parametrize(

@@ -53,9 +53,10 @@ def test_runs_that_are_done_are_listed_without_models(tmp_path: Path) -> None:
     outline = {"run_kind": "run", "arch": "nin", "steps": 4, "epochs": 1, "batch": 8, "ranks": 1}
     job = {"kind": "job", "backend": "slurm", "id": "7", "host": "h", "submitted": "x"}
     labels = {"kind": "labels", "message": "why", "tags": ["one"], "notes": []}
+    (run / "manifest.json").write_text("{}")
     for name, values in (("outline", outline), ("job", job), ("labels", labels)):
         (run / f"{name}.json").write_text(json.dumps({"version": SCHEMA_VERSION, **values}))
-    for name, text in (("manifest.json", "{}"), ("result.json", "{}"), ("exit_code", "0")):
+    for name, text in (("result.json", "{}"), ("exit_code", "0")):
         (run / name).write_text(text)
     (run / "DONE").touch()
     row = {"epoch": 1, "elapsed_time": 61.5, "validation/main/accuracy": 0.25}

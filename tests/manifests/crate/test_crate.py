@@ -17,8 +17,9 @@ from container.digest import sha256_of_file
 from container.progress import Silent
 from container.recipe import load_recipe
 from manifests.crate.croissant import LIST_FIELDS, TABLE_FIELDS
-from manifests.crate.descriptions import NAMES, descriptions
+from manifests.crate.descriptions import descriptions
 from manifests.crate.facts import FileFacts, RerunFacts, RunFacts
+from manifests.crate.names import DESCRIPTIONS
 from manifests.crate.ro_crate import ro_crate_text
 from manifests.flows.attest import plan_statements
 from manifests.flows.describe import describe_run, run_facts
@@ -111,7 +112,7 @@ def checks(found: List[List[str]]) -> Set[str]:
 
 def test_what_the_crate_says(run: RunFiles) -> None:
     made = descriptions(with_all(run_facts(run)))
-    assert tuple(made) == NAMES
+    assert tuple(made) == DESCRIPTIONS
     graph = graph_of(made["ro-crate-metadata.json"])
     root, image = graph["./"], graph["image.sif"]
     assert root["conformsTo"] == {"@id": "https://w3id.org/ro/wfrun/process/0.5"}
@@ -143,15 +144,15 @@ def test_what_the_crate_says(run: RunFiles) -> None:
 
 def test_the_same_run_gives_the_same_bytes(run: RunFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     describe_run(run.root)
-    before = {name: (run.root / name).read_bytes() for name in NAMES}
+    before = {name: (run.root / name).read_bytes() for name in DESCRIPTIONS}
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     describe_run(run.root)
-    assert before == {name: (run.root / name).read_bytes() for name in NAMES}
+    assert before == {name: (run.root / name).read_bytes() for name in DESCRIPTIONS}
     moved = run.root.parent.parent / "elsewhere" / run.root.name
     moved.parent.mkdir()
     run.root.rename(moved)
     describe_run(moved)
-    assert before == {name: (moved / name).read_bytes() for name in NAMES}
+    assert before == {name: (moved / name).read_bytes() for name in DESCRIPTIONS}
 
 
 def test_an_anonymous_run_names_nobody(run: RunFiles) -> None:

@@ -16,6 +16,7 @@ from jobtemplates.launcher import ContainerUse
 from jobtemplates.mpi import NEXT_STEP
 from jobtemplates.sites import Site, parse_site
 from manifests.flows.preflight import host_mpi_warnings, launch_context_of
+from manifests.host.container_program import ask_ahead, container_program
 from manifests.host.context import HostContext
 from manifests.record.schema import Placement
 
@@ -157,3 +158,19 @@ def test_an_mpirun_that_a_module_replaces_may_be_any(tmp_path: Path, programs: P
             site(mpirun=[old]), placed.model_copy(update={"modules": []}), "4.1.4", around
         )
     assert str(caught.value) == f"{wrong}\n-> {NEXT_STEP}"
+
+
+def test_a_program_that_is_asked_ahead_is_asked_once(tmp_path: Path, programs: Path) -> None:
+    asked = tmp_path / "asked"
+    own = programs / "apptainer"
+    own.write_text(f"#!/bin/sh\necho x >>{asked}\necho 'apptainer version 1.4.5'\n")
+    own.chmod(0o755)
+    ahead = ask_ahead(host(tmp_path, PATH=f"{programs}:/usr/bin:/bin"))
+    assert [container_program(ahead).program, container_program(ahead).version] == [own, "1.4.5"]
+    assert asked.read_text() == "x\n"
+
+
+def test_a_program_that_is_not_there_is_said_where_it_is_needed(tmp_path: Path) -> None:
+    ahead = ask_ahead(host(tmp_path, PATH="/nowhere"))
+    with pytest.raises(Trouble, match="neither apptainer nor singularity was found"):
+        container_program(ahead)

@@ -13,9 +13,13 @@ from manifests.flows.cannot_run import CannotRun
 from manifests.flows.part_of_run import refuse_other_steps
 from manifests.flows.slice_plan import SLICE_CODE, plan_slice, refuse_beyond_slice
 from manifests.flows.slices import cuts_for, refuse_sample
+from manifests.record.checkpoint import Damaged, damage, read_entries, read_head, steps_digest
 from manifests.record.run_files import RunFiles
-from manifests.record.states import read_states
+from manifests.record.schema import Manifest
+from manifests.record.states import read_states, state_digest
+from manifests.rundir.kept_states import foreign
 from manifests.rundir.records import read_manifest
+from manifests.rundir.rerun_command import rerun_command
 from tests.manifests.run_states import ENTRIES, alter_entry, edit_result, with_states, write_state
 
 
@@ -56,6 +60,53 @@ def test_a_slice_begins_with_the_state_at_or_before(
         assert not target.root.exists()
 
 
+def test_a_slice_with_other_parts_adopts_the_state(run: RunFiles, tmp_path: Path) -> None:
+    """The arrays are the run's, and so is the digest of the state; the identity is the new one."""
+    found, other = plan(run, 4, 8), with_other_seed(run)
+    target = RunFiles(tmp_path / "new")
+    found.fill(run, target, other)
+    (copied,) = target.checkpoints.iterdir()
+    original = read_head(run.checkpoints / copied.name)
+    head = read_head(copied)
+    assert damage(copied) is None
+    assert head.identity_digest == other.identity.digest()
+    assert foreign(head, target, other) == ""
+    assert foreign(original, target, other) == "was made by another run"
+    assert state_digest(head) == state_digest(original) == read_states(target.states)[4]
+    assert dict(read_entries(copied)) == dict(read_entries(run.checkpoints / copied.name))
+    again = RunFiles(tmp_path / "again")
+    found.fill(run, again, other)
+    assert next(again.checkpoints.iterdir()).read_bytes() == copied.read_bytes()
+    alter_entry(run.checkpoints / copied.name, ENTRIES[0], digest_too=False)
+    with pytest.raises(Damaged):
+        found.fill(run, RunFiles(tmp_path / "bad"), other)
+
+
+def test_an_older_trainer_counts_its_own_files_in_an_adopted_state(
+    run: RunFiles, tmp_path: Path
+) -> None:
+    """Up to version 1.2 the snapshot says which files decide whether a state is one of its run."""
+    raw = json.loads(run.manifest.read_text())
+    raw["circumstance"].pop("other_code", None)
+    run.manifest.write_text(json.dumps(raw))
+    target = RunFiles(tmp_path / "new")
+    said = target.code / "manifests" / "checkpoint.py"
+    said.parent.mkdir(parents=True)
+    said.write_text('RUN_BY_RANKS = ("trainer/",)\n')
+    other = with_other_seed(run)
+    plan(run, 4, 8).fill(run, target, other)
+    (copied,) = target.checkpoints.iterdir()
+    assert read_head(copied).steps_digest == steps_digest(other.identity, ("trainer/",))
+    assert read_head(copied).steps_digest != steps_digest(other.identity)
+
+
+def with_other_seed(run: RunFiles) -> Manifest:
+    manifest = read_manifest(run)
+    training = manifest.identity.training.model_copy(update={"seed": 99})
+    identity = manifest.identity.model_copy(update={"training": training})
+    return manifest.model_copy(update={"identity": identity})
+
+
 def test_a_slice_has_its_own_steps_only(run: RunFiles) -> None:
     """There is nothing of other steps to compare with: their jobs would run for no verdict."""
     raw = json.loads(run.manifest.read_text())
@@ -71,6 +122,7 @@ def test_a_slice_has_its_own_steps_only(run: RunFiles) -> None:
     with pytest.raises(CannotRun) as caught:
         refuse_other_steps(run, read_manifest(run), None, {"/old": "/new"})
     assert (caught.value.problems, caught.value.next_step) == refusal
+    assert refusal[1].startswith(f"run these: {rerun_command(run, read_manifest(run))}; ")
     for after, end in ((4, 8), (6, 7)):
         refuse_beyond_slice(run, read_manifest(run), after, end)
         refuse_other_steps(run, read_manifest(run), (after, end), {})

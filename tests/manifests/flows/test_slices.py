@@ -9,14 +9,16 @@ from typing import Any
 
 import pytest
 
+from container.progress import Silent
 from container.trouble import Trouble
-from manifests.flows.slices import (
+from manifests.flows.gathering import Gathering, verdict_on
+from manifests.flows.slice_folder import (
     found_slices,
     only_gatherer,
     read_slices,
     refuse_other_set,
-    verdict_on,
 )
+from manifests.host.context import read_host_context
 from manifests.record.run_files import RunFiles
 from manifests.record.slice_set import SliceSet, drawn
 from manifests.rundir.records import read_result
@@ -86,6 +88,57 @@ def test_what_is_no_slice_of_the_run_is_refused(run: RunFiles, tmp_path: Path) -
         "give slices of this run, made by rerun --from-step --to-step",
     )
     assert not other.verdict.exists()
+
+
+def test_what_is_neither_a_slice_nor_a_folder_of_slices(run: RunFiles, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(Trouble) as caught:
+        verdict_on(run.root, [tmp_path / "nowhere", run.root, tmp_path / "empty"])
+    assert (caught.value.problems, caught.value.next_step) == (
+        [
+            f"--gather {tmp_path}/nowhere: does not exist",
+            f"--gather {tmp_path}/empty: is neither a slice nor a folder of slices",
+        ],
+        "give folders that rerun --slices made, or slices of this run",
+    )
+
+
+def test_samples_of_two_reviewers_are_judged_together(run: RunFiles, tmp_path: Path) -> None:
+    """Their folders are opened; a slice that both have is named once more, and does no harm."""
+    for name, slices in (("one", [(0, 4), (4, 8)]), ("two", [(4, 8), (8, 12)])):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "slices.json").write_text(sampled(run, 2).model_dump_json())
+        for number, (begin, end) in enumerate(slices):
+            as_slice(run, folder / f"s{number}", begin, end)
+    folders = [tmp_path / "one", tmp_path / "two"]
+    together = verdict_on(run.root, folders)
+    one_by_one = verdict_on(run.root, [folder / f"s{k}" for folder in folders for k in (0, 1)])
+    assert together == one_by_one
+    assert together.slices is not None
+    assert [(part.begin, part.end) for part in together.slices.parts] == [
+        (0, 4), (4, 8), (4, 8), (8, 12),
+    ]  # fmt: skip
+    assert not [text for text in together.evidence if text.startswith("no slice has")]
+
+
+def test_a_slice_of_another_run_in_the_folder_is_refused(
+    run: RunFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = tmp_path / "slices"
+    folder.mkdir()
+    record = sampled(run, 3)
+    (folder / "slices.json").write_text(record.model_dump_json())
+    for number, (begin, end) in enumerate(record.slices):
+        as_slice(run, folder / f"s{number}", begin, end)
+    other = as_slice(run, folder / "s", 4, 8, identity_digest="9" * 64)
+    with pytest.raises(Trouble) as caught:
+        Gathering(folder, read_host_context(tmp_path, Silent()), print)
+    assert (caught.value.problems, caught.value.next_step) == (
+        [f"{other.root}: is a slice of a run of another identity"],
+        "move it out of the folder, then gather again",
+    )
 
 
 def sampled(run: RunFiles, count: int, seed: str = "z") -> SliceSet:

@@ -217,7 +217,7 @@ def test_list_of_many_is_fast(tmp_path: Path) -> None:
         root = tmp_path / f"job-{number % 7}-20260131T{number:06d}Z-0123abcd"
         root.mkdir()
         (root / "manifest.json").write_text("{}")
-        for name in ("DONE", "result.json") if number % 2 else ("job.json",):
+        for name in ("result.json", "DONE") if number % 2 else ("job.json",):
             (root / name).write_text("{}")
     (tmp_path / ".partial-h-1-x").mkdir()
     (tmp_path / "notes").mkdir()

@@ -24,7 +24,7 @@ from manifests.record.schema import Manifest, Placement
 from manifests.rundir import questions
 from manifests.rundir.job import Job
 from manifests.rundir.queue import Queues
-from tests.records import manifest_values
+from tests.records import manifest_values, write_manifest
 
 #: Each writes down how it was called, then prints what its file holds.
 FAKE = """#!/bin/bash
@@ -239,7 +239,7 @@ def test_each_scheduler_is_asked_once_for_all_runs(
     for number in range(1000):
         files = RunFiles(out / f"a{number}-20260102T030405Z-abcdef01")
         files.root.mkdir(parents=True)
-        files.manifest.write_text("{}")
+        write_manifest(files)
         job(files, "slurm", id=str(7 + number % 3))
     fakes.says("squeue", "".join(f"{name}|{text}|Licenses\n" for name, text in states.items()))
     begun = time.monotonic()

@@ -16,6 +16,7 @@ from manifests.record.schema import Placement
 from manifests.rundir import questions
 from manifests.rundir.submission import refuse_too_many_nodes
 from tests.manifests.rundir.test_queue import Fakes, fakes, host, job
+from tests.records import write_manifest
 
 __all__ = ["fakes", "host"]
 
@@ -26,7 +27,7 @@ def gone(tmp_path: Path, backend: str, count: int) -> None:
     for number in range(count):
         files = RunFiles(tmp_path / "out" / f"a{number}-20260102T030405Z-abcdef01")
         files.root.mkdir(parents=True)
-        files.manifest.write_text("{}")
+        write_manifest(files)
         job(files, backend, id=str(7 + number))
 
 
@@ -82,7 +83,7 @@ def test_a_scheduler_that_is_slow_delays_no_other(
     gone(tmp_path, "gridengine", 2)
     files = RunFiles(tmp_path / "out" / "b-20260102T030405Z-abcdef01")
     files.root.mkdir()
-    files.manifest.write_text("{}")
+    write_manifest(files)
     job(files, "slurm", id="1")
     fakes.says("squeue", "1|RUNNING|None\n")
     warnings: List[str] = []

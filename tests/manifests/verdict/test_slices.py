@@ -61,7 +61,7 @@ def test_an_inner_slice_says_what_is_shown_and_what_is_not(
         "  a: whole",
         "  b: part",
         "  - samples and losses of 4 steps on 2 ranks are equal, and so are the tensor digests of "
-        "1 steps",
+        "1 step",
         f"  - the state after step 4 of both: {STATES[4]}",
         f"  - the state after step 8 of both: {STATES[8]}",
         "shown:",
