@@ -34,7 +34,7 @@ from trainer.iterators import ITERATORS
 from trainer.iterators.pool import Pool
 from trainer.sampleset import Part, SampleSet
 
-IMAGES = 512
+IMAGES = 1024
 BATCH = 32
 INSIZE = 224
 WORKERS = 2

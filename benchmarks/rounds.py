@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import statistics
 import sys
 import time
@@ -59,7 +60,8 @@ def take_turns(
 
 
 def processor_seconds() -> float:
-    """User and system time of this process, its descendants, and those that have ended."""
+    """User and system time of this process, its descendants, and those that have ended; of the
+    descendants in whole ticks, which are 10 ms."""
     parents: Dict[int, List[int]] = {}
     seconds: Dict[int, float] = {}
     for path in Path("/proc").iterdir():
@@ -69,7 +71,9 @@ def processor_seconds() -> float:
                 pid = int(path.name)
                 parents.setdefault(int(fields[1]), []).append(pid)
                 seconds[pid] = sum(int(ticks) for ticks in fields[11:15]) / TICKS
-    total, family = 0.0, [os.getpid()]
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    total = time.process_time() + ended.ru_utime + ended.ru_stime
+    family = list(parents.get(os.getpid(), []))
     while family:
         pid = family.pop()
         total += seconds.get(pid, 0.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Dict, Iterable, List, Tuple
 
@@ -40,19 +41,39 @@ def write_classes(path: Path, classes: List[str]) -> None:
 
 
 def number_warnings(where: str, classes: Iterable[Tuple[int, str]]) -> List[str]:
-    """A warning on (label, name) of classes whose name is a number, but not that of their label:
-    by sorted names, 10 comes before 2."""
-    other = [(label, name) for label, name in classes if _is_other_number(name, label)]
-    if not other:
-        return []
-    label, name = other[0]
-    more = f", and {len(other) - 1} more so" if len(other) > 1 else ""
-    return [
-        f"{where}: the folder {name} has the label {label}{more}; where the names are meant to be "
-        "the labels, write them into a classes file, one per line in the order of the labels, and "
-        "name it by --classes"
-    ]
+    """Warnings on (label, name) of classes in whose order numbers play a part that sorting by name
+    does not give them: names that are numbers, but not those of their labels, because 10 comes
+    before 2; names like class_10 that come before class_2."""
+    named = sorted(classes)
+    other = [(label, name) for label, name in named if _is_other_number(name, label)]
+    advice = "write them into a classes file, one per line in the order of the labels, and "
+    if other:
+        label, name = other[0]
+        more = f", and {len(other) - 1} more so" if len(other) > 1 else ""
+        return [
+            f"{where}: the folder {name} has the label {label}{more}; where the names are meant to "
+            f"be the labels, {advice}name it by --classes"
+        ]
+    for (label, name), (_, following) in zip(named, named[1:]):
+        if _is_by_text_only(name, following):
+            return [
+                f"{where}: the folder {excerpt(name)} has the label {label}, before "
+                f"{excerpt(following)}; where the numbers in the names are meant to be the order, "
+                f"{advice}name it by --classes"
+            ]
+    return []
 
 
 def _is_other_number(name: str, label: int) -> bool:
     return name.isascii() and name.isdecimal() and len(name) < 10 and int(name) != label
+
+
+_NUMBERED = re.compile(r"(.*?)([0-9]{1,9})", re.DOTALL)
+
+
+def _is_by_text_only(name: str, following: str) -> bool:
+    """class_10 and class_2: in order as text, and not by the numbers after the same beginning."""
+    one, other = _NUMBERED.fullmatch(name), _NUMBERED.fullmatch(following)
+    if one is None or other is None or not one[1] or one[1] != other[1]:
+        return False
+    return name < following and int(one[2]) > int(other[2])

@@ -15,6 +15,7 @@ from container.trouble import Trouble
 from manifests.datasets import mean_of_list
 from manifests.datasets import pack as pack_module
 from manifests.datasets.check import check
+from manifests.datasets.classes import number_warnings
 from manifests.datasets.inputs import read_lists
 from manifests.datasets.make_list import list_tree
 from manifests.datasets.mean import scan_mean
@@ -183,6 +184,24 @@ def test_numbers_of_folders_that_are_not_their_labels(
         (tmp_path / "t" / name).rename(tmp_path / "t" / str(int(name) - 7))
     (tmp_path / "classes.txt").unlink()
     assert list_tree(tmp_path / "t", tmp_path / "l.txt", None).warnings == []
+
+
+def test_numbers_after_names_that_sorting_turns_round() -> None:
+    found = number_warnings("l", enumerate(["class_1", "class_10", "class_2", "other"]))
+    assert found == [
+        "l: the folder class_10 has the label 1, before class_2; where the numbers in the names "
+        "are meant to be the order, write them into a classes file, one per line in the order of "
+        "the labels, and name it by --classes"
+    ]
+    # As in ILSVRC2012, by names and by its own numbers; in an order that somebody chose.
+    for names in (
+        ["n01440764", "n01443537", "n02119789"],
+        ["n02119789", "n01440764"],
+        ["class_1", "class_2", "class_10"],
+        ["a2", "b1"],
+        ["a", "a1"],
+    ):
+        assert number_warnings("l", enumerate(names)) == []
 
 
 @pytest.mark.parametrize(
