@@ -9,8 +9,12 @@ from typing import Any, Callable, Dict
 
 import pytest
 
+from container.progress import Silent
+from manifests.host.context import HostContext, read_host_context
 from manifests.record.run_files import RunFiles
 from manifests.rundir.records import trail_digest
+
+PROJECT = Path(__file__).resolve().parents[3]
 
 
 def with_log(files: RunFiles) -> RunFiles:
@@ -62,3 +66,8 @@ def original(finished_run: RunFiles) -> RunFiles:
 @pytest.fixture
 def again(original: RunFiles) -> RunFiles:
     return rerun_of(original, "digits-20260201T000000Z-01234567")
+
+
+@pytest.fixture
+def host() -> HostContext:
+    return read_host_context(PROJECT, Silent())
