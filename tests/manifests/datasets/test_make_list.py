@@ -57,7 +57,11 @@ def test_a_tree_by_sorted_names(tree: Path, tmp_path: Path) -> None:
         "list": str(output), "root": str(tree), "samples": 4, "classes": 3, "fewest": 1, "most": 2,
         "classes_file": str(tmp_path / "classes.txt"),
         "sha256": hashlib.sha256(output.read_bytes()).hexdigest(),
-        "warnings": [],
+        "warnings": [
+            f"{tree}: the folder n02 has the label 0, before n1; where the numbers in the names "
+            "are meant to be the order, write them into a classes file, one per line in the order "
+            "of the labels, and name it by --classes"
+        ],
     }  # fmt: skip
     assert done.lines() == [
         f"{output}: 4 samples of 3 classes, 1 to 2 each",
