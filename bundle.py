@@ -63,6 +63,8 @@ def called_as() -> str:
 
 
 def shell_words(*words: str) -> str:
+    """As :mod:`container.shell_word`, but shlex takes some milliseconds to import."""
+
     def plain(word: str) -> bool:
         letters = (letter for letter in word if letter not in "_@%+=:,./-")
         return bool(word) and all(letter.isascii() and letter.isalnum() for letter in letters)

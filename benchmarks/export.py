@@ -25,6 +25,12 @@ LARGE = 2_000_000_000
 HELD = ("--with", "image", "--with", "data", "--with", "packages")
 
 
+EXPORT, IMPORT, START = "bundle export", "bundle import", "bundle --help"
+PACK, UNPACK = "tar cf, sync", "tar xf"
+#: Digests beside tar: what an export has more than a tar has to be computed.
+FAST, COMMON = "openssl sha256", "sha256sum"
+
+
 def call(*argv: object, environment: Optional[Dict[str, str]] = None) -> str:
     words = [str(word) for word in argv]
     done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
@@ -85,6 +91,10 @@ def digested(file: Path) -> None:
     call("openssl", "dgst", "-sha256", file)
 
 
+def summed(file: Path) -> None:
+    call("sha256sum", file)
+
+
 def packed_and_digested(files: Files, digest: Callable[[Path], object]) -> None:
     files.pack(synced=True)
     digest(files.tar)
@@ -126,16 +136,6 @@ def compared(files: Files) -> Dict[str, Times]:
         )
     )
     return times
-
-
-def summed(file: Path) -> None:
-    call("sha256sum", file)
-
-
-EXPORT, IMPORT, START = "bundle export", "bundle import", "bundle --help"
-PACK, UNPACK = "tar cf, sync", "tar xf"
-#: Digests beside tar: what an export has more than a tar has to be computed.
-FAST, COMMON = "openssl sha256", "sha256sum"
 
 
 def row(name: str, times: Dict[str, Times], tar: str, limit: str) -> Sequence[object]:

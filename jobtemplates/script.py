@@ -36,6 +36,11 @@ class Verbatim(str):
     """Text that is shell already; made in this module only."""
 
 
+#: Seconds that mpirun has to end after a signal to the job: it gives its ranks one (Open MPI 4.1,
+#: odls_base_sigkill_timeout), and Slurm gives the job 30 (slurm.conf, KillWait).
+LAUNCHER_PATIENCE = 20
+
+
 def quoted(value: Any) -> str:
     """What a template's expression becomes: a string is one shell word, a list its words."""
     if isinstance(value, Verbatim):
@@ -181,6 +186,7 @@ def render_work(work: Work, files: RunFiles, site: Site, context: LaunchContext)
         "deadline_variable": Verbatim(DEADLINE_VARIABLE),
         "stopped_exit_code": STOPPED_EXIT_CODE,
         "descriptors": descriptors_of(work.processes),
+        "launcher_patience": LAUNCHER_PATIENCE,
         "singularity": exec_tokens(binds, environment, with_gpus=work.with_gpus),
         "command": list(work.command),
         "report": Verbatim(work.report),

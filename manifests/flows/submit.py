@@ -20,7 +20,7 @@ from manifests.host.context import TOOL_VERSION, HostContext
 from manifests.host.placing import output_warnings, unseen_warnings
 from manifests.record import schema
 from manifests.record.run_files import RunFiles
-from manifests.rundir.snapshot_size import large_text, size_text
+from manifests.rundir.snapshot_size import copy_text, large_text
 
 
 def plan_submit(
@@ -145,5 +145,5 @@ def notes_of(request: Request, material: Material, manifest: schema.Manifest) ->
         *([initmodel.note] if initmodel and not initmodel.few else []),
         *hosting.notes(manifest, request.placed),
         *archive_notes(manifest),
-        *([] if large_text(sizes) else [size_text(sizes)]),
+        *([] if large_text(sizes) else [copy_text(sizes)]),
     ]

@@ -16,7 +16,7 @@ from manifests.record.run_files import RunFiles
 from manifests.rundir.records import read_manifest, read_result
 
 
-def damage(files: RunFiles, present: AbstractSet[str], *, done: bool) -> List[str]:
+def record_damage(files: RunFiles, present: AbstractSet[str], *, done: bool) -> List[str]:
     """What is wrong with the manifest and, of a run that is ``done``, with its result.
 
     ``present`` are the names in the directory. Runs of earlier versions have no outline; whoever

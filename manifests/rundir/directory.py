@@ -14,7 +14,7 @@ from container.reachable import file_here, file_problem, folder_problem
 from container.trouble import Trouble
 from jobtemplates.backend import QueueEntry
 from manifests.record.run_files import RunFiles
-from manifests.rundir.damage import damage
+from manifests.rundir.damage import record_damage
 from manifests.rundir.records import Warn, ignore
 from manifests.rundir.run_names import parse_run_name
 from manifests.rundir.run_state import State, interruption, left_exit_code, present_names, run_state
@@ -249,7 +249,7 @@ def summary_of(files: RunFiles, job_of: JobOf, warn: Warn = ignore) -> RunSummar
     present = present_names(files)
     state, why, job = state_of(files, job_of, warn, present)
     if state != "damaged":  # else it was said already
-        problems = damage(files, present, done=state == "done")
+        problems = record_damage(files, present, done=state == "done")
         for problem in problems:
             warn(problem)
         if problems:

@@ -50,7 +50,7 @@ def _named(sizes: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {mb(size)}" for name, size in largest(sizes))
 
 
-def size_text(sizes: Mapping[str, int]) -> str:
+def copy_text(sizes: Mapping[str, int]) -> str:
     """What `submit` says of every snapshot."""
     total = sum(sizes.values())
     return (
@@ -63,7 +63,7 @@ def large_text(sizes: Mapping[str, int]) -> str:
     """The warning about a large one; empty for others."""
     if sum(sizes.values()) <= LARGE:
         return ""
-    return f"{size_text(sizes)}; what is not code can be left out by {BUNDLEIGNORE}"
+    return f"{copy_text(sizes)}; what is not code can be left out by {BUNDLEIGNORE}"
 
 
 def too_large(root: Path, sizes: Mapping[str, int], limit_mb: Optional[int]) -> str:

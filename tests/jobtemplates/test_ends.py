@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import time
 from pathlib import Path
 from typing import Any, Dict, Optional
 
@@ -28,7 +29,7 @@ for name in turn["leaves"].split():
 if turn.get("told"):
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.kill(os.getppid(), turn["told"])
-    time.sleep(0.3)
+    time.sleep(turn.get("stays", 0.3))
 if turn.get("signal"):
     signal.signal(signal.SIGUSR2, signal.SIG_DFL)
     os.kill(os.getpid(), turn["signal"])
@@ -165,6 +166,22 @@ def test_a_signal_to_the_job_script(tmp_path: Path, number: int, status: int) ->
     stage = Ends(tmp_path, status=status, told=number)
     assert stage.run_job() == (status or 143)
     assert stage.left() is None
+
+
+@pytest.mark.parametrize(
+    ("leaves", "code", "left"), [("ready", 137, None), ("ready result.json", 0, 0)]
+)
+def test_an_mpirun_that_does_not_end_after_a_signal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, leaves: str, code: int, left: Optional[int]
+) -> None:
+    """Open MPI 4.1 was seen to stay for ever when TERM came just as its ranks had ended."""
+    monkeypatch.setattr("jobtemplates.script.LAUNCHER_PATIENCE", 1)
+    stage = Ends(tmp_path, leaves, told=signal.SIGTERM, stays=600)
+    begun = time.monotonic()
+    assert (stage.run_job(), stage.left()) == (code, left)
+    assert time.monotonic() - begun < 20
+    assert stage.files.done.exists() == stage.files.result.exists()
+    assert stage.files.interrupted.exists() == (left is None)
 
 
 def test_ranks_that_were_up_and_ended_without_a_word(tmp_path: Path) -> None:

@@ -18,10 +18,11 @@ export JOB_ID
 child=
 warned=
 ended=
+late=
 # The scheduler's warning is for the ranks, which save and end. It waits until they are ready. Some
 # schedulers send it to all processes of the job: what is started before the ranks must not die of it.
 trap 'warned=1' USR2
-trap 'ended=1; [ -z "$child" ] || kill -TERM "$child"; [ -n "$child" ] || exit 143' TERM INT
+trap 'ended=1; late=${late:-$((SECONDS + 20))}; [ -z "$child" ] || kill -TERM "$child"; [ -n "$child" ] || exit 143' TERM INT
 unwarned() { (trap '' USR2 && "$@"); }
 # Names are bytes, whatever the user's locale is and whether this node has it.
 export LC_ALL=C
@@ -293,8 +294,10 @@ while :; do
         if [ -n "$warned" ] && [ -f ready ]; then
             kill -USR2 "$child" 2>/dev/null
             warned=
-        elif [ -n "$warned" ]; then
-            sleep 1 &
+        elif [ -n "$warned$ended" ]; then
+            # Open MPI 4 that gets a signal while it ends may stay for ever, without ranks.
+            if [ -n "$late" ] && [ "$SECONDS" -ge "$late" ]; then kill -KILL "$child" 2>/dev/null; fi
+            sleep 0.2 &
             wait "$!"
             if kill -0 "$child" 2>/dev/null; then continue; fi
         fi

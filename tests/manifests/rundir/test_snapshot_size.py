@@ -12,7 +12,7 @@ import pytest
 from container.trouble import Trouble
 from manifests.host.git_checkout import is_checkout
 from manifests.rundir.snapshot import take_snapshot
-from manifests.rundir.snapshot_size import NEXT_STEP, large_text, largest, size_text
+from manifests.rundir.snapshot_size import NEXT_STEP, copy_text, large_text, largest
 
 MB = 10**6
 SIZES = {
@@ -40,7 +40,7 @@ def test_what_is_said_of_sizes() -> None:
         "the run gets a copy of the project's code: 5 files, 172.0 MB "
         "(most in data/a/deep/ 150.0 MB, train.pack 20.0 MB, trainer/ 2.0 MB)"
     )
-    assert size_text(SIZES) == said
+    assert copy_text(SIZES) == said
     assert large_text(SIZES) == f"{said}; what is not code can be left out by .bundleignore"
     assert large_text({"a": 100 * MB}) == ""
 
