@@ -142,6 +142,13 @@ class Cluster:
             assert time.monotonic() < deadline, logs(run)
             time.sleep(0.3)
 
+    def wait_for_free_nodes(self, seconds: float = 60.0) -> None:
+        """A job holds its slots for a moment after the result that ``submit --wait`` waits for."""
+        deadline = time.monotonic() + seconds
+        while jobs := self.server.queued():
+            assert time.monotonic() < deadline, jobs
+            time.sleep(0.3)
+
     def jobs(self, run: Path) -> List[str]:
         job = json.loads((run / "job.json").read_text())
         return [job["id"], *job["chain"]]

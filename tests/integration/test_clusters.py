@@ -67,6 +67,7 @@ def test_two_nodes_and_the_same_bits_on_this_machine(cluster: Cluster) -> None:
 def test_the_projects_own_profile_as_it_is(cluster: Cluster, nodes: int, ranks: int) -> None:
     name = f"stock{nodes}"
     config = cluster.config(name, site=cluster.scheduler, nnodes=nodes, ranks_per_node=ranks)
+    cluster.wait_for_free_nodes()
     run = cluster.bench.submit(config)
     observed = json.loads((run / "result.json").read_text())["observed"]["ranks"]
     assert len(observed) == 2
@@ -83,7 +84,9 @@ def test_slots_that_fall_on_too_few_hosts_are_named(cluster: Cluster) -> None:
     if cluster.scheduler != "gridengine":
         pytest.skip("Slurm gives the nodes that it is asked for")
     bench = cluster.bench
+    cluster.wait_for_free_nodes()
     assert bench.submit(cluster.config("one", site="kite-filled", nnodes=1, ranks_per_node=2))
+    cluster.wait_for_free_nodes()
     done = bench.bundle("submit", "--wait", cluster.config("two", site="kite-filled"), code=2)
     found = re.search(r"Grid Engine gave it slots: (n[12] 2)\n", done.stderr)
     assert found, done.stderr
