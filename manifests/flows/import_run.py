@@ -78,7 +78,7 @@ def _read(
     placer = _Placer(root)
     wrong, sums = [], {}
     with host.progress.track("import", export.head.size, "B") as advance:
-        for arrived in export.members(placer.open, advance):
+        for arrived in export.read_members(placer.open, advance):
             sums[arrived.name] = arrived.sha256
             if arrived.sha256 != arrived.expected:
                 wrong.append(

@@ -11,23 +11,13 @@ import io
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import (
-    TYPE_CHECKING,
-    BinaryIO,
-    Callable,
-    Iterator,
-    List,
-    NamedTuple,
-    Optional,
-    Protocol,
-    Sequence,
-    Tuple,
-    Union,
-)
+from typing import BinaryIO, Callable, Iterator, List, Optional, Protocol, Sequence, Tuple, Union
 
+from container.atomic import write_behind
 from container.progress import Advance
 from manifests.record.alteration import was_altered
 from manifests.rundir.export_head import LARGEST, ExportHead, parse_head
+from manifests.rundir.hashed_flow import HashedFlow, Passed, Take
 from manifests.rundir.tar_members import (
     BLOCK,
     END,
@@ -42,19 +32,13 @@ from manifests.rundir.tar_members import (
     sum_line,
 )
 
-if TYPE_CHECKING:
-    from concurrent.futures import ThreadPoolExecutor
-
 HEAD = "export.json"
 SUMS = "SHA256SUMS"
-#: Bytes of a block: it stays in a processor's cache while it is read, hashed and written.
-_BLOCK = 1 << 19
-#: Bytes from which on a file is hashed by a second thread.
-_LARGE = 8 << 20
+#: Bytes that are read from an export at once.
+_BUFFERED = 1 << 16
+#: Bytes after which the disk begins with what was written.
+_WRITTEN_BEHIND = 1 << 24
 _NO_DIGEST = "0" * 64
-
-#: What gets the bytes of a member as they pass.
-Take = Callable[[memoryview], object]
 
 
 @dataclass(frozen=True)
@@ -108,18 +92,23 @@ def write_export(
     sums_size = sum(len(sum_line(_NO_DIGEST, member.name)) for member in members)
     start = whole_size(head) - head.size_after + room_of(f"{head.run}/{SUMS}", sums_size)
     stream.seek(start)
-    sums, problems = [], []
-    with Flow() as flow:
+    copied = []
+    with HashedFlow() as flow:
         copier = _Copier(stream, flow, advance)
         for member in members:
             stream.write(header(f"{head.run}/{member.name}", member.size, member.mode))
-            sha256, problem = copier.copy(member)
+            copied.append(copier.copy(member))
             stream.write(padding(member.size))
-            sums.append(sum_line(sha256, member.name))
-            if problem:
-                problems.append(problem)
     stream.write(END)
-    text = b"".join(sums)
+    problems = [
+        f"{member.name}: {problem}"
+        for member, found in zip(members, copied)
+        if (problem := _problem(member, found))
+    ]
+    text = b"".join(
+        sum_line(_NO_DIGEST if isinstance(found, SourceFault) else found.sha256, member.name)
+        for member, found in zip(members, copied)
+    )
     head = head.model_copy(update={"sums_sha256": hashlib.sha256(text).hexdigest()})
     stream.seek(0)
     for name, content in ((HEAD, head.text()), (SUMS, text)):
@@ -128,30 +117,33 @@ def write_export(
     return head, problems
 
 
+def _problem(member: Member, copied: Union[Passed, SourceFault]) -> str:
+    if isinstance(copied, SourceFault):
+        return f"cannot be read: {copied}"
+    if copied.size != member.size:
+        return f"had {member.size} bytes, and {copied.size} when it was read"
+    if member.expected not in (None, copied.sha256):
+        return was_altered(copied.sha256, str(member.expected))
+    return ""
+
+
 class _Copier:
-    def __init__(self, stream: BinaryIO, flow: Flow, advance: Advance) -> None:
+    def __init__(self, stream: BinaryIO, flow: HashedFlow, advance: Advance) -> None:
         self._stream = stream
         self._flow = flow
         self._advance = advance
+        self._behind = 0  # bytes that the disk has not begun with
 
-    def copy(self, member: Member) -> Tuple[str, str]:
-        """(sha256 of what was copied, what is wrong with it or "")"""
+    def copy(self, member: Member) -> Union[Passed, SourceFault]:
         source, take = member.source, self._taker(member)
         try:
             if isinstance(source, bytes):
-                digest = self._flow.run(io.BytesIO(source).readinto, take, member.size)
-            else:
-                digest = self._from_file(source, take, member.size)
+                return self._flow.run(io.BytesIO(source).readinto, take)
+            return self._from_file(source, take)
         except SourceFault as fault:
-            return _NO_DIGEST, f"{member.name}: cannot be read: {fault}"
-        problem = ""
-        if digest.size != member.size:
-            problem = f"had {member.size} bytes, and {digest.size} when it was read"
-        elif member.expected not in (None, digest.sha256):
-            problem = was_altered(digest.sha256, str(member.expected))
-        return digest.sha256, f"{member.name}: {problem}" if problem else ""
+            return fault
 
-    def _from_file(self, source: str, take: Take, size: int) -> Digest:
+    def _from_file(self, source: str, take: Take) -> Passed:
         def read(buffer: memoryview) -> int:
             try:
                 return os.readv(descriptor, [buffer])
@@ -163,7 +155,7 @@ class _Copier:
         except OSError as error:
             raise SourceFault(error.strerror) from error
         try:
-            return self._flow.run(read, take, size)
+            return self._flow.run(read, take)
         finally:
             os.close(descriptor)
 
@@ -174,78 +166,23 @@ class _Copier:
             nonlocal left
             self._stream.write(block[: max(left, 0)])
             left -= len(block)
+            self._write_behind(len(block))
             if member.also is not None:
                 member.also(block)
             self._advance(len(block))
 
         return take
 
+    def _write_behind(self, written: int) -> None:
+        self._behind += written
+        if self._behind >= _WRITTEN_BEHIND:
+            start = self._stream.tell() - self._behind
+            write_behind(self._stream.fileno(), start, self._behind)
+            self._behind = 0
+
 
 class SourceFault(Exception):
     """A member's source cannot be read; the text is the system's."""
-
-
-# --- both -----------------------------------------------------------------------------------
-
-
-class Digest(NamedTuple):
-    sha256: str
-    size: int
-
-
-class Flow:
-    """Bytes read, hashed and passed on, block by block.
-
-    Of a large file a second thread hashes a block while this one writes it. For a small one, waking
-    a thread takes longer than hashing.
-    """
-
-    def __init__(self) -> None:
-        self._buffers = (memoryview(bytearray(_BLOCK)), memoryview(bytearray(_BLOCK)))
-        self._hasher: Optional[ThreadPoolExecutor] = None
-
-    def __enter__(self) -> Flow:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._hasher is not None:
-            self._hasher.shutdown()
-
-    def run(self, read: Callable[[memoryview], int], take: Take, size: int) -> Digest:
-        """To the end of what ``read`` gives: 0 bytes. About ``size`` bytes are expected."""
-        sha256, count = hashlib.sha256(), 0
-        if size >= _LARGE:
-            for block in self._hashed_beside(read, sha256):
-                count += len(block)
-                take(block)
-        else:
-            buffer = self._buffers[0]
-            while got := read(buffer):
-                sha256.update(buffer[:got])
-                count += got
-                take(buffer[:got])
-        return Digest(sha256.hexdigest(), count)
-
-    def _hashed_beside(
-        self, read: Callable[[memoryview], int], sha256: hashlib._Hash
-    ) -> Iterator[memoryview]:
-        """Blocks, each of which is hashed while it is used and the next one is read."""
-        if self._hasher is None:
-            from concurrent.futures import ThreadPoolExecutor
-
-            self._hasher = ThreadPoolExecutor(1)
-        number, hashed = 0, None
-        try:
-            while got := read(self._buffers[number]):
-                block = self._buffers[number][:got]
-                if hashed is not None:
-                    hashed.result()
-                hashed = self._hasher.submit(sha256.update, block)
-                yield block
-                number = 1 - number
-        finally:
-            if hashed is not None:
-                hashed.result()
 
 
 # --- reading --------------------------------------------------------------------------------
@@ -271,14 +208,14 @@ class Arrived:
 class ExportFile:
     """An open export whose head, size and list of members fit together.
 
-    A member's content is checked when it is read: see :meth:`members`.
+    A member's content is checked when it is read: see :meth:`read_members`.
     """
 
     def __init__(self, path: Path) -> None:
         """Raises TarFault or HeadFault for anything but a whole export of a known version,
         OSError for a file that cannot be read."""
         self.path = path
-        self._stream: BinaryIO = path.open("rb")
+        self._stream: BinaryIO = path.open("rb", buffering=_BUFFERED)
         try:
             self._open()
         except BaseException:
@@ -363,7 +300,7 @@ class ExportFile:
             assert found is not None
             yield found
 
-    def members(self, opened: Callable[[Entry], Target], advance: Advance) -> Iterator[Arrived]:
+    def read_members(self, opened: Callable[[Entry], Target], advance: Advance) -> List[Arrived]:
         """Read all members in their order; the content of one goes to what ``opened`` gives.
 
         Raises TarFault where the file is not one that was written by export.
@@ -371,7 +308,8 @@ class ExportFile:
         prefix = f"{self.head.run}/"
         self._stream.seek(self._members_at)
         left = self.head.size
-        with Flow() as flow:
+        arrived = []
+        with HashedFlow() as flow:
             for name, expected in self.sums():
                 entry = read_entry(self._stream)
                 if entry.name != prefix + name:
@@ -381,11 +319,13 @@ class ExportFile:
                 if left < 0:
                     raise TarFault(f"was altered: {name!r} says that it has {entry.size} bytes")
                 entry = entry._replace(name=name)
-                yield Arrived(name, self._copy(entry, flow, opened(entry), advance), expected)
+                passed = self._copy(entry, flow, opened(entry), advance)
+                arrived.append((name, passed, expected))
         if left or self._stream.read(len(END) + 1) != END:
             raise TarFault("was altered: its members do not have the sizes that it says")
+        return [Arrived(name, passed.sha256, expected) for name, passed, expected in arrived]
 
-    def _copy(self, entry: Entry, flow: Flow, target: Target, advance: Advance) -> str:
+    def _copy(self, entry: Entry, flow: HashedFlow, target: Target, advance: Advance) -> Passed:
         left = entry.size
 
         def read(buffer: memoryview) -> int:
@@ -401,12 +341,12 @@ class ExportFile:
             advance(len(block))
 
         try:
-            digest = flow.run(read, take, entry.size)
+            passed = flow.run(read, take)
         finally:
             target.close()
         if self._stream.read(-entry.size % BLOCK).strip(b"\0"):
             raise TarFault(f"was altered: there is something after the end of {entry.name!r}")
-        return digest.sha256
+        return passed
 
 
 def _first_entry(stream: BinaryIO) -> Entry:
