@@ -69,8 +69,10 @@ PARTS = {
 
 #: Run by the project's own Python, with the functions above timed where submit calls them.
 INSIDE = """\
-import json, sys, time
+import gc, json, os, sys, time
 from pathlib import Path
+gc.set_threshold(100_000, 20, 20)  # as bundle.py does
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 begun = time.perf_counter()
 import bundle
 import manifests.cli.foreground, manifests.cli.overview
@@ -89,7 +91,8 @@ for module, parts in json.loads(sys.argv[2]).items():
     for title, names in parts.items():
         for name in names:
             setattr(place, name, timed(title, getattr(place, name)))
-world = bundle.host_context()
+from manifests.cli.command_line import host_context
+world = host_context()
 plan = timed("plan", submit.plan_submit)(Path(sys.argv[1]), world)
 files = timed("run directory", manifests.flows.plan.write_run)(plan)
 timed("scheduler: sbatch", manifests.flows.start.start_new)(files, world)
