@@ -30,6 +30,7 @@ from manifests.record.checkpoint_names import checkpoints_in
 from manifests.record.outcome import Result
 from manifests.record.run_files import RunFiles
 from manifests.record.schema import Manifest
+from manifests.rundir.counted_folder import refuse_counted
 from manifests.rundir.directory import find_run, state_of
 from manifests.rundir.export_file import Member, head_for, whole_size, write_export
 from manifests.rundir.export_head import ExportHead
@@ -272,6 +273,7 @@ def refuse_target(target: Path, files: RunFiles) -> None:
         raise Trouble(
             f"{target}: lies in the run directory, which is not to change", "name another file: -o"
         )
+    refuse_counted(target, "name another file: -o FILE")
     if target.is_dir():
         raise Trouble(f"{target}: is a folder", "name a file: -o FILE")
     why = file_problem(target)  # asked before it is opened: a pipe would wait for a writer
