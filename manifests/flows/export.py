@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -188,7 +189,20 @@ def planned_part(
 ) -> SlicePlan:
     from manifests.flows.slice_plan import plan_slice
 
-    return plan_slice(files, manifest, *steps, warn)
+    try:
+        return plan_slice(files, manifest, *steps, warn)
+    except Trouble as trouble:
+        problems = [as_steps_option(problem) for problem in trouble.problems]
+        raise Trouble(problems, as_steps_option(trouble.next_step)) from trouble
+
+
+def as_steps_option(text: str) -> str:
+    """What is said of the options of `rerun` in terms of ``--steps S:T``; whole commands stay."""
+    if "bundle.py" in text:
+        return text
+    text = re.sub(r"--from-step ([0-9]+)", r"--steps \1:T", text)
+    text = re.sub(r"--to-step ([0-9]+)", r"--steps S:\1", text)
+    return text.replace("--from-step", "S").replace("--to-step", "T")
 
 
 def refuse_without_state(part: Optional[SlicePlan], members: List[Member]) -> None:
