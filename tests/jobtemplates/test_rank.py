@@ -241,7 +241,7 @@ def test_a_scratch_folder_without_room(tmp_path: Path) -> None:
     assert scratch_of(stage) == []
     warning = f"TMPDIR={full} has no room for 10240 kB: /tmp is used"
     assert stage.stderr() == f"bundle: warning: {NODE}: {warning}\n"
-    # /tmp, where this test may have its folders, cannot be full for one process: a limit is like it.
+    # /tmp, where this test may have its folders, cannot be full for one process: here is a limit.
     limit = ["bash", "-c", 'ulimit -f 128; exec "$@"', "bash"]
     for tmpdir, said in (("/no", "TMPDIR=/no is not a folder, /tmp"), ("/tmp", "/tmp")):
         stage = node(tmp_path / tmpdir.strip("/"))
