@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Dict, Iterator, List, Optional, Tuple
+from pathlib import Path, PurePosixPath
+from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 
 from container.trouble import Trouble
 from manifests.host.context import HostContext
@@ -37,6 +38,9 @@ _FIXED = ("code/", "inputs/")
 #: What holds no text of this account.
 _PLAIN = ("results/", "image.sif", "packages/", "data/", "code/", "inputs/", "DONE", "exit_code",
           "interrupted")  # fmt: skip
+#: Records that another account or another machine may have written.
+_VERDICTS = ("verdict.json", "verdicts/")
+_BY_OTHERS = ("labels.json", "cancelled.json", *_VERDICTS)
 #: So many files with names in them are shown.
 _SHOWN = 10
 
@@ -60,9 +64,9 @@ def anonymous_run(
     host: HostContext,
 ) -> AnonymousRun:
     """Raises Trouble for a text that cannot be read."""
-    names = names_in_run(files, manifest, result, host)
-    name = names.text(files.root.name)
     kept, left_out = _kept(members)
+    names = names_in_run(files, manifest, result, host, kept)
+    name = names.text(files.root.name)
     companions: Dict[str, str] = {}
     changed: List[Member] = []
     for member in kept:
@@ -80,9 +84,17 @@ def anonymous_run(
 
 
 def names_in_run(
-    files: RunFiles, manifest: Manifest, result: Optional[Result], host: HostContext
+    files: RunFiles,
+    manifest: Manifest,
+    result: Optional[Result],
+    host: HostContext,
+    members: Sequence[Member],
 ) -> Names:
-    """What stands in the run's own records, and what this account and machine are called."""
+    """What stands in the run's own records and in those of ``members`` that others may have
+    written, and what this account and machine are called."""
+    others = _Others()
+    for member in members:
+        others.look_at(member)
     job: Optional[Job] = None
     with suppress(Trouble):  # a damaged one is not exported
         job = read_job(files)
@@ -90,12 +102,51 @@ def names_in_run(
     names = names_of(
         manifest.circumstance,
         result,
-        users=[host.user, *([job.user] if job else [])],
-        hosts=[host.hostname, *([job.host] if job else [])],
-        folders=folders[:1],
+        users=[host.user, *([job.user] if job else []), *others.users],
+        hosts=[host.hostname, *([job.host] if job else []), *others.hosts],
+        folders=[*folders[:1], *others.folders],
     )
     home = {folders[1]: "/anonymous/home"} if len(folders) > 1 and folders[1] != "/" else {}
     return Names(names.users, names.hosts, {**home, **names.paths})
+
+
+class _Others:
+    """Whom records of the run name beside its own account: who noted, cancelled or reran it, where
+    and in which folders."""
+
+    def __init__(self) -> None:
+        self.users: List[str] = []
+        self.hosts: List[str] = []
+        self.folders: List[str] = []
+
+    def look_at(self, member: Member) -> None:
+        """Damaged records are named when they are changed."""
+        if not member.name.startswith(_BY_OTHERS):
+            return
+        with suppress(ValueError, RecursionError, OSError):
+            self._look(json.loads(_content(member)))
+
+    def _look(self, value: object) -> None:
+        if isinstance(value, list):
+            for item in value:
+                self._look(item)
+        if not isinstance(value, dict):
+            return
+        field = value.get("path")  # of a verdict: a field in which two manifests differ
+        for key, item in value.items():
+            if isinstance(item, str):
+                self._text(str(field) if field and key in ("a", "b") else key, item)
+            self._look(item)
+
+    def _text(self, key: str, text: str) -> None:
+        if key in ("by", "user", "placement.group"):
+            self.users.append(text)
+        elif key == "host":
+            self.hosts.append(text)
+        elif key in ("a", "b", "run", "rerun_of", "resumed.run") and text.startswith("/"):
+            self.folders.append(str(PurePosixPath(text).parent))
+        elif key.startswith("paths.") and text.startswith("/"):
+            self.folders.append(text)
 
 
 def _kept(members: List[Member]) -> Tuple[List[Member], List[str]]:
@@ -123,19 +174,33 @@ def _changed(member: Member, names: Names) -> Member:
     """Its content so, where it is a text; its name where that is one of a run."""
     if member.name.startswith(_PLAIN):
         return member
-    source = member.source
-    content = source if isinstance(source, bytes) else Path(source).read_bytes()
+    content = _content(member)
     found = hashlib.sha256(content).hexdigest()
     if member.expected not in (None, found):
         raise Trouble(f"{member.name}: {was_altered(found, str(member.expected))}", RESTORE)
     if member.name.endswith(".json"):
         try:
-            content = names.json_text(content)
+            content = names.json_text(_without_metadata(member.name, content))
         except (ValueError, RecursionError) as error:
             raise Trouble(f"{member.name}: is not JSON: {error}", RESTORE) from error
     else:
         content = names.text(content.decode("utf-8", "replace")).encode("utf-8")
     return of_bytes(names.text(member.name), content)
+
+
+def _without_metadata(name: str, content: bytes) -> bytes:
+    """A verdict without the fields that only describe: those of the manifests are changed too."""
+    if not name.startswith(_VERDICTS):
+        return content
+    value = json.loads(content.decode("utf-8"))
+    if isinstance(value, dict) and value.get("circumstances"):
+        value["circumstances"] = []
+    return json_text(value).encode()
+
+
+def _content(member: Member) -> bytes:
+    source = member.source
+    return source if isinstance(source, bytes) else Path(source).read_bytes()
 
 
 def _records(manifest: Manifest, result: Optional[Result], name: str) -> Iterator[Member]:

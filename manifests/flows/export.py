@@ -19,7 +19,7 @@ from typing import (
 )
 
 from container import atomic
-from container.reachable import file_here
+from container.reachable import file_here, file_problem
 from container.shell_word import shell_word
 from container.trouble import Trouble, first_of
 from manifests.flows.export_contents import chosen, run_members, state_members, strangers
@@ -274,10 +274,13 @@ def refuse_target(target: Path, files: RunFiles) -> None:
         )
     if target.is_dir():
         raise Trouble(f"{target}: is a folder", "name a file: -o FILE")
-    if not target.exists():
+    why = file_problem(target)  # asked before it is opened: a pipe would wait for a writer
+    if why == "does not exist":
         return
+    if why:
+        raise Trouble(f"{target}: {why}", "name another file: -o FILE")
     with target.open("rb") as stream:
-        if target.is_file() and b"/export.json\0" not in stream.read(512):
+        if b"/export.json\0" not in stream.read(512):
             raise Trouble(
                 f"{target}: exists and is not an export",
                 "name another file with -o, or remove this one",

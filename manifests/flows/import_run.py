@@ -33,6 +33,7 @@ from manifests.rundir.records import Warn, ignore
 from manifests.rundir.tar_members import Entry, TarFault
 
 _TRAIL = "results/trail/"
+_ELSEWHERE = "name another folder: import FILE DIR"
 #: Bytes that a record or a table may have: they are kept in memory.
 MOST_LOOKED_AT = 1 << 30
 
@@ -67,7 +68,7 @@ def import_run(
 
         out = out.resolve()
         _refuse_place(out, export.head)
-        files = create_run(out, export.head.run, fill)
+        files = create_run(out, export.head.run, fill, elsewhere=_ELSEWHERE)
         return Imported(export.head, found[0], files)
 
 
@@ -101,11 +102,11 @@ def _opened(file: Path) -> Iterator[ExportFile]:
     why = file_problem(file)  # asked first: opening a pipe would wait for somebody who writes
     if why:
         raise Trouble(f"{file}: {why}", NOT_ONE)
-    with _faults_named(file):
-        try:
+    try:
+        with _faults_named(file):
             export = ExportFile(file)
-        except OSError as error:
-            raise Trouble(f"{file}: cannot be read: {error.strerror}", NOT_ONE) from error
+    except OSError as error:
+        raise Trouble(f"{file}: cannot be read: {error.strerror}", NOT_ONE) from error
     with export:
         yield export
 
@@ -119,6 +120,10 @@ def _faults_named(file: Path) -> Iterator[None]:
         raise Trouble(f"{file}: {fault}", step) from fault
     except HeadFault as fault:
         raise Trouble([f"{file}: {text}" for text in fault.problems], fault.next_step) from fault
+    except OSError as error:
+        if error.filename is not None:  # of what is written
+            raise
+        raise Trouble(f"{file}: cannot be read: {error.strerror}", AGAIN) from error
 
 
 def _refuse_place(out: Path, head: ExportHead) -> None:
@@ -127,16 +132,15 @@ def _refuse_place(out: Path, head: ExportHead) -> None:
     if os.path.lexists(root):
         raise Trouble(
             f"{root}: exists already",
-            f"see whether it is whole: python bundle.py verify {shell_word(root)}; "
-            "or name another folder: import FILE DIR",
+            f"see whether it is whole: python bundle.py verify {shell_word(root)}; or {_ELSEWHERE}",
         )
-    refuse_unwritable(out)
+    refuse_unwritable(out, _ELSEWHERE)
     there = next(path for path in (out, *out.parents) if path.is_dir())
     free = shutil.disk_usage(there).free
     if free < head.size:
         raise Trouble(
             f"{out}: the run needs {head.size / 1e6:.1f} MB, and {free / 1e6:.1f} MB are free",
-            "name another folder: import FILE DIR",
+            _ELSEWHERE,
         )
 
 
@@ -157,7 +161,9 @@ class _Placer:
         self._modes[entry.name] = entry.mode
         kept = self._kept.setdefault(entry.name, bytearray()) if entry.name in LOOKED_AT else None
         trail = self._trail if entry.name.startswith(_TRAIL) else None
-        return _Target(self._new_file(entry.name, entry.mode), kept, trail)
+        return _Target(
+            f"{self._root}/{entry.name}", self._new_file(entry.name, entry.mode), kept, trail
+        )
 
     def _new_file(self, name: str, mode: int) -> Optional[int]:
         if self._root is None:
@@ -186,11 +192,16 @@ class _Placer:
 
 
 class _Target:
-    """Where the content of one member goes."""
+    """Where the content of one member goes; faults of writing have the name of its file."""
 
     def __init__(
-        self, descriptor: Optional[int], kept: Optional[bytearray], digest: Optional[hashlib._Hash]
+        self,
+        path: str,
+        descriptor: Optional[int],
+        kept: Optional[bytearray],
+        digest: Optional[hashlib._Hash],
     ) -> None:
+        self._path = path
         self._descriptor = descriptor
         self._kept = kept
         self._digest = digest
@@ -200,8 +211,11 @@ class _Target:
             self._kept += data
         if self._digest is not None:
             self._digest.update(data)
-        while self._descriptor is not None and data:
-            data = data[os.write(self._descriptor, data) :]
+        try:
+            while self._descriptor is not None and data:
+                data = data[os.write(self._descriptor, data) :]
+        except OSError as error:
+            raise type(error)(error.errno, error.strerror, self._path) from error
 
     def close(self) -> None:
         if self._descriptor is not None:

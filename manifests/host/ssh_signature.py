@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import List, Mapping, Optional, Sequence, Tuple
 
 from container.process import CommandFailed, run
+from container.reachable import file_problem
 from container.trouble import Trouble
 
 #: What is signed for another purpose, such as a git commit, must not pass for a statement.
@@ -188,12 +189,15 @@ def _why_not(signature: SshSignature, signers: Path, said: str) -> str:
 
 
 def read_signers(signers: Path) -> None:
-    """Raise Trouble for a file that is not one of allowed signers, with all its wrong lines."""
+    """Raise Trouble for a file that is not one of allowed signers, with all its wrong lines.
+
+    A pipe would be empty when ssh-keygen reads it again: each key would be unknown.
+    """
     expected = "write one line per signer: NAME KEYTYPE KEY, as in ssh-keygen(1), ALLOWED SIGNERS"
-    try:
-        text = signers.read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise Trouble(f"--signers {signers}: cannot be read: {error.strerror}", expected) from error
+    why = file_problem(signers)
+    if why:
+        raise Trouble(f"--signers {signers}: {why}", expected)
+    text = signers.read_text(encoding="utf-8", errors="replace")
     lines = [
         (number, line.split())
         for number, line in enumerate(text.splitlines(), start=1)

@@ -22,10 +22,17 @@ PLACE = "/anonymous"
 
 #: Names that say nothing of anybody, and stand in many texts.
 _COMMON = frozenset({"root", "localhost", "user", "admin", "nobody", "unknown", ""})
-#: Below these folders, the next part of a path is an account.
+#: Below these folders, wherever they are mounted, the next part of a path is an account.
 _HOMES = re.compile(
-    r"(?<![\w.-])(/(?:home|users|Users|u|gpfs/home|lustre/home)/[^/\s\"':,]+|/root)(?=[/\s\"':,]|$)"
+    rf"(?<![\w.-])(?!{PLACE}/)"
+    r"((?:/[\w.+-]+)*?/(?:home|homes|users|Users)[0-9]*/[^/\s\"':,]+|/u/[^/\s\"':,]+|/root)"
+    r"(?=[/\s\"':,]|$)"
 )
+#: Addresses name a person even where the account has another name, and they name the site.
+_MAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)*\.[A-Za-z]{2,}")
+_HOME_OF = re.compile(r"(?<![\w/.~])~[A-Za-z][\w.-]*")
+#: Options of schedulers that name an account, a project or a person.
+_WHOSE = ("A", "P", "M", "g", "account", "project", "group_list", "mail-user")
 #: Fields of the circumstance that hold no names, or digests of the code.
 _KEPT = ("loading", "observing", "checkpointing", "other_code", "slice", "tool_version", "license")
 
@@ -43,6 +50,7 @@ class Names:
         """``text`` with other words in their place."""
         for path in sorted(self.paths, key=len, reverse=True):
             text = re.sub(rf"(?<![\w/.-]){re.escape(path)}(?![\w.-])", self.paths[path], text)
+        text = _HOME_OF.sub(f"~{NOBODY}", _MAIL.sub(f"{NOBODY}@{NOBODY}", text))
         text = _HOMES.sub(f"{PLACE}/home", text)
         for number, host in enumerate(self.hosts, start=1):
             text = _alone(host).sub(f"host-{number}", text)
@@ -104,6 +112,7 @@ def names_of(
         (paths.image, "image.sif"),
         (paths.config, "config.yaml"),
         *((str(PurePosixPath(path).parent), "work") for path in [paths.config] if path),
+        *((str(PurePosixPath(path).parent), name) for path, name in _elsewhere(circumstance)),
     ):
         if path is not None and len(PurePosixPath(path).parts) > 1:
             known.setdefault(path, f"{PLACE}/{name}")
@@ -114,17 +123,39 @@ def names_of(
     )
 
 
+def _elsewhere(circumstance: Circumstance) -> Iterator[Tuple[str, str]]:
+    """Paths of other runs, and of the scheduler's files, with the name of their folder."""
+    resumed, placement = circumstance.resumed, circumstance.placement
+    for path, name in (
+        (circumstance.rerun_of, "runs"),
+        (resumed.run if resumed else None, "runs"),
+        (placement.stdout, "logs"),
+        (placement.stderr, "logs"),
+    ):
+        if path and path.startswith("/"):
+            yield path, name
+
+
 def _people(circumstance: Circumstance) -> Iterator[str]:
-    """Account and group, and the authors, whom the config beside the manifest names too."""
+    """Accounts and groups, and the authors, whom the config beside the manifest names too."""
+    placement = circumstance.placement
     yield circumstance.user
-    yield circumstance.placement.group or ""
+    yield placement.group or ""
+    yield from (value for key, value in placement.others.items() if key.lstrip("-") in _WHOSE)
+    words = placement.submit_options
+    for word, following in zip(words, [*words[1:], ""]):
+        option, _, value = word.partition("=")
+        if option.startswith("-") and option.lstrip("-") in _WHOSE:
+            yield value or following
     for author in circumstance.authors or ():
         yield from filter(None, (author.name, author.orcid, author.affiliation))
 
 
 def _distinct(names: Iterable[str]) -> Iterator[str]:
     """Each once, the longer of those that begin alike first; numbers of accounts are no names."""
-    kept = {name for name in names if name not in _COMMON and not name.startswith("uid ")}
+    kept = {
+        name for name in names if not (name in _COMMON or name.isdigit() or name.startswith("uid "))
+    }
     return iter(sorted(kept, key=lambda name: (-len(name), name)))
 
 

@@ -35,23 +35,31 @@ class Taken(Trouble):
 # --- making ---------------------------------------------------------------------------------
 
 
-def _unwritable(path: Path, error: OSError) -> Trouble:
+#: How a person who submits names the folder of new runs.
+AS_OUT = "choose another folder as `out`"
+
+
+def _unwritable(path: Path, error: OSError, elsewhere: str) -> Trouble:
     reason = f"{path}: cannot be written: {error.strerror}"
     if error.errno in _FULL:
-        return Trouble(reason, "free some space, or choose another folder as `out`")
-    return Trouble(reason, "choose a folder that you may write as `out`")
+        return Trouble(reason, f"free some space, or {elsewhere}")
+    may = "choose a folder that you may write as `out`"
+    return Trouble(reason, may if elsewhere == AS_OUT else elsewhere)
 
 
-def refuse_unwritable(out: Path) -> None:
+def refuse_unwritable(out: Path, elsewhere: str = AS_OUT) -> None:
     """Raise Trouble when runs cannot be made in ``out``, which may not exist yet; makes nothing.
 
-    Asked before a data set is read: hours are not to end at a folder's mode.
+    Asked before a data set is read: hours are not to end at a folder's mode. ``elsewhere`` says how
+    this verb is given another folder.
     """
     place = next(path for path in (out, *out.parents) if os.access(path, os.F_OK))
     if not place.is_dir():
-        raise _unwritable(out, NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)))
+        no_folder = NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        raise _unwritable(out, no_folder, elsewhere)
     if not os.access(place, os.W_OK | os.X_OK):
-        raise _unwritable(out, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+        closed = PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        raise _unwritable(out, closed, elsewhere)
 
 
 def _partial_name(host: str, pid: int, name: str) -> str:
@@ -115,18 +123,24 @@ def _locked_folder(path: Path) -> Iterator[None]:
 
 
 def create_run(
-    out: Path, name: str, fill: Callable[[RunFiles], None], *, host: Optional[str] = None
+    out: Path,
+    name: str,
+    fill: Callable[[RunFiles], None],
+    *,
+    host: Optional[str] = None,
+    elsewhere: str = AS_OUT,
 ) -> RunFiles:
     """Make the run directory ``out/name``: filled under another name, then renamed.
 
     ``fill`` gets the file names below that other name. Whatever it raises, nothing is left.
-    Raises Taken when ``out`` has such a run, Trouble when it cannot be made or written, or is full.
+    Raises Taken when ``out`` has such a run, Trouble when it cannot be made or written, or is full;
+    ``elsewhere`` as for :func:`refuse_unwritable`.
     """
     host = host or os.uname().nodename
     root = out / name
     partial = out / _partial_name(host, os.getpid(), name)
     with _no_new_folders(out):
-        _fill_and_name(out, root, partial, fill, host)
+        _fill_and_name(out, root, partial, fill, host, elsewhere)
     return RunFiles(root)
 
 
@@ -144,7 +158,12 @@ def _no_new_folders(folder: Path) -> Iterator[None]:
 
 
 def _fill_and_name(
-    out: Path, root: Path, partial: Path, fill: Callable[[RunFiles], None], host: str
+    out: Path,
+    root: Path,
+    partial: Path,
+    fill: Callable[[RunFiles], None],
+    host: str,
+    elsewhere: str,
 ) -> None:
     taken = Taken(f"{root}: exists already", "wait a second and submit again")
     try:
@@ -162,7 +181,7 @@ def _fill_and_name(
         touched = str(error.filename or "-")
         ours = touched.startswith(str(partial)) or str(partial).startswith(touched)
         if error.errno in _FULL or ours:
-            raise _unwritable(out, error) from error
+            raise _unwritable(out, error, elsewhere) from error
         raise
 
 

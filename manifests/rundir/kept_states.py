@@ -97,6 +97,8 @@ def head_problem(checkpoint: Path, files: RunFiles, manifest: Manifest, kept: Ke
         head = read_head(checkpoint)
     except Damaged as error:
         return str(error)
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
     if checkpoint.name != checkpoint_name(head.step):
         return f"has the state after step {head.step}"
     return foreign(head, files, manifest) or state_problem(head, kept)

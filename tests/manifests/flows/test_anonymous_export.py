@@ -111,6 +111,51 @@ def test_no_name_is_left(run: RunFiles, host: HostContext, tmp_path: Path) -> No
     assert not {"job.sh", "plot.png", "statements/run.json"} & by_name.keys()
 
 
+def test_others_whom_the_records_name(run: RunFiles, host: HostContext, tmp_path: Path) -> None:
+    """Colleagues who noted and cancelled and reran it, what the scheduler was asked for, and
+    homes below other folders."""
+    values = json.loads(run.manifest.read_text())
+    values["circumstance"]["placement"].update(
+        others={"M": "curie@far.example", "-m": "abe"}, stdout="/scratch/curielab/o.txt",
+        submit_options=["--account=tga-curie", "-P", "tga-radium", "-q", "long"],
+    )  # fmt: skip
+    text = run.config.read_text() + "initmodel: /nfs/home/zoe/init.npz  # zoe@far.example has it\n"
+    run.config.write_text(text)
+    values["companions"]["config.yaml"] = hashlib.sha256(text.encode()).hexdigest()
+    run.manifest.write_text(json.dumps(values))
+    note = {"at": "2026-02-01T00:00:00Z", "by": "bob", "text": "zoe's"}
+    run.labels.write_text(json.dumps({"version": "1.3", "kind": "labels", "notes": [note]}))
+    run.cancelled.write_text(
+        json.dumps({"kind": "cancellation", "by": "dan", "host": "gate3.far.example", "at": "x"})
+    )
+    (run.logs / "stderr.log").write_text("slurmstepd: node7: cancelled by dan on gate3\n")
+    run.verdicts.mkdir()
+    (run.verdicts / "again.json").write_text(json.dumps({
+        "kind": "comparison", "verdict": "identical", "a": "/gs/bs/lovelace-lab/ada/runs/x",
+        "b": "/scratch/bobs/runs/again", "evidence": ["/scratch/bobs/runs/again: whole, node7"],
+        "circumstances": [
+            {"path": "user", "a": "ada", "b": "bobby"}, {"path": "host", "a": "x", "b": "node7"},
+            {"path": "git.commit", "a": "1" * 40, "b": "2" * 40},
+        ],
+    }))  # fmt: skip
+    found = contents(exported(run, tmp_path / "a.tar", host, anonymous=True))
+    words = ("curie", "radium", "zoe/", "zoe@", "bob", "dan", "gate3", "far.example", "node7",
+             "2222")  # fmt: skip
+    assert [
+        (member, word)
+        for member, text in found.items()
+        for word in words
+        if word in text and "/code/" not in member and "/inputs/" not in member
+        and not member.endswith(".cdx.json")
+    ] == []  # fmt: skip
+    by_name = {name.partition("/")[2]: text for name, text in found.items()}
+    placement = json.loads(by_name["manifest.json"])["circumstance"]["placement"]
+    assert placement["submit_options"] == ["--account=anonymous", "-P", "anonymous", "-q", "long"]
+    verdict = json.loads(by_name["verdicts/again.json"])
+    assert verdict["b"] == "/anonymous/runs/again" and verdict["verdict"] == "identical"
+    assert imported(tmp_path / "a.tar", tmp_path / "new", host).verdicts.is_dir()
+
+
 def test_it_is_still_the_same_run(run: RunFiles, host: HostContext, tmp_path: Path) -> None:
     file = exported(run, tmp_path / "a.tar", host, "data", "image", anonymous=True)
     again = exported(run, tmp_path / "b.tar", host, "data", "image", anonymous=True)
@@ -150,7 +195,12 @@ def test_words_and_paths() -> None:
         ("n1.x.org n1 n11 n1.y 10.0.0.1 10", "host-1 host-1 n11 host-1.y host-2 10"),
         ("/a /a/b /a/b/c /ab /x/a (/a)", "/P/a /P/b /P/b/c /ab /x/a (/P/a)"),
         ("/home/eve/x /root/y /rooted", "/anonymous/home/x /anonymous/home/y /rooted"),
-        ("/data/home/eve s/root/y", "/data/home/eve s/root/y"),
+        ("/data/home/eve s/root/y", "/anonymous/home s/root/y"),
+        ("/nfs/home/eve/x,/home1/eve/y", "/anonymous/home/x,/anonymous/home/y"),
+        ("/export/home/eve:/gpfs/users/eve/x", "/anonymous/home:/anonymous/home/x"),
+        ("/anonymous/home/x /data/homepage/x", "/anonymous/home/x /data/homepage/x"),
+        ("~eve/x ~/y a~b x/~c", "~anonymous/x ~/y a~b x/~c"),
+        ("to=eve.curie@far.example, numpy@1.23", "to=anonymous@anonymous, numpy@1.23"),
     ):
         assert names.text(text) == expected
     assert names.value({"ada": ["ada", 1, None]}) == {"ada": ["anonymous", 1, None]}

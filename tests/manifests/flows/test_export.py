@@ -17,6 +17,7 @@ from manifests.flows.export import Wanted, plan_export, write_planned
 from manifests.host.context import HostContext
 from manifests.record.run_files import RunFiles
 from manifests.record.states import read_states
+from manifests.rundir import kept_states
 from manifests.rundir.export_file import ExportFile
 from manifests.rundir.records import read_manifest
 from tests.exports import exported, imported, tree, trouble_of
@@ -195,12 +196,15 @@ def test_places_where_it_is_not_written(
 ) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
     inside = finished_run.code / "a.tar"
+    os.mkfifo(tmp_path / "pipe")
     for target, problem, step in (
         (inside, f"{inside}: lies in the run directory, which is not to change",
          "name another file: -o"),
         (tmp_path / "thesis.tex", f"{tmp_path}/thesis.tex: exists and is not an export",
          "name another file with -o, or remove this one"),
         (tmp_path, f"{tmp_path}: is a folder", "name a file: -o FILE"),
+        (tmp_path / "pipe", f"{tmp_path}/pipe: is not a regular file",
+         "name another file: -o FILE"),
     ):  # fmt: skip
         assert trouble_of(exported, finished_run, target, host) == ([problem], step)
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
@@ -238,6 +242,23 @@ def test_a_file_that_grows_while_it_is_read(
          "plot.png: had 5 bytes, and 7 when it was read"],
         f"see all that differs: python bundle.py verify {finished_run.root}",
     )  # fmt: skip
+    assert not (tmp_path / "a.tar").exists()
+
+
+def test_a_disk_that_fails_in_the_middle_of_a_state(
+    finished_run: RunFiles, host: HostContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_states(finished_run, [5])
+
+    def broken(_path: Path) -> None:
+        raise OSError(5, os.strerror(5))
+
+    monkeypatch.setattr(kept_states, "read_head", broken)
+    (state,) = finished_run.checkpoints.iterdir()
+    assert trouble_of(exported, finished_run, tmp_path / "a.tar", host) == (
+        [f"{state}: cannot be read: Input/output error"],
+        f"see all that differs: python bundle.py verify {finished_run.root}",
+    )
     assert not (tmp_path / "a.tar").exists()
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -18,6 +20,7 @@ from manifests.flows.import_run import import_run
 from manifests.host.context import HostContext
 from manifests.record.alteration import was_altered
 from manifests.record.run_files import RunFiles
+from manifests.rundir.export_file import ExportFile
 from manifests.rundir.tar_members import header
 from tests.exports import Forged, exported, imported, tree, trouble_of
 
@@ -338,7 +341,7 @@ def test_places_where_it_cannot_be(
     (tmp_path / "f").write_text("x")
     assert trouble_of(import_run, file, tmp_path / "f", host) == (
         [f"{tmp_path}/f: cannot be written: Not a directory"],
-        "choose a folder that you may write as `out`",
+        "name another folder: import FILE DIR",
     )
     full = shutil.disk_usage(tmp_path)._replace(free=1000)
     monkeypatch.setattr(flow.shutil, "disk_usage", lambda _path: full)
@@ -350,14 +353,41 @@ def test_places_where_it_cannot_be(
     assert not (tmp_path / "other").exists()
 
 
-def test_a_disk_that_is_full_on_the_way(
-    file: Path, host: HostContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(_descriptor: int, _data: object) -> int:
-        raise OSError(28, os.strerror(28))
+@pytest.mark.parametrize(
+    ("fault", "step"),
+    [
+        (errno.ENOSPC, "free some space, or name another folder: import FILE DIR"),
+        (errno.EFBIG, "name another folder: import FILE DIR"),
+        (errno.EIO, "name another folder: import FILE DIR"),
+    ],
+)
+def test_a_disk_that_fails_on_the_way(
+    file: Path, host: HostContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    fault: int, step: str,
+) -> None:  # fmt: skip
+    def failing(_descriptor: int, _data: object) -> int:
+        raise OSError(fault, os.strerror(fault))
 
-    monkeypatch.setattr(flow.os, "write", full)
-    problems, step = trouble_of(import_run, file, tmp_path / "new", host)
-    assert problems == [f"{tmp_path}/new: cannot be written: No space left on device"]
-    assert step == "free some space, or choose another folder as `out`"
+    monkeypatch.setattr(flow.os, "write", failing)
+    assert trouble_of(import_run, file, tmp_path / "new", host) == (
+        [f"{tmp_path}/new: cannot be written: {os.strerror(fault)}"],
+        step,
+    )
     assert not (tmp_path / "new").exists()
+
+
+def test_a_file_that_cannot_be_read_to_its_end(
+    file: Path, refused: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Failing(io.FileIO):
+        def readinto(self, buffer: Any) -> int:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def opened(export: ExportFile) -> None:
+        whole(export)
+        export._stream.close()
+        export._stream = Failing(file)  # type: ignore[assignment]
+
+    whole = ExportFile._open
+    monkeypatch.setattr(ExportFile, "_open", opened)
+    refused(file, ["cannot be read: Input/output error"], AGAIN)

@@ -133,7 +133,7 @@ def test_signed_lies_about_this_run(run: RunFiles, host: HostContext, keys: Keys
 def test_files_that_are_not_of_signers(run: RunFiles, keys: Keys) -> None:
     path = keys.folder / "wrong"
     for text, problem in (
-        (None, ": cannot be read: No such file or directory"),
+        (None, ": does not exist"),
         ("# nobody\n", ": names no signer"),
         ("\nada\n", ", line 2: is not a line of an allowed_signers file"),
         (
@@ -149,6 +149,15 @@ def test_files_that_are_not_of_signers(run: RunFiles, keys: Keys) -> None:
             f"--signers {path}{problem}\n"
             "-> write one line per signer: NAME KEYTYPE KEY, as in ssh-keygen(1), ALLOWED SIGNERS"
         )
+
+
+def test_a_pipe_of_signers_is_refused(run: RunFiles, keys: Keys) -> None:
+    """As in ``--signers <(curl URL)``: what was read once is gone when ssh-keygen reads it."""
+    pipe = keys.folder / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(Trouble) as caught:
+        check_statements(run, os.environ, pipe)
+    assert caught.value.problems == [f"--signers {pipe}: is not a regular file"]
 
 
 def nasty(values: Json, name: str) -> None:
