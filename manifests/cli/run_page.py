@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 from container.trouble import Trouble
+from manifests.cli.command_line import called
 from manifests.cli.overview import summary
 from manifests.cli.reproductions import reproduction_lines, reproductions
 from manifests.cli.text_cells import plain_text
@@ -77,7 +78,8 @@ def state_lines(found: RunSummary, warn: Warn) -> List[str]:
             why = cancelled.text if cancelled else ""
         except Trouble as trouble:
             why = str(trouble)
-    return [f"state      {found.state}", *(f"           {line}" for line in why.splitlines())]
+    reason = called(why).splitlines()
+    return [f"state      {found.state}", *(f"           {line}" for line in reason)]
 
 
 def label_lines(labels: Labels) -> List[str]:

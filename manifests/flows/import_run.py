@@ -132,7 +132,8 @@ def _refuse_place(out: Path, head: ExportHead) -> None:
     if os.path.lexists(root):
         raise Trouble(
             f"{root}: exists already",
-            f"see whether it is whole: python bundle.py verify {shell_word(root)}; or {_ELSEWHERE}",
+            f"see whether it is whole: python bundle.py verify {shell_word(root)}; or "
+            + _ELSEWHERE,
         )
     refuse_unwritable(out, _ELSEWHERE)
     there = next(path for path in (out, *out.parents) if path.is_dir())
