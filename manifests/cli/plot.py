@@ -16,6 +16,7 @@ from container.trouble import Trouble
 from manifests.cli.plot_titles import labels_of, title_of
 from manifests.record.run_files import RunFiles
 from manifests.report.curves import LOSS_TITLE, PANELS, TOP5, Curves, NoRow, read_curves
+from manifests.rundir.counted_folder import refuse_counted
 from manifests.rundir.directory import find_run
 from manifests.rundir.records import Warn, ignore
 
@@ -65,6 +66,7 @@ def plot_runs(
         )
     if target is not None:
         refuse_suffix(target)
+        refuse_counted(target, "name another file with -o")
     curves = curves_of(runs, warn)
     target = target or curves[0].files.plot
     try:

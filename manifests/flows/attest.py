@@ -19,6 +19,7 @@ from manifests.host.context import HostContext
 from manifests.record.run_files import RunFiles
 from manifests.record.schema import Manifest
 from manifests.record.slice_set import SetFiles
+from manifests.rundir.counted_folder import refuse_counted
 from manifests.rundir.directory import find_run
 from manifests.rundir.known_outs import known_outs
 from manifests.rundir.provenance import provenance_statement
@@ -65,6 +66,8 @@ def plan_statements(
     All that is stated is checked again first. Raises Trouble with what is not as recorded.
     """
     files = find_run(str(run))
+    if out is not None:
+        refuse_counted(out, "name another folder with --out")
     host.progress.stage("verifying the run and its reruns")
     manifest = read_manifest(files, warn)
     _refuse_unfinished(files)

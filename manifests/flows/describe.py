@@ -17,6 +17,7 @@ from manifests.datasets.names import is_utf8
 from manifests.record.outcome import Result
 from manifests.record.run_files import RunFiles
 from manifests.record.schema import Manifest
+from manifests.rundir.counted_folder import refuse_counted
 from manifests.rundir.directory import find_run
 from manifests.rundir.provenance import outputs
 from manifests.rundir.records import Warn, ignore, read_manifest, read_record, read_result
@@ -38,8 +39,9 @@ def describe_run(run: Path, out: Optional[Path] = None, warn: Warn = ignore) -> 
     Raises Trouble for a damaged record or a folder that cannot be written.
     """
     files = find_run(str(run))
-    made = descriptions(run_facts(files, warn))
     folder = out or files.root
+    refuse_counted(folder, "name another folder with --out")
+    made = descriptions(run_facts(files, warn))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in made.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -30,6 +31,7 @@ from manifests.record.checkpoint_names import checkpoints_in
 from manifests.record.outcome import Result
 from manifests.record.run_files import RunFiles
 from manifests.record.schema import Manifest
+from manifests.rundir.counted_folder import refuse_counted
 from manifests.rundir.directory import find_run, state_of
 from manifests.rundir.export_file import Member, head_for, whole_size, write_export
 from manifests.rundir.export_head import ExportHead
@@ -187,7 +189,20 @@ def planned_part(
 ) -> SlicePlan:
     from manifests.flows.slice_plan import plan_slice
 
-    return plan_slice(files, manifest, *steps, warn)
+    try:
+        return plan_slice(files, manifest, *steps, warn)
+    except Trouble as trouble:
+        problems = [as_steps_option(problem) for problem in trouble.problems]
+        raise Trouble(problems, as_steps_option(trouble.next_step)) from trouble
+
+
+def as_steps_option(text: str) -> str:
+    """What is said of the options of `rerun` in terms of ``--steps S:T``; whole commands stay."""
+    if "bundle.py" in text:
+        return text
+    text = re.sub(r"--from-step ([0-9]+)", r"--steps \1:T", text)
+    text = re.sub(r"--to-step ([0-9]+)", r"--steps S:\1", text)
+    return text.replace("--from-step", "S").replace("--to-step", "T")
 
 
 def refuse_without_state(part: Optional[SlicePlan], members: List[Member]) -> None:
@@ -272,6 +287,7 @@ def refuse_target(target: Path, files: RunFiles) -> None:
         raise Trouble(
             f"{target}: lies in the run directory, which is not to change", "name another file: -o"
         )
+    refuse_counted(target, "name another file: -o FILE")
     if target.is_dir():
         raise Trouble(f"{target}: is a folder", "name a file: -o FILE")
     why = file_problem(target)  # asked before it is opened: a pipe would wait for a writer

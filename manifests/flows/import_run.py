@@ -19,7 +19,7 @@ from manifests.host.context import HostContext
 from manifests.record.alteration import was_altered
 from manifests.record.run_files import RunFiles
 from manifests.record.schema import Manifest
-from manifests.rundir.directory import create_run, refuse_unwritable
+from manifests.rundir.directory import Taken, create_run, refuse_unwritable
 from manifests.rundir.export_check import (
     LOOKED_AT,
     NOT_THE_RUN,
@@ -68,7 +68,10 @@ def import_run(
 
         out = out.resolve()
         _refuse_place(out, export.head)
-        files = create_run(out, export.head.run, fill, elsewhere=_ELSEWHERE)
+        try:
+            files = create_run(out, export.head.run, fill, elsewhere=_ELSEWHERE)
+        except Taken as taken:  # by another import, meanwhile
+            raise _there_already(out / export.head.run) from taken
         return Imported(export.head, found[0], files)
 
 
@@ -130,11 +133,7 @@ def _refuse_place(out: Path, head: ExportHead) -> None:
     """Raise Trouble where the run cannot be placed, before anything is read."""
     root = out / head.run
     if os.path.lexists(root):
-        raise Trouble(
-            f"{root}: exists already",
-            f"see whether it is whole: python bundle.py verify {shell_word(root)}; or "
-            + _ELSEWHERE,
-        )
+        raise _there_already(root)
     refuse_unwritable(out, _ELSEWHERE)
     there = next(path for path in (out, *out.parents) if path.is_dir())
     free = shutil.disk_usage(there).free
@@ -143,6 +142,13 @@ def _refuse_place(out: Path, head: ExportHead) -> None:
             f"{out}: the run needs {head.size / 1e6:.1f} MB, and {free / 1e6:.1f} MB are free",
             _ELSEWHERE,
         )
+
+
+def _there_already(root: Path) -> Trouble:
+    return Trouble(
+        f"{root}: exists already",
+        f"see whether it is whole: python bundle.py verify {shell_word(root)}; or {_ELSEWHERE}",
+    )
 
 
 class _Placer:

@@ -23,13 +23,11 @@ from manifests.report.reported import (
 )
 from manifests.report.statements import statement_rows
 from manifests.report.view import view_of
+from manifests.rundir.counted_folder import refuse_counted
 from manifests.rundir.directory import find_run, list_runs
 from manifests.rundir.records import Warn, ignore, read_manifest, read_record
 
 SUFFIXES = (".html", ".htm")
-
-#: Folders of a run whose files its manifest or its result counts.
-COUNTED = ("code", "inputs", "results")
 
 
 def write_report(
@@ -45,7 +43,7 @@ def write_report(
     named = _found(runs, target)
     files = _with_original(named, warn)
     place = target or named[0].report
-    _refuse_target(place, files)
+    _refuse_target(place)
     _refuse_unfinished(files[0], host, warn)
     with _prepared(place):
         text = _page(files, host, warn)
@@ -116,18 +114,11 @@ def _original_of(files: RunFiles, warn: Warn) -> Optional[Path]:
     return Path(of) if of else None
 
 
-def _refuse_target(target: Path, runs: List[RunFiles]) -> None:
+def _refuse_target(target: Path) -> None:
     if target.suffix.lower() not in SUFFIXES:
         found = f"has the suffix {target.suffix}" if target.suffix else "has no suffix"
         raise Trouble(f"{target}: {found}", f"end the name with {SUFFIXES[0]}")
-    place = target.resolve()
-    for files in runs:
-        for name in COUNTED:
-            if (files.root / name).resolve() in place.parents:
-                raise Trouble(
-                    f"{target}: lies in {name}/ of a run, where every file is counted",
-                    "name another file with -o",
-                )
+    refuse_counted(target, "name another file with -o")
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from container.reachable import file_here, file_problem, folder_problem
 from container.trouble import Trouble
 from jobtemplates.backend import QueueEntry
 from manifests.record.run_files import RunFiles
+from manifests.rundir.counted_folder import refuse_counted
 from manifests.rundir.damage import record_damage
 from manifests.rundir.records import Warn, ignore
 from manifests.rundir.run_names import parse_run_name
@@ -53,6 +54,7 @@ def refuse_unwritable(out: Path, elsewhere: str = AS_OUT) -> None:
     Asked before a data set is read: hours are not to end at a folder's mode. ``elsewhere`` says how
     this verb is given another folder.
     """
+    refuse_counted(out, elsewhere)
     place = next(path for path in (out, *out.parents) if os.access(path, os.F_OK))
     if not place.is_dir():
         no_folder = NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))

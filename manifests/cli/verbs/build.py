@@ -32,6 +32,7 @@ def build(
 ) -> None:
     """Build the image of a stack from its lock. The same lock gives the same bytes."""
     from manifests.host.image_source import build_stack, describe_build
+    from manifests.rundir.counted_folder import refuse_counted
 
     host = host_context()
     if dry_run:
@@ -41,6 +42,8 @@ def build(
         else:
             say("\n".join(outlook.lines()))
         return
+    if output is not None:
+        refuse_counted(output, "name another file with -o")
     image = build_stack(stack, host, mirror=mirror, output=output)
     if json_wanted:
         as_json({**asdict(image), "path": str(image.path)})

@@ -156,3 +156,21 @@ def test_words_that_are_no_steps(text: str) -> None:
 
 def test_words_that_are_steps() -> None:
     assert [parse_steps(text) for text in (None, "5:10", "5:")] == [None, (5, 10), (5, None)]
+
+
+def test_steps_that_the_run_does_not_have(finished_run: RunFiles, host: HostContext) -> None:
+    """Said in terms of the option that export has."""
+    last = read_manifest(finished_run).identity.steps
+    for steps, problem in (
+        ((last, None), f"--steps {last}:T: the run has {last} steps: expected 0 to {last - 1}"),
+        ((0, 999), f"--steps S:999: the run has {last} steps: expected 1 to {last}"),
+        ((2, 1), "--steps S:1: expected more than S, which is 2"),
+    ):
+        wanted = flow.Wanted(steps=steps)
+        assert trouble_of(flow.plan_export, finished_run.root, None, wanted, host) == (
+            [problem],
+            "the steps after S up to T are run again",
+        )
+    command = "run these: python bundle.py rerun X --from-step 1 --to-step 2"
+    assert flow.as_steps_option(command) == command
+    assert flow.as_steps_option("needs none: --from-step 0") == "needs none: --steps 0:T"
