@@ -202,6 +202,10 @@ def test_a_scratch_folder_is_short_inside_however_long_it_is(tmp_path: Path) -> 
         ("/proc", "cannot be written"),
         ("/tmp/a\nb", "has a line break in its name"),
         (os.fsdecode(b"/tmp/caf\xe9"), "is not UTF-8"),
+        ("/", "is the root of all files"),
+        ("/usr/..", "is the root of all files"),
+        ("/bundle", "is a folder of the container"),
+        ("/bundle/scratch", "is a folder of the container"),
     ],
 )
 def test_a_scratch_folder_that_is_none(tmp_path: Path, folder: str, problem: str) -> None:
@@ -214,6 +218,14 @@ def test_a_scratch_folder_that_is_none(tmp_path: Path, folder: str, problem: str
     warning = f"TMPDIR={folder} {problem}: /tmp is used".replace("\udce9", "?")
     assert stage.environ()["BUNDLE_TMPDIR_WARNING"] == warning
     assert stage.stderr() == f"bundle: warning: {NODE}: {warning}\n"
+
+
+def test_scratch_that_is_named_by_no_word(tmp_path: Path) -> None:
+    """Open MPI takes an empty TMPDIR for a path, and goes on to TEMP and TMP without one."""
+    stage = node(tmp_path)
+    assert stage.run(TMPDIR="", TEMP="/no/such", TMP="/no/such") == 0
+    assert {"TMPDIR", "TEMP", "TMP"} & stage.environ().keys() == set()
+    assert (scratch_of(stage), stage.stderr()) == ([], "")
 
 
 def test_a_scratch_folder_without_room(tmp_path: Path) -> None:

@@ -132,10 +132,13 @@ mpirun=(mpirun \
     --mca btl_vader_single_copy_mechanism none \
     --mca coll_tuned_use_dynamic_rules 1 \
     --mca pml ob1)
-version=$(unwarned "$launcher" --version 2>/dev/null)
-version=${version%%$'\n'*}
+version=
+while IFS= read -r line; do # a site's wrapper may greet before it
+    version=${version:-$line}
+    case $line in *'(Open MPI)'* | *HYDRA* | *'Intel(R) MPI'*) version=$line && break ;; esac
+done < <(unwarned "$launcher" --version 2>/dev/null)
 case $version in
-*'(Open MPI) '4.*) ;;
+'' | *'(Open MPI) '4.*) ;;
 *'(Open MPI) '5.0.*)
     # The image's ranks look for the daemon that Open MPI 4 would name; else each is alone.
     export OMPI_MCA_orte_local_daemon_uri='1.0;tcp://127.0.0.1:1'
@@ -148,7 +151,7 @@ case $version in
     --mca coll_tuned_use_dynamic_rules 1 \
     --mca pml ob1)
     ;;
-*'(Open MPI)'* | *HYDRA* | *'Intel(R) MPI'*)
+*)
     refuse "$node: $launcher is $version, and the image needs Open MPI 4.0 to 5.0" \
         'load or install Open MPI 4.0 to 5.0 (for instance: module load openmpi; an administrator: apt-get install openmpi-bin) and see that its mpirun comes first on PATH'
     ;;
@@ -158,6 +161,7 @@ scratch_problem() { # FOLDER KB: why no file of that size can be made there; not
     local LC_ALL=C probe
     case $1 in
     *[[:cntrl:]]*) printf 'has a line break in its name' && return ;;
+    /bundle | /bundle/*) printf 'is a folder of the container' && return ;;
     /*) ;;
     *) printf 'is not an absolute path' && return ;;
     esac
@@ -166,6 +170,7 @@ scratch_problem() { # FOLDER KB: why no file of that size can be made there; not
             { printf 'is not UTF-8' && return; }
     fi
     [ -d "$1" ] || { printf 'is not a folder' && return; }
+    [ ! "$1" -ef / ] || { printf 'is the root of all files' && return; }
     probe=$(umask 077 && mktemp -d "$1/bundle.XXXXXX" 2>/dev/null) ||
         { printf 'cannot be written' && return; }
     head -c "$2K" /dev/zero 2>/dev/null >"$probe/room" || printf 'has no room for %s kB' "$2"
@@ -173,6 +178,9 @@ scratch_problem() { # FOLDER KB: why no file of that size can be made there; not
 }
 use_scratch() { # KB: TMPDIR is a folder of this node with that room; else 1, and refused says why
     local LC_ALL=C problem other kb=$1 shown=${TMPDIR:-/tmp}
+    # Empty it is a path for Open MPI. Without it Open MPI and Python go on to these.
+    unset TEMP TMP
+    [ -n "${TMPDIR:-}" ] || unset TMPDIR
     problem=$(trap '' USR2 && scratch_problem "$shown" "$kb")
     [ -n "$problem" ] || return 0
     [ "$problem" != 'is not UTF-8' ] || shown=${shown//[!\ -~]/?}
