@@ -161,6 +161,17 @@ def drop_unwritable() -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
+def link_loop(error: RuntimeError) -> Optional[Trouble]:
+    """Before Python 3.13 pathlib has this word alone for a link that leads back to itself."""
+    _, found, path = str(error).partition("Symlink loop from ")
+    if not found:
+        return None
+    return Trouble(
+        f"{path[1:-1]}: links lead in a circle there (ls -l shows where each one leads)",
+        "name another path, or set the link right",
+    )
+
+
 def outdated(error: ModuleNotFoundError) -> Trouble:
     """The checkout is newer than its environment, which lacks a package that came with it."""
     return Trouble(
@@ -213,6 +224,8 @@ def main(arguments: Optional[List[str]] = None) -> None:
         drop_unwritable()
         name = f"{error.filename}: " if error.filename else ""
         give_up(Trouble(f"{name}{error.strerror}", "see to the file system, then try again"))
+    except RuntimeError as error:
+        give_up(link_loop(error) or fault_of(error))
     except ModuleNotFoundError as error:
         own = os.path.lexists(f"{PROJECT}/{(error.name or '.').split('.')[0]}")
         give_up(fault_of(error) if own else outdated(error))

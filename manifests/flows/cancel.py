@@ -192,7 +192,10 @@ def _running(files: RunFiles, job: Job, host: HostContext) -> Optional[str]:
 def _ask_to_save(files: RunFiles, job: Job, running: str, host: HostContext) -> None:
     backend = backend_named(job.backend)
     if not isinstance(backend, Scheduler):
-        local.warn_leader(job.id)
+        try:
+            local.warn_leader(job.id)
+        except PermissionError as error:
+            raise queue.another_accounts(files, job) from error
         return
     queues = queue.Queues(host)
     waiting = [name for name, entry in queues.entries(job) or [] if entry.state == "queued"]

@@ -59,6 +59,20 @@ def test_an_environment_older_than_the_checkout_is_no_internal_error(
     assert capsys.readouterr().err.startswith(said)
 
 
+def test_links_that_lead_in_a_circle_are_no_internal_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loop = tmp_path / "it's a loop"
+    loop.symlink_to(loop.name)
+    with pytest.raises(SystemExit) as caught:
+        bundle.main(["submit", "--dry-run", str(loop / "config.yaml")])
+    assert caught.value.code == 2
+    assert capsys.readouterr().err == (
+        f"bundle: {loop}: links lead in a circle there (ls -l shows where each one leads)\n"
+        "-> name another path, or set the link right\n"
+    )
+
+
 #: Runs the file ARGUMENT as a program; SPY is what else happens.
 RUN_SPIED = """
 import os, runpy, signal, sys
