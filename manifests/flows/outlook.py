@@ -37,7 +37,7 @@ _LOOKED_AT = 50
 class Outlook:
     """``room`` and ``free`` (where the run will be) are bytes; ``seconds`` is what an earlier run
     ``like`` it would take: of the same network and size, with as many ranks, on the same site. The
-    first ``begin`` of its ``steps`` are done, where it goes on from a checkpoint."""
+    run does ``own`` of the ``steps``: fewer where it begins with a state of another run."""
 
     where: str
     what: str
@@ -47,7 +47,7 @@ class Outlook:
     free: Optional[int]
     seconds: Optional[float] = None
     like: Optional[str] = None
-    begin: int = 0
+    own: Optional[int] = None
 
 
 def outlook_of(plan: Plan, host: HostContext) -> Outlook:
@@ -62,13 +62,15 @@ def outlook_of(plan: Plan, host: HostContext) -> Outlook:
         free=_free(plan.files.root.parent),
         seconds=like[0] if like else None,
         like=like[1] if like else None,
-        begin=_begin(manifest),
+        own=_own_steps(manifest),
     )
 
 
-def _begin(manifest: Manifest) -> int:
-    resumed = manifest.circumstance.resumed
-    return resumed.step if resumed else 0
+def _own_steps(manifest: Manifest) -> int:
+    resumed, part = manifest.circumstance.resumed, manifest.circumstance.slice
+    if part is not None:
+        return part.end - part.begin
+    return manifest.identity.steps - (resumed.step if resumed else 0)
 
 
 def _where(manifest: Manifest) -> str:
@@ -145,7 +147,7 @@ def _measured(wanted: Manifest, host: HostContext) -> Optional[Tuple[float, str]
             row: Dict[str, object] = last_row(files.log)
             seconds, steps = row.get(ELAPSED), row.get(ITERATION)
             if isinstance(seconds, float) and isinstance(steps, int) and steps > 0:
-                return seconds / steps * (wanted.identity.steps - _begin(wanted)), str(run)
+                return seconds / steps * _own_steps(wanted), str(run)
     return None
 
 

@@ -32,7 +32,7 @@ def test_lines_are_80_letters_but_for_paths() -> None:
         f"           {outlook.like}",
         "room       about 3.0 GB, 1.0 GB free: not enough",
     ]
-    goes_on = Outlook("here", "nin", 288, None, None, None, begin=144)
+    goes_on = Outlook("here", "nin", 288, None, None, None, own=144)
     assert outlook_lines(goes_on, files)[-2] == "how long   144 of 288 steps"
     bare = Outlook("here", "nin", 3, None, None, None)
     assert outlook_lines(bare, files)[-2:] == ["how long   3 steps", "room       not known"]
@@ -51,7 +51,7 @@ def test_the_room_of_a_run(manifest: Any) -> None:
 def test_only_the_steps_that_are_left_take_time(
     manifest: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A run that goes on from another's checkpoint; the run like it took 10 s a step."""
+    """Of a run that goes on from another's checkpoint, and of a slice. A step took 10 s."""
     like = tmp_path / "like"
     RunFiles(like).results.mkdir(parents=True)
     RunFiles(like).log.write_text('{"iteration": 2, "elapsed_time": 20.0}\n')
@@ -63,9 +63,12 @@ def test_only_the_steps_that_are_left_take_time(
     resumed = Resumed(run="/r", checkpoint="step-000000001.npz", sha256="0" * 64, step=1)
     circumstance = whole.circumstance.model_copy(update={"resumed": resumed})
     later = whole.model_copy(update={"circumstance": circumstance})
+    part = Slice(after=1, begin=1, end=2)
+    circumstance = whole.circumstance.model_copy(update={"slice": part})
+    sliced = whole.model_copy(update={"circumstance": circumstance})
     host = SimpleNamespace(cache=None)
-    found = [outlook_module._measured(wanted, host) for wanted in (whole, later)]  # type: ignore[arg-type]
-    assert found == [(10.0 * steps, str(like)), (10.0 * (steps - 1), str(like))]
+    found = [outlook_module._measured(wanted, host) for wanted in (whole, later, sliced)]  # type: ignore[arg-type]
+    assert found == [(10.0 * steps, str(like)), (10.0 * (steps - 1), str(like)), (10.0, str(like))]
 
 
 def test_a_slice_is_done_at_its_end(manifest: Any) -> None:
