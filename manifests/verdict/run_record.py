@@ -73,7 +73,7 @@ def load_record(files: RunFiles, warn: Warn = ignore, *, with_trail: bool = True
         faults += trouble.problems[:5]
     if result is not None:
         altered += result_record_problems(manifest, result)
-        if files.model.exists():
+        if file_here(files.model):
             altered += file_problems(files.model, "results/model.npz", result.digests.model)
         if trail is not None:
             found = trail_digest(files, ranks)
