@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 # Strings, not pathlib, before the project's own Python takes over: it is imported there anyway.
@@ -46,6 +47,7 @@ def enter_own_environment() -> None:
         sys.exit(exit_code(2))
     os.environ["BUNDLE_ENTERED"] = own
     os.environ.setdefault("BUNDLE_CALLED", called_as())
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # until that Python is here again
     os.execv(python, [python, "-E", "-s", "-X", "utf8", f"{PROJECT}/bundle.py", *sys.argv[1:]])
 
 
@@ -106,7 +108,19 @@ def open_closed_streams() -> None:
             setattr(sys, name, os.fdopen(number, "w" if number else "r", encoding="utf-8"))
 
 
+INTERRUPTED = "interrupted; nothing half-written was left"
+
+
+def end_early(_number: int, _frame: object) -> None:
+    """Ctrl-C while modules are imported: nothing was done yet."""
+    os.write(2, f"bundle: {INTERRUPTED}\n".encode())
+    os._exit(exit_code(130))  # type: ignore[arg-type]
+
+
 if __name__ == "__main__":
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not ignored, as by nohup
+        signal.signal(signal.SIGINT, end_early)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     enter_own_environment()
     open_closed_streams()
     os.environ.pop("BUNDLE_ENTERED", None)
@@ -147,6 +161,17 @@ def drop_unwritable() -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
+def link_loop(error: RuntimeError) -> Optional[Trouble]:
+    """Before Python 3.13 pathlib has this word alone for a link that leads back to itself."""
+    _, found, path = str(error).partition("Symlink loop from ")
+    if not found:
+        return None
+    return Trouble(
+        f"{path[1:-1]}: links lead in a circle there (ls -l shows where each one leads)",
+        "name another path, or set the link right",
+    )
+
+
 def outdated(error: ModuleNotFoundError) -> Trouble:
     """The checkout is newer than its environment, which lacks a package that came with it."""
     return Trouble(
@@ -176,6 +201,8 @@ def main(arguments: Optional[List[str]] = None) -> None:
         from manifests.cli.verbs.completion import answer_shell
 
         sys.exit(answer_shell(cli, asked))
+    if signal.getsignal(signal.SIGINT) is end_early:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         # Not cli.main(): on a closed pipe it exits with 1, which means diverged here.
         with cli.make_context("bundle.py", sys.argv[1:] if arguments is None else arguments) as at:
@@ -188,7 +215,7 @@ def main(arguments: Optional[List[str]] = None) -> None:
         error.show()
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
-        note("interrupted; nothing half-written was left")
+        note(INTERRUPTED)
         sys.exit(130)
     except BrokenPipeError:
         drop_unwritable()
@@ -197,6 +224,8 @@ def main(arguments: Optional[List[str]] = None) -> None:
         drop_unwritable()
         name = f"{error.filename}: " if error.filename else ""
         give_up(Trouble(f"{name}{error.strerror}", "see to the file system, then try again"))
+    except RuntimeError as error:
+        give_up(link_loop(error) or fault_of(error))
     except ModuleNotFoundError as error:
         own = os.path.lexists(f"{PROJECT}/{(error.name or '.').split('.')[0]}")
         give_up(fault_of(error) if own else outdated(error))

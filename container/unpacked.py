@@ -165,7 +165,7 @@ def file_system_of(folder: Path) -> str:
     try:
         lines = Path("/proc/self/mountinfo").read_text(errors="replace").splitlines()
         place = folder.resolve(strict=True)
-    except OSError:
+    except (OSError, RuntimeError):  # RuntimeError: links in a circle, before Python 3.13
         return ""
     best: Tuple[int, str] = (-1, "")
     for line in lines:

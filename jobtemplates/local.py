@@ -158,7 +158,8 @@ def end_helpers(job_id: str) -> None:
     """End what a job left that has ended. Only what mounts an image in its session is signalled."""
     if not is_alive(job_id):
         for process in session_of(job_id):
-            send(process, signal.SIGTERM)
+            with suppress(PermissionError):  # another account's
+                send(process, signal.SIGTERM)
 
 
 def wait_until_gone(job_id: str, seconds: float) -> bool:

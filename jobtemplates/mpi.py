@@ -80,7 +80,7 @@ def find_host_mpi(mpirun: Sequence[str], environ: Optional[Mapping[str, str]] = 
     try:
         done = run([mpirun[0], "--version"], env=environ, timeout=30)
     except CommandFailed as error:
-        if error.returncode is None:
+        if error.returncode is None and not error.timed_out:
             problem = f"there is no MPI on this host: `{mpirun[0]}` {error.reason}"
             raise Trouble(problem, NEXT_STEP) from error
         raise Trouble(f"the host's MPI does not work: {error}", NEXT_STEP) from error

@@ -20,7 +20,7 @@ fail() { # MESSAGE NEXT-STEP: failure.json of the first rank that fails, whole o
     exit 2
 }
 for name in APPTAINER_TMPDIR SINGULARITY_TMPDIR; do # where an image may be unpacked
-    problem=$([ -z "${!name:-}" ] || scratch_problem "${!name}")
+    problem=$([ -z "${!name:-}" ] || scratch_problem "${!name}" 64)
     if [ -n "$problem" ]; then
         printf 'bundle: warning: %s: %s=%s %s: it is not used\n' "$node" "$name" "${!name}" \
             "$problem" >&2
@@ -55,8 +55,8 @@ if [ -z "$tried" ]; then
     fi
     flag=$way
 fi
-use_scratch || fail "$node: neither TMPDIR=${TMPDIR:-} nor /tmp can be written" \
-    "set TMPDIR to a folder that the nodes have (in the site profile: scratch)"
+use_scratch 64 || fail "$node: there is no folder for temporary files: $refused" \
+    "make room in the folder that TMPDIR names there (else /tmp), or let it name another (in the site profile: scratch)"
 mounts=()
 if [ -n "${TMPDIR:-}" ]; then
     # Short inside, however long here: sockets lie in it (unix(7): 108 bytes). At its own place too,

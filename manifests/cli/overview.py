@@ -13,6 +13,7 @@ from container.reachable import folder_here
 from container.shell_word import shell_word
 from container.trouble import Trouble
 from manifests.cli.run_table import Columns, Row, duration, plain, short, span
+from manifests.cli.text_cells import plain_text, width_of
 from manifests.host.context import HostContext
 from manifests.record.json_numbers import not_finite_text
 from manifests.record.log_columns import (
@@ -29,7 +30,7 @@ from manifests.rundir.directory import RunSummary, find_run, list_runs, summary_
 from manifests.rundir.glance import Said, job_id_of, said_of
 from manifests.rundir.known_outs import known_outs
 from manifests.rundir.outline import Outline, read_outline
-from manifests.rundir.progress import last_record, read_progress
+from manifests.rundir.progress import last_row, read_progress
 from manifests.rundir.records import Warn, ignore
 
 if TYPE_CHECKING:
@@ -89,14 +90,6 @@ def summary(run: Path, host: HostContext, warn: Warn = ignore) -> RunSummary:
 
 
 # --- rows -----------------------------------------------------------------------------------
-
-
-def last_row(log: Path) -> Dict[str, Any]:
-    """The last whole row of a run's log; empty before the first. Damaged lines are passed over.
-
-    Numbers that are not finite are floats, in whichever form they were written.
-    """
-    return last_record(log) or {}
 
 
 def row_of(run: RunSummary, warn: Warn = ignore, *, progress: bool = False) -> Dict[str, Any]:
@@ -184,9 +177,9 @@ def local_time(created: str) -> Optional[str]:
     """UTC as in a run's name -> this account's time, 2026-01-31 23:59."""
     try:
         moment = datetime.strptime(created, "%Y%m%dT%H%M%SZ").replace(tzinfo=timezone.utc)
-    except ValueError:
+        return moment.astimezone().strftime("%Y-%m-%d %H:%M")
+    except (ValueError, OverflowError):
         return None
-    return moment.astimezone().strftime("%Y-%m-%d %H:%M")
 
 
 def rows_of(
@@ -256,7 +249,7 @@ WIDE_LIST: Columns = {
     "kind": plain("kind"),
     "of": plain("of"),
     "verdict": plain("verdict"),
-    "tags": lambda row: ",".join(row["tags"]) or "-",
+    "tags": lambda row: plain_text(",".join(row["tags"])) or "-",
     "message": plain("message"),
     "why": plain("why"),
 }
@@ -323,5 +316,5 @@ def lines_of(rows: Sequence[Row], verb: str, *, wide: bool, width: int) -> List[
     if not wide:
         return laid_out(rows, narrow, parts, width)
     cells = [list(full), *([text(row) for text in full.values()] for row in rows)]
-    widths = [max(len(line[place]) for line in cells) for place in range(len(full))]
+    widths = [max(width_of(line[place]) for line in cells) for place in range(len(full))]
     return [joined(line, widths) for line in cells]

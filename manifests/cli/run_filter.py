@@ -68,7 +68,7 @@ def chosen(
     since: Optional[datetime] = None,
 ) -> Rows:
     """Rows of any of ``states``, with all ``tags``."""
-    begin = since.astimezone(timezone.utc).strftime("%Y%m%dT%H%M%SZ") if since else ""
+    begin = _in_name(since) if since else ""
     return [
         row
         for row in rows
@@ -77,6 +77,12 @@ def chosen(
         and set(tags) <= set(row["tags"])
         and row["created"] >= begin
     ]
+
+
+def _in_name(moment: datetime) -> str:
+    """As the names of runs have it."""
+    utc = moment.astimezone(timezone.utc)
+    return f"{utc.year:04}{utc:%m%dT%H%M%SZ}"
 
 
 def in_order(rows: Rows, order: str, *, reverse: bool = False, count: Optional[int] = None) -> Rows:

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 from container.trouble import Trouble
+from manifests.cli.command_line import called
 from manifests.cli.overview import summary
 from manifests.cli.reproductions import reproduction_lines, reproductions
+from manifests.cli.text_cells import plain_text
 from manifests.host.context import HostContext
 from manifests.record.communicators import counted
 from manifests.record.json_numbers import not_finite_text
@@ -77,15 +79,17 @@ def state_lines(found: RunSummary, warn: Warn) -> List[str]:
             why = cancelled.text if cancelled else ""
         except Trouble as trouble:
             why = str(trouble)
-    return [f"state      {found.state}", *(f"           {line}" for line in why.splitlines())]
+    reason = called(why).splitlines()
+    return [f"state      {found.state}", *(f"           {line}" for line in reason)]
 
 
 def label_lines(labels: Labels) -> List[str]:
-    return [
+    lines = [
         *([f"message    {labels.message}"] if labels.message else []),
         *([f"tags       {', '.join(labels.tags)}"] if labels.tags else []),
         *(f"note       {note.text} ({note.by}, {note.at})" for note in labels.notes),
     ]
+    return [plain_text(line) for line in lines]
 
 
 def result_lines(files: RunFiles, warn: Warn) -> List[str]:

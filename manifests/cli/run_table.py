@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 
+from manifests.cli.text_cells import filled, plain_text, width_of
+
 Row = Mapping[str, Any]
 Cell = Callable[[Row], str]
 
@@ -46,7 +48,7 @@ def blocks(
     other columns fit beside each other, each value has its column's name with it."""
     cells = [[text(row) for text in columns.values()] for row in rows]
     head = list(columns)
-    widths = [max(len(line[place]) for line in (head, *cells)) for place in range(len(head))]
+    widths = [max(width_of(line[place]) for line in (head, *cells)) for place in range(len(head))]
     if _sum_of(widths) <= width:
         first, lines = [joined(head, widths)], [[joined(line, widths)] for line in cells]
     elif len(INDENT) + _sum_of(widths[1:]) <= width:
@@ -67,15 +69,15 @@ def _sum_of(widths: Sequence[int]) -> int:
 
 
 def joined(cells: Sequence[str], widths: Sequence[int]) -> str:
-    return "  ".join(text.ljust(width) for text, width in zip(cells, widths)).rstrip()
+    return "  ".join(filled(text, width) for text, width in zip(cells, widths)).rstrip()
 
 
 def wrapped(parts: Sequence[str], width: int) -> List[str]:
     """Parts side by side, a new line where the next does not fit any more."""
     lines: List[str] = []
-    for part in parts:
+    for part in map(plain_text, parts):
         longer = f"{lines[-1]}; {part}" if lines else ""
-        if lines and len(longer) <= width:
+        if lines and width_of(longer) <= width:
             lines[-1] = longer
         else:
             lines.append(INDENT + part)
@@ -86,7 +88,7 @@ def wrapped(parts: Sequence[str], width: int) -> List[str]:
 
 
 def plain(name: str) -> Cell:
-    return lambda row: "-" if row.get(name) is None else str(row[name])
+    return lambda row: "-" if row.get(name) is None else plain_text(str(row[name]))
 
 
 def short(name: str, form: str = ".4g") -> Cell:

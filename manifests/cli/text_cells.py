@@ -10,12 +10,15 @@ from container.utf8_text import utf8_text
 
 # Escape sequences of terminals (ECMA-48: CSI and OSC), then whatever else moves the cursor.
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -~])")
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# Line ends of Unicode, and what turns the direction of the text after it, go with them.
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
 def plain_text(text: str) -> str:
     """What a line shows: without what would move the cursor or change colours. Of a line that was
     redrawn, the last state."""
+    if text.isascii() and text.isprintable():
+        return text
     last = text.rstrip("\r").rsplit("\r", 1)[-1]
     shown = _CONTROLS.sub(" ", _ESCAPES.sub("", last).expandtabs())
     return utf8_text(shown)  # names of files may be any bytes

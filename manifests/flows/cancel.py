@@ -37,10 +37,17 @@ class Cancelled:
     step: Optional[int] = None
 
 
+class Interrupted(Trouble):
+    """Ctrl-C while a job that was asked to save, or to end, is waited for."""
+
+    exit_code = 130
+
+
 def cancel_run(files: RunFiles, host: HostContext) -> bool:
     """End the run's job; False when it had ended before. Raises Trouble when it is not ours.
 
     ``cancelled.json`` says so from before the job ends, so that nobody takes it for a failure.
+    Raises Interrupted where it was asked to end and Ctrl-C came before it had.
     """
     return _end(files, job_to_cancel(files, host), host, saved=False)
 
@@ -64,6 +71,19 @@ def cancel_saving(
     before = _newest_step(files)
     _ask_to_save(files, job, running, host)
     say("waiting for its checkpoint")
+    try:
+        step = _saved(files, job, host, before, seconds)
+    except KeyboardInterrupt:
+        raise _left_alone(files, job, host) from None
+    step = step or _stopped_at(files, job, before)
+    alive = _end(files, job, host, saved=step is not None, ended=True)
+    return Cancelled(alive or step is not None, step)
+
+
+def _saved(
+    files: RunFiles, job: Job, host: HostContext, before: int, seconds: float
+) -> Optional[int]:
+    """Wait until the job has stopped; the step after which it did."""
     begun = time.monotonic()
     step: Optional[int] = None
     while step is None and _running(files, job, host) is not None:
@@ -74,9 +94,25 @@ def cancel_saving(
             )
         time.sleep(LOOK_SECONDS)
         step = _stopped_at(files, job, before)
-    step = step or _stopped_at(files, job, before)
-    alive = _end(files, job, host, saved=step is not None, ended=True)
-    return Cancelled(alive or step is not None, step)
+    return step
+
+
+def _left_alone(files: RunFiles, job: Job, host: HostContext) -> Interrupted:
+    """Nobody waits for the checkpoint any more, but the job was asked for it."""
+    if _begins_again(job):
+        what = "it writes its checkpoint, and its follow-up goes on from there"
+    else:
+        _mark(files, host, saved=True)
+        what = "it writes its checkpoint and ends"
+    return Interrupted(
+        f"interrupted: {files.root}: {what}",
+        f"to end it at once: python bundle.py cancel {shell_word(files.root)}",
+    )
+
+
+def _begins_again(job: Job) -> bool:
+    """Whether nothing but this host's supervisor keeps the job's follow-ups."""
+    return job.follow_ups > 0 and backend_named(job.backend).runs_here
 
 
 def _stopped_at(files: RunFiles, job: Job, before: int) -> Optional[int]:
@@ -86,8 +122,7 @@ def _stopped_at(files: RunFiles, job: Job, before: int) -> Optional[int]:
     if stop is not None:
         return stop.step
     newest = _newest_step(files)
-    chained = job.follow_ups > 0 and backend_named(job.backend).runs_here
-    return newest if chained and newest > before else None
+    return newest if _begins_again(job) and newest > before else None
 
 
 def _newest_step(files: RunFiles) -> int:
@@ -120,6 +155,12 @@ def _end(files: RunFiles, job: Job, host: HostContext, *, saved: bool, ended: bo
     try:
         alive = queue.cancel(files, job, host)
         return alive
+    except KeyboardInterrupt:
+        alive = True  # it may have been asked to end by now
+        raise Interrupted(
+            f"interrupted: {files.root}: its job was asked to end",
+            f"see whether it has: python bundle.py status {shell_word(files.root)}",
+        ) from None
     finally:
         if marked and not alive and not (ended and saved):
             files.cancelled.unlink(missing_ok=True)
@@ -151,7 +192,10 @@ def _running(files: RunFiles, job: Job, host: HostContext) -> Optional[str]:
 def _ask_to_save(files: RunFiles, job: Job, running: str, host: HostContext) -> None:
     backend = backend_named(job.backend)
     if not isinstance(backend, Scheduler):
-        local.warn_leader(job.id)
+        try:
+            local.warn_leader(job.id)
+        except PermissionError as error:
+            raise queue.another_accounts(files, job) from error
         return
     queues = queue.Queues(host)
     waiting = [name for name, entry in queues.entries(job) or [] if entry.state == "queued"]

@@ -149,7 +149,7 @@ def _refuse_place(out: Path, head: ExportHead) -> None:
 def _there_already(root: Path) -> Trouble:
     return Trouble(
         f"{root}: exists already",
-        f"see whether it is whole: python bundle.py verify {shell_word(root)}; or {_ELSEWHERE}",
+        f"see whether it is whole: python bundle.py verify {shell_word(root)}; or " + _ELSEWHERE,
     )
 
 

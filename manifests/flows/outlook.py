@@ -21,7 +21,7 @@ from manifests.record.run_files import RunFiles
 from manifests.record.schema import Manifest
 from manifests.rundir.known_outs import known_outs
 from manifests.rundir.outline import outline_of, read_outline
-from manifests.rundir.progress import last_record
+from manifests.rundir.progress import last_row
 from manifests.rundir.records import read_manifest
 from manifests.rundir.run_names import known_runs
 from manifests.rundir.snapshot import recorded_files
@@ -134,7 +134,7 @@ def _measured(wanted: Manifest, host: HostContext) -> Optional[Tuple[float, str]
         with suppress(Trouble, OSError):
             if not _is_like(files, wanted):
                 continue
-            row: Dict[str, object] = last_record(files.log) or {}
+            row: Dict[str, object] = last_row(files.log)
             seconds, steps = row.get(ELAPSED), row.get(ITERATION)
             if isinstance(seconds, float) and isinstance(steps, int) and steps > 0:
                 return seconds / steps * wanted.identity.steps, str(run)

@@ -15,8 +15,10 @@ from manifests.record.version import SCHEMA_VERSION
 from manifests.rundir.records import Warn, ignore, read_record
 
 MOST_LETTERS = 500
-_TAG = re.compile(r"[^\s,#\x00-\x1f\x7f][^\s,\x00-\x1f\x7f]{0,39}")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# Besides control characters: line ends of Unicode, and what turns the direction of text.
+_CONTROLS = r"\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069"
+_TAG = re.compile(rf"[^\s,#{_CONTROLS}][^\s,{_CONTROLS}]{{0,39}}")
+_CONTROL = re.compile(f"[{_CONTROLS}]")
 
 
 class Note(BaseModel):

@@ -6,6 +6,7 @@ Read without pydantic: `list` reads thousands. It is written with the manifest a
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Dict, Literal, Optional
 
@@ -48,6 +49,9 @@ _TYPES = {
     "kind": (str,),
 }
 _REQUIRED = ("run_kind", "arch", "steps", "epochs", "batch", "ranks", "version")
+#: No count is greater.
+GREATEST = 2**53
+_WALLTIME = re.compile(r"[0-9]{1,6}:[0-9]{2}:[0-9]{2}")
 _NAMES = frozenset(field.name for field in fields(Outline))
 
 
@@ -95,6 +99,10 @@ def parse_outline(raw: Any) -> Optional[Outline]:
     if any(type(value) not in _TYPES[name] for name, value in known.items()):
         return None
     if known["run_kind"] not in ("run", "rerun", "resumed"):
+        return None
+    if not all(0 <= known[name] <= GREATEST for name in ("steps", "epochs", "batch", "ranks")):
+        return None
+    if known.get("walltime") is not None and not _WALLTIME.fullmatch(known["walltime"]):
         return None
     try:
         check_version(known["version"])

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
 from manifests.record.json_numbers import WORDS, number
-from manifests.record.log_columns import ITERATION, LOSS, SPEED
+from manifests.record.log_columns import ITERATION, LOSS, SPEED, TIMINGS
 from manifests.record.run_files import RunFiles
-from manifests.rundir.outline import Outline
+from manifests.rundir.outline import GREATEST, Outline
 
 #: A trail's line holds a digest of each tensor now and then: the last whole one lies in this end.
 _FIRST_LOOK = 2**12
@@ -67,6 +67,24 @@ def read_progress(
         checkpoint_age=max(0.0, now - newest[1]) if newest else None,
         resumptions=_resumptions(newest, ready),
     )
+
+
+def last_row(log: Path) -> Dict[str, Any]:
+    """The numbers of the last whole row of a run's log; empty before the first. Damaged lines are
+    passed over, and so are values that no trainer writes.
+
+    Numbers that are not finite are floats, in whichever form they were written.
+    """
+    row = last_record(log) or {}
+    return {name: value for name, value in row.items() if _is_possible(name, value)}
+
+
+def _is_possible(column: str, value: Any) -> bool:
+    if type(value) not in (int, float) or (type(value) is int and abs(value) > GREATEST):
+        return False
+    if column == ITERATION:
+        return type(value) is int and value >= 0
+    return column not in TIMINGS or (math.isfinite(value) and value >= 0)
 
 
 def last_record(path: Path) -> Optional[Dict[str, Any]]:

@@ -36,7 +36,10 @@ def cancel(files: RunFiles, job: Job, host: HostContext) -> bool:
     """
     backend = backend_named(job.backend)
     if not isinstance(backend, Scheduler):
-        return local.cancel(job.id)
+        try:
+            return local.cancel(job.id)
+        except PermissionError as error:
+            raise another_accounts(files, job) from error
     queues = Queues(host)
     entries = queues.entries(job)
     if entries is None:
@@ -66,6 +69,15 @@ def cancel(files: RunFiles, job: Job, host: HostContext) -> bool:
             f"cancel it where it is seen: as {job.user or 'its account'} on host {job.host}",
         )
     return bool(alive)
+
+
+def another_accounts(files: RunFiles, job: Job) -> Trouble:
+    """A job on this host that this account may not signal."""
+    whose = f"account {job.user}" if job.user else "another account"
+    return Trouble(
+        f"{files.root}: its job is one of {whose}: it was not cancelled",
+        f"cancel it as {job.user or 'that account'}",
+    )
 
 
 def settle(job: Job, host: HostContext) -> None:

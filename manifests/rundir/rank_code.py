@@ -11,6 +11,7 @@ import ast
 import json
 import re
 import sys
+import warnings
 from pathlib import Path
 from typing import Callable, Dict, Iterator, List, Mapping, MutableMapping, Optional, Set, Tuple
 
@@ -101,6 +102,9 @@ def _dotted_names(source: bytes, name: str) -> Iterator[str]:
     package = name.split("/")[:-1]
     try:
         tree = ast.parse(source, name)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            compile(tree, name, "exec", dont_inherit=True)  # finds what parsing lets pass
     except SyntaxError:
         if sys.version_info[:2] >= IMAGE_PYTHON:
             raise

@@ -89,10 +89,11 @@ def run_named(text: str, cache: Cache) -> Optional[Path]:
 
     Raises Trouble where it may mean several, or counts from the newest run further than there are.
     """
-    runs = known_runs(known_outs(cache))
+    outs = known_outs(cache)
     if text.startswith("@"):
-        return _counted(text, [run for run in runs if file_here(RunFiles(run).manifest)])
-    found = [run for run in matches(text, runs) if file_here(RunFiles(run).manifest)]
+        return _counted(text, [run for run in known_runs(outs) if _is_run(run)])
+    found = [run for run in _of_directory_name(text, outs) if _is_run(run)]
+    found = found or [run for run in matches(text, known_runs(outs)) if _is_run(run)]
     if len(found) > 1:
         more = len(found) - _SHOWN
         raise Trouble(
@@ -104,6 +105,17 @@ def run_named(text: str, cache: Cache) -> Optional[Path]:
             "write more of the name, @last for the newest run of all, or a path",
         )
     return found[0] if found else None
+
+
+def _of_directory_name(text: str, outs: Iterable[Path]) -> List[Path]:
+    """Also a name that a person gave, which `list` shows like any other."""
+    if text.startswith("."):
+        return []
+    return [Path(out) / text for out in sorted({os.path.realpath(out) for out in outs})]
+
+
+def _is_run(path: Path) -> bool:
+    return file_here(RunFiles(path).manifest)
 
 
 def _counted(text: str, runs: List[Path]) -> Path:

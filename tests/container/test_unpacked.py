@@ -115,6 +115,12 @@ def test_real_processes_are_seen_with_what_they_use(tmp_path: Path) -> None:
     assert seen[0].may_use(folder) and not seen[0].may_use(tmp_path / "rootfs-1")
 
 
+def test_a_folder_whose_links_lead_in_a_circle_is_none(tmp_path: Path) -> None:
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop.name)
+    assert loop not in unpacked.tmp_folders({"TMPDIR": str(loop)})
+
+
 def test_the_folders_are_those_that_the_program_uses(tmp_path: Path) -> None:
     environ: Dict[str, str] = {"TMPDIR": str(tmp_path), "APPTAINER_TMPDIR": "relative"}
     expected: List[Path] = [tmp_path, Path("/tmp").resolve()]

@@ -2,10 +2,13 @@
 
 import os
 from pathlib import Path
+from typing import Sequence
 
 import pytest
 
+from container.process import CommandFailed
 from container.trouble import Trouble
+from jobtemplates import mpi as host_mpi
 from jobtemplates.mpi import (
     HostMpi,
     find_host_mpi,
@@ -16,6 +19,8 @@ from jobtemplates.mpi import (
 from tests.jobtemplates.test_script import Stage
 
 OPEN_MPI = "mpirun (Open MPI) 4.1.4\n\nReport bugs to http://www.open-mpi.org/community/help/\n"
+#: What a site's wrapper says before the version.
+GREETING = "welcome to kite, the MPI of all of us\n"
 MPICH = "HYDRA build details:\n    Version:                                 4.0.2\n"
 INTEL = "Intel(R) MPI Library for Linux* OS, Version 2021.9 Build 20230307 (id: d82b3071db)\n"
 MPICH_PROBLEM = (
@@ -89,6 +94,10 @@ def test_another_series_is_a_warning_and_the_same_one_is_not() -> None:
         ("mpirun (Open MPI) 6.0.0a1\n", None),
         (MPICH, None),
         (INTEL, None),
+        (GREETING + OPEN_MPI, 4),
+        (GREETING + "mpirun (Open MPI) 5.0.8\n", 5),
+        (GREETING + "mpirun (Open MPI) 5.1.0\n", None),
+        (GREETING + MPICH, None),
     ],
 )
 def test_the_job_script_knows_the_same_versions_as_submit(
@@ -100,7 +109,7 @@ def test_the_job_script_knows_the_same_versions_as_submit(
     assert mpi is not None
     assert (mpi_problem(mpi) is None) == (series is not None)
     if series is None:
-        first = said.splitlines()[0]
+        first = said.replace(GREETING, "").splitlines()[0]
         assert code == 2
         assert stage.stderr() == (
             f"bundle: {os.uname().nodename}: mpirun is {first}, and the image needs "
@@ -114,6 +123,16 @@ def test_the_job_script_knows_the_same_versions_as_submit(
     assert ("--quiet" in argv, "isolated" in argv) == (series == 4, series == 4)
     daemon = environ.get("OMPI_MCA_orte_local_daemon_uri")
     assert daemon == (None if series == 4 else "1.0;tcp://127.0.0.1:1")
+
+
+def test_the_job_script_too_refuses_an_mpi_that_nobody_knows(tmp_path: Path) -> None:
+    said = "mpirun (IBM Spectrum MPI) 10.3.0.1"
+    stage = Stage(tmp_path)
+    assert stage.run(WITH_RESULT="1", VERSION=f"{said}\nmore\n") == 2
+    assert stage.stderr() == (
+        f"bundle: {os.uname().nodename}: mpirun is {said}, and the image needs "
+        f"Open MPI 4.0 to 5.0\n{NEXT}\n"
+    )
 
 
 def test_this_machines_mpirun_is_found() -> None:
@@ -138,3 +157,18 @@ def test_mpi_of_another_family(tmp_path: Path) -> None:
     with pytest.raises(Trouble) as caught:
         find_host_mpi([str(mpirun)])
     assert str(caught.value) == (f"{MPICH_PROBLEM}\n{NEXT}")
+
+
+def test_an_mpi_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is there: it is not said that there is none."""
+
+    def silent(argv: Sequence[str], **_: object) -> None:
+        late = "did not end within 30 s"
+        raise CommandFailed(argv, None, None, "", late, timed_out=True)
+
+    monkeypatch.setattr(host_mpi, "run", silent)
+    with pytest.raises(Trouble) as caught:
+        find_host_mpi(["mpirun"])
+    assert str(caught.value) == (
+        f"the host's MPI does not work: `mpirun --version` did not end within 30 s\n{NEXT}"
+    )

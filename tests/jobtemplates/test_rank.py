@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 from pathlib import Path
-from typing import Dict, List
+from typing import Dict, List, Sequence
 
 import pytest
 
@@ -63,12 +63,12 @@ class Node(Stage):
         path.chmod(0o755)
         return path
 
-    def run(self, **environment: str) -> int:
+    def run(self, inside: Sequence[str] = (), **environment: str) -> int:
         context = LaunchContext(self.use, as_root=True)
         script = render_script(self.manifest(), self.files, SITE, context)
         self.files.job_script.write_text(script)
         done = subprocess.run(
-            ["bash", str(self.files.job_script)],
+            [*inside, "bash", str(self.files.job_script)],
             env={**self.environment, **environment}, cwd=self.folder, check=False,
         )  # fmt: skip
         return done.returncode
@@ -202,6 +202,10 @@ def test_a_scratch_folder_is_short_inside_however_long_it_is(tmp_path: Path) -> 
         ("/proc", "cannot be written"),
         ("/tmp/a\nb", "has a line break in its name"),
         (os.fsdecode(b"/tmp/caf\xe9"), "is not UTF-8"),
+        ("/", "is the root of all files"),
+        ("/usr/..", "is the root of all files"),
+        ("/bundle", "is a folder of the container"),
+        ("/bundle/scratch", "is a folder of the container"),
     ],
 )
 def test_a_scratch_folder_that_is_none(tmp_path: Path, folder: str, problem: str) -> None:
@@ -214,6 +218,39 @@ def test_a_scratch_folder_that_is_none(tmp_path: Path, folder: str, problem: str
     warning = f"TMPDIR={folder} {problem}: /tmp is used".replace("\udce9", "?")
     assert stage.environ()["BUNDLE_TMPDIR_WARNING"] == warning
     assert stage.stderr() == f"bundle: warning: {NODE}: {warning}\n"
+
+
+def test_scratch_that_is_named_by_no_word(tmp_path: Path) -> None:
+    """Open MPI takes an empty TMPDIR for a path, and goes on to TEMP and TMP without one."""
+    stage = node(tmp_path)
+    assert stage.run(TMPDIR="", TEMP="/no/such", TMP="/no/such") == 0
+    assert {"TMPDIR", "TEMP", "TMP"} & stage.environ().keys() == set()
+    assert (scratch_of(stage), stage.stderr()) == ([], "")
+
+
+def test_a_scratch_folder_without_room(tmp_path: Path) -> None:
+    """MPI ends without a word, or never, where its files of 8 MB do not fit."""
+    full = tmp_path / "full"
+    full.mkdir()
+    mount = 'mount -t tmpfs -o size=9m full "$1" && shift && exec "$@"'
+    inside = ["unshare", "-rm", "bash", "-c", mount, "bash", str(full)]
+    if subprocess.run([*inside, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no file system can be mounted in a user namespace")
+    stage = node(tmp_path)
+    assert stage.run(inside, TMPDIR=str(full)) == 0
+    assert scratch_of(stage) == []
+    warning = f"TMPDIR={full} has no room for 10240 kB: /tmp is used"
+    assert stage.stderr() == f"bundle: warning: {NODE}: {warning}\n"
+    # /tmp, where this test may have its folders, cannot be full for one process: here is a limit.
+    limit = ["bash", "-c", 'ulimit -f 128; exec "$@"', "bash"]
+    for tmpdir, said in (("/no", "TMPDIR=/no is not a folder, /tmp"), ("/tmp", "/tmp")):
+        stage = node(tmp_path / tmpdir.strip("/"))
+        assert stage.run(limit, TMPDIR=tmpdir) == 2
+        assert stage.stderr() == (
+            f"bundle: {NODE}: there is no folder for temporary files: {said} has no room for 10240 "
+            "kB\n-> make room in the folder that TMPDIR names there (else /tmp), or let it name "
+            "another (in the site profile: scratch)\n"
+        )
 
 
 def test_a_folder_to_unpack_images_in_that_is_none(tmp_path: Path) -> None:

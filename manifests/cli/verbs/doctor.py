@@ -12,6 +12,7 @@ from manifests.cli.command_line import (
     JSON,
     STACK,
     as_json,
+    called,
     host_context,
     say,
     sites_that_begin,
@@ -58,6 +59,6 @@ def report(findings: Mapping[str, Finding], json_wanted: bool) -> int:
     else:
         from manifests.cli.bars import say_findings  # Rich is slow to import
 
-        say_findings(lines(findings))
+        say_findings((state, called(text), called(below)) for state, text, below in lines(findings))
         say(tally(findings))
     return exit_code(findings)

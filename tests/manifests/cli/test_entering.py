@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -56,3 +57,69 @@ def test_an_environment_older_than_the_checkout_is_no_internal_error(
         bundle.main(["completion", "bash"])
     assert caught.value.code == 2
     assert capsys.readouterr().err.startswith(said)
+
+
+def test_links_that_lead_in_a_circle_are_no_internal_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loop = tmp_path / "it's a loop"
+    loop.symlink_to(loop.name)
+    with pytest.raises(SystemExit) as caught:
+        bundle.main(["submit", "--dry-run", str(loop / "config.yaml")])
+    assert caught.value.code == 2
+    assert capsys.readouterr().err == (
+        f"bundle: {loop}: links lead in a circle there (ls -l shows where each one leads)\n"
+        "-> name another path, or set the link right\n"
+    )
+
+
+#: Runs the file ARGUMENT as a program; SPY is what else happens.
+RUN_SPIED = """
+import os, runpy, signal, sys
+{spy}
+sys.argv = [sys.argv[1], "--help"]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def spied(spy: str, *flags: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *flags, "-c", RUN_SPIED.format(spy=spy), str(PROJECT / "bundle.py")],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("module", ["atexit", "click", "manifests.cli.verbs"])
+def test_an_interrupt_while_modules_are_imported_is_one_line(module: str) -> None:
+    spy = f"""
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.modules.pop({module!r}, None)
+sys.meta_path.insert(0, Interrupt())
+"""
+    done = spied(spy, "-E", "-s", "-X", "utf8")
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "bundle: interrupted; nothing half-written was left\n"
+
+
+def test_an_interrupt_waits_until_the_own_python_is_entered() -> None:
+    spy = """
+def entered(*_):
+    os.write(1, str(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])).encode())
+    os._exit(0)
+os.execv = entered
+"""
+    assert spied(spy).stdout == "True"
+
+
+def test_an_interrupt_that_the_caller_ignores_stays_ignored() -> None:
+    """As by nohup, or in the background of a script."""
+    spy = """
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+import atexit
+atexit.register(lambda: os.write(1, str(signal.getsignal(signal.SIGINT)).encode()))
+"""
+    done = spied(spy, "-E", "-s", "-X", "utf8")
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, str(signal.SIG_IGN))

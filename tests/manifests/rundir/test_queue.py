@@ -13,9 +13,10 @@ import pytest
 
 from container.progress import Silent
 from container.trouble import Trouble
+from jobtemplates import local
 from manifests.cli.overview import list_rows
 from manifests.cli.watching import watched
-from manifests.flows.cancel import cancel_run
+from manifests.flows.cancel import cancel_run, cancel_saving
 from manifests.flows.resume import refuse_busy
 from manifests.flows.start import start_new, start_run
 from manifests.host.context import HostContext, read_host_context
@@ -356,6 +357,32 @@ def test_cancel_is_told_to_the_last_first(tmp_path: Path, host: HostContext, fak
         f"{files.root}: Slurm did not cancel: scancel: error: Access/permission denied\n"
         "-> see: status"
     )
+
+
+@pytest.mark.parametrize("saving", [False, True])
+def test_a_local_job_of_another_account(
+    tmp_path: Path, host: HostContext, monkeypatch: pytest.MonkeyPatch, saving: bool
+) -> None:
+    files = prepared(tmp_path, "local")
+    process = local.read_process(os.getpid())
+    assert process is not None
+    monkeypatch.setattr(local, "session_of", lambda _: [replace(process, pid=7)])
+    job(files, "local", id="7.1", user="bob")
+
+    def kill(pid: int, number: int) -> None:
+        assert pid == 7
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("jobtemplates.local.os.kill", kill)
+    with pytest.raises(Trouble) as caught:
+        cancel_saving(files, host, print) if saving else cancel_run(files, host)
+    assert str(caught.value) == (
+        f"{files.root}: its job is one of account bob: it was not cancelled\n-> cancel it as bob"
+    )
+    assert not files.cancelled.exists()
+    helper = replace(process, pid=7, command=local.MOUNT_HELPERS[0])
+    monkeypatch.setattr(local, "session_of", lambda _: [helper])
+    local.end_helpers("7.1")  # nor is what it left a reason to end
 
 
 def test_watching_ends_with_the_last_run(tmp_path: Path, host: HostContext, fakes: Fakes) -> None:

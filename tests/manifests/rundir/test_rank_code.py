@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Dict, List
 
@@ -69,6 +70,27 @@ def test_code_that_is_not_python_is_named_with_its_line() -> None:
         "trainer/b.py: is not Python: source code string cannot contain null bytes\n"
         "-> correct this code, then submit again: every rank would fail"
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("x = 1\nreturn x\n", "'return' outside function"),
+        ("def f():\n    nonlocal x\n", "no binding for nonlocal 'x' found"),
+        ("if 1:\n    continue\n", "'continue' not properly in loop"),
+        ("x = 1\nawait x\n", "'await' outside function"),
+    ],
+)
+def test_code_that_only_the_compiler_refuses(text: str, why: str) -> None:
+    with pytest.raises(Trouble) as caught:
+        found({"trainer/a.py": text})
+    assert caught.value.problems == [f"trainer/a.py, line 2: {why}"]
+
+
+def test_warnings_of_the_compiler_are_not_the_user_s_concern() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert found({"trainer/a.py": "x = 1 is 1\nassert (x, '')\n"}) == ["trainer/a.py"]
 
 
 def test_newer_python_than_this_host_s(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Callable
+from typing import Any, Callable, Dict
 
 import pytest
 
@@ -76,6 +76,21 @@ def test_a_run_whose_records_are_whole_is_done(called: Call, run: RunFiles) -> N
     listed = called("list", "--json")
     assert [row["state"] for row in json.loads(listed.stdout)] == ["done"]
     assert listed.stderr == ""
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"walltime": "soon"}, {"steps": 10**400}, {"steps": -5}, {"batch": 10**400}],
+    ids=ascii,
+)
+def test_an_impossible_outline_counts_as_none(
+    called: Call, run: RunFiles, change: Dict[str, Any]
+) -> None:
+    before = called("status", run.root, "--json").stdout
+    run.outline.write_text(json.dumps({**json.loads(run.outline.read_text()), **change}))
+    shown = called("status", run.root, "--json")
+    assert json.loads(shown.stdout)[0]["steps"] == json.loads(before)[0]["steps"]
+    assert shown.stderr == ""
 
 
 def test_a_run_without_outline_is_known_by_its_manifest(

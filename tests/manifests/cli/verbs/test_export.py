@@ -66,8 +66,8 @@ def test_bad_input(finished_run: RunFiles, bundle: CommandLine, living_job: Livi
          "bundle: --states last: not together with --steps, which chooses the state that it needs\n"
          "-> leave one of them out\n"),
         (["export", run, "--steps", "2:1"],
-         "bundle: --to-step 1: expected more than --from-step, which is 2\n"
-         "-> the steps after --from-step up to --to-step are run again\n"),
+         "bundle: --steps S:1: expected more than S, which is 2\n"
+         "-> the steps after S up to T are run again\n"),
         (["export", run, "--with", "data", "--data", "/x=/y"],
          f"bundle: --data /x=/y: no recorded data lies below /x\n"
          f"-> recorded roots: {bundle.folder}/data\n"),

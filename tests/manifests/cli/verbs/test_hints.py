@@ -80,6 +80,27 @@ def test_the_next_step_of_a_verdict_names_the_program_as_it_was_called(
     assert ": bundle " in last
 
 
+def test_the_next_step_of_a_failed_run_names_the_program_as_it_was_called(
+    bundle: CommandLine, finished_run: RunFiles
+) -> None:
+    finished_run.done.unlink()
+    finished_run.exit_code.write_text("1\n")
+    finished_run.checkpoints.mkdir(exist_ok=True)
+    (finished_run.checkpoints / "step-000000004.npz").write_bytes(b"")
+    bundle.environment["BUNDLE_CALLED"] = "python3 ../bundle.py"
+    shown = bundle("show", finished_run.root).stdout
+    step = f"-> after fixing the cause: python3 ../bundle.py resume {finished_run.root}"
+    assert f"           {step}\n" in shown
+    assert "python bundle.py" not in shown
+
+
+def test_doctor_names_the_program_as_it_was_called(bundle: CommandLine) -> None:
+    bundle.environment["BUNDLE_CALLED"] = "python3 ../bundle.py"
+    shown = bundle("doctor", "--stack", "cpu", code=2).stdout
+    assert "-> run: python3 ../bundle.py build --stack cpu\n" in shown
+    assert "python bundle.py" not in shown
+
+
 @pytest.mark.parametrize(
     ("words", "name"),
     [

@@ -185,6 +185,79 @@ def test_damaged_labels_hide_no_run(bundle: CommandLine, runs: List[RunFiles]) -
     )
 
 
+@pytest.mark.parametrize(
+    "odd", ["a\x85b", "a\u2028b", "a\u202eb", "a\x9b31mb", "a\u2066b"], ids=ascii
+)
+def test_what_no_terminal_shows_in_one_line_is_refused(
+    bundle: CommandLine, runs: List[RunFiles], odd: str
+) -> None:
+    done = bundle("note", "a", odd, "-m", odd, "--tag", odd, code=2)
+    assert done.stderr == (
+        f"bundle: TEXT: found {odd!r}, expected one line of UTF-8 text\n"
+        f"-m: found {odd!r}, expected one line of UTF-8 text\n"
+        f"--tag: found {odd!r}, expected up to 40 letters without spaces and commas, the first one "
+        "no #\n-> nothing was written; write it in other words\n"
+    )
+    assert not runs[2].labels.exists()
+
+
+def test_labels_that_somebody_else_wrote_keep_to_their_lines(
+    bundle: CommandLine, runs: List[RunFiles]
+) -> None:
+    odd = "one\ntwo\x1b[31m \u202ethree\x85"
+    note = {"at": "now\n", "by": "me", "text": odd}
+    for run in runs:
+        run.labels.write_text(
+            json.dumps({"version": "1.3", "kind": "labels", "message": odd, "tags": [odd],
+                        "notes": [note]})
+        )  # fmt: skip
+    assert json.loads(bundle("list", "--json").stdout)[0]["message"] == odd
+    for words in (("list",), ("list", "--wide"), ("status", "aaaa"), ("note", "a"), ("show", "a")):
+        shown = bundle(*words).stdout
+        assert "one two" in shown and "one\n" not in shown
+        assert all(letter.isprintable() for letter in shown.replace("\n", ""))
+    assert len(bundle("list", "--wide").stdout.splitlines()) == 4
+    shutil.copytree(runs[0].root, runs[0].root.parent / "odd\nname\x1b[31m")
+    assert "\nodd name  " in bundle("list").stdout
+
+
+def test_wide_letters_keep_to_80_columns(bundle: CommandLine, runs: List[RunFiles]) -> None:
+    bundle("note", "aaaa", "-m", "\u8a13\u7df4" * 17, "--tag", "\u7df4" * 10)
+    line = "    #" + "\u7df4" * 10
+    assert line in bundle("list").stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"elapsed_time": "NaN"},
+        {"elapsed_time": "Infinity", "images/s": "NaN"},
+        {"elapsed_time": "x", "main/loss": {}, "iteration": True, "validation/main/accuracy": [1]},
+        {"elapsed_time": -1, "iteration": -3},
+        {"elapsed_time": 10**400, "iteration": 10**400, "main/loss": 10**400},
+    ],
+    ids=ascii,
+)
+def test_a_log_with_impossible_values_hides_no_run(
+    bundle: CommandLine, runs: List[RunFiles], row: Any
+) -> None:
+    runs[0].log.write_text(json.dumps({"epoch": 1, **row}) + "\n")
+    listed = bundle("list")
+    assert len(
+        [line for line in listed.stdout.splitlines() if line.startswith(tuple(NAMES))]
+    ) == len(runs)
+    assert listed.stderr == ""
+    (shown,) = json.loads(bundle("list", "--json", "--sort", "took", "-n", "9").stdout)[:1]
+    assert (shown["seconds"], shown["iteration"]) == (None, None)
+    for words in (("status", "aaaa"), ("status", "--wide", "aaaa"), ("list", "--wide")):
+        assert NAMES[0] in bundle(*words).stdout
+
+
+@pytest.mark.parametrize("since", ["60000w", "0001-01-02", "0876-01-01"])
+def test_since_long_ago(bundle: CommandLine, runs: List[RunFiles], since: str) -> None:
+    assert names(bundle("list", "--since", since, "--json").stdout) == NAMES
+
+
 def test_show_says_why_and_has_one_metric_a_line(bundle: CommandLine, runs: List[RunFiles]) -> None:
     lines = bundle("show", "a").stdout.splitlines()
     assert lines[1:4] == [

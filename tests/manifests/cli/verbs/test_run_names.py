@@ -60,6 +60,17 @@ def test_a_run_by_a_name(bundle: CommandLine, runs: List[Path], text: str, numbe
     assert json.loads(bundle("show", text, "--json").stdout)["run"] == str(runs[number])
 
 
+@pytest.mark.parametrize("name", ["baseline", "digits", "2026", "x" * 255])
+def test_a_run_by_the_name_that_a_person_gave_its_directory(
+    bundle: CommandLine, runs: List[Path], name: str
+) -> None:
+    """`list` shows it like any other."""
+    run = runs[1].rename(runs[1].with_name(name))
+    assert bundle("list").stdout.count(f"{name}\n" if len(name) > 80 else f"{name}  ") >= 1
+    assert json.loads(bundle("show", name, "--json").stdout)["run"] == str(run)
+    assert "neither a path nor the name of a run" in bundle("show", f"{name}=", code=2).stderr
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
