@@ -101,6 +101,8 @@ def _name_beside(target: Path) -> Path:
     if target.exists() and not target.is_file():
         raise Trouble(f"{target}: is not a regular file", "name another file")
     if not target.parent.is_dir():
+        if target.parent.exists():
+            raise Trouble(f"{target}: {target.parent} is not a folder", "name another")
         raise Trouble(f"{target}: there is no folder {target.parent}", "make it, or name another")
     while True:
         end = "".join(_LETTERS[byte % len(_LETTERS)] for byte in os.urandom(8))
@@ -171,7 +173,7 @@ def write_json(target: Path, value: Any) -> None:
 
 
 @contextmanager
-def prepared(*targets: Path) -> Iterator[None]:
+def prepared(*targets: Path, next_step: str = "name another file") -> Iterator[None]:
     """Before long work: make the folders of the files that it will write, and try to write there.
 
     Raises Trouble at once where a file cannot be written. Folders that were made are removed when
@@ -179,7 +181,7 @@ def prepared(*targets: Path) -> Iterator[None]:
     """
     made: List[Path] = []
     try:
-        _prepare(targets, made)
+        _prepare(targets, made, next_step)
         yield
     except BaseException:
         for folder in reversed(made):
@@ -188,15 +190,13 @@ def prepared(*targets: Path) -> Iterator[None]:
         raise
 
 
-def _prepare(targets: Sequence[Path], made: List[Path]) -> None:
+def _prepare(targets: Sequence[Path], made: List[Path], next_step: str) -> None:
     for target in targets:
         try:
             _make_folders(target.resolve().parent, made)
             _try_writing(target.resolve())
         except OSError as error:
-            raise Trouble(
-                f"{target}: cannot be written: {error.strerror}", "name another file"
-            ) from error
+            raise Trouble(f"{target}: cannot be written: {error.strerror}", next_step) from error
 
 
 def _make_folders(folder: Path, made: List[Path]) -> None:

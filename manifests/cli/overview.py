@@ -30,7 +30,7 @@ from manifests.rundir.directory import RunSummary, find_run, list_runs, summary_
 from manifests.rundir.glance import Said, job_id_of, said_of
 from manifests.rundir.known_outs import known_outs
 from manifests.rundir.outline import Outline, read_outline
-from manifests.rundir.progress import last_row, read_progress
+from manifests.rundir.progress import last_row, read_progress, steps_lately
 from manifests.rundir.records import Warn, ignore
 
 if TYPE_CHECKING:
@@ -166,7 +166,9 @@ def _progress(
 ) -> Dict[str, Any]:
     if outline is None or state == "damaged":
         return {}
-    found = read_progress(files, outline, last, running=state == "running", now=time.time())
+    now = time.time()
+    running = state == "running" or (state == "unknown" and steps_lately(files, now))
+    found = read_progress(files, outline, last, running=running, now=now)
     values = asdict(found)
     loss = values.pop("loss")
     done = {"percent": found.percent, "last_loss": loss}

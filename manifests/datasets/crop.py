@@ -12,11 +12,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
+from container.atomic import prepared
 from container.progress import Progress
 from container.trouble import Trouble
 from manifests.datasets.centre_crop import settings
 from manifests.datasets.crop_file import Outcome, bring_up_to_date
-from manifests.datasets.crop_folder import refuse_foreign, refuse_nesting, working_in
+from manifests.datasets.crop_folder import OWN, refuse_foreign, refuse_nesting, working_in
 from manifests.datasets.shown import capped
 from manifests.datasets.tree import TreeFolder, below, walk
 from manifests.datasets.workers import spread
@@ -156,7 +157,14 @@ def crop(
     refuse_nesting(source, target)
     done = Cropped(str(source), str(target), settings(), dry_run)
     refuse_foreign(target, done.settings)
-    progress.stage(f"look through {source}")
+    outputs = [] if dry_run else [target / OWN / "settings.json"]
+    with prepared(*outputs, next_step="choose another folder"):
+        _crop(done, source, target, progress, workers)
+    return done
+
+
+def _originals(done: Cropped, source: Path) -> Tuple[List[TreeFolder], int]:
+    """The folders of the originals, and how many there are; other files are named in ``done``."""
     folders, done.unusable = walk(source)
     images = 0
     for folder in folders:
@@ -168,10 +176,18 @@ def crop(
     if not images and not done.unusable:
         raise Trouble(f"{source}: holds no images", "name the folder of the original images")
     _refuse_clashes(source, folders)
+    return folders, images
+
+
+def _crop(
+    done: Cropped, source: Path, target: Path, progress: Progress, workers: Optional[int]
+) -> None:
+    progress.stage(f"look through {source}")
+    folders, images = _originals(done, source)
 
     def go(scratch: Optional[str]) -> None:
         work = _Work(str(source), str(target), scratch)
-        title = "look for what is missing" if dry_run else f"crop to {target}"
+        title = "look for what is missing" if done.dry_run else f"crop to {target}"
         reports = spread(partial(_do, work), _chunks(folders), workers=workers)
         with progress.track(title, images, "images") as advance, closing(reports):
             for made, kept, problems in reports:
@@ -180,7 +196,7 @@ def crop(
                 done.unusable += problems
                 advance(made + kept + len(problems))
 
-    if dry_run:
+    if done.dry_run:
         go(None)
     else:
         try:
@@ -194,4 +210,3 @@ def crop(
             ) from error
     if target.exists():
         done.strays = _strays(target, folders)
-    return done

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Dict, Iterable, List, Set, Union
 
 from manifests.datasets.digest_cache import Stamp, stamp_of
-from manifests.datasets.names import printable, same_form
+from manifests.datasets.names import FORM_ONLY, INVISIBLE_ONLY, printable, same_form, visible
 
 #: A sentence without its subject: what is wrong with a file.
 Problem = str
@@ -31,13 +31,13 @@ class ImageFolder:
     relative and stays below the root all the way.
 
     ``shown`` is how messages name it. ``links`` holds what is wrong with the way to each folder,
-    ``forms`` which names of a folder look alike.
+    ``names`` the forms of a folder's names by what one sees of them.
     """
 
     root: str
     shown: str
     links: Dict[str, Problem] = field(default_factory=dict)
-    forms: Dict[str, Set[str]] = field(default_factory=dict)
+    names: Dict[str, Dict[str, str]] = field(default_factory=dict)
     linked: Set[str] = field(default_factory=set)  # names that are links themselves
 
     @classmethod
@@ -66,7 +66,7 @@ class ImageFolder:
                 if problem:
                     problem = f"is a link that {problem}"
         except FileNotFoundError:
-            return f"does not exist{self._other_form(name)}"
+            return self._why_missing(name)
         except OSError as error:
             return f"cannot be read: {error.strerror}"
         if problem:
@@ -115,26 +115,33 @@ class ImageFolder:
             ahead += target.split("/")[::-1]
         return ""
 
-    def _other_form(self, name: str) -> str:
-        """A remark where only the Unicode form of a name keeps it from being found."""
-        if name.isascii():
-            return ""
+    def _why_missing(self, name: str) -> Problem:
+        """What is said of a file that is not there; a link or a name that looks the same may be."""
         at = ""
         for part in name.split("/"):
-            if os.path.lexists(self.path(f"{at}{part}")):
-                at += f"{part}/"
-                continue
-            if at not in self.forms:
-                try:
-                    self.forms[at] = {
-                        same_form(found.name) for found in Path(self.path(at)).iterdir()
-                    }
-                except OSError:
-                    self.forms[at] = set()
-            if same_form(part) in self.forms[at]:
-                return "; a name there differs in Unicode form only (NFC, NFD)"
+            path = Path(self.path(f"{at}{part}"))
+            if not os.path.lexists(path):
+                return f"does not exist{self._twin_in(at, part)}"
+            if not path.exists():
+                way = "is" if f"{at}{part}" == name else "is reached through"
+                return f"{way} a link to {printable(str(path.readlink()))}, which does not exist"
+            at += f"{part}/"
+        return "does not exist"
+
+    def _twin_in(self, folder: str, name: str) -> str:
+        """A remark where a name of the folder (with a ``/`` at the end) looks the same as this."""
+        if name.isascii():
             return ""
-        return ""
+        if folder not in self.names:
+            try:
+                found = [path.name for path in Path(self.path(folder)).iterdir()]
+            except OSError:
+                found = []
+            self.names[folder] = {visible(other): same_form(other) for other in found}
+        twin = self.names[folder].get(visible(name))
+        if twin is None:
+            return ""
+        return f"; a name there {FORM_ONLY if twin == same_form(name) else INVISIBLE_ONLY}"
 
 
 def link_advice(problems: List[str]) -> str:

@@ -7,6 +7,8 @@ import unicodedata
 from typing import Iterable
 
 NOT_UTF8 = "its name is not UTF-8"
+FORM_ONLY = "differs in Unicode form only (NFC, NFD)"
+INVISIBLE_ONLY = "differs in invisible characters only"
 #: So many characters of a text that should be short are shown.
 _EXCERPT = 200
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -70,11 +72,26 @@ def same_form(name: str) -> str:
     return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
+def visible(name: str) -> str:
+    """`same_form` without characters that nobody sees, such as a byte order mark in the middle of
+    files that were joined."""
+    if name.isascii():
+        return name
+    shown = (letter for letter in name if unicodedata.category(letter) != "Cf")
+    return same_form("".join(shown))
+
+
 def twin_note(name: str, others: Iterable[str]) -> str:
     """A remark on the one of ``others`` that looks the same as ``name``; "" where none does."""
-    if name.isascii():
+    twins = [
+        other
+        for other in others
+        if not (name.isascii() and other.isascii())
+        and other != name
+        and visible(other) == visible(name)
+    ]
+    if not twins:
         return ""
-    form = same_form(name)
-    if any(other != name and same_form(other) == form for other in others):
-        return "; one there differs in Unicode form only (NFC, NFD)"
-    return ""
+    if any(same_form(twin) == same_form(name) for twin in twins):
+        return f"; one there {FORM_ONLY}"
+    return f"; one there {INVISIBLE_ONLY}"

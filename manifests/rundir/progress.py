@@ -14,6 +14,9 @@ from manifests.record.log_columns import ITERATION, LOSS, SPEED, TIMINGS
 from manifests.record.run_files import RunFiles
 from manifests.rundir.outline import GREATEST, Outline
 
+#: Seconds without a step after which a job of which nothing is known may be over.
+_LATELY = 900.0
+
 #: A trail's line holds a digest of each tensor now and then: the last whole one lies in this end.
 _FIRST_LOOK = 2**12
 _LAST_LOOK = 2**21
@@ -67,6 +70,12 @@ def read_progress(
         checkpoint_age=max(0.0, now - newest[1]) if newest else None,
         resumptions=_resumptions(newest, ready),
     )
+
+
+def steps_lately(files: RunFiles, now: float) -> bool:
+    """Whether a job that nobody here can ask for, as one of another host, has just done a step."""
+    last = _changed(files.trail_of(0))
+    return last is not None and now - last < _LATELY
 
 
 def last_row(log: Path) -> Dict[str, Any]:

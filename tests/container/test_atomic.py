@@ -57,6 +57,10 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     assert str(caught.value) == (
         f"{target}: there is no folder {tmp_path / 'no'}\n-> make it, or name another"
     )
+    (tmp_path / "no").touch()
+    with pytest.raises(Trouble) as caught:
+        write_bytes(target, b"")
+    assert str(caught.value) == f"{target}: {tmp_path / 'no'} is not a folder\n-> name another"
 
 
 def test_an_error_of_the_disk_names_the_target(tmp_path: Path) -> None:

@@ -282,6 +282,31 @@ def test_a_link_in_the_target_does_not_lead_out_of_it(source: Path, target: Path
     assert (source / "n01/a.JPEG").read_bytes() == before
 
 
+def test_the_target_is_tried_before_the_originals_are_looked_through(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+
+    def look(*_: Any) -> Any:
+        pytest.fail("the originals are looked through")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("manifests.datasets.crop.walk", look)
+        with pytest.raises(Trouble) as caught:
+            crop_all(source, tmp_path / "file" / "new")
+    assert str(caught.value) == (
+        f"{tmp_path}/file/new/.crop/settings.json: cannot be written: Not a directory\n"
+        "-> choose another folder"
+    )
+    # Nothing is left where the originals are refused.
+    for name in ("x.png", "x.gif"):
+        (source / "n01" / name).write_bytes(b"")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(Trouble, match="would both become"):
+        crop_all(source, tmp_path / "new" / "deep")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_what_cannot_be_written_ends_the_crop(source: Path, target: Path) -> None:
     (target / ".crop").mkdir(parents=True)
     (target / "n01" / "b.jpg").mkdir(parents=True)

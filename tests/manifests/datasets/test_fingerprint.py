@@ -308,7 +308,7 @@ def test_links_that_work_in_the_container_too(data_set: Path, tmp_path: Path) ->
         f"{listing}, line 5: {data_set}/up/b is reached through a link that {leaves}",
         f"{listing}, line 6: {more}/hop is a link that has the absolute target {image}, "
         "which the container does not have",
-        f"{listing}, line 7: {more}/gone does not exist",
+        f"{listing}, line 7: {more}/gone is a link to nothing, which does not exist",
         f"{listing}, line 8: {more}/loop cannot be read: Too many levels of symbolic links",
     ]
     (data_set / "train.txt").write_text(

@@ -179,3 +179,25 @@ def test_names_that_differ_in_unicode_form_only(tmp_path: Path, jpeg: Callable[.
         f"{where}, line 3: {tmp_path}/{nfd}/ü.jpg does not exist",
         f"{where}, line 4: {tmp_path}/ü/{nfd}.jpg does not exist",
     ]
+
+
+def test_links_to_nothing_and_names_with_invisible_characters(
+    tmp_path: Path, jpeg: Callable[..., bytes]
+) -> None:
+    """Files that were joined have byte order marks in the middle."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "0.jpg").write_bytes(jpeg())
+    (tmp_path / "a" / "1.jpg").symlink_to("gone\u2028.jpg")
+    (tmp_path / "away").symlink_to("/no/such")
+    lines = ["\ufeffa/0.jpg", "a/0\u200b.jpg", "a/\ufeff2.jpg", "a/1.jpg", "away/x.jpg", "b/x.jpg"]
+    samples = read_list(listed(tmp_path, ["a/0.jpg", *lines]), root=tmp_path)
+    _, problems = scan_images(samples, tmp_path, cache_folder=None, progress=Silent())
+    twin = "does not exist; a name there differs in invisible characters only"
+    assert [problem.partition(f"{tmp_path}/list.txt, line ")[2] for problem in problems] == [
+        f"2: {tmp_path}/\\ufeffa/0.jpg {twin}",
+        f"3: {tmp_path}/a/0\\u200b.jpg {twin}",
+        f"4: {tmp_path}/a/\\ufeff2.jpg does not exist",
+        f"5: {tmp_path}/a/1.jpg is a link to gone\\u2028.jpg, which does not exist",
+        f"6: {tmp_path}/away/x.jpg is reached through a link to /no/such, which does not exist",
+        f"7: {tmp_path}/b/x.jpg does not exist",
+    ]

@@ -174,3 +174,18 @@ def test_a_class_that_differs_in_unicode_form_only(tmp_path: Path) -> None:
         f"{tmp_path}/tree/{NFD}: is not a class of {classes}{only}",
         f"{tmp_path}/tree/{NFC}: class 0 has no image{only}",
     ]
+
+
+def test_a_class_that_differs_in_invisible_characters_only(tmp_path: Path) -> None:
+    (tmp_path / "tree" / "b").mkdir(parents=True)
+    (tmp_path / "tree" / "b" / "a.jpg").write_bytes(b"")
+    (tmp_path / "tree" / "c").mkdir()
+    (tmp_path / "tree" / "c" / "a.jpg").write_bytes(b"")
+    classes = tmp_path / "classes.txt"
+    with pytest.raises(Trouble) as caught:
+        samples_of_tree(tmp_path / "tree", ["\ufeffb", "c"], classes)
+    only = "; one there differs in invisible characters only"
+    assert caught.value.problems == [
+        f"{tmp_path}/tree/b: is not a class of {classes}{only}",
+        f"{tmp_path}/tree/\\ufeffb: class 0 has no image{only}",
+    ]

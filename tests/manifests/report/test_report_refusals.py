@@ -33,7 +33,7 @@ def test_targets_that_cannot_be(
     cases = {
         tmp_path / "page.pdf": ("has the suffix .pdf", "end the name with .html"),
         tmp_path / "page": ("has no suffix", "end the name with .html"),
-        again.manifest / "page.html": (f"there is no folder {again.manifest}", NEXT),
+        again.manifest / "page.html": (f"{again.manifest} is not a folder", NEXT),
         tmp_path / "folder.html": ("is not a regular file", NEXT),
         original.code / "page.html": ("lies in code/ of a run, where every file is counted", NEXT),
         again.trail / "x.html": ("lies in results/ of a run, where every file is counted", NEXT),

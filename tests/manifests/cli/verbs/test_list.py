@@ -303,6 +303,30 @@ def test_status_before_the_first_epoch(
     assert (row["step"], row["steps"], row["last_loss"], row["seconds_left"]) == (0, 3, None, None)
 
 
+def test_progress_of_a_run_whose_job_is_on_another_host(
+    bundle: CommandLine, runs: List[RunFiles]
+) -> None:
+    """Its job cannot be asked for, but its files tell; long after its last step they do not."""
+    run = runs[2]
+    for path in (run.failure, run.exit_code):
+        path.unlink()
+    job = {"version": "1.3", "kind": "job", "backend": "local", "id": "1.1", "host": "far"}
+    run.job.write_text(json.dumps({**job, "submitted": ""}))
+    now = time.time()
+    run.ready.touch()
+    os.utime(run.ready, (now - 30, now - 30))
+    run.trail_of(0).write_text('{"step": 2, "loss": "0x1.4p+0"}\n')
+    os.utime(run.trail_of(0), (now - 20, now - 20))
+    row = json.loads(bundle("status", "a", "--json").stdout)[0]
+    assert (row["state"], row["step"], row["last_loss"]) == ("unknown", 2, 1.25)
+    assert row["seconds_left"] == pytest.approx(5.0, abs=0.1)
+    assert row["images_per_second"] == pytest.approx(0.8, abs=0.01)
+    os.utime(run.ready, (now - 3000, now - 3000))
+    os.utime(run.trail_of(0), (now - 2990, now - 2990))
+    row = json.loads(bundle("status", "a", "--json").stdout)[0]
+    assert (row["state"], row["step"], row["seconds_left"]) == ("unknown", 2, None)
+
+
 def test_spans_and_lines() -> None:
     seconds = [None, 0, 59.4, 60, 3599, 3600, 86399, 90000]
     assert [span(value) for value in seconds] == [
