@@ -6,9 +6,12 @@ import json
 import os
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO, Iterator, List, Sequence, Tuple
+from typing import Any, BinaryIO, Iterator, List, Sequence
 
 from container.trouble import Trouble
+
+#: What mkstemp adds to a prefix.
+_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789_"
 
 
 @contextmanager
@@ -20,10 +23,9 @@ def replacing(target: Path) -> Iterator[BinaryIO]:
     file (a folder, a device, a pipe) or whose folder is not there; errors of the disk name it.
     """
     target = target.resolve()
-    descriptor, name = _temporary_beside(target)
-    temporary = Path(name)
+    temporary = _name_beside(target)
     try:
-        with os.fdopen(descriptor, "wb") as stream:
+        with os.fdopen(_new_file(temporary, target), "wb") as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
@@ -32,7 +34,7 @@ def replacing(target: Path) -> Iterator[BinaryIO]:
         temporary.chmod(0o666 & ~umask)
         temporary.replace(target)
     except BaseException as error:
-        temporary.unlink(missing_ok=True)
+        _remove(temporary)
         if isinstance(error, OSError) and error.filename is None:
             error.filename = str(target)
         raise
@@ -74,32 +76,70 @@ def write_behind(descriptor: int, offset: int, length: int) -> None:
 
 
 def _give_name(descriptor: int, target: Path) -> None:
-    """link(2) replaces nothing: the name is a temporary one, then renamed."""
-    _, name = reserved = _temporary_beside(target)
-    os.close(reserved[0])
-    Path(name).unlink()
-    try:
+    """link(2) replaces nothing: where a file is, the name is a temporary one, then renamed."""
+    name = _name_beside(target)
+
+    def link(place: Path) -> None:
         # With a folder's descriptor, though it is not used, this is linkat(2), which follows.
-        os.link(f"/proc/self/fd/{descriptor}", name, src_dir_fd=descriptor, follow_symlinks=True)
-        Path(name).replace(target)
+        file = f"/proc/self/fd/{descriptor}"
+        os.link(file, place, src_dir_fd=descriptor, follow_symlinks=True)
+
+    try:
+        try:
+            link(target)
+        except FileExistsError:
+            link(name)
+            name.replace(target)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        _remove(name)
         raise
 
 
-def _temporary_beside(target: Path) -> Tuple[int, str]:
+def _name_beside(target: Path) -> Path:
+    """A name for a temporary file, as mkstemp would give it; it is made by whoever removes it when
+    a signal comes. Raises Trouble as :func:`replacing`."""
     if target.exists() and not target.is_file():
         raise Trouble(f"{target}: is not a regular file", "name another file")
     if not target.parent.is_dir():
         if target.parent.exists():
             raise Trouble(f"{target}: {target.parent} is not a folder", "name another")
         raise Trouble(f"{target}: there is no folder {target.parent}", "make it, or name another")
-    import tempfile
+    while True:
+        end = "".join(_LETTERS[byte % len(_LETTERS)] for byte in os.urandom(8))
+        name = target.with_name(f".{target.name}.{end}")
+        try:
+            name.lstat()
+        except FileNotFoundError:
+            return name
+        except OSError as error:
+            raise type(error)(error.errno, error.strerror, str(target)) from error
 
+
+def _new_file(name: Path, target: Path) -> int:
+    """Its descriptor. Errors name the target."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        return tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        return os.open(name, flags, 0o600)
     except OSError as error:
         raise type(error)(error.errno, error.strerror, str(target)) from error
+
+
+def _try_writing(target: Path) -> None:
+    """Make a file beside ``target``; one without a name where the file system can, because a
+    signal may come at any time."""
+    name = _name_beside(target)
+    try:
+        os.close(os.open(target.parent, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    except OSError:
+        try:
+            os.close(_new_file(name, target))
+        finally:
+            _remove(name)
+
+
+def _remove(temporary: Path) -> None:
+    with suppress(OSError):  # why it could not be made is said already
+        temporary.unlink()
 
 
 def place(data: bytes, target: str, *, scratch: str, modified_ns: int) -> None:
@@ -154,9 +194,7 @@ def _prepare(targets: Sequence[Path], made: List[Path], next_step: str) -> None:
     for target in targets:
         try:
             _make_folders(target.resolve().parent, made)
-            descriptor, name = _temporary_beside(target.resolve())
-            os.close(descriptor)
-            Path(name).unlink()
+            _try_writing(target.resolve())
         except OSError as error:
             raise Trouble(f"{target}: cannot be written: {error.strerror}", next_step) from error
 

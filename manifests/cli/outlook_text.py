@@ -29,7 +29,9 @@ def outlook_values(plan: Plan, host: HostContext) -> Dict[str, Any]:
 def outlook_lines(outlook: Outlook, files: RunFiles) -> List[str]:
     """Lines of 80 letters, but for paths, which are whole."""
     long = [
-        f"{outlook.steps} steps",
+        f"{outlook.steps} steps"
+        if outlook.own in (None, outlook.steps)
+        else f"{outlook.own} of {outlook.steps} steps",
         *([f"walltime {outlook.walltime}"] if outlook.walltime else []),
         *([f"about {span(outlook.seconds)} at the speed of"] if outlook.like else []),
     ]

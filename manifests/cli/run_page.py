@@ -46,7 +46,8 @@ def show_values(run: Path, host: HostContext, warn: Warn = ignore) -> Dict[str, 
 
 
 def show_lines(run: Path, host: HostContext, warn: Warn = ignore) -> List[str]:
-    from manifests.record.checkpoint_names import checkpoints_in, step_of
+    from manifests.record.checkpoint_names import step_of
+    from manifests.rundir.present_states import present_states
 
     files = find_run(str(run))
     manifest = read_manifest(files, warn)  # damaged ones before what `summary` says of them
@@ -58,7 +59,7 @@ def show_lines(run: Path, host: HostContext, warn: Warn = ignore) -> List[str]:
     with suppress(Trouble):  # a damaged one shows in the state
         job = read_job(files)
     lines += identity_lines(manifest, job)
-    checkpoints = checkpoints_in(files.checkpoints)
+    checkpoints = present_states(files)
     if checkpoints:
         steps = ", ".join(str(step_of(path)) for path in checkpoints)
         lines.append(f"checkpoint after step {steps} of {manifest.identity.steps}")

@@ -46,6 +46,8 @@ def cache_finding(cache: WritableFolder, needed: int) -> Finding:
 
 def clock_finding(cache: WritableFolder) -> Finding:
     """The file system's clock is another host's where it comes over a network."""
+    if cache.skew is None and not cache.problem:
+        return ok(f"not compared: {cache.path} is not there yet")
     if cache.skew is None:
         return warn(
             f"cannot be compared: nothing can be written in {cache.path}",

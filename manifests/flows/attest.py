@@ -25,7 +25,7 @@ from manifests.rundir.known_outs import known_outs
 from manifests.rundir.provenance import provenance_statement
 from manifests.rundir.records import Warn, ignore, read_manifest, read_record, read_result
 from manifests.rundir.reruns import original_of, reruns_of
-from manifests.rundir.statement import statement_text
+from manifests.rundir.statement import statement_file_text, statement_text
 from manifests.rundir.verify import (
     companion_problems,
     identity_files_problems,
@@ -256,12 +256,12 @@ def attest(drafts: List[Draft], key: Path) -> List[Attested]:
 
 
 def _place(draft: Draft, signature: str) -> Attested:
-    short = ssh_signature.parse_signature(signature).short_name
-    path = draft.folder / f"{draft.stem}-{short}.json"
+    made = ssh_signature.parse_signature(signature)
+    path = draft.folder / f"{draft.stem}-{made.short_name}.json"
     beside = Path(f"{path}.sig")
     try:
         draft.folder.mkdir(parents=True, exist_ok=True)
-        same = _has(path, draft.text) and beside.exists()
+        same = _has(path, draft.text) and _signs(beside, draft.text, made)
         if not same:
             _write_both(path, draft.text, beside, signature)
     except OSError as error:
@@ -289,6 +289,15 @@ def _write_both(path: Path, text: str, beside: Path, signature: str) -> None:
 
 def _has(path: Path, text: str) -> bool:
     try:
-        return path.read_bytes() == text.encode("utf-8")
-    except OSError:
+        return statement_file_text(path) == text
+    except (FileNotFoundError, ValueError):
         return False
+
+
+def _signs(beside: Path, text: str, made: ssh_signature.SshSignature) -> bool:
+    """Whether a signature that is there does what the one that was ``made`` does."""
+    try:
+        there = ssh_signature.parse_signature(statement_file_text(beside))
+    except (FileNotFoundError, ValueError):
+        return False
+    return there == made and ssh_signature.is_intact(text, beside)

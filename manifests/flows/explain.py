@@ -10,12 +10,12 @@ from typing import List, Optional, Sequence
 from container.shell_word import shell_word
 from manifests.host.context import HostContext
 from manifests.host.git_checkout import as_committed
-from manifests.record.checkpoint_names import checkpoints_in
 from manifests.record.mounts import CODE_MOUNT, RUN_MOUNT
 from manifests.record.run_files import RunFiles
 from manifests.rundir.cancellation import read_cancellation
 from manifests.rundir.directory import state_of
 from manifests.rundir.job_logs import log_of
+from manifests.rundir.present_states import present_states
 from manifests.rundir.queue import Queues
 from manifests.rundir.records import Warn, ignore, read_failure, read_manifest, read_stop
 from manifests.rundir.rerun_command import rerun_command
@@ -50,7 +50,7 @@ def explain_failure(files: RunFiles, log: Optional[Path] = None) -> str:
             f"-> {go_on(files)}"
         )
     lines = [why_failed(files, log)]
-    if checkpoints_in(files.checkpoints):
+    if present_states(files):
         lines.append(f"-> after fixing the cause: {go_on(files)}")
     return "\n".join(lines)
 

@@ -20,14 +20,13 @@ from typing import (
 )
 
 from container import atomic
-from container.reachable import file_here, file_problem
+from container.reachable import file_here, file_problem, folder_problem
 from container.shell_word import shell_word
 from container.trouble import Trouble, first_of
 from manifests.flows.export_contents import chosen, run_members, state_members, strangers
 from manifests.flows.export_extras import Exported, extra_members
 from manifests.flows.export_supplies import data_members, image_members, package_members
 from manifests.host.context import HostContext
-from manifests.record.checkpoint_names import checkpoints_in
 from manifests.record.outcome import Result
 from manifests.record.run_files import RunFiles
 from manifests.record.schema import Manifest
@@ -36,6 +35,7 @@ from manifests.rundir.directory import find_run, state_of
 from manifests.rundir.export_file import Member, head_for, whole_size, write_export
 from manifests.rundir.export_head import ExportHead
 from manifests.rundir.kept_states import head_problem, kept_states
+from manifests.rundir.present_states import present_states
 from manifests.rundir.queue import Queues
 from manifests.rundir.records import Warn, ignore, read_manifest, read_result
 from manifests.rundir.tar_members import name_problem
@@ -134,7 +134,7 @@ def plan_export(
         raise Trouble(problems, VERIFY.format(run=shell_word(files.root)))
     part = None if wanted.steps is None else planned_part(files, manifest, wanted.steps, warn)
     if part is None:
-        states = chosen(checkpoints_in(files.checkpoints), wanted.states)
+        states = chosen_states(files, wanted.states)
     else:
         states = [] if part.checkpoint is None else [part.checkpoint]
     refuse_other_states(files, manifest, result, states)
@@ -168,6 +168,17 @@ def plan_export(
 
 
 VERIFY = "see all that differs: python bundle.py verify {run}"
+
+
+def chosen_states(files: RunFiles, which: str) -> List[Path]:
+    """As `chosen`. Raises Trouble where they cannot be seen, rather than leave all of them out."""
+    why = folder_problem(files.checkpoints)
+    if which != "none" and why.startswith("cannot be read"):
+        raise Trouble(
+            f"{files.checkpoints}: {why}",
+            "ask its owner for a copy of the run, or leave the states out: --states none",
+        )
+    return chosen(present_states(files), which)
 
 
 def refuse_other_states(
@@ -242,9 +253,11 @@ def with_trail_digest(
         for rank in range(manifest.identity.world.ranks)
     }
     digest = hashlib.sha256()
-    there = {member.name for member in members} & names
-    if there != names:
-        lacking = [f"{name}: does not exist" for name in sorted(names - there)]
+    recorded = names | {"results/log.jsonl"} if result.log is not None else names
+    lacking = [
+        f"{name}: {why}" for name in sorted(recorded) if (why := file_problem(files.root / name))
+    ]
+    if lacking:
         raise Trouble(first_of(lacking), VERIFY.format(run=shell_word(files.root)))
 
     def problems() -> List[str]:

@@ -36,7 +36,8 @@ _LOOKED_AT = 50
 @dataclass(frozen=True)
 class Outlook:
     """``room`` and ``free`` (where the run will be) are bytes; ``seconds`` is what an earlier run
-    ``like`` it would take: of the same network and size, with as many ranks, on the same site."""
+    ``like`` it would take: of the same network and size, with as many ranks, on the same site. The
+    run does ``own`` of the ``steps``: fewer where it begins with a state of another run."""
 
     where: str
     what: str
@@ -46,6 +47,7 @@ class Outlook:
     free: Optional[int]
     seconds: Optional[float] = None
     like: Optional[str] = None
+    own: Optional[int] = None
 
 
 def outlook_of(plan: Plan, host: HostContext) -> Outlook:
@@ -60,7 +62,15 @@ def outlook_of(plan: Plan, host: HostContext) -> Outlook:
         free=_free(plan.files.root.parent),
         seconds=like[0] if like else None,
         like=like[1] if like else None,
+        own=_own_steps(manifest),
     )
+
+
+def _own_steps(manifest: Manifest) -> int:
+    resumed, part = manifest.circumstance.resumed, manifest.circumstance.slice
+    if part is not None:
+        return part.end - part.begin
+    return manifest.identity.steps - (resumed.step if resumed else 0)
 
 
 def _where(manifest: Manifest) -> str:
@@ -137,7 +147,7 @@ def _measured(wanted: Manifest, host: HostContext) -> Optional[Tuple[float, str]
             row: Dict[str, object] = last_row(files.log)
             seconds, steps = row.get(ELAPSED), row.get(ITERATION)
             if isinstance(seconds, float) and isinstance(steps, int) and steps > 0:
-                return seconds / steps * wanted.identity.steps, str(run)
+                return seconds / steps * _own_steps(wanted), str(run)
     return None
 
 

@@ -10,7 +10,7 @@ from typing import Dict, Iterator, Optional, Sequence
 
 from container.trouble import Trouble
 from manifests.flows.slice_plan import whole_record
-from manifests.record.checkpoint_names import checkpoints_in, step_of
+from manifests.record.checkpoint_names import step_of
 from manifests.record.run_files import RunFiles
 from manifests.record.schema import Slice
 from manifests.record.slice_set import (
@@ -20,6 +20,7 @@ from manifests.record.slice_set import (
     drawn,
     slices_between,
 )
+from manifests.rundir.present_states import present_states
 from manifests.rundir.records import Warn, ignore, read_manifest, read_record
 
 
@@ -45,7 +46,7 @@ def refuse_other_set(folder: Path, record: SliceSet, old: RunFiles, warn: Warn =
     ]
     if record.seed is not None and not problems:
         recorded = [one.step for one in (result.states if result else None) or []]
-        present = [s for s in map(step_of, checkpoints_in(old.checkpoints)) if s]
+        present = [s for s in map(step_of, present_states(old)) if s]
         divided = [
             slices_between([s for s in states if s < steps], steps)
             for states in (recorded, present)

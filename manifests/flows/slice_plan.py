@@ -14,7 +14,7 @@ from manifests.flows.adopted_state import adopt_state
 from manifests.flows.cannot_run import CannotRun
 from manifests.record import schema
 from manifests.record.checkpoint import Head, Prefix, cut_records, read_head
-from manifests.record.checkpoint_names import checkpoints_in, step_of
+from manifests.record.checkpoint_names import step_of
 from manifests.record.run_files import RunFiles
 from manifests.record.states import State, States, state_digest
 from manifests.rundir.kept_states import (
@@ -23,6 +23,7 @@ from manifests.rundir.kept_states import (
     kept_states,
     records_states,
 )
+from manifests.rundir.present_states import present_states
 from manifests.rundir.rank_code import counted_code
 from manifests.rundir.records import Warn, ignore
 from manifests.rundir.rerun_command import rerun_command
@@ -221,9 +222,9 @@ def state_before(
     Raises CannotRun where there is none, or it is not the state that the run wrote.
     """
     manifest = record.manifest
-    present = [path for path in checkpoints_in(old.checkpoints) if (step_of(path) or 0) <= step]
+    present = [path for path in present_states(old) if (step_of(path) or 0) <= step]
     if not present:
-        later = [str(step_of(path)) for path in checkpoints_in(old.checkpoints)][::-1]
+        later = [str(step_of(path)) for path in present_states(old)][::-1]
         has = (
             f"its states are those after steps {', '.join(later)}" if later else "it has no states"
         )

@@ -16,7 +16,7 @@ from manifests.flows.slice_jobs import array_script
 from manifests.flows.slice_plan import SLICE_CODE, can_end, refuse_beyond_slice, whole_record
 from manifests.flows.unfinished import refuse_unfinished
 from manifests.host.context import HostContext
-from manifests.record.checkpoint_names import checkpoints_in, step_of
+from manifests.record.checkpoint_names import step_of
 from manifests.record.communicators import counted
 from manifests.record.run_files import RunFiles
 from manifests.record.slice_set import (
@@ -29,6 +29,7 @@ from manifests.record.slice_set import (
     slices_between,
 )
 from manifests.rundir.directory import create_run, find_run, run_name
+from manifests.rundir.present_states import present_states
 from manifests.rundir.records import Warn, ignore, read_manifest
 
 
@@ -84,7 +85,7 @@ def plan_slices(
         )
     root = None if (result := whole_record(old, warn).result) is None else result.root
     steps = manifest.identity.steps
-    states = [s for s in map(step_of, checkpoints_in(old.checkpoints)) if s and s < steps]
+    states = [s for s in map(step_of, present_states(old)) if s and s < steps]
     chosen = slices_between(states, steps)
     if sample is not None:
         refuse_sample(old, sample, len(chosen), root)

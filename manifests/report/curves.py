@@ -11,7 +11,6 @@ from typing import Any, Dict, List
 from container.shell_word import shell_word
 from container.trouble import Trouble
 from manifests.record.checkpoint import Damaged, read_head
-from manifests.record.checkpoint_names import checkpoints_in
 from manifests.record.json_numbers import number
 from manifests.record.log_columns import (
     ACCURACY,
@@ -26,6 +25,7 @@ from manifests.record.log_columns import (
 )
 from manifests.record.run_files import RunFiles
 from manifests.record.schema import Manifest
+from manifests.rundir.present_states import present_states
 from manifests.rundir.records import RESTORE, Warn, ignore, read_manifest, read_result
 
 #: Title of a panel -> the columns of training and validation in it. Logs of versions before top-5
@@ -124,7 +124,7 @@ def resumptions(files: RunFiles, manifest: Manifest) -> List[int]:
     with suppress(Trouble):
         if files.result.exists():
             return sorted({*steps, *read_result(files).observed.resumed_at})
-    for checkpoint in checkpoints_in(files.checkpoints)[:1]:
+    for checkpoint in present_states(files)[:1]:
         with suppress(Damaged, OSError):
             head = read_head(checkpoint)
             steps.update(head.resumed_at)

@@ -24,12 +24,12 @@ PLACE = "/anonymous"
 _COMMON = frozenset({"root", "localhost", "user", "admin", "nobody", "unknown", ""})
 #: Below these folders, wherever they are mounted, the next part of a path is an account.
 _HOMES = re.compile(
-    rf"(?<![\w.-])(?!{PLACE}/)"
+    rf"(?<![\w.+-])(?!{PLACE}/)"
     r"((?:/[\w.+-]+)*?/(?:home|homes|users|Users)[0-9]*/[^/\s\"':,]+|/u/[^/\s\"':,]+|/root)"
     r"(?=[/\s\"':,]|$)"
 )
 #: Addresses name a person even where the account has another name, and they name the site.
-_MAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)*\.[A-Za-z]{2,}")
+_MAIL = re.compile(r"(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)*\.[A-Za-z]{2,}")
 _HOME_OF = re.compile(r"(?<![\w/.~])~[A-Za-z][\w.-]*")
 #: Options of schedulers that name an account, a project or a person.
 _WHOSE = ("A", "P", "M", "g", "account", "project", "group_list", "mail-user")

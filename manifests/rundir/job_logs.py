@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import List
 
+from container.reachable import file_here
 from jobtemplates.backend import job_number
 from jobtemplates.script import log_name
 from manifests.record.run_files import RunFiles
@@ -26,4 +27,4 @@ def logs_of(files: RunFiles, stream: str) -> List[Path]:
 def log_of(files: RunFiles, stream: str) -> Path:
     """The newest of them that is there, else the first."""
     logs = logs_of(files, stream)
-    return next((log for log in reversed(logs) if log.exists()), logs[0])
+    return next((log for log in reversed(logs) if file_here(log)), logs[0])

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Dict, List, Optional
 
+from container.reachable import folder_problem
 from container.trouble import Trouble
 from manifests.record.checkpoint import Damaged, Head, damage, read_head, steps_digest
-from manifests.record.checkpoint_names import checkpoint_name, checkpoints_in
+from manifests.record.checkpoint_names import checkpoint_name
 from manifests.record.communicators import counted
 from manifests.record.outcome import Result
 from manifests.record.run_files import RunFiles
@@ -20,6 +21,7 @@ from manifests.record.states import (
     stretch_digests,
     trail_of_stretches,
 )
+from manifests.rundir.present_states import present_states
 from manifests.rundir.rank_code import counted_code
 from manifests.rundir.records import RESTORE
 
@@ -145,7 +147,10 @@ def states_problems(files: RunFiles, manifest: Manifest, result: Optional[Result
         for step, state in sorted(kept.by_step.items())
         if kept.noted.get(step) != state
     ]
-    for path in checkpoints_in(files.checkpoints):
+    why = folder_problem(files.checkpoints)
+    if why.startswith("cannot be read"):
+        problems.append(f"results/checkpoints: {why}")
+    for path in present_states(files):
         try:
             text = checkpoint_problem(path, files, manifest, kept)
         except OSError as error:

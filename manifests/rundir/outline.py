@@ -22,7 +22,8 @@ RunKind = Literal["run", "rerun", "resumed"]
 @dataclass(frozen=True)
 class Outline:
     """``of`` is the run that is repeated, or whose checkpoint it began with; ``batch`` counts the
-    samples of a step of all ranks, ``walltime`` is hh:mm:ss."""
+    samples of a step of all ranks, ``walltime`` is hh:mm:ss. The ``steps`` of a slice are those up
+    to its end."""
 
     run_kind: RunKind
     arch: str
@@ -62,7 +63,7 @@ def outline_of(manifest: Manifest) -> Outline:
         run_kind="rerun" if rerun else "resumed" if resumed else "run",
         of=rerun or (resumed.run if resumed else None),
         arch=identity.training.arch,
-        steps=identity.steps,
+        steps=circumstance.slice.end if circumstance.slice else identity.steps,
         epochs=identity.training.epochs,
         batch=identity.training.batchsize * identity.world.ranks,
         ranks=identity.world.ranks,

@@ -123,9 +123,10 @@ _Checkpoint = Tuple[int, float, Path]
 
 def _checkpoints(files: RunFiles) -> List[_Checkpoint]:
     """(step, when it was written, file), the newest first."""
-    from manifests.record.checkpoint_names import checkpoints_in, step_of
+    from manifests.record.checkpoint_names import step_of
+    from manifests.rundir.present_states import present_states
 
-    found = [(step_of(path), _changed(path), path) for path in checkpoints_in(files.checkpoints)]
+    found = [(step_of(path), _changed(path), path) for path in present_states(files)]
     return [(step, at, path) for step, at, path in found if step is not None and at is not None]
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, Type, TypeVar
 
 from container.digest import BLOCK
+from container.reachable import file_problem
 from container.trouble import Trouble
 from manifests.record.run_files import RunFiles
 from manifests.record.version import UnsupportedVersion, check_version
@@ -146,7 +147,7 @@ def parse_trail(data: bytes, where: str) -> List[TrailRecord]:
 def read_trail(files: RunFiles, ranks: int) -> List[List[TrailRecord]]:
     """Records of each rank, in order. Raises Trouble when a file is missing or damaged."""
     paths = [files.trail_of(rank) for rank in range(ranks)]
-    missing = [f"{path}: does not exist" for path in paths if not path.exists()]
+    missing = [f"{path}: {why}" for path in paths if (why := file_problem(path))]
     if missing:
         raise Trouble(missing, RESTORE)
     return [parse_trail(_read(path), str(path)) for path in paths]

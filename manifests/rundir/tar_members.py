@@ -17,6 +17,8 @@ END = bytes(2 * BLOCK)
 #: Modes of members: files, programs, and both of a snapshot, which is read-only.
 MODES = (0o644, 0o755, 0o444, 0o555)
 
+#: Folders that a name may have: libraries go down such trees by calling themselves.
+MOST_FOLDERS = 128
 #: Bytes that the extended header of one member may have.
 _MOST_EXTENDED = 64 * 1024
 _PAX_NAME = b"././@PaxHeader"
@@ -75,6 +77,8 @@ def name_problem(name: str) -> str:
     """Why no member may have this name, a sentence without its subject; "" where it may."""
     if _NO_PATH.search(name):
         return "is not a path below the run directory"
+    if name.count("/") > MOST_FOLDERS:
+        return f"is more than {MOST_FOLDERS} folders deep"
     if _CONTROL.search(name):
         return "has control characters"
     try:

@@ -87,11 +87,18 @@ def _diff(name: str, a: _Side, b: _Side) -> List[str]:
     if a.data == b.data:
         return head
     try:
-        old, new = ((side.data or b"").decode("utf-8").splitlines() for side in (a, b))
-    except UnicodeDecodeError:
+        old, new = (_text_lines(side.data or b"") for side in (a, b))
+    except ValueError:
         return [*head, f"{name}: is not text"]
     lines = list(difflib.unified_diff(old, new, f"a/{a.label}", f"b/{b.label}", lineterm=""))
     return [*head, *(lines or [f"{name}: only line ends differ"])]
+
+
+def _text_lines(data: bytes) -> List[str]:
+    """Raises ValueError where it is not text: no text has a NUL."""
+    if b"\0" in data:
+        raise ValueError("has a NUL")
+    return data.decode("utf-8").splitlines()
 
 
 def _mode_change(name: str, a: Optional[FileDigest], b: Optional[FileDigest]) -> List[str]:

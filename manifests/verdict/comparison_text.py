@@ -6,6 +6,7 @@ import re
 from typing import List, Sequence
 
 from container.trouble import SHOWN, first_of
+from manifests.datasets.names import printable
 from manifests.record.communicators import counted
 from manifests.verdict.code_difference import FileDifference
 from manifests.verdict.comparison import Comparison, FieldDifference
@@ -129,7 +130,7 @@ def _named(names: List[str], full: bool) -> str:
 def _diffs(code: List[FileDifference], full: bool) -> List[str]:
     """Files that both have come first: what changed in them says more than a whole new file."""
     ordered = code if full else sorted(code, key=lambda item: item.only_in is not None)
-    texts = [line for item in ordered for line in _shown(item, full)]
+    texts = [_visible(line) for item in ordered for line in _shown(item, full)]
     if not texts:
         return []
     more = 0 if full else len(texts) - DIFF_LINES
@@ -139,6 +140,11 @@ def _diffs(code: List[FileDifference], full: bool) -> List[str]:
         *shown,
         *([f"and {more} more lines; --full prints all"] if more > 0 else []),
     ]
+
+
+def _visible(line: str) -> str:
+    """What would act on a terminal, or not show there, as escapes; tabs stay."""
+    return "\t".join(map(printable, line.split("\t")))
 
 
 def _shown(item: FileDifference, full: bool) -> List[str]:

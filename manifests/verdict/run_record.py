@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Dict, List, Optional
 
+from container.reachable import file_here, file_problem
 from container.trouble import Trouble
 from manifests.record.checkpoint import Damaged, read_head
 from manifests.record.checkpoint_names import checkpoint_name
@@ -72,7 +73,7 @@ def load_record(files: RunFiles, warn: Warn = ignore, *, with_trail: bool = True
         faults += trouble.problems[:5]
     if result is not None:
         altered += result_record_problems(manifest, result)
-        if files.model.exists():
+        if file_here(files.model):
             altered += file_problems(files.model, "results/model.npz", result.digests.model)
         if trail is not None:
             found = trail_digest(files, ranks)
@@ -92,15 +93,16 @@ def load_record(files: RunFiles, warn: Warn = ignore, *, with_trail: bool = True
         done=files.done.exists(),
         faults=faults,
         altered=[f"{files.root}/{problem}" for problem in altered],
-        model=str(files.model) if files.model.exists() else None,
+        model=str(files.model) if file_here(files.model) else None,
         states=states,
     )
 
 
 def _unread(files: RunFiles, ranks: int) -> List[List[TrailRecord]]:
-    missing = [rank for rank in range(ranks) if not files.trail_of(rank).exists()]
+    found = [(path, file_problem(path)) for path in map(files.trail_of, range(ranks))]
+    missing = [f"{path}: {why}" for path, why in found if why]
     if missing:
-        raise Trouble([f"{files.trail_of(rank)}: does not exist" for rank in missing], RESTORE)
+        raise Trouble(missing, RESTORE)
     return [[] for _ in range(ranks)]
 
 

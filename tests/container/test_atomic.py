@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from container import atomic
 from container.atomic import place, replacing, write_bytes
 from container.trouble import Trouble
 
@@ -90,3 +91,37 @@ def test_one_of_very_many_that_cannot_be_written(tmp_path: Path) -> None:
         place(b"new", target, scratch=str(tmp_path / "scratch"), modified_ns=0)
     assert (caught.value.errno, caught.value.filename) == (errno.EISDIR, target)
     assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_a_signal_that_comes_when_a_temporary_file_has_just_been_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even the file that tries whether one can be written is left."""
+    made = []
+
+    def interrupted(name: Path, target: Path) -> int:
+        os.close(new_file(name, target))
+        made.append(name)
+        raise KeyboardInterrupt
+
+    new_file = atomic._new_file
+    monkeypatch.setattr(atomic, "_new_file", interrupted)
+    monkeypatch.setattr(os, "O_TMPFILE", 0)  # as on a file system without files that have no name
+    for write in (atomic.replacing, atomic.replacing_unnamed, atomic.prepared):
+        with pytest.raises(KeyboardInterrupt), write(tmp_path / "x"):
+            pass
+    assert len(made) == 3
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_trying_whether_a_file_can_be_written_gives_it_no_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unwanted(name: Path, target: Path) -> int:
+        raise AssertionError(name)
+
+    monkeypatch.setattr(atomic, "_new_file", unwanted)
+    with atomic.prepared(tmp_path / "x"), atomic.replacing_unnamed(tmp_path / "x") as stream:
+        stream.write(b"1")
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+    assert (tmp_path / "x").read_bytes() == b"1"

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 @click.option("--stderr", is_flag=True, help="Print standard error instead of standard output.")
 def logs(run: Path, following: bool, stderr: bool) -> None:
     """Print the output of RUN's job."""
+    from container.reachable import file_problem
     from manifests.flows.follow import follow
     from manifests.rundir.directory import find_run
     from manifests.rundir.job_logs import log_of
@@ -32,10 +33,13 @@ def logs(run: Path, following: bool, stderr: bool) -> None:
         for line in follow(files, stream, host, say=note):
             say(line)
         say_ended(files, host)
-    elif log.exists():
-        click.echo(log.read_text(encoding="utf-8", errors="replace"), nl=False)
-    else:
+        return
+    why = file_problem(log)
+    if why == "does not exist":
         raise Trouble(f"{log}: is not there yet", "the job has not begun to write")
+    if why:
+        raise Trouble(f"{log}: {why}", "ask its owner for a copy")
+    click.echo(log.read_text(encoding="utf-8", errors="replace"), nl=False)
 
 
 def say_ended(files: RunFiles, host: HostContext) -> None:

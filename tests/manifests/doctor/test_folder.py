@@ -86,6 +86,12 @@ def test_clocks_that_agree(skew: float) -> None:
     assert clock_finding(replace(CACHE, skew=skew)).state == "ok"
 
 
+def test_a_cache_that_nobody_has_made_yet_is_no_trouble() -> None:
+    """Of a new account: its first build or submit makes it."""
+    new = replace(CACHE, skew=None)
+    assert clock_finding(new) == ok("not compared: /home/u/.cache/bundle is not there yet")
+
+
 def test_out_folders() -> None:
     small = WritableFolder(Path("/scratch/runs"), free=5 * 10**8)
     assert out_finding([]) == ok("no run was submitted from this account yet")

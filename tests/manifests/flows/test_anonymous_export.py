@@ -204,3 +204,5 @@ def test_words_and_paths() -> None:
     ):
         assert names.text(text) == expected
     assert names.value({"ada": ["ada", 1, None]}) == {"ada": ["anonymous", 1, None]}
+    for long in ("a" * 200_000, "/+" * 50_000, "/a" * 50_000):  # a moment, not minutes
+        assert names.text(long) in (long, long.replace("/a", "/P/a", 1))

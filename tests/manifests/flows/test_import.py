@@ -197,6 +197,8 @@ def test_hostile_members(file: Path, refused: Refused, tmp_path: Path) -> None:
         ("/etc/x", None, "has a file whose name '/etc/x' is not a path below the run directory"),
         ("a/../../x", None,
          "has a file whose name 'a/../../x' is not a path below the run directory"),
+        ("logs/" + "a/" * 1900 + "f", None,
+         "has a file whose name 'logs/" + "a/" * 1900 + "f' is more than 128 folders deep"),
         ("DONE", None, "has 'DONE' twice"),
         ("export.json", None, "has a second export.json"),
         ("SHA256SUMS", None, "has a second SHA256SUMS"),
@@ -218,6 +220,20 @@ def test_hostile_members(file: Path, refused: Refused, tmp_path: Path) -> None:
         placed = "too long" in text or "below a file" in text
         refused(other, [text], AGAIN, when_placed=placed)
     assert not (tmp_path.parent / "x").exists()
+
+
+def test_records_that_would_fill_the_memory(
+    file: Path, refused: Refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Parsed they take many times their size; tables may be larger."""
+    forged = Forged(file)
+    size = len(forged.content("result.json"))
+    forged.change("inputs/train.tsv", bytes(size + 1))
+    forged.change("manifest.json", bytes(size))
+    forged.change("result.json", b"[" * (size + 1))
+    monkeypatch.setattr(flow, "MOST_OF_A_RECORD", size)
+    other = forged.write(tmp_path / "b.tar")
+    refused(other, [f"has 'result.json' with {size + 1} bytes"], AGAIN)
 
 
 def tar_header_for(raw: bytes, run: str) -> bytes:

@@ -151,3 +151,5 @@ def test_names() -> None:
     assert name_problem("a\tb") == "has control characters"
     assert name_problem("\udce9") == "is not UTF-8"
     assert name_problem("a..b/...") == ""
+    assert name_problem("a/" * 128 + "f") == ""
+    assert name_problem("a/" * 129 + "f") == "is more than 128 folders deep"

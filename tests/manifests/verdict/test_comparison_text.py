@@ -162,3 +162,17 @@ def test_nothing_is_said_of_both_where_a_file_was_altered(two: List[RunFiles]) -
     assert done.exit_code == 3
     assert "model.npz of both" not in done.stdout
     assert "final parameters of both" in done.stdout
+
+
+def test_code_does_nothing_to_a_terminal(two: List[RunFiles]) -> None:
+    """A run may be somebody else's: colours and cursor movements in its code are shown."""
+    odd = b"x = 1\n\ty = '\x1b[2J\x07'  # \xe2\x80\xae\xe3\x81\x82\r\n"
+    edit_code(two[1], lambda code: (code / "trainer" / "train.py").write_bytes(odd))
+    edit_code(two[1], lambda code: (code / "trainer" / "a.bin").write_bytes(b"\0\1text"))
+    shown = compare(two[0].root, two[1].root).stdout.splitlines()
+    at = shown.index("code that differs (- a, + b):")
+    assert shown[at + 5 :] == [
+        "+x = 1",
+        "+\ty = '\\x1b[2J\\x07'  # \\u202eあ",
+        "trainer/a.bin: is not text",
+    ]

@@ -270,6 +270,26 @@ def test_an_interrupted_write_leaves_neither_file(
     assert list(run.statements.iterdir()) == []
 
 
+def test_signatures_that_are_not_right_are_made_again(
+    run: RunFiles, host: HostContext, keys: Keys
+) -> None:
+    """A name that is there is not enough: verify would refuse what it finds under it."""
+    rerun_of(run)
+    (first, second, third) = [done.path for done in signed(run, host, keys("ada"))]
+    right = [Path(f"{path}.sig").read_bytes() for path in (first, second, third)]
+    Path(f"{first}.sig").write_bytes(right[1])
+    keys.sign_again(second, "ada", "git")
+    keys.sign_again(third, "bob", "bundle-statement")
+    again = signed(run, host, keys("ada"))
+    assert [done.changed for done in again] == [True, True, True]
+    assert [Path(f"{path}.sig").read_bytes() for path in (first, second, third)] == right
+    Path(f"{first}.sig").write_text("no signature")
+    Path(f"{second}.sig").unlink()
+    again = signed(run, host, keys("ada"))
+    assert [done.changed for done in again] == [True, True, False]
+    assert [check.problems for check in check_statements(run, os.environ)] == [[], [], []]
+
+
 def test_a_model_that_was_removed(run: RunFiles, host: HostContext, keys: Keys) -> None:
     """The rerun has it again, by the digest in the result."""
     rerun_of(run)
