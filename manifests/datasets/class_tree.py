@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Dict, List, Optional, Tuple
 
 from container.trouble import Trouble
-from manifests.datasets.names import printable, twin_note
+from manifests.datasets.names import Twins, printable
 from manifests.datasets.shown import capped
 from manifests.datasets.tree import TreeFolder, below, is_passed_over, walk
 
@@ -62,8 +62,9 @@ def samples_of_tree(
     names = present if classes is None else classes
     labels: Dict[str, int] = {name: label for label, name in enumerate(names)}
     samples: List[LabelledPath] = []
+    known, found = Twins(names), Twins(present)
     problems += [
-        f"{root}/{printable(name)}: is not a class of {classes_file}{twin_note(name, labels)}"
+        f"{root}/{printable(name)}: is not a class of {classes_file}{known.note(name)}"
         for name in present
         if name not in labels
     ]
@@ -78,7 +79,7 @@ def samples_of_tree(
             filled.add(label)
             samples += [(below(folder.path, name), label) for name in images]
     problems += [
-        f"{root}/{printable(name)}: class {label} has no image{twin_note(name, present)}"
+        f"{root}/{printable(name)}: class {label} has no image{found.note(name)}"
         for name, label in labels.items()
         if label not in filled
     ]

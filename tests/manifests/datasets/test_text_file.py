@@ -190,3 +190,9 @@ def test_a_class_that_differs_in_invisible_characters_only(tmp_path: Path) -> No
         f"{tmp_path}/tree/b: is not a class of {classes}{only}",
         f"{tmp_path}/tree/\\ufeffb: class 0 has no image{only}",
     ]
+    with pytest.raises(Trouble) as caught:
+        samples_of_tree(tmp_path / "tree", ["b", "c "], classes)
+    assert caught.value.problems == [
+        f"{tmp_path}/tree/c: is not a class of {classes}{only}",
+        f"{tmp_path}/tree/c : class 1 has no image{only}",
+    ]
