@@ -36,17 +36,29 @@ def class_folders(root: Path) -> List[str]:
     )
 
 
+def _folder_of(output: Path, root: Path) -> str:
+    """The first folder below ``root`` on the way to a file; "" where it lies elsewhere."""
+    folder, top = output.resolve().parent, root.resolve()
+    return folder.relative_to(top).parts[0] if top in folder.parents else ""
+
+
 def samples_of_tree(
-    root: Path, classes: Optional[List[str]], classes_file: Path
+    root: Path, classes: Optional[List[str]], classes_file: Path, output: Optional[Path] = None
 ) -> Tuple[List[LabelledPath], List[str]]:
     """Every image below a class folder with its label, sorted by path, and the classes.
 
-    ``classes`` None takes the folders by sorted name. Raises Trouble with all of these: images in
-    no class folder, classes without an image, folders that are no class of ``classes_file``, and
-    names that a list cannot hold.
+    ``classes`` None takes the folders by sorted name; that in which ``output`` is to lie only where
+    it has images. Raises Trouble with all of these: images in no class folder, classes without an
+    image, folders that are no class of ``classes_file``, and names that a list cannot hold.
     """
     folders, problems = image_tree(root)
     present = class_folders(root)
+    own = "" if output is None else _folder_of(output, root)
+    if own and not any(
+        folder.path.partition("/")[0] == own and any(map(is_image, folder.names))
+        for folder in folders
+    ):
+        present = [name for name in present if name != own]
     names = present if classes is None else classes
     labels: Dict[str, int] = {name: label for label, name in enumerate(names)}
     samples: List[LabelledPath] = []
