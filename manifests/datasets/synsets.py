@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
 from container.trouble import Trouble
-from manifests.datasets.names import printable
+from manifests.datasets.names import excerpt, printable
 from manifests.datasets.shown import capped
 from manifests.datasets.text_file import file_lines
 
@@ -58,7 +58,7 @@ def _rows_of_text(lines: List[str], where: str) -> Tuple[List[Tuple[int, str]], 
     """``1 n02119789 …``, ``n02119789 1 …`` or ``n02119789 …``: one form throughout."""
     rows: List[Tuple[int, str]] = []
     problems: List[str] = []
-    forms = set()
+    forms: Dict[str, str] = {}  # with the first line of each
     for at, line in enumerate(lines, start=1):
         words = line.split()
         if not words:
@@ -71,13 +71,14 @@ def _rows_of_text(lines: List[str], where: str) -> Tuple[List[Tuple[int, str]], 
             form, row = "class first", (int(second), words[0])
         else:
             form, row = "no number", (at, words[0])
-        forms.add(form)
+        forms.setdefault(form, f"line {at} '{excerpt(line.strip())}'")
         rows.append(row)
     if len(forms) > 1:
-        problems.append(f"{where}: has lines of several forms: {', '.join(sorted(forms))}")
+        shown = ", ".join(f"{form} ({forms[form]})" for form in sorted(forms))
+        problems.append(f"{where}: has lines of several forms: {shown}")
     names = [name for _, name in rows]
     if (
-        forms == {"no number"}
+        set(forms) == {"no number"}
         and len(names) > 1
         and names == sorted(names)
         and all(map(_WORDNET.fullmatch, names))

@@ -221,7 +221,10 @@ def test_a_mat_file_without_scipy(ilsvrc: Path, monkeypatch: pytest.MonkeyPatch)
             "has its WordNet ids sorted, which is not the order of ILSVRC's numbers "
             "(number 1 is n02119789); if it is meant, write the numbers into the lines",
         ]),
-        ("1 a\nb\n", ["has lines of several forms: no number, number first"]),
+        ("1 a\n\ufeff2 b\n", [
+            "has lines of several forms: no number (line 2 '\\ufeff2 b'), "
+            "number first (line 1 '1 a')",
+        ]),
         ("1 a\n1 b\n2 a\n", ["number 1 stands for a and b", "a has the numbers 1 and 2"]),
         ("1 a\n4 b\n", ["has 2 classes, but none of number 2"]),
     ],
