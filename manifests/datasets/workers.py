@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import warnings
 from collections import deque
@@ -23,6 +24,9 @@ Value = TypeVar("Value")
 
 #: Items under way or finished per worker, so that a slow one does not hold up the others.
 _AHEAD = 4
+
+#: Python starts a process that warns, with a path of Python's own, when the main one is killed.
+_SILENT = "ignore::UserWarning:multiprocessing.resource_tracker"
 
 
 def allowed_cores() -> int:
@@ -73,6 +77,8 @@ def spread(
     from concurrent.futures.process import BrokenProcessPool
 
     count = workers or allowed_cores()
+    if _SILENT not in sys.warnoptions:
+        sys.warnoptions.append(_SILENT)
     context = multiprocessing.get_context("spawn")
     executor = ProcessPoolExecutor(count, mp_context=context, initializer=_begin)
     waiting: Deque[Future[Value]] = deque()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 import warnings
 from pathlib import Path
@@ -105,3 +107,23 @@ def test_closing_early_drops_what_was_not_begun(tmp_path: Path) -> None:
     assert made < 20
     time.sleep(0.3)
     assert len(list(tmp_path.iterdir())) == made
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_nothing_of_pythons_own_is_said_when_the_main_process_is_killed(
+    number: signal.Signals,
+) -> None:
+    """What a main process leaves is cleared up by another one, which holds its standard error."""
+    text = (
+        "from manifests.datasets.workers import spread\n"
+        "from tests.manifests.datasets.test_workers import slow_square\n"
+        "if __name__ == '__main__':\n"
+        "    for value in spread(slow_square, range(10**9), workers=2): print(value, flush=True)\n"
+    )
+    command = [sys.executable, "-c", text]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"0\n"
+        process.send_signal(number)
+        assert process.communicate(timeout=60)[1] == b""
+    assert process.returncode == -number
