@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import List, Optional
 
+from container.nearest import nearest
 from manifests.config.determinism import KNOBS, has_gpus
 from manifests.config.run_config import RunConfig
 from manifests.record.communicators import COMMUNICATOR_KINDS, counted
@@ -14,7 +15,8 @@ from manifests.record.schema import Loading
 def _stack_problems(config: RunConfig) -> List[str]:
     problems = []
     if config.stack not in KNOBS:
-        problems.append(f"stack: no stack {config.stack!r}; available: {', '.join(KNOBS)}")
+        near = nearest(config.stack, KNOBS)
+        problems.append(f"stack: no stack {config.stack!r}; available: {', '.join(KNOBS)}{near}")
     if has_gpus(config.stack):
         return problems
     if COMMUNICATOR_KINDS[config.communicator].needs_gpus:

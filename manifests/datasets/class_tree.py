@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Dict, List, Optional, Tuple
 
 from container.trouble import Trouble
-from manifests.datasets.names import printable, twin_note
+from manifests.datasets.names import Twins, printable
 from manifests.datasets.shown import capped
 from manifests.datasets.tree import TreeFolder, below, is_passed_over, walk
 
@@ -36,22 +36,35 @@ def class_folders(root: Path) -> List[str]:
     )
 
 
+def _folder_of(output: Path, root: Path) -> str:
+    """The first folder below ``root`` on the way to a file; "" where it lies elsewhere."""
+    folder, top = output.resolve().parent, root.resolve()
+    return folder.relative_to(top).parts[0] if top in folder.parents else ""
+
+
 def samples_of_tree(
-    root: Path, classes: Optional[List[str]], classes_file: Path
+    root: Path, classes: Optional[List[str]], classes_file: Path, output: Optional[Path] = None
 ) -> Tuple[List[LabelledPath], List[str]]:
     """Every image below a class folder with its label, sorted by path, and the classes.
 
-    ``classes`` None takes the folders by sorted name. Raises Trouble with all of these: images in
-    no class folder, classes without an image, folders that are no class of ``classes_file``, and
-    names that a list cannot hold.
+    ``classes`` None takes the folders by sorted name; that in which ``output`` is to lie only where
+    it has images. Raises Trouble with all of these: images in no class folder, classes without an
+    image, folders that are no class of ``classes_file``, and names that a list cannot hold.
     """
     folders, problems = image_tree(root)
     present = class_folders(root)
+    own = "" if output is None else _folder_of(output, root)
+    if own and not any(
+        folder.path.partition("/")[0] == own and any(map(is_image, folder.names))
+        for folder in folders
+    ):
+        present = [name for name in present if name != own]
     names = present if classes is None else classes
     labels: Dict[str, int] = {name: label for label, name in enumerate(names)}
     samples: List[LabelledPath] = []
+    known, found = Twins(names), Twins(present)
     problems += [
-        f"{root}/{printable(name)}: is not a class of {classes_file}{twin_note(name, labels)}"
+        f"{root}/{printable(name)}: is not a class of {classes_file}{known.note(name)}"
         for name in present
         if name not in labels
     ]
@@ -66,7 +79,7 @@ def samples_of_tree(
             filled.add(label)
             samples += [(below(folder.path, name), label) for name in images]
     problems += [
-        f"{root}/{printable(name)}: class {label} has no image{twin_note(name, present)}"
+        f"{root}/{printable(name)}: class {label} has no image{found.note(name)}"
         for name, label in labels.items()
         if label not in filled
     ]

@@ -8,7 +8,7 @@ from typing import Dict, List, Tuple
 
 from container.trouble import Trouble
 from manifests.datasets.class_tree import LabelledPath, image_tree, is_image
-from manifests.datasets.names import printable, twin_note
+from manifests.datasets.names import Twins, printable
 from manifests.datasets.shown import capped
 from manifests.datasets.text_file import scan_lines
 from manifests.datasets.tree import below
@@ -33,8 +33,9 @@ def samples_of_ground_truth(
     problems += image_problems
     labels = {name: label for label, name in enumerate(classes)}
     used = {synsets[number] for number in numbers if number in synsets}
+    known = Twins(classes)
     problems += [
-        f"{printable(name)}: is not a class of {classes_file}{twin_note(name, labels)}"
+        f"{printable(name)}: is not a class of {classes_file}{known.note(name)}"
         for name in sorted(used - set(labels))
     ]
     if problems:

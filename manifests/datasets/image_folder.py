@@ -130,7 +130,7 @@ class ImageFolder:
 
     def _twin_in(self, folder: str, name: str) -> str:
         """A remark where a name of the folder (with a ``/`` at the end) looks the same as this."""
-        if name.isascii():
+        if name.isascii() and name == name.strip():
             return ""
         if folder not in self.names:
             try:

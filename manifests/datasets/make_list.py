@@ -60,7 +60,7 @@ def list_tree(root: Path, output: Path, classes_file: Optional[Path]) -> Listed:
     """
     path, classes = _classes_for(output, classes_file)
     with prepared(output, *([path] if classes is None else [])):
-        samples, names = samples_of_tree(root, classes, path)
+        samples, names = samples_of_tree(root, classes, path, output)
         if classes is None:
             write_classes(path, names)
         warnings = number_warnings(str(root), enumerate(names))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from typing import Iterable
+from typing import Dict, Iterable, List
 
 NOT_UTF8 = "its name is not UTF-8"
 FORM_ONLY = "differs in Unicode form only (NFC, NFD)"
@@ -73,25 +73,27 @@ def same_form(name: str) -> str:
 
 
 def visible(name: str) -> str:
-    """`same_form` without characters that nobody sees, such as a byte order mark in the middle of
-    files that were joined."""
+    """`same_form` without what nobody sees: white space at the ends, and characters such as a byte
+    order mark in the middle of files that were joined."""
     if name.isascii():
-        return name
+        return name.strip()
     shown = (letter for letter in name if unicodedata.category(letter) != "Cf")
-    return same_form("".join(shown))
+    return same_form("".join(shown)).strip()
 
 
-def twin_note(name: str, others: Iterable[str]) -> str:
-    """A remark on the one of ``others`` that looks the same as ``name``; "" where none does."""
-    twins = [
-        other
-        for other in others
-        if not (name.isascii() and other.isascii())
-        and other != name
-        and visible(other) == visible(name)
-    ]
-    if not twins:
-        return ""
-    if any(same_form(twin) == same_form(name) for twin in twins):
-        return f"; one there {FORM_ONLY}"
-    return f"; one there {INVISIBLE_ONLY}"
+class Twins:
+    """Names by what one sees of them."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._by_look: Dict[str, List[str]] = {}
+        for name in names:
+            self._by_look.setdefault(visible(name), []).append(name)
+
+    def note(self, name: str) -> str:
+        """A remark on another name that looks the same; "" where none does."""
+        others = [other for other in self._by_look.get(visible(name), []) if other != name]
+        if not others:
+            return ""
+        if any(same_form(other) == same_form(name) for other in others):
+            return f"; one there {FORM_ONLY}"
+        return f"; one there {INVISIBLE_ONLY}"

@@ -45,14 +45,19 @@ def file_lines(data: bytes, where: str) -> Tuple[List[str], List[str]]:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        start = data.rfind(b"\n", 0, error.start) + 1
-        line = data[start:].split(b"\n", 1)[0].decode("utf-8", "surrogateescape").strip()
-        number = data.count(b"\n", 0, start) + 1
-        return [], [f"{where}, line {number}: is not UTF-8 text: '{excerpt(line)}'"]
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+        before = _unix(data[: error.start].decode("utf-8-sig"))
+        rest = data[error.start :].decode("utf-8", "surrogateescape")
+        line = before.rpartition("\n")[2] + _unix(rest).split("\n", 1)[0]
+        number = before.count("\n") + 1
+        return [], [f"{where}, line {number}: is not UTF-8 text: '{excerpt(line.strip())}'"]
+    lines = _unix(text).split("\n")
     while lines and not lines[-1].strip():
         lines.pop()
     return lines, []
+
+
+def _unix(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _other_encoding(data: bytes) -> str:

@@ -83,7 +83,8 @@ def parse_swap(
             elif name in PARTS[:2]:
                 places[name] = _absolute(value, folder, home)
             elif name in PARTS or not equals:
-                problems.append(f"--with {text}: expected code, image, data or KEY=VALUE")
+                near = "" if equals else nearest(text, PARTS)
+                problems.append(f"--with {text}: expected code, image, data or KEY=VALUE{near}")
             elif key in keys:
                 problems.append(f"--with {text}: {key} is given twice")
             elif key in PATHS and (key, value) != ("initmodel", "null"):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import re
-from typing import Iterable, List, Optional, Sequence
+from contextlib import contextmanager, suppress
+from typing import Iterable, Iterator, List, Optional, Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import Literal
@@ -78,6 +81,21 @@ def _is_utf8(text: str) -> bool:
 def read_labels(files: RunFiles, warn: Warn = ignore) -> Labels:
     """Empty ones where nothing was said. Raises Trouble for a damaged file."""
     return read_record(files.labels, Labels, warn) if files.labels.exists() else Labels()
+
+
+@contextmanager
+def only_writer(files: RunFiles) -> Iterator[None]:
+    """Others wait while labels are read, changed and written: none is to undo what another says.
+
+    The manifest is locked, which is never written again.
+    """
+    descriptor = os.open(files.manifest, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def write_labels(files: RunFiles, labels: Labels) -> None:

@@ -17,6 +17,7 @@ from manifests.cli.command_line import (
     MOVED,
     PATH,
     RUN,
+    Words,
     as_json,
     host_context,
     note,
@@ -33,7 +34,7 @@ from manifests.cli.command_line import (
     "--with",
     "held",
     multiple=True,
-    type=click.Choice(["image", "packages", "data"]),
+    type=Words(["image", "packages", "data"]),
     help="Include the image, its packages (to rebuild it), or the data; repeatable.",
 )
 @click.option(

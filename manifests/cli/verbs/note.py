@@ -35,36 +35,40 @@ def note(
     from manifests.rundir.labels import (
         Note,
         line_problems,
+        only_writer,
         read_labels,
         tag_problems,
         write_labels,
     )
 
     files, host = find_run(str(run)), host_context()
-    labels, said = read_labels(files, warn), " ".join(text)
-    problems = [
-        *line_problems("TEXT", said),
-        *line_problems("-m", message or ""),
-        *tag_problems("--tag", tags),
-    ]
-    absent = [tag for tag in untags if tag not in (*labels.tags, *tags)]
-    if problems or absent:
-        step = (
-            "write it in other words" if problems else f"its tags: {', '.join(labels.tags) or '-'}"
+    with only_writer(files):
+        labels, said = read_labels(files, warn), " ".join(text)
+        problems = [
+            *line_problems("TEXT", said),
+            *line_problems("-m", message or ""),
+            *tag_problems("--tag", tags),
+        ]
+        absent = [tag for tag in untags if tag not in (*labels.tags, *tags)]
+        if problems or absent:
+            step = (
+                "write it in other words"
+                if problems
+                else f"its tags: {', '.join(labels.tags) or '-'}"
+            )
+            problems += [f"--untag: the run has no tag {tag!r}" for tag in absent]
+            raise Trouble(problems, f"nothing was written; {step}")
+        kept = [tag for tag in dict.fromkeys([*labels.tags, *tags]) if tag not in untags]
+        notes = [Note(at=host.timestamp(), by=host.user, text=said)] if said else []
+        changed = labels.model_copy(
+            update={
+                "message": labels.message if message is None else message or None,
+                "tags": kept,
+                "notes": [*labels.notes, *notes],
+            }
         )
-        problems += [f"--untag: the run has no tag {tag!r}" for tag in absent]
-        raise Trouble(problems, f"nothing was written; {step}")
-    kept = [tag for tag in dict.fromkeys([*labels.tags, *tags]) if tag not in untags]
-    notes = [Note(at=host.timestamp(), by=host.user, text=said)] if said else []
-    changed = labels.model_copy(
-        update={
-            "message": labels.message if message is None else message or None,
-            "tags": kept,
-            "notes": [*labels.notes, *notes],
-        }
-    )
-    if changed != labels:
-        write_labels(files, changed)
+        if changed != labels:
+            write_labels(files, changed)
     if json_wanted:
         as_json({"run": str(files.root), **changed.model_dump(mode="json")})
     else:

@@ -41,9 +41,11 @@ def test_what_works() -> None:
         ({"communicator": "pure_nccl"}, [
             "communicator: pure_nccl reduces between GPUs and the stack cpu has none; use naive",
         ]),
-        ({"stack": "cuda11"}, ["stack: no stack 'cuda11'; available: cpu, cuda12"]),
+        ({"stack": "cuda11"}, [
+            "stack: no stack 'cuda11'; available: cpu, cuda12; did you mean cuda12?",
+        ]),
         ({"stack": "cuda11", "insize": 66}, [
-            "stack: no stack 'cuda11'; available: cpu, cuda12",
+            "stack: no stack 'cuda11'; available: cpu, cuda12; did you mean cuda12?",
             "insize: 66 given, nin needs at least 67",
         ]),
         ({"precision": "mixed"}, [
@@ -62,7 +64,7 @@ def test_what_works() -> None:
             "share_gpus: ordered uses NCCL, which refuses two ranks on one GPU; use flat or naive",
         ]),
         ({"share_gpus": True, "stack": "cuda11"}, [
-            "stack: no stack 'cuda11'; available: cpu, cuda12",
+            "stack: no stack 'cuda11'; available: cpu, cuda12; did you mean cuda12?",
         ]),
         ({"optimizer": "adam", "momentum": 0.9}, [
             "momentum: adam does not use it; leave it out",

@@ -189,7 +189,15 @@ def test_links_to_nothing_and_names_with_invisible_characters(
     (tmp_path / "a" / "0.jpg").write_bytes(jpeg())
     (tmp_path / "a" / "1.jpg").symlink_to("gone\u2028.jpg")
     (tmp_path / "away").symlink_to("/no/such")
-    lines = ["\ufeffa/0.jpg", "a/0\u200b.jpg", "a/\ufeff2.jpg", "a/1.jpg", "away/x.jpg", "b/x.jpg"]
+    lines = [
+        "\ufeffa/0.jpg",
+        "a/0\u200b.jpg",
+        "a/\ufeff2.jpg",
+        "a/1.jpg",
+        "away/x.jpg",
+        "b/x.jpg",
+        " a/0.jpg",
+    ]
     samples = read_list(listed(tmp_path, ["a/0.jpg", *lines]), root=tmp_path)
     _, problems = scan_images(samples, tmp_path, cache_folder=None, progress=Silent())
     twin = "does not exist; a name there differs in invisible characters only"
@@ -200,4 +208,5 @@ def test_links_to_nothing_and_names_with_invisible_characters(
         f"5: {tmp_path}/a/1.jpg is a link to gone\\u2028.jpg, which does not exist",
         f"6: {tmp_path}/away/x.jpg is reached through a link to /no/such, which does not exist",
         f"7: {tmp_path}/b/x.jpg does not exist",
+        f"8: {tmp_path}/ a/0.jpg {twin}",
     ]

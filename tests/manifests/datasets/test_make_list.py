@@ -80,6 +80,18 @@ def test_the_second_list_follows_the_classes_of_the_first(tree: Path, tmp_path: 
     assert (tmp_path / "val.txt").read_text().splitlines()[-1] == "n10/x y/c.png 1"
 
 
+def test_a_folder_of_lists_in_the_tree_is_no_class(tree: Path) -> None:
+    """It may be made for the list, before the tree is looked through."""
+    output = tree / "lists" / "new" / "train.txt"
+    made = [list_tree(tree, output, None).sha256 for _ in range(2)]
+    assert made[0] == made[1]
+    assert (output.parent / "classes.txt").read_text() == "n02\nn1\nn10\n"
+    fill(tree, "lists/a.jpg")
+    assert refused(tree, lambda: list_tree(tree, output, None)).startswith(
+        f"{tree}/lists: is not a class of {output.parent}/classes.txt\n"
+    )
+
+
 def test_a_tree_that_does_not_fit_its_classes(tree: Path, tmp_path: Path) -> None:
     fill(tree, "stray.jpg", "n3/text")
     (tree / "n4").mkdir()

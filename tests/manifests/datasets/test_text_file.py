@@ -57,10 +57,11 @@ def test_what_is_no_text_file(tmp_path: Path) -> None:
     path.write_bytes(b"x" * 100 + b"\xff" + b"y" * 10**6)
     shown = "x" * 100 + "\\xff" + "y" * 99 + "…"
     assert scan_lines(path) == ([], [f"{path}, line 1: is not UTF-8 text: '{shown}'"])
-    path.write_bytes(b"good\ncaf\xe9 \xa0x\n\xff\n")
-    assert scan_lines(path) == ([], [
-        f"{path}, line 2: is not UTF-8 text: 'caf\\xe9 \\xa0x'"
-    ])  # fmt: skip
+    for end in (b"\n", b"\r\n", b"\r"):
+        path.write_bytes(BOM + end.join([b"good", b"caf\xe9 \xa0x", b"\xff", b""]))
+        assert scan_lines(path) == ([], [
+            f"{path}, line 2: is not UTF-8 text: 'caf\\xe9 \\xa0x'"
+        ])  # fmt: skip
     path.unlink()
     assert scan_lines(path) == ([], [f"{path}: cannot be read: No such file or directory"])
     assert scan_lines(tmp_path) == ([], [f"{tmp_path}: cannot be read: Is a directory"])
@@ -188,4 +189,10 @@ def test_a_class_that_differs_in_invisible_characters_only(tmp_path: Path) -> No
     assert caught.value.problems == [
         f"{tmp_path}/tree/b: is not a class of {classes}{only}",
         f"{tmp_path}/tree/\\ufeffb: class 0 has no image{only}",
+    ]
+    with pytest.raises(Trouble) as caught:
+        samples_of_tree(tmp_path / "tree", ["b", "c "], classes)
+    assert caught.value.problems == [
+        f"{tmp_path}/tree/c: is not a class of {classes}{only}",
+        f"{tmp_path}/tree/c : class 1 has no image{only}",
     ]

@@ -44,6 +44,7 @@ def parsed(*texts: str, folder: Path = Path("/here")) -> Swap:
     ("text", "problem"),
     [
         ("banana", "expected code, image, data or KEY=VALUE"),
+        ("cdoe", "expected code, image, data or KEY=VALUE; did you mean code?"),
         ("seed=", "expected code, image, data or KEY=VALUE"),
         ("=1", "expected code, image, data or KEY=VALUE"),
         ("data=/x", "expected code, image, data or KEY=VALUE"),

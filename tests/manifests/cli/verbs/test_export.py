@@ -79,6 +79,7 @@ def test_bad_input(finished_run: RunFiles, bundle: CommandLine, living_job: Livi
         assert (done.stdout, done.stderr) == ("", message)
     wrong = bundle("export", run, "--with", "everything", code=2)
     assert "'everything' is not one of 'image', 'packages', 'data'" in wrong.stderr
+    assert bundle("export", run, "--with", "dta", code=2).stderr.endswith("Did you mean 'data'?\n")
     for path in (finished_run.done, finished_run.exit_code, finished_run.result):
         path.unlink()
     living_job(finished_run)

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, List
 
@@ -14,6 +15,7 @@ import pytest
 from manifests.cli.overview import lines_of
 from manifests.cli.run_table import span, wrapped
 from manifests.record.run_files import RunFiles
+from manifests.rundir.labels import Labels, only_writer, write_labels
 from manifests.rundir.outline import Outline
 from manifests.rundir.progress import read_progress
 from tests.manifests.cli.verbs.conftest import CommandLine, LivingJob
@@ -173,6 +175,20 @@ def test_impossible_notes(bundle: CommandLine, runs: List[RunFiles]) -> None:
         f"--tag: found 'a b', {tag}\n"
         "-> write it in other words; notes can be added: note RUN TEXT\n"
     )
+
+
+def test_notes_at_one_time_are_all_kept(bundle: CommandLine, runs: List[RunFiles]) -> None:
+    """The second one waits for the first, which reads, changes and writes."""
+    with ThreadPoolExecutor(1) as pool:
+        with only_writer(runs[0]):
+            waiting = pool.submit(bundle, "note", "aaaa", "second", "--tag", "b")
+            time.sleep(1.0)
+            assert not runs[0].labels.exists()
+            write_labels(runs[0], Labels(message="first", tags=["a"]))
+        assert waiting.result().returncode == 0
+    told = json.loads(bundle("note", "aaaa", "--json").stdout)
+    assert (told["message"], told["tags"]) == ("first", ["a", "b"])
+    assert [note["text"] for note in told["notes"]] == ["second"]
 
 
 def test_damaged_labels_hide_no_run(bundle: CommandLine, runs: List[RunFiles]) -> None:
