@@ -11,12 +11,7 @@ from typing import Iterator
 
 import pytest
 
-from tests.integration.clusters import (
-    SERVERS,
-    Cluster,
-    logs,
-    started,
-)
+from tests.integration.clusters import SERVERS, Cluster, logs, started
 from tests.schedulers.gridengine_server import GridEngineServer
 
 pytestmark = [pytest.mark.image, pytest.mark.slow]
