@@ -161,6 +161,16 @@ def drop_unwritable() -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
+def trouble_of(error: OSError) -> Trouble:
+    if not error.filename and isinstance(error, FileNotFoundError):
+        try:
+            os.getcwd()  # noqa: PTH109
+        except FileNotFoundError:
+            return Trouble("the folder that you are in was removed", "cd to another one")
+    name = f"{error.filename}: " if error.filename else ""
+    return Trouble(f"{name}{error.strerror}", "see to the file system, then try again")
+
+
 def link_loop(error: RuntimeError) -> Optional[Trouble]:
     """Before Python 3.13 pathlib has this word alone for a link that leads back to itself."""
     _, found, path = str(error).partition("Symlink loop from ")
@@ -222,8 +232,7 @@ def main(arguments: Optional[List[str]] = None) -> None:
         sys.exit(141)
     except OSError as error:
         drop_unwritable()
-        name = f"{error.filename}: " if error.filename else ""
-        give_up(Trouble(f"{name}{error.strerror}", "see to the file system, then try again"))
+        give_up(trouble_of(error))
     except RuntimeError as error:
         give_up(link_loop(error) or fault_of(error))
     except ModuleNotFoundError as error:

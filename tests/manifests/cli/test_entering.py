@@ -123,3 +123,15 @@ atexit.register(lambda: os.write(1, str(signal.getsignal(signal.SIGINT)).encode(
 """
     done = spied(spy, "-E", "-s", "-X", "utf8")
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, str(signal.SIG_IGN))
+
+
+def test_a_working_folder_that_was_removed_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    done = subprocess.run(
+        ["sh", "-c", 'rmdir "$PWD" && exec "$0" "$@"', sys.executable, str(PROJECT / "bundle.py"),
+         "show", "a-run"],
+        cwd=folder, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == ("bundle: the folder that you are in was removed\n-> cd to another one\n")
