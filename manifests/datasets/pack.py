@@ -89,7 +89,7 @@ def pack(
     header = Header(decoder=own_decoder(), paths=len(paths), samples=len(samples.paths))
     layout = layout_of(header, len(header.text()))
     try:
-        with atomic.prepared(target), atomic.replacing(target) as stream:
+        with atomic.prepared(target), atomic.replacing_unnamed(target) as stream:
             _refuse_without_room(target, layout.end)
             digests = _write_records(stream, samples, root, layout, progress, workers)
             _write_head(stream, header, layout, digests + paths)

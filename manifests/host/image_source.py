@@ -100,7 +100,7 @@ def others_notice(image: Image) -> Optional[str]:
 def copy_image(image: Image, output: Path) -> None:
     """Copy an image, hashing what is copied. Raises Trouble when that is not the image's sha256."""
     sha256 = hashlib.sha256()
-    with atomic.replacing(output) as target, image.path.open("rb") as source:
+    with atomic.replacing_unnamed(output) as target, image.path.open("rb") as source:
         while block := source.read(1 << 20):
             sha256.update(block)
             target.write(block)

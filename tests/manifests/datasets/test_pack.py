@@ -8,7 +8,10 @@ import io
 import json
 import os
 import re
+import signal
 import struct
+import subprocess
+import sys
 import threading
 from contextlib import contextmanager
 from pathlib import Path
@@ -236,3 +239,26 @@ def test_this_environment_decodes_as_the_images_do() -> None:
         text = (PROJECT / "requirements" / requirements).read_text()
         found = re.findall(r"^pillow==(\S+)", text, re.MULTILINE)
         assert found == [PIL.__version__], requirements
+
+
+#: Packs, and ends itself where it would write the head, after all records.
+DIES = """
+import os, signal, sys
+from pathlib import Path
+from container.progress import Silent
+from manifests.datasets import pack as module
+module._write_head = lambda *_: os.kill(os.getpid(), getattr(signal, sys.argv[2]))
+folder = Path(sys.argv[1])
+module.pack(folder / "train.txt", folder, folder / "train.pack", progress=Silent())
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGKILL"])
+def test_one_that_is_killed_leaves_nothing(data_set: Path, name: str) -> None:
+    before = left(data_set)
+    done = subprocess.run(
+        [sys.executable, "-c", DIES, str(data_set), name],
+        cwd=PROJECT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == -signal.Signals[name], done.stderr
+    assert left(data_set) == before
