@@ -37,7 +37,7 @@ test: dev lint
 	@bash tests/install.sh
 	@bash container/install_python.sh .tools/validators requirements/validators.txt $(PYTHON) || \
 	    echo 'bundle: some tests will be skipped: descriptions of runs are not validated'
-	@$(VENV)/bin/python -m pytest -m 'not long' -n 2 --dist loadfile
+	@$(VENV)/bin/python -m pytest -m 'not long' -n 2 --dist loadfile --no-loadscope-reorder
 
 # Jobs on real schedulers that are killed, chained, or left alone by their scheduler, and the image for
 # GPUs, which is built twice: minutes each.
