@@ -225,17 +225,8 @@ def test_a_run_on_fewer_processes(make_case: Any) -> None:
         assert [place.local_rank for place in seen.ranks] == [k % processes for k in range(3)]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "communicator",
-    [
-        "hierarchical",
-        *(
-            pytest.param(name, marks=pytest.mark.long)
-            for name in ("flat", "two_dimensional", "ordered")
-        ),
-    ],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("communicator", ["hierarchical", "flat", "two_dimensional", "ordered"])
 def test_every_communicator_on_any_processes_and_nodes(make_case: Any, communicator: str) -> None:
     """Six ranks on one node, in the order of two: for the tests there is no second one, so the run
     is held against itself on other numbers of processes, up to as many as ranks."""

@@ -427,7 +427,11 @@ def test_fewer_nodes_than_the_run_was_made_for(make_case: Any) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("communicator", "optimizer"),
-    [("hierarchical", "adam"), ("two_dimensional", "rmsprop"), ("single_node", "rmsprop_warmup")],
+    [
+        ("hierarchical", "adam"),
+        pytest.param("two_dimensional", "rmsprop", marks=pytest.mark.long),
+        ("single_node", "rmsprop_warmup"),
+    ],
 )
 def test_two_runs_are_identical(make_case: Any, communicator: str, optimizer: str) -> None:
     settings = {

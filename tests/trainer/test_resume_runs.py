@@ -124,9 +124,10 @@ def warn(process: subprocess.Popen[str], dice: random.Random) -> None:
 Attack = Callable[[subprocess.Popen[str], random.Random], None]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "attack",
-    [kill_all, *(pytest.param(one, marks=pytest.mark.long) for one in (warn, kill_one_rank))],
+    [kill_all, warn, kill_one_rank],
 )
 def test_killed_at_random_steps_and_resumed(
     make_case: Any, straight: Dict[str, Any], attack: Attack
