@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 from pathlib import Path
 
+from benchmarks import submit
 from benchmarks.rounds import table, take_turns
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -23,6 +25,24 @@ def test_each_script_parses_and_says_how_it_is_called() -> None:
         assert said, path
         if path.stem not in PARTS:
             assert f"-m benchmarks.{path.stem}" in said, path
+
+
+def test_what_is_timed_inside_submit_is_there() -> None:
+    """That program is run by `make bench` alone: names that moved are to be missed before."""
+    tree = list(ast.walk(ast.parse(submit.INSIDE)))
+    imports = [alias for node in tree if isinstance(node, ast.Import) for alias in node.names]
+    modules = {alias.asname or alias.name: alias.name for alias in imports}
+    wanted = [(name, "__name__") for name in modules.values()]
+    for module, parts in submit.PARTS.items():
+        wanted += [(f"manifests.flows.{module}", one) for names in parts.values() for one in names]
+    for node in tree:
+        if isinstance(node, ast.ImportFrom):
+            wanted += [(str(node.module), alias.name) for alias in node.names]
+        elif isinstance(node, ast.Attribute) and ast.unparse(node.value) in modules:
+            wanted.append((modules[ast.unparse(node.value)], node.attr))
+    assert ("manifests.flows.submit", "plan_submit") in wanted
+    lost = [each for each in wanted if not hasattr(importlib.import_module(each[0]), each[1])]
+    assert lost == []
 
 
 def test_peers_are_pinned_by_hash() -> None:

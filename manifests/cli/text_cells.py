@@ -7,11 +7,11 @@ import unicodedata
 from typing import List
 
 from container.utf8_text import utf8_text
+from manifests.record.text_controls import CONTROLS
 
 # Escape sequences of terminals (ECMA-48: CSI and OSC), then whatever else moves the cursor.
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -~])")
-# Line ends of Unicode, and what turns the direction of the text after it, go with them.
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_CONTROLS = re.compile(f"[{CONTROLS}]")
 
 
 def plain_text(text: str) -> str:

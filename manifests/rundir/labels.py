@@ -14,14 +14,13 @@ from typing_extensions import Literal
 from container import atomic
 from container.trouble import Trouble
 from manifests.record.run_files import RunFiles
+from manifests.record.text_controls import CONTROLS
 from manifests.record.version import SCHEMA_VERSION
 from manifests.rundir.records import Warn, ignore, read_record
 
 MOST_LETTERS = 500
-# Besides control characters: line ends of Unicode, and what turns the direction of text.
-_CONTROLS = r"\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069"
-_TAG = re.compile(rf"[^\s,#{_CONTROLS}][^\s,{_CONTROLS}]{{0,39}}")
-_CONTROL = re.compile(f"[{_CONTROLS}]")
+_TAG = re.compile(rf"[^\s,#{CONTROLS}][^\s,{CONTROLS}]{{0,39}}")
+_CONTROL = re.compile(f"[{CONTROLS}]")
 
 
 class Note(BaseModel):

@@ -144,13 +144,18 @@ def parse_trail(data: bytes, where: str) -> List[TrailRecord]:
     return records
 
 
-def read_trail(files: RunFiles, ranks: int) -> List[List[TrailRecord]]:
-    """Records of each rank, in order. Raises Trouble when a file is missing or damaged."""
+def trail_files(files: RunFiles, ranks: int) -> List[Path]:
+    """The file of each rank, in order. Raises Trouble where one is missing or cannot be read."""
     paths = [files.trail_of(rank) for rank in range(ranks)]
     missing = [f"{path}: {why}" for path in paths if (why := file_problem(path))]
     if missing:
         raise Trouble(missing, RESTORE)
-    return [parse_trail(_read(path), str(path)) for path in paths]
+    return paths
+
+
+def read_trail(files: RunFiles, ranks: int) -> List[List[TrailRecord]]:
+    """Records of each rank, in order. Raises Trouble when a file is missing or damaged."""
+    return [parse_trail(_read(path), str(path)) for path in trail_files(files, ranks)]
 
 
 def trail_digest(files: RunFiles, ranks: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Dict, List, Optional
 
-from container.reachable import file_here, file_problem
+from container.reachable import file_here
 from container.trouble import Trouble
 from manifests.record.checkpoint import Damaged, read_head
 from manifests.record.checkpoint_names import checkpoint_name
@@ -15,13 +15,13 @@ from manifests.record.schema import Manifest
 from manifests.record.states import state_digest
 from manifests.rundir.kept_states import kept_states
 from manifests.rundir.records import (
-    RESTORE,
     Warn,
     ignore,
     read_manifest,
     read_result,
     read_trail,
     trail_digest,
+    trail_files,
 )
 from manifests.rundir.verify import (
     altered_trail,
@@ -99,11 +99,7 @@ def load_record(files: RunFiles, warn: Warn = ignore, *, with_trail: bool = True
 
 
 def _unread(files: RunFiles, ranks: int) -> List[List[TrailRecord]]:
-    found = [(path, file_problem(path)) for path in map(files.trail_of, range(ranks))]
-    missing = [f"{path}: {why}" for path, why in found if why]
-    if missing:
-        raise Trouble(missing, RESTORE)
-    return [[] for _ in range(ranks)]
+    return [[] for _ in trail_files(files, ranks)]
 
 
 def with_entries(record: RunRecord, files: RunFiles, step: int) -> RunRecord:
