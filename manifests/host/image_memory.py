@@ -10,8 +10,9 @@ import json
 import os
 import re
 import time
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, Iterable, List, Tuple
 
 from container import atomic
 from container.digest import sha256_of_bytes
@@ -43,8 +44,10 @@ RIGHTS = re.compile(r"^(?:Uid|Gid|Groups|NoNewPrivs|Seccomp|Cap\w+):.*$", re.MUL
 
 
 class ImageMemory:
-    """One small file for each image path; a damaged one counts as empty, and one that cannot be
-    written is a warning. ``read_only``: it is asked and never written."""
+    """One small file for each thing found out: commands that run at one time, also on other hosts,
+    write none in common, so none takes from another what it learned. A damaged file counts as
+    none, and one that cannot be written is a warning. ``read_only``: nothing is written.
+    """
 
     def __init__(self, cache_root: Path, *, read_only: bool = False) -> None:
         self.folder = cache_root / "remembered"
@@ -58,13 +61,14 @@ class ImageMemory:
         Raises OSError when it cannot be read.
         """
         begun, stamp = time.time_ns(), list(stamp_of(image.stat()))
-        known = self._read(image)
+        note = self._note(image, "sha256")
+        known = _read(note)
         if known.get("stamp") == stamp and isinstance(known.get("sha256"), str):
             return str(known["sha256"])
         sha256 = image_digest(image)
         settled = max(stamp[1], stamp[3]) + SETTLED_NS < begun
         if settled and list(stamp_of(image.stat())) == stamp:
-            self._write(image, {**known, "stamp": stamp, "sha256": sha256})
+            self._write(note, {"stamp": stamp, "sha256": sha256})
         return sha256
 
     def exec_options(self, runtime: Runtime, image: Path) -> Tuple[str, ...]:
@@ -72,38 +76,49 @@ class ImageMemory:
 
         Raises Trouble when the image cannot be run at all.
         """
-        here = start_conditions(runtime, image)
-        known = self._read(image)
-        starts = known.get("starts")
-        starts = starts if isinstance(starts, dict) else {}
+        note = self._note(image, f"start-{start_conditions(runtime, image)[:16]}")
+        known = _read(note).get("options")
         for options in EXEC_OPTIONS:
-            if starts.get(here) == list(options):
+            if known == list(options):
                 return options
         options = runtime.exec_options(image)
-        kept = dict(list(starts.items())[1 - KEPT :])
-        self._write(image, {**known, "starts": {**kept, here: list(options)}})
+        self._write(note, {"options": list(options)})
+        if not self.read_only:
+            _remove_oldest(self.folder.glob(self._note(image, "start-*").name))
         return options
 
-    def _file(self, image: Path) -> Path:
+    def _note(self, image: Path, what: str) -> Path:
         name = str(image.absolute()).encode("utf-8", "surrogateescape")
-        return self.folder / f"{sha256_of_bytes(name)[:16]}.json"
+        return self.folder / f"{sha256_of_bytes(name)[:16]}.{what}.json"
 
-    def _read(self, image: Path) -> Dict[str, Any]:
-        try:
-            known = json.loads(self._file(image).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return known if isinstance(known, dict) else {}
-
-    def _write(self, image: Path, known: Dict[str, Any]) -> None:
+    def _write(self, note: Path, known: Dict[str, Any]) -> None:
         if self.read_only:
             return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            atomic.write_json(self._file(image), known)
+            atomic.write_json(note, known)
         except (OSError, Trouble) as error:
             why = error.strerror if isinstance(error, OSError) else error.problems[0]
             self.warnings = [f"images are not remembered: {self.folder}: {why}"]
+
+
+def _read(note: Path) -> Dict[str, Any]:
+    try:
+        known = json.loads(note.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+def _remove_oldest(notes: Iterable[Path]) -> None:
+    """All but the KEPT that were written last; another command may remove them too."""
+    ages = []
+    for note in notes:
+        with suppress(OSError):
+            ages.append((note.stat().st_mtime_ns, note))
+    for _, note in sorted(ages, reverse=True)[KEPT:]:
+        with suppress(OSError):
+            note.unlink()
 
 
 def start_conditions(runtime: Runtime, image: Path) -> str:

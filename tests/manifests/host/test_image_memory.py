@@ -104,18 +104,17 @@ def test_a_dry_run_writes_nothing(tmp_path: Path, image: Path, read: List[Path])
     assert not (tmp_path / "cache").exists()
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"stamp": 1, "sha256": 2, "starts": []}'])
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"stamp": 1, "sha256": 2, "options": {}}'])
 def test_a_damaged_memory_counts_as_empty(
     tmp_path: Path, image: Path, read: List[Path], text: str
 ) -> None:
-    memory = ImageMemory(tmp_path / "cache")
-    memory.digest(image)
-    (file,) = (tmp_path / "cache" / "remembered").iterdir()
-    file.write_text(text)
-    assert memory.digest(image) == sha256(b"one image")
-    runtime = runtime_of(tmp_path)
-    assert memory.exec_options(runtime, image) == ("--userns",)
-    assert (len(read), runtime.tried) == (2, 1)
+    memory, runtime = ImageMemory(tmp_path / "cache"), runtime_of(tmp_path)
+    for _ in range(2):
+        assert memory.digest(image) == sha256(b"one image")
+        assert memory.exec_options(runtime, image) == ("--userns",)
+        for file in memory.folder.iterdir():
+            file.write_text(text)
+    assert (len(read), runtime.tried) == (2, 2)
 
 
 def test_a_cache_that_cannot_be_written(tmp_path: Path, image: Path, read: List[Path]) -> None:
@@ -233,10 +232,14 @@ def test_a_folder_in_the_place_of_the_memory_is_done_without(
     tmp_path: Path, image: Path, read: List[Path]
 ) -> None:
     memory = ImageMemory(tmp_path / "cache")
-    memory._file(image).mkdir(parents=True)
+    runtime = runtime_of(tmp_path)
+    start = f"start-{image_memory.start_conditions(runtime, image)[:16]}"
+    notes = [memory._note(image, what) for what in ("sha256", start)]
+    for note in notes:
+        note.mkdir(parents=True)
     assert memory.digest(image) == sha256(b"one image")
-    assert memory.exec_options(runtime_of(tmp_path), image) == ("--userns",)
-    assert memory._file(image).is_dir()
+    assert memory.exec_options(runtime, image) == ("--userns",)
+    assert all(note.is_dir() for note in notes)
 
 
 def test_options_of_another_bundle_are_not_taken(tmp_path: Path, image: Path) -> None:
@@ -252,7 +255,7 @@ def test_few_hosts_are_remembered(tmp_path: Path, image: Path) -> None:
     for number in range(KEPT + 4):
         runtime.version = str(number)
         memory.exec_options(runtime, image)
-    assert len(memory._read(image)["starts"]) == KEPT
+    assert len(list(memory.folder.glob("*.start-*.json"))) == KEPT
     memory.exec_options(runtime, image)
     assert runtime.tried == KEPT + 4
 
@@ -266,3 +269,32 @@ def test_a_digest_and_the_start_are_kept_together(
     memory.digest(image)
     memory.exec_options(runtime, image)
     assert (read, runtime.tried) == ([image], 1)
+
+
+def test_what_two_commands_find_out_at_one_time_is_kept(
+    tmp_path: Path, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Finding it out takes as long as a start of a container, and the whole of another command
+    fits in there."""
+    cache = tmp_path / "cache"
+    mine, second, third = (runtime_of(tmp_path / name) for name in ("1", "2", "3"))
+    hashed: List[Path] = []
+
+    def digest(path: Path) -> str:
+        ImageMemory(cache).exec_options(third, image)
+        hashed.append(path)
+        return sha256(b"one image")
+
+    def start(path: Path) -> Tuple[str, ...]:
+        ImageMemory(cache).digest(image)
+        ImageMemory(cache).exec_options(second, image)
+        mine.tried += 1
+        return ()
+
+    monkeypatch.setattr(image_memory, "image_digest", digest)
+    monkeypatch.setattr(mine, "exec_options", start)
+    for _ in range(2):
+        for runtime in (mine, second, third):
+            ImageMemory(cache).exec_options(runtime, image)
+        ImageMemory(cache).digest(image)
+    assert (hashed, mine.tried, second.tried, third.tried) == ([image], 1, 1, 1)
