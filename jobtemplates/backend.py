@@ -223,6 +223,11 @@ class Scheduler(Backend):
     @abstractmethod
     def parse_ending(self, stdout: str) -> Optional[JobEnd]: ...
 
+    def logged_end(self, log: str, job_id: str) -> str:
+        """How it ended the job, by what its own log in the run directory says; "" where that says
+        nothing. The log outlives the scheduler's memory."""
+        return ""
+
     @abstractmethod
     def shows_living(self, stdout: str) -> bool:
         """Whether the answer to :meth:`ending` shows a job that has not ended."""

@@ -225,6 +225,12 @@ class Slurm(Scheduler):
         status, number = int(code[1]), int(code[2])
         return JobEnd(128 + number if number else status, state[1])
 
+    def logged_end(self, log: str, job_id: str) -> str:
+        """slurmstepd's line on a job that it ends; a task of an array has another number there."""
+        number = r"\d+" if "_" in job_id else job_id
+        found = re.findall(rf"\*\*\* JOB {number} ON \S+ (CANCELLED AT .+?) \*\*\*", log)
+        return str(found[-1]) if found else ""
+
     def shows_living(self, stdout: str) -> bool:
         state = re.search(r"\bJobState=(\w+)", stdout)
         return state is not None and _entry(state[1], "").state in ("queued", "running")
@@ -260,7 +266,7 @@ def _entry(state: str, reason: str) -> QueueEntry:
     if state in _RUNNING:
         return QueueEntry("running", _RUNNING[state])
     if state in _ENDED:
-        return QueueEntry("ended")
+        return QueueEntry("ended", state)
     if state == "REVOKED":  # of a federation: the job was started by a sibling
         return QueueEntry("unknown", "REVOKED: another cluster of the federation has the job")
     return QueueEntry("unknown", f"its state is {state!r}, which is not known")

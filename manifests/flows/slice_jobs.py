@@ -53,7 +53,8 @@ def start_slices(
     script = array_script(scripts, placement, host, array)
     if script is None:
         return _start_each(slices, host)
-    return _start_array(slices, Handed(array.script, placement, go_on), script, array, host)
+    handed = Handed(array.script, placement, go_on, is_array=True)
+    return _start_array(slices, handed, script, array, host)
 
 
 def _start_each(slices: Sequence[RunFiles], host: HostContext) -> List[Job]:

@@ -243,18 +243,21 @@ def state_of(
     """
     present = present_names(files) if present is None else present
     code = left_exit_code(files) if "exit_code" in present else None
-    state = run_state(present, code, "unknown")
+    state, said = run_state(present, code, "unknown"), ""
     try:
         if state == "unknown" or (state in ("stopped", "cancelled") and has_follow_ups(files)):
             entry = job_of(files)
             state = run_state(present, code, entry.state, chained=True)
             if state in ("queued", "running", "unknown"):
                 return state, entry.why, entry.job
+            said = entry.why
     except Trouble as trouble:
         for problem in trouble.problems:
             warn(problem)
         return "damaged", "", ""
-    return state, interruption(files) if state == "failed" else "", ""
+    if state != "failed":
+        return state, "", ""
+    return state, "; ".join(filter(None, (interruption(files), said))), ""
 
 
 def has_follow_ups(files: RunFiles) -> bool:

@@ -10,7 +10,7 @@ from container.trouble import Trouble
 from jobtemplates import local
 from jobtemplates.backend import JobEnd, QueueEntry, Scheduler
 from jobtemplates.schedulers import backend_named
-from jobtemplates.submitted import Unreadable
+from jobtemplates.submitted import SCHEDULER_LOG, Unreadable
 from manifests.host.context import HostContext
 from manifests.record.run_files import RunFiles
 from manifests.rundir import questions
@@ -114,7 +114,10 @@ class Queues:
     def __call__(self, files: RunFiles) -> QueueEntry:
         """The job of a run with its follow-ups, as one entry."""
         job = read_job(files)
-        return QueueEntry("unknown") if job is None else self.entry(job)
+        if job is None:
+            return QueueEntry("unknown")
+        entry = self.entry(job)
+        return _logged(files, job) or entry if entry.state == "vanished" else entry
 
     def entry(self, job: Job) -> QueueEntry:
         backend = backend_named(job.backend)
@@ -129,8 +132,11 @@ class Queues:
             for name, entry in (*entries, *(self.entries(job, job.earlier) or [])):
                 if entry.state == state:
                     return replace(entry, job=name)
-        if any(entry.state == "ended" for _, entry in entries) or self.ending(job) is not None:
-            return QueueEntry("ended")
+        ends = [entry.why for _, entry in entries if entry.state == "ended"]
+        end = None if ends else self.ending(job)
+        if ends or end is not None:
+            words = end.words if end is not None else ends[-1]
+            return QueueEntry("ended", f"{backend.title}: {words}" if words else "")
         for name in job.ids:
             if name in self.unlisted:
                 return QueueEntry("unknown", f"{backend.title}: {UNLISTED}", job=name)
@@ -262,3 +268,16 @@ class Queues:
         trouble = f"{backend.title} does not answer: {why}"
         self._warn(f"{trouble}; the state of its jobs is not known")
         return None, trouble
+
+
+def _logged(files: RunFiles, job: Job) -> Optional[QueueEntry]:
+    """Of a job that its scheduler has forgotten, the end that stands in the scheduler's own log."""
+    backend = backend_named(job.backend)
+    if not isinstance(backend, Scheduler):
+        return None
+    try:
+        log = (files.root / SCHEDULER_LOG).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    words = backend.logged_end(log, job.ids[-1])
+    return QueueEntry("ended", f"{backend.title}: {words}") if words else None

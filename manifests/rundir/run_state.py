@@ -26,7 +26,8 @@ def run_state(
     checkpoint, to be resumed, by a follow-up job where one waits; whether one does is not known of
     a ``chained`` run whose scheduler is silent. ``submitting`` without a job: the scheduler was
     given one, and its answer never came. ``cancelled``: a person ended the job; what it left on its
-    way out is not a failure.
+    way out is not a failure. ``interrupted``: the job script's last word, which holds also when the
+    scheduler has forgotten the job.
     """
     if "cancelled.json" in present and not {"DONE", "result.json"} <= present:
         return _cancelled(exit_code, job, chained=chained)
@@ -44,7 +45,8 @@ def run_state(
         return "unknown" if "submitting" in present else "prepared"
     if job in ("queued", "running"):
         return job
-    return "failed" if job == "ended" else "unknown"
+    over = job == "ended" or (job == "vanished" and "interrupted" in present)
+    return "failed" if over else "unknown"
 
 
 def _cancelled(exit_code: Optional[int], job: JobState, *, chained: bool) -> State:

@@ -44,6 +44,7 @@ class Handed:
     script: Path
     placement: Placement
     go_on: Sequence[str]
+    is_array: bool = False
 
     @property
     def go_on_text(self) -> str:
@@ -199,9 +200,12 @@ def _not_taken(
             f"{argv[0]} {error.reason}: this host cannot submit to {backend.title}",
             "submit on a login node of the cluster, or with site: local",
         )
+    change, again = "change what it names in the config (or the site profile)", "submit"
+    if handed.is_array:
+        no_array = "where it takes no such job array: arrays: false in the site profile"
+        change, again = f"{change}, or, {no_array} (docs/sites.md)", "try"
     return Refused(
-        f"{backend.title} refuses the job: {said or error.reason}",
-        "change what it names in the config (or the site profile), then submit again",
+        f"{backend.title} refuses the job: {said or error.reason}", f"{change}, then {again} again"
     )
 
 

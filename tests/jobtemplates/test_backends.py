@@ -134,8 +134,8 @@ def test_states_of_slurm() -> None:
         "13": QueueEntry("queued", "PartitionNodeLimit"),
         "14": QueueEntry("running"),
         "15": QueueEntry("running"),
-        "16": QueueEntry("ended"),
-        "17": QueueEntry("ended"),
+        "16": QueueEntry("ended", "TIMEOUT"),
+        "17": QueueEntry("ended", "CANCELLED"),
         "18": QueueEntry("running", "suspended"),
     }
     assert SLURM.parse_states("") == {}

@@ -123,6 +123,10 @@ def test_an_array_that_is_refused_leaves_nothing(
     assert caught.value.problems == [
         "Slurm refuses the job: sbatch: error: Invalid job array specification"
     ]
+    assert caught.value.next_step == (
+        "change what it names in the config (or the site profile), or, where it takes no such job "
+        "array: arrays: false in the site profile (docs/sites.md), then try again"
+    )
     assert everything(tmp_path / "slices") == before
 
 

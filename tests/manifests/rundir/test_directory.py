@@ -252,6 +252,9 @@ def test_list_of_nothing(tmp_path: Path) -> None:
         ("job.json", None, "unknown", "unknown"),
         ("job.json", None, "vanished", "unknown"),
         ("job.json", None, "ended", "failed"),
+        ("job.json interrupted", None, "vanished", "failed"),
+        ("job.json interrupted", None, "unknown", "unknown"),
+        ("job.json interrupted", None, "queued", "queued"),  # put into its queue again
         ("job.json failure.json", None, "running", "failed"),
         ("job.json exit_code", 3, "running", "failed"),
         ("job.json exit_code", 0, "ended", "failed"),

@@ -7,13 +7,14 @@ import os
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Tuple
 
 import pytest
 
 from container.progress import Silent
 from container.trouble import Trouble
 from jobtemplates import local
+from jobtemplates.submitted import SCHEDULER_LOG
 from manifests.cli.overview import list_rows
 from manifests.cli.watching import watched
 from manifests.flows.cancel import cancel_run, cancel_saving
@@ -250,7 +251,7 @@ def test_each_scheduler_is_asked_once_for_all_runs(
         "squeue --all --array --noheader --states=all --user=ada --format=%i|%T|%r"
     ]
     assert {(row["job"], row["state"], row["why"]) for row in rows} == {
-        ("7", "running", None), ("8", "queued", "Licenses"), ("9", "failed", None),
+        ("7", "running", None), ("8", "queued", "Licenses"), ("9", "failed", "Slurm: TIMEOUT"),
     }  # fmt: skip
     print(f"1000 rows in {spent:.2f} s")
 
@@ -272,6 +273,58 @@ def test_a_job_that_vanished_is_no_success(tmp_path: Path, host: HostContext, fa
         "-> resume it where the scheduler answers and shows the job; if you know that none of its "
         f"jobs is left: rm {files.job}"
     )
+
+
+def test_what_the_scheduler_says_of_a_jobs_end_is_shown(
+    tmp_path: Path, host: HostContext, fakes: Fakes
+) -> None:
+    files = prepared(tmp_path, "slurm")
+    job(files, "slurm", chain=["8"], follow_ups=1)
+    outside = (
+        "the job was ended from outside: its launcher was ended, or lost ranks or a node (status 1)"
+    )
+
+    def shown() -> Tuple[str, str]:
+        (row,) = list_rows([files.root.parent], host)
+        return row["state"], row["why"]
+
+    fakes.says("squeue", "7|TIMEOUT|TimeLimit\n8|NODE_FAIL|NodeDown\n")
+    assert shown() == ("failed", "Slurm: NODE_FAIL")
+    files.interrupted.write_text("1\n")
+    assert shown() == ("failed", f"{outside}; Slurm: NODE_FAIL")
+    # Slurm forgets its jobs after a while (MinJobAge): what lies in the run directory is left.
+    fakes.says("squeue", "")
+    fakes.fails("scontrol", "slurm_load_jobs error: Invalid job id specified\n")
+    assert shown() == ("failed", f"{outside}; Slurm knows no such job any more")
+    (files.root / SCHEDULER_LOG).write_text(
+        "slurmstepd-n1: error: *** JOB 7 ON n1 CANCELLED AT 2026-11-27T21:15:20 DUE TO TIME LIMIT "
+        "***\nslurmstepd-n2: error: *** STEP 8.0 ON n2 CANCELLED AT 2026-11-27T21:30:00 ***\n"
+        "slurmstepd-n1: error: *** JOB 8 ON n1 CANCELLED AT 2026-11-27T21:30:00 DUE TO PREEMPTION "
+        "***\n"
+    )
+    ended = "Slurm: CANCELLED AT 2026-11-27T21:30:00 DUE TO PREEMPTION"
+    assert shown() == ("failed", f"{outside}; {ended}")
+    files.interrupted.unlink()
+    assert shown() == ("failed", ended)
+    job(files, "slurm", id="9", earlier=["7", "8"])
+    assert shown() == ("unknown", "Slurm knows no such job any more")
+    refuse_busy(files, host)
+
+
+def test_what_qacct_says_of_a_jobs_end_is_shown(
+    tmp_path: Path, host: HostContext, fakes: Fakes
+) -> None:
+    files = prepared(tmp_path, "gridengine")
+    job(files, "gridengine")
+    fakes.says("qstat", "<job_info/>")
+    fakes.says(
+        "qacct",
+        "failed       37  : qmaster enforced h_rt, h_cpu, or h_vmem limit\nexit_status  137\n",
+    )
+    (row,) = list_rows([files.root.parent], host)
+    assert (row["state"], row["why"]) == (
+        "failed", "Grid Engine: qmaster enforced h_rt, h_cpu, or h_vmem limit",
+    )  # fmt: skip
 
 
 def test_a_follow_up_that_waits_is_the_runs_state(
