@@ -322,6 +322,11 @@ def test_an_identical_run_that_is_done_is_named_and_with_unless_done_nothing_is_
     code, out, _ = call("submit", "--unless-done", "--json", config)
     assert json.loads(out) == {"done": True, "identity": identity, "run": str(run)}
     assert list((tmp_path / "runs").iterdir()) == [run]
+    named, run = run, run.rename(tmp_path / "runs" / "the best of all")  # by a person
+    assert f"bundle: identical run done: {run}\n" in call("submit", "--dry-run", config)[2]
+    code, out, _ = call("submit", "--unless-done", config)
+    assert (code, out) == (0, f"done {run}\n-> python bundle.py show '{run}'\n")
+    run = run.rename(named)
     (run / "exit_code").write_text("1")  # it failed after all
     assert "identical run done" not in call("submit", "--dry-run", config)[2]
     other = {"identity_digest": identity[:8] + "0" * 56}  # another identity of the same beginning

@@ -152,9 +152,10 @@ class RunArgument(PathArgument):
         from click.shell_completion import CompletionItem
 
         from manifests.rundir.known_outs import known_outs
-        from manifests.rundir.run_names import known_runs
+        from manifests.rundir.run_names import known_runs, renamed_runs
 
-        runs = known_runs(known_outs(cache_of(os.environ)))[::-1]
+        outs = known_outs(cache_of(os.environ))
+        runs = [*known_runs(outs)[::-1], *renamed_runs(outs)]
         names = ["@last", *(run.name for run in runs)]
         found = [CompletionItem(name) for name in names if name.startswith(incomplete)]
         return found if found and "/" not in incomplete else [CompletionItem("", type="dir")]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Dict, List, Optional
 
 from container.shell_word import shell_word
 from manifests.flows.part_of_run import needed_of
-from manifests.flows.recorded_data import data_here
+from manifests.flows.recorded_data import data_here, restore_step
 from manifests.flows.statement_check import (
     StatementCheck,
     check_statements,
@@ -39,20 +39,14 @@ UNDER_WAY = {
 
 @dataclass(frozen=True)
 class Verified:
-    """``problems`` are all mismatches, those of the statements too; ``rerun`` is the command that
-    runs it again."""
+    """``problems`` are all mismatches, those of the statements too; ``next_step`` is "" where
+    nothing is to be done."""
 
     run: Path
     state: State
-    rerun: str
     problems: List[str]
+    next_step: str
     statements: List[StatementCheck] = field(default_factory=list)
-
-    @property
-    def next_step(self) -> str:
-        """ "" where there are problems, or nothing is to be done."""
-        step = "" if self.problems else NEXT.get(self.state, "")
-        return step.format(run=shell_word(self.run), rerun=self.rerun)
 
     @property
     def text(self) -> str:
@@ -97,20 +91,29 @@ def verify_whole(
     statements = _checked_statements(files, host, signers, warn)
     manifest = read_manifest(files)
     state, _, _ = state_of(files, Queues(host, warn))
-    problems = verify_run(
+    circumstance = data_here(files, manifest.circumstance, moved)
+    found = verify_run(
         files,
         image_path=lambda _identity: find_image_of_run(manifest, host, files),
         progress=host.progress,
         check_data=check_data,
         ended=state not in UNDER_WAY,
-        circumstance=data_here(files, manifest.circumstance, moved),
+        circumstance=circumstance,
         cache_folder=host.fingerprints(),
         needed=needed_of(files, manifest, warn),
         whole=held_steps(files) is None,
         warn=warn,
     )
-    problems += [problem for check in statements for problem in check.problems]
-    return Verified(files.root, state, rerun_command(files, manifest), problems, statements)
+    found = replace(
+        found, statements=[problem for check in statements for problem in check.problems]
+    )
+    rerun = rerun_command(files, manifest, moved)
+    step = (
+        found.next_step(files, state, rerun=rerun, restore_data=restore_step(circumstance))
+        if found.all
+        else NEXT.get(state, "").format(run=shell_word(files.root), rerun=rerun)
+    )
+    return Verified(files.root, state, found.all, step, statements)
 
 
 def _checked_statements(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import List, Optional, Tuple
+from typing import List, Mapping, Optional, Tuple
 
 from container.shell_word import shell_words
 from manifests.record.run_files import RunFiles
@@ -26,6 +26,11 @@ def step_options(steps: Optional[Tuple[int, int]]) -> List[str]:
     return ["--from-step", str(steps[0]), "--to-step", str(steps[1])]
 
 
-def rerun_command(files: RunFiles, manifest: Manifest) -> str:
+def rerun_command(
+    files: RunFiles, manifest: Manifest, moved: Optional[Mapping[str, str]] = None
+) -> str:
+    """``moved``: folders of data that are elsewhere now, OLD: NEW."""
     options = step_options(steps_there(files, manifest))
+    for old, new in (moved or {}).items():
+        options += ["--data", f"{old}={new}"]
     return shell_words(["python", "bundle.py", "rerun", str(files.root), *options])

@@ -9,7 +9,12 @@ from container.trouble import Trouble
 from manifests.record.run_files import RunFiles
 from manifests.record.schema import Manifest
 from manifests.rundir.records import read_manifest
-from manifests.rundir.run_names import known_runs, parse_run_name
+from manifests.rundir.run_names import (
+    identity_in_manifest,
+    known_runs,
+    parse_run_name,
+    renamed_runs,
+)
 
 
 def reruns_of(files: RunFiles, manifest: Manifest, folders: Iterable[Path] = ()) -> List[RunFiles]:
@@ -19,7 +24,11 @@ def reruns_of(files: RunFiles, manifest: Manifest, folders: Iterable[Path] = ())
     Names stay when folders are moved, so a copy of the run has the reruns that were copied with it.
     """
     found: Dict[str, RunFiles] = {}
-    for path in [*known_runs([files.root.parent]), *known_runs(folders)]:
+    beside, elsewhere = [files.root.parent], list(folders)
+    for path in [
+        *known_runs(beside), *renamed_runs(beside), *known_runs(elsewhere),
+        *renamed_runs(elsewhere),
+    ]:  # fmt: skip
         again = RunFiles(path)
         if path.name in found or not (again.done.exists() or again.verdict.exists()):
             continue  # or a copy of one that lies beside the run
@@ -30,7 +39,9 @@ def reruns_of(files: RunFiles, manifest: Manifest, folders: Iterable[Path] = ())
 
 def _is_rerun_of(again: RunFiles, files: RunFiles, manifest: Manifest) -> bool:
     name = parse_run_name(again.root.name)
-    if name is None or not manifest.identity_digest.startswith(name.identity):
+    if name is not None and not manifest.identity_digest.startswith(name.identity):
+        return False
+    if name is None and identity_in_manifest(again.root) != manifest.identity_digest:
         return False
     try:
         other = read_manifest(again)

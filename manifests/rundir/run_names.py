@@ -6,7 +6,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterable, List, Optional
+from typing import Iterable, Iterator, List, Optional, Tuple
 
 from container.cache import Cache
 from container.reachable import file_here
@@ -42,14 +42,29 @@ def known_runs(outs: Iterable[Path]) -> List[Path]:
     """Directories that have the name of a run, the newest last; folders that cannot be read are
     passed over."""
     found = []
+    for out, text in _names(outs):
+        name = parse_run_name(text)
+        if name is not None:
+            found.append((name.created, text, out))
+    return [Path(out) / text for _, text, out in sorted(found)]
+
+
+def renamed_runs(outs: Iterable[Path]) -> List[Path]:
+    """Runs that were given another name, by name."""
+    others = [Path(out) / text for out, text in _names(outs) if parse_run_name(text) is None]
+    return sorted(path for path in others if path.name[0] != "." and _is_run(path))
+
+
+def _names(outs: Iterable[Path]) -> Iterator[Tuple[str, str]]:
+    """(folder, name of an entry)."""
     for out in sorted({os.path.realpath(out) for out in outs}):
         try:
             with os.scandir(out) as entries:
-                names = [(entry.name, parse_run_name(entry.name)) for entry in entries]
+                names = [entry.name for entry in entries]
         except OSError:
             continue
-        found += [(name.created, text, out) for text, name in names if name]
-    return [Path(out) / text for _, text, out in sorted(found)]
+        for name in names:
+            yield out, name
 
 
 def matches(text: str, runs: Iterable[Path]) -> List[Path]:

@@ -33,6 +33,7 @@ from manifests.record.schema import Circumstance, ImageIdentity, Manifest, Sampl
 from manifests.record.states import root_problems
 from manifests.rundir.job import read_job
 from manifests.rundir.kept_states import missing_states, states_problems, stretch_problems
+from manifests.rundir.mismatches import Mismatches
 from manifests.rundir.records import (
     Warn,
     ignore,
@@ -405,7 +406,7 @@ def verify_run(
     needed: Needed = ALL,
     whole: bool = True,
     warn: Warn = ignore,
-) -> List[str]:
+) -> Mismatches:
     """Return every mismatch between a run directory, its image, its data and its manifest.
 
     A run that has not ``ended`` is not asked for what it has still to leave, one of which only some
@@ -414,25 +415,24 @@ def verify_run(
     reads every image again. Raises Trouble when the manifest itself cannot be read.
     """
     manifest = read_manifest(files, warn)
-    problems = [
-        *identity_files_problems(files, manifest),
-        *companion_problems(files, manifest),
-    ]
     image = manifest.identity.image
-    problems += image_problems(image, image_path(image), progress)
-    problems += data_problems(
-        files,
-        manifest,
-        circumstance=circumstance or manifest.circumstance,
-        read_data=check_data,
-        cache_folder=cache_folder,
-        progress=progress,
-        needed=needed,
+    return Mismatches(
+        manifest=[*identity_problems(files), *recipe_problems(manifest)],
+        code=snapshot_problems(files.code, manifest),
+        inputs=[*input_problems(files, manifest), *companion_problems(files, manifest)],
+        image=image_problems(image, image_path(image), progress),
+        data=data_problems(
+            files,
+            manifest,
+            circumstance=circumstance or manifest.circumstance,
+            read_data=check_data,
+            cache_folder=cache_folder,
+            progress=progress,
+            needed=needed,
+        ),
+        checkpoints=states_problems(files, manifest, _result_of(files)),
+        result=result_problems(files, manifest, warn, whole=whole) if ended else [],
     )
-    problems += states_problems(files, manifest, _result_of(files))
-    if ended:
-        problems += result_problems(files, manifest, warn, whole=whole)
-    return problems
 
 
 def _result_of(files: RunFiles) -> Optional[Result]:

@@ -168,7 +168,7 @@ def test_it_is_still_the_same_run(run: RunFiles, host: HostContext, tmp_path: Pa
         files, image_path=lambda _identity: files.image, progress=Silent(),
         circumstance=data_here(files, read_manifest(files).circumstance, {}),
     )  # fmt: skip
-    assert problems == []
+    assert problems.all == []
 
 
 def test_names_that_cannot_be_removed_are_said(

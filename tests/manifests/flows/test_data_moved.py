@@ -106,7 +106,7 @@ def test_packed_files_take_part_in_verify(
         return verify_run(
             finished_run, image_path=lambda _identity: image, progress=Silent(),
             circumstance=circumstance, check_data=read_data,
-        )  # fmt: skip
+        ).all  # fmt: skip
 
     def before() -> List[str]:
         return before_problems(

@@ -73,7 +73,7 @@ def test_what_the_steps_need(
             text.partition(": is not")[0] for text in verify_run(
                 files, image_path=lambda _identity: files.image, progress=Silent(),
                 circumstance=circumstance, **part,
-            )
+            ).all
             if "checkpoints" not in text  # made up here
         ]  # fmt: skip
 

@@ -35,7 +35,7 @@ def run(finished_run: RunFiles) -> RunFiles:
 def verify(files: RunFiles, tmp_path: Path, **options: Any) -> List[str]:
     image = tmp_path / "image.sif"
     image.write_bytes(b"image")
-    return verify_run(files, image_path=lambda _identity: image, progress=Silent(), **options)
+    return verify_run(files, image_path=lambda _identity: image, progress=Silent(), **options).all
 
 
 def test_a_run_with_states_verifies(run: RunFiles, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def image(tmp_path: Path) -> Path:
 
 
 def verify(files: RunFiles, image: Any, **options: Any) -> List[str]:
-    return verify_run(files, image_path=lambda _identity: image, progress=Silent(), **options)
+    return verify_run(files, image_path=lambda _identity: image, progress=Silent(), **options).all
 
 
 def sha(path: Path) -> str:
