@@ -68,6 +68,6 @@ class Mismatches:
     def _result_step(self, files: RunFiles, state: State, rerun: str) -> str:
         if state in ("failed", "damaged") and not files.done.exists():
             run = shell_word(files.root)
-            again = f"python bundle.py resume {run}"
-            return f"why it failed: python bundle.py show {run}; to go on: {again}"
+            why = f"why it failed: python bundle.py show {run}"
+            return why + f"; to go on: python bundle.py resume {run}"
         return f"a rerun makes the results again: {rerun}"
