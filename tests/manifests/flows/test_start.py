@@ -207,7 +207,8 @@ def test_a_job_that_was_ended_from_outside(
         f"-> look into {files.logs}, then: python bundle.py resume {files.root}"
     )
     (row,) = list_rows([files.root.parent], host)
-    assert (row["state"], row["why"]) == ("failed", why if left else None)
+    said = "Slurm: NODE_FAIL"
+    assert (row["state"], row["why"]) == ("failed", f"{why}; {said}" if left else said)
 
 
 # --- waiting --------------------------------------------------------------------------------
