@@ -31,8 +31,8 @@ INHERITED_PREFIXES = ("LC_", "MODULE", "LMOD_")
 GRACE = 10.0
 
 
-#: Seconds in which processes that were killed are gone: a busy machine, or one that frees the memory
-#: of many ranks, takes its time. Who cancels waits no longer than until they are.
+#: Seconds in which processes that were killed are gone: a busy machine takes its time, and so does
+#: the memory of many ranks. Nobody waits longer than until they are.
 KILL_SECONDS = 10.0
 
 #: Between two looks at its processes.
