@@ -155,9 +155,9 @@ def job_folder(work: Work, site: Site, host: HostContext) -> Iterator[RunFiles]:
 
 def run_in_job(files: RunFiles, work: Work, host: HostContext) -> Dict[str, Finding]:
     begin = time.monotonic()
-    job = start_run(files, host, placement=work.placement)
     waiting = Waiting(host.progress.stage)
     try:
+        job = start_run(files, host, placement=work.placement)
         while (entry := job_now(files, host)) is not None:
             if not backend_named(job.backend).runs_here:
                 waiting(entry)
@@ -167,7 +167,8 @@ def run_in_job(files: RunFiles, work: Work, host: HostContext) -> Dict[str, Find
                 return {"job": fail(f"{words_of(entry)}; it {late}", see(files))}
             time.sleep(max(0.1, backend_named(job.backend).ask_seconds))
     except BaseException:
-        cancel_run(files, host)
+        if files.job.exists():
+            cancel_run(files, host)
         raise
     seconds = time.monotonic() - begin
     code = left_exit_code(files)

@@ -7,14 +7,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
-from typing import List
+from typing import Callable, List
 
 import pytest
 
 from manifests.record.run_files import RunFiles
 from tests.manifests.cli.verbs.conftest import PROJECT, CommandLine, LivingJob
+from tests.waiting import PATIENCE, wait_until
 
 
 def test_there_and_back(finished_run: RunFiles, bundle: CommandLine) -> None:
@@ -91,18 +91,17 @@ def test_bad_input(finished_run: RunFiles, bundle: CommandLine, living_job: Livi
 
 def started(bundle: CommandLine, *words: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, str(PROJECT / "bundle.py"), *words], cwd=bundle.folder,
+        # Nicer than the test, which is to stop it in the middle of its work.
+        ["nice", "-n", "19", sys.executable, str(PROJECT / "bundle.py"), *words], cwd=bundle.folder,
         env={**os.environ, "BUNDLE_CACHE": str(bundle.folder / "cache")},
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
 
 
-def waited_for(process: subprocess.Popen[bytes], begun: object) -> None:
+def waited_for(process: subprocess.Popen[bytes], begun: Callable[[], object]) -> None:
     """Until it is in the middle of its work."""
-    end = time.monotonic() + 60
-    while not begun():  # type: ignore[operator]
-        assert process.poll() is None and time.monotonic() < end
-        time.sleep(0.002)
+    wait_until(lambda: begun() or process.poll() is not None, pause=0.002)
+    assert process.poll() is None
 
 
 def open_files(process: subprocess.Popen[bytes], folder: Path) -> List[str]:
@@ -129,14 +128,14 @@ def test_an_interrupted_one_leaves_nothing(
     process = started(bundle, "export", str(finished_run.root), "-o", "target/a.tar")
     waited_for(process, lambda: open_files(process, target))
     process.send_signal(number)
-    assert process.wait(30) in (130, -9)
+    assert process.wait(PATIENCE) in (130, -9)
     assert list(target.iterdir()) == []
 
     bundle("export", finished_run.root, "-o", "a.tar")
     process = started(bundle, "import", "a.tar", "target")
     waited_for(process, lambda: open_files(process, target))
     process.send_signal(number)
-    assert process.wait(30) in (130, -9)
+    assert process.wait(PATIENCE) in (130, -9)
     left = [path.name for path in target.iterdir() if not path.name.startswith(".partial-")]
     assert left == []
     if number == signal.SIGINT:
