@@ -109,8 +109,7 @@ def test_the_next_field_and_the_next_move_break_no_old_run(
     done = later.bundle("verify", run, *moved(images), code=1)
     assert done.stdout == "results/model.npz: is missing\n1 mismatch\n"
 
-    # Nicer than the test, which is to kill its ranks in the middle of their work.
-    argv = ["nice", sys.executable, str(later.project / "bundle.py"), "rerun", str(run)]
+    argv = [sys.executable, str(later.project / "bundle.py"), "rerun", str(run)]
     argv += moved(images)
     with subprocess.Popen(
         [*argv, "--out", str(bench.out)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

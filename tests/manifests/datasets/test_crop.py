@@ -336,8 +336,7 @@ def many(tmp_path: Path) -> Path:
 def begin(many: Path, target: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, str(PROJECT / "bundle.py"), "data", "crop", str(many), str(target)]
     begun = subprocess.Popen(
-        # Nicer than the test, which is to stop it in the middle of its work.
-        ["nice", *command, "--workers", "2"],
+        [*command, "--workers", "2"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
