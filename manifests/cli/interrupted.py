@@ -40,7 +40,10 @@ def ended_by_interrupt(
     if isinstance(interrupt, Ended):
         ended, living = 0, living_jobs(runs, host)
     else:
-        ended, living = end_jobs(runs, host)
+        several = "the jobs are" if folder else "the job is"
+        ended, living = end_jobs(
+            runs, host, lambda: note(f"interrupted: {several} being cancelled")
+        )
     kept = f"the slices stay in {folder}" if folder else f"its run stays in {runs[0].root}"
     lines = what_became(ended, living, kept, several=bool(folder))
     if not folder and not living:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import List, Sequence, Tuple
+from typing import Callable, List, Sequence, Tuple
 
 from container.trouble import Trouble
 from jobtemplates.schedulers import backend_named
@@ -24,20 +24,24 @@ class Living:
     why: str = ""
 
 
-def end_jobs(runs: Sequence[RunFiles], host: HostContext) -> Tuple[int, List[Living]]:
+def end_jobs(
+    runs: Sequence[RunFiles], host: HostContext, begin: Callable[[], None] = lambda: None
+) -> Tuple[int, List[Living]]:
     """Cancel the jobs of these runs that have not ended. How many were, and those that were not.
 
-    An interrupt leaves the rest as they are.
+    An interrupt leaves the rest as they are. ``begin`` is called before the first is cancelled.
     """
     queues = Queues(host)
     ended, living = 0, []
     left = _started(runs)
     try:
+        left = [one for one in left if job_now(one[0], host, queues) is not None]
+        if left:
+            begin()
         while left:
             files, job = left[0]
             try:
-                if job_now(files, host, queues) is not None:
-                    ended += cancel_run(files, host, queues)
+                ended += cancel_run(files, host, queues)
             except Interrupted:
                 living.append(Living(files, job, "it was asked to end"))
                 left = left[1:]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import threading
@@ -59,10 +60,14 @@ def raise_first() -> None:
 
 
 def end_at_once() -> None:
-    """From now on an interrupt ends this process without a word: it has only its exit to do."""
+    """From now on an interrupt ends this process without a word: it has only its exit to do.
+
+    Python's own last steps, in which its handlers are gone, are too short to be interrupted.
+    """
+    atexit.register(signal.pthread_sigmask, signal.SIG_BLOCK, NUMBERS)
     for number in NUMBERS:
         if isinstance(signal.getsignal(number), Handler):
-            signal.signal(number, signal.SIG_DFL)
+            signal.signal(number, lambda came, _frame: os._exit(128 + came))
 
 
 @contextmanager

@@ -220,6 +220,8 @@ def cancelled(files: RunFiles) -> str:
     )
 
 
+BEGUN = "bundle: interrupted: the job is being cancelled\n"
+ALL_BEGUN = "bundle: interrupted: the jobs are being cancelled\n"
 STILL = "bundle: still ending what was begun; Ctrl-C once more to leave it as it is\n"
 HELD = "bundle: it ends when the job that is being submitted is recorded\n"
 
@@ -235,7 +237,7 @@ def test_a_job_that_is_being_submitted_is_recorded_and_cancelled(
     typed.wait_for(HELD)
     typed.press()
     code, said = typed.end()
-    assert (code, said) == (130, HELD + HELD + cancelled(files))
+    assert (code, said) == (130, HELD + HELD + BEGUN + cancelled(files))
     assert len(slurm.calls("sbatch")) == 3
     assert slurm.calls("scancel") == ["scancel 9 8 7"]
     job = json.loads(files.job.read_text())
@@ -255,7 +257,7 @@ def test_a_second_one_does_not_stop_the_cancelling(
     slurm.wait_for("scancel")
     typed.press()
     code, said = typed.end()
-    assert (code, said) == (130, "waiting\n" + STILL + cancelled(files))
+    assert (code, said) == (130, "waiting\n" + BEGUN + STILL + cancelled(files))
     assert slurm.calls("scancel") == ["scancel 7"]
     assert (slurm.folder / "cancelled").exists()
 
@@ -275,7 +277,7 @@ def test_a_third_one_leaves_the_job_and_names_it(
     code, said = typed.end()
     assert (code, said) == (
         130,
-        f"waiting\n{STILL}"
+        f"waiting\n{BEGUN}{STILL}"
         f"bundle: interrupted: the job may go on; its run stays in {files.root}\n"
         "it was asked to end\n"
         f"-> to end job 7: python bundle.py cancel '{files.root}'\n",
@@ -293,7 +295,7 @@ def test_a_job_that_could_not_be_cancelled_is_named(
     code, said = typed.end()
     assert (code, said) == (
         130,
-        f"waiting\nbundle: interrupted: the job may go on; its run stays in {files.root}\n"
+        f"waiting\n{BEGUN}bundle: interrupted: the job may go on; its run stays in {files.root}\n"
         f"{files.root}: Slurm does not answer: squeue did not end within 1.5 s: "
         "nothing was cancelled\n"
         f"-> to end job 7: python bundle.py cancel '{files.root}'\n",
@@ -348,7 +350,7 @@ def test_an_array_is_recorded_and_cancelled_as_a_whole(
     typed.press()
     code, said = typed.end()
     end = f"bundle: interrupted: the jobs were cancelled; the slices stay in {folder}\n"
-    assert (code, said) == (130, HELD + STILL + end)
+    assert (code, said) == (130, HELD + ALL_BEGUN + STILL + end)
     assert [job_id(files) for files in runs] == ["7_1", "7_2", "7_3"]
     assert slurm.calls("scancel") == ["scancel 7_1", "scancel 7_2", "scancel 7_3"]
     assert all(files.cancelled.exists() for files in runs)
@@ -369,7 +371,7 @@ def test_processes_of_this_host_all_end(
     typed.press()
     code, said = typed.end()
     end = f"bundle: interrupted: the jobs were cancelled; the slices stay in {folder}\n"
-    assert (code, said) == (130, f"waiting\n{STILL}{end}")
+    assert (code, said) == (130, f"waiting\n{ALL_BEGUN}{STILL}{end}")
     assert not any(local.is_alive(job_id(files)) for files in runs)
     assert all(files.cancelled.exists() for files in runs)
 
@@ -392,7 +394,7 @@ def test_what_a_third_one_leaves_of_several_is_named(
     ids = [job_id(files) for files in runs]
     assert (code, said) == (
         130,
-        f"waiting\n{STILL}"
+        f"waiting\n{ALL_BEGUN}{STILL}"
         f"bundle: interrupted: 2 of the jobs may go on; the slices stay in {folder}\n"
         "it was asked to end\n"
         "it was not cancelled\n"
