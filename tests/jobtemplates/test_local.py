@@ -44,7 +44,7 @@ def test_cancel_ends_the_whole_session_even_when_it_ignores_term(tmp_path: Path)
 def test_what_is_started_while_a_job_is_killed_is_ended_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    files = prepared(tmp_path, "trap '' TERM\nsleep 6000 & echo $! > child\nwait\nwait\n")
+    files = prepared(tmp_path, "trap '' TERM\nsleep 600 & echo $! > child\nwait\nwait\n")
     job = local.start(files, os.environ)
     late = int(wait_for_file(files.root / "child"))
     look, send = local.session_of, local.send
@@ -67,7 +67,7 @@ def test_the_supervisor_is_asked_to_end_before_its_script(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Numbers of processes begin anew when they have reached the greatest."""
-    files = prepared(tmp_path, "echo $$ > script; sleep 6000 & wait\n")
+    files = prepared(tmp_path, "echo $$ > script; sleep 600 & wait\n")
     job = local.start(files, os.environ, 9)
     leader, script = int(job.partition(".")[0]), int(wait_for_file(files.root / "script"))
     look, send = local.session_of, local.send
