@@ -32,7 +32,9 @@ def names() -> List[str]:
 def main(target: Path) -> None:
     if sys.version_info[:2] != PYTHON:
         wanted = ".".join(map(str, PYTHON))
-        sys.exit(f"make_kit: .venv has another Python than the image: make dev PYTHON=python{wanted}")
+        sys.exit(
+            f"make_kit: .venv has another Python than the image: make dev PYTHON=python{wanted}"
+        )
     for name in names():
         for file in distribution(name).files or []:
             if ".." not in file.parts and "__pycache__" not in file.parts:

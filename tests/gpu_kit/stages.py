@@ -129,7 +129,7 @@ def send_home() -> None:
     with tarfile.open(OUT / "results.tar.xz.new", "w:xz", preset=1) as tar:
         tar.add(RESULTS, "results")
     (OUT / "results.tar.xz.new").rename(OUT / "results.tar.xz")
-    for name in ("facts.txt", "junit.xml", "bench.jsonl", "verbs.json"):
+    for name in ("facts.txt", "junit.xml", "bench.jsonl", "profile.txt", "verbs.json"):
         if (RESULTS / name).exists():
             shutil.copy(RESULTS / name, OUT / name)
 
