@@ -210,7 +210,8 @@ def main(arguments: Optional[List[str]] = None) -> None:
     if asked:
         from manifests.cli.verbs.completion import answer_shell
 
-        sys.exit(answer_shell(cli, asked))
+        answer_shell(cli, asked, sys.argv[1:])
+        return
     if signal.getsignal(signal.SIGINT) is end_early:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
