@@ -11,8 +11,9 @@ from typing import Callable
 
 import pytest
 
+from tests.waiting import PATIENCE, wait_until
+
 needs_tmux = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
-PATIENCE = 30.0
 
 
 class Terminal:
@@ -44,11 +45,14 @@ class Terminal:
 
     def wait(self, seen: Callable[[str], bool], seconds: float = PATIENCE) -> str:
         """The screen when ``seen`` is true of it."""
-        end = time.monotonic() + seconds
-        while not seen(text := self.screen()):
-            assert time.monotonic() < end, text
-            time.sleep(0.05)
-        return text
+        texts = [""]
+
+        def is_there() -> bool:
+            texts.append(self.screen())
+            return seen(texts[-1])
+
+        wait_until(is_there, lambda: texts[-1], seconds, 0.05)
+        return texts[-1]
 
     def resize(self, columns: int, lines: int) -> None:
         """tmux gives a program its new size a while after it has the window changed, and one that

@@ -15,8 +15,9 @@ from jobtemplates.backend import Scheduler
 from jobtemplates.schedulers import backend_named
 from jobtemplates.sites import load_site, profile_folders
 from manifests.flows.cancel import cancel_run
-from manifests.flows.start import start_run, sweep_run, unwritable
+from manifests.flows.start import SUBMITTING, start_run, sweep_run, unwritable
 from manifests.host.context import HostContext
+from manifests.host.interrupts import held_back
 from manifests.record.run_files import RunFiles
 from manifests.record.schema import Placement
 from manifests.record.slice_set import ArrayFiles, SetFiles
@@ -54,7 +55,9 @@ def start_slices(
     if script is None:
         return _start_each(slices, host)
     handed = Handed(array.script, placement, go_on, is_array=True)
-    return _start_array(slices, handed, script, array, host)
+    remove_left_behind(host.environ)
+    with held_back(SUBMITTING):
+        return _start_array(slices, handed, script, array, host)
 
 
 def _start_each(slices: Sequence[RunFiles], host: HostContext) -> List[Job]:
@@ -72,7 +75,6 @@ def _start_each(slices: Sequence[RunFiles], host: HostContext) -> List[Job]:
 def _start_array(
     slices: Sequence[RunFiles], handed: Handed, script: str, array: ArrayFiles, host: HostContext
 ) -> List[Job]:
-    remove_left_behind(host.environ)
     try:
         try:
             _write(array, script, slices)

@@ -168,7 +168,8 @@ def _submit(
     env = local.inherited(host.environ)
     env.update({**variables_of(backend, host.environ), "LC_ALL": "C"})
     try:
-        return parse(run(argv, env=env, cwd=handed.script.parent, timeout=late).stdout)
+        done = run(argv, env=env, cwd=handed.script.parent, timeout=late, own_session=True)
+        return parse(done.stdout)
     except CommandFailed as error:
         raise _not_taken(backend, argv, error, handed) from error
     except Unreadable as error:

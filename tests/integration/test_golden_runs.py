@@ -13,7 +13,8 @@ from typing import Dict, Tuple
 import pytest
 
 from tests.integration.conftest import PROJECT, Bench, clone_project
-from tests.integration.golden import VERSIONS, kill_session, moved, unpack, wait_until
+from tests.integration.golden import VERSIONS, kill_session, moved, unpack
+from tests.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.image
 
@@ -108,15 +109,17 @@ def test_the_next_field_and_the_next_move_break_no_old_run(
     done = later.bundle("verify", run, *moved(images), code=1)
     assert done.stdout == "results/model.npz: is missing\n1 mismatch\n"
 
-    argv = [sys.executable, str(later.project / "bundle.py"), "rerun", str(run), *moved(images)]
+    argv = [sys.executable, str(later.project / "bundle.py"), "rerun", str(run)]
+    argv += moved(images)
     with subprocess.Popen(
         [*argv, "--out", str(bench.out)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as rerun:
         if version != "1.0":  # its trainer knows no checkpoints
-            wait_until(lambda: bool(list(bench.out.glob("*/results/checkpoints/step-*.npz"))))
+            saved = "*/results/checkpoints/step-*.npz"
+            wait_until(lambda: list(bench.out.glob(saved)), pause=0.005)
             job = json.loads(next(bench.out.glob("*/job.json")).read_text())
             kill_session(int(job["id"].partition(".")[0]))
-        printed, said = rerun.communicate(timeout=120)
+        printed, said = rerun.communicate(timeout=PATIENCE)
     again = next(bench.out.iterdir())
     assert identity_as_text(again) == raw["identity"]
     if version == "1.0":
