@@ -328,7 +328,7 @@ while :; do
         if [ "$status" -le 128 ]; then break; fi
         # `wait` also returns when a trapped signal arrives; the ranks may go on after it.
         if kill -0 "$child" 2>/dev/null; then continue; fi
-        # Where they ended at that very moment bash may have lost how: then what they left tells.
+        # Where they ended at that very moment bash may have lost how, and says 127 or -1: what they left tells.
         wait "$child" 2>/dev/null
         told=$?
         if [ "$told" -ge 0 ] && [ "$told" -ne 127 ]; then
