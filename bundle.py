@@ -211,7 +211,8 @@ def main(arguments: Optional[List[str]] = None) -> None:
     if asked:
         from manifests.cli.verbs.completion import answer_shell
 
-        sys.exit(answer_shell(cli, asked))
+        answer_shell(cli, asked, sys.argv[1:])
+        return
     try:
         # Not cli.main(): on a closed pipe it exits with 1, which means diverged here.
         with cli.make_context("bundle.py", sys.argv[1:] if arguments is None else arguments) as at:

@@ -18,9 +18,9 @@ from jobtemplates import local
 from manifests.record.run_files import RunFiles
 from manifests.record.schema import Manifest
 from tests.records import manifest_values
+from tests.waiting import PATIENCE, wait_until
 
 PROJECT = Path(__file__).resolve().parents[3]
-PATIENCE = 30.0
 
 #: A verb of its own, as `submit --wait` and `rerun --slices` are once a run is planned.
 PROBE = """
@@ -67,7 +67,7 @@ def several(folder):
 bundle.main()
 """
 
-FAKE = """#!{python}
+FAKE = """#!{python} -IS
 import os, sys, time
 from pathlib import Path
 tools = Path(__file__).parent
@@ -75,7 +75,9 @@ calls = tools / "calls"
 name = Path(__file__).name
 with calls.open("a") as stream:
     stream.write(" ".join([name, *sys.argv[1:]]) + chr(10))
-time.sleep(float((tools / name).with_suffix(".seconds").read_text()))
+count = calls.read_text().count(name + " ")
+while (tools / f"{{name}}.holds-{{count}}").exists():
+    time.sleep(0.02)
 cancelled = (tools / "cancelled").exists()
 if name == "sbatch":
     number = 6 + calls.read_text().count("sbatch ")
@@ -88,7 +90,7 @@ elif name == "scancel":
 
 
 class Slurm:
-    """Its commands: each takes so many seconds, and dies of a Ctrl-C that reaches it."""
+    """Its commands, which die of a Ctrl-C that reaches them."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -96,10 +98,14 @@ class Slurm:
         for name in ("sbatch", "squeue", "scancel", "scontrol", "sacct"):
             (folder / name).write_text(FAKE.format(python=sys.executable))
             (folder / name).chmod(0o755)
-            self.takes(name, 0)
 
-    def takes(self, name: str, seconds: float) -> None:
-        (self.folder / f"{name}.seconds").write_text(str(seconds))
+    def holds(self, name: str, call: int = 1) -> None:
+        """The call of this number does not end before :meth:`lets_go`."""
+        (self.folder / f"{name}.holds-{call}").touch()
+
+    def lets_go(self, name: str = "*") -> None:
+        for path in self.folder.glob(f"{name}.holds-*"):
+            path.unlink()
 
     def calls(self, name: str) -> List[str]:
         path = self.folder / "calls"
@@ -107,10 +113,7 @@ class Slurm:
         return [line for line in lines if line.startswith(f"{name} ")]
 
     def wait_for(self, name: str, count: int = 1) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while len(self.calls(name)) < count:
-            assert time.monotonic() < deadline, name
-            time.sleep(0.01)
+        wait_until(lambda: len(self.calls(name)) >= count, lambda: name)
 
 
 class Typed:
@@ -153,8 +156,10 @@ class Typed:
 
 
 @pytest.fixture
-def slurm(tmp_path: Path) -> Slurm:
-    return Slurm(tmp_path / "tools")
+def slurm(tmp_path: Path) -> Iterator[Slurm]:
+    made = Slurm(tmp_path / "tools")
+    yield made
+    made.lets_go()
 
 
 @pytest.fixture
@@ -182,17 +187,14 @@ def prepared(folder: Path, scheduler: str, script: str = "exec sleep 600") -> Ru
     return files
 
 
-def probe(environment: dict[str, str], *words: object, patience: float = 15.0) -> Typed:
+def probe(environment: dict[str, str], *words: object, patience: float = PATIENCE) -> Typed:
     text = PROBE.format(project=str(PROJECT), patience=patience)
     argv = [sys.executable, "-c", text, *map(str, words)]
     return Typed(argv, environment)
 
 
 def wait_for(*paths: Path) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not all(path.exists() for path in paths):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(lambda: all(path.exists() for path in paths))
 
 
 #: Of a job's script: it has set its traps.
@@ -230,12 +232,14 @@ def test_a_job_that_is_being_submitted_is_recorded_and_cancelled(
     tmp_path: Path, slurm: Slurm, environment: dict[str, str]
 ) -> None:
     files = prepared(tmp_path / "a run", "slurm")
-    slurm.takes("sbatch", 1)
+    slurm.holds("sbatch", 2)
     typed = probe(environment, "one", files.root, 2)
     slurm.wait_for("sbatch", 2)
     typed.press()
     typed.wait_for(HELD)
     typed.press()
+    typed.wait_for(HELD, 2)
+    slurm.lets_go()
     code, said = typed.end()
     assert (code, said) == (130, HELD + HELD + BEGUN + cancelled(files))
     assert len(slurm.calls("sbatch")) == 3
@@ -250,12 +254,14 @@ def test_a_second_one_does_not_stop_the_cancelling(
     tmp_path: Path, slurm: Slurm, environment: dict[str, str]
 ) -> None:
     files = prepared(tmp_path / "a run", "slurm")
-    slurm.takes("scancel", 1)
+    slurm.holds("scancel")
     typed = probe(environment, "one", files.root)
     typed.wait_for("waiting\n")
     typed.press()
     slurm.wait_for("scancel")
     typed.press()
+    typed.wait_for(STILL)
+    slurm.lets_go()
     code, said = typed.end()
     assert (code, said) == (130, "waiting\n" + BEGUN + STILL + cancelled(files))
     assert slurm.calls("scancel") == ["scancel 7"]
@@ -266,7 +272,7 @@ def test_a_third_one_leaves_the_job_and_names_it(
     tmp_path: Path, slurm: Slurm, environment: dict[str, str]
 ) -> None:
     files = prepared(tmp_path / "a run", "slurm")
-    slurm.takes("scancel", 60)
+    slurm.holds("scancel")
     typed = probe(environment, "one", files.root)
     typed.wait_for("waiting\n")
     typed.press()
@@ -288,15 +294,16 @@ def test_a_job_that_could_not_be_cancelled_is_named(
     tmp_path: Path, slurm: Slurm, environment: dict[str, str]
 ) -> None:
     files = prepared(tmp_path / "a run", "slurm")
-    typed = probe(environment, "one", files.root, patience=1.5)
+    typed = probe(environment, "one", files.root, patience=5)
     typed.wait_for("waiting\n")
-    slurm.takes("squeue", 60)
+    for number in range(100):
+        slurm.holds("squeue", number)
     typed.press()
     code, said = typed.end()
     assert (code, said) == (
         130,
         f"waiting\n{BEGUN}bundle: interrupted: the job may go on; its run stays in {files.root}\n"
-        f"{files.root}: Slurm does not answer: squeue did not end within 1.5 s: "
+        f"{files.root}: Slurm does not answer: squeue did not end within 5 s: "
         "nothing was cancelled\n"
         f"-> to end job 7: python bundle.py cancel '{files.root}'\n",
     )
@@ -307,14 +314,14 @@ def test_an_answer_that_never_came_is_told(
     tmp_path: Path, slurm: Slurm, environment: dict[str, str]
 ) -> None:
     files = prepared(tmp_path / "a run", "slurm")
-    slurm.takes("sbatch", 60)
-    typed = probe(environment, "one", files.root, patience=1.5)
+    slurm.holds("sbatch")
+    typed = probe(environment, "one", files.root, patience=5)
     slurm.wait_for("sbatch")
     typed.press()
     code, said = typed.end()
     assert (code, said) == (
         130,
-        f"{HELD}bundle: Slurm did not answer within 1.5 s: whether it took the job is not known\n"
+        f"{HELD}bundle: Slurm did not answer within 5 s: whether it took the job is not known\n"
         "-> when it answers again, this looks into its queue and goes on: "
         f"python bundle.py resume '{files.root}'\n"
         "bundle: interrupted; nothing half-written was left\n",
@@ -341,13 +348,17 @@ def test_an_array_is_recorded_and_cancelled_as_a_whole(
 ) -> None:
     folder = tmp_path / "slices"
     runs = [prepared(folder / f"run-{number}", "slurm") for number in range(3)]
-    slurm.takes("sbatch", 1)
-    slurm.takes("scancel", 1)
+    slurm.holds("sbatch")
+    slurm.holds("scancel", 2)
     typed = probe(environment, "several", folder)
     slurm.wait_for("sbatch")
     typed.press()
+    typed.wait_for(HELD)
+    slurm.lets_go("sbatch")
     slurm.wait_for("scancel", 2)
     typed.press()
+    typed.wait_for(STILL)
+    slurm.lets_go()
     code, said = typed.end()
     end = f"bundle: interrupted: the jobs were cancelled; the slices stay in {folder}\n"
     assert (code, said) == (130, HELD + ALL_BEGUN + STILL + end)
@@ -428,10 +439,11 @@ def test_a_terminal_that_closes_while_a_job_is_submitted(
     tmp_path: Path, slurm: Slurm, environment: dict[str, str]
 ) -> None:
     files = prepared(tmp_path / "a run", "slurm")
-    slurm.takes("sbatch", 1)
+    slurm.holds("sbatch")
     typed = probe(environment, "one", files.root)
     slurm.wait_for("sbatch")
     os.close(typed.terminal)
+    slurm.lets_go()
     os.waitpid(typed.pid, 0)
     assert job_id(files) == "7"
     assert not files.submitting.exists()
@@ -446,11 +458,13 @@ def test_cancel_itself_is_not_torn(
     typed.wait_for("waiting\n")
     os.kill(typed.pid, signal.SIGKILL)
     typed.end()
-    slurm.takes("scancel", 1)
+    slurm.holds("scancel")
     argv = [sys.executable, str(PROJECT / "bundle.py"), "cancel", str(files.root)]
     typed = Typed(argv, environment)
     slurm.wait_for("scancel")
     typed.press()
+    typed.wait_for("Ctrl-C once more")
+    slurm.lets_go()
     assert typed.end() == (
         130,
         "bundle: the job is being cancelled; Ctrl-C once more to leave it as it is\n"
