@@ -85,7 +85,7 @@ def run_step(
     for text in plan.notes:
         note(text)
     files = write_run(plan)
-    start_new(files, host)
+    start_new(files, host, warn=warn)
     remember_out(host.cache, files.root.parent, warn)
     note(f"step {step} again in {files.root}")
     wait_for_job(files, host, True)

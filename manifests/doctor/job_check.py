@@ -155,7 +155,7 @@ def job_folder(work: Work, site: Site, host: HostContext) -> Iterator[RunFiles]:
 
 def run_in_job(files: RunFiles, work: Work, host: HostContext) -> Dict[str, Finding]:
     begin = time.monotonic()
-    job = start_run(files, host, placement=work.placement)
+    job = start_run(files, host, placement=work.placement, warn=host.progress.stage)
     waiting = Waiting(host.progress.stage)
     try:
         while (entry := job_now(files, host)) is not None:

@@ -158,10 +158,15 @@ class Gathering:
         """Those that never had a job together, others each by a job that goes on with it."""
         new = [(steps, files) for steps, files in waiting if read_job(files) is None]
         words = ["rerun", self.record.run, "--gather", str(self._folder)]
-        started = [(one, start_run(one[1], self._host)) for one in waiting if one not in new]
+        started = [
+            (one, start_run(one[1], self._host, warn=self._warn))
+            for one in waiting
+            if one not in new
+        ]
         if new:
             set_files = SetFiles(self._folder)
-            jobs = start_slices([files for _, files in new], set_files, self._host, words)
+            slices = [files for _, files in new]
+            jobs = start_slices(slices, set_files, self._host, words, self._warn)
             started += list(zip(new, jobs))
         for (steps, files), job in started:
             self._started[steps] = self._started.get(steps, 0) + 1

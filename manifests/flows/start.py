@@ -17,14 +17,14 @@ from manifests.record.run_files import RunFiles, temporaries
 from manifests.record.schema import Placement
 from manifests.rundir import submission
 from manifests.rundir.job import Job, read_job
-from manifests.rundir.records import read_manifest
+from manifests.rundir.records import Warn, ignore, read_manifest
 from manifests.rundir.submission import Refused
 
 
-def start_new(files: RunFiles, host: HostContext, follow_ups: int = 0) -> Job:
+def start_new(files: RunFiles, host: HostContext, follow_ups: int = 0, warn: Warn = ignore) -> Job:
     """Start a run that was just written; where no job of it was started, it is gone again."""
     try:
-        return start_run(files, host, follow_ups)
+        return start_run(files, host, follow_ups, warn=warn)
     except Refused:
         shutil.rmtree(files.root)
         raise
@@ -35,11 +35,12 @@ def start_run(
     host: HostContext,
     follow_ups: int = 0,
     placement: Optional[Placement] = None,
+    warn: Warn = ignore,
 ) -> Job:
     """Hand the job script to the backend and record what it is called there.
 
     ``placement`` goes before the manifest's, as far as a written job script lets it: its words for
-    the command line.
+    the command line. ``warn`` gets what the scheduler says of a job that it takes.
 
     Raises Refused, with everything as it was, when no job was started, or it was ended again
     because it could not be recorded; Trouble when that is not known.
@@ -55,7 +56,7 @@ def start_run(
             submission.note_submitting(files, placement, host)
         except OSError as error:
             raise unwritable(error, files) from error
-        job = submission.start(files, placement, host, follow_ups)
+        job = submission.start(files, placement, host, follow_ups, warn)
         job = job.model_copy(
             update={
                 "earlier": [*before.earlier, *before.ids] if before else [],

@@ -181,7 +181,7 @@ def rerun(
         click.echo(plan.script, nl=False)
         return
     files = write_run(plan)
-    start_new(files, host)
+    start_new(files, host, warn=warn)
     remember_out(host.cache, files.root.parent, warn)
     note(f"running again in {files.root}")
     try:

@@ -66,6 +66,6 @@ def resume(
                 click.echo(plan.script, nl=False)
             return
         written = {path: path.stat().st_size for path in files.logs.iterdir()}
-        job = start_run(write_script(plan), host, chain, plan.placement)
+        job = start_run(write_script(plan), host, chain, plan.placement, warn)
     after = written.get(logs_of(files, "stdout")[0], 0)
     say_started(files, job, facts, host, wait, json_wanted, after)
