@@ -53,6 +53,7 @@ class Slurm(Scheduler):
     version_pattern = r"^slurm(?:-wlm)? (\S+)"
     #: Modules of some sites choose the cluster by the last two.
     variables = ("SLURM_CONF", "SLURM_CLUSTERS", "SBATCH_CLUSTERS")
+    option_variables = "SBATCH_"
     away = "Unable to contact slurm controller"
     cut_off = "Socket timed out on send/recv|Zero Bytes were transmitted"
     warns = True
