@@ -72,6 +72,17 @@ class Ends(Stage):
         return int(path.read_text()) if path.exists() else None
 
 
+@pytest.mark.parametrize(
+    "profile", ["set -e", "set -eu -o pipefail", "set -Cf", "shopt -s failglob", "IFS=:"]
+)
+def test_what_the_profile_of_a_login_shell_sets(tmp_path: Path, profile: str) -> None:
+    done = Ends(tmp_path, "ready result.json")
+    script = done.files.job_script
+    script.write_text(f"{profile}\n{script.read_text()}")
+    assert (done.run_job(), done.left()) == (0, 0)
+    assert done.files.done.exists()
+
+
 SIGNALS = [
     signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGXCPU,
 ]  # fmt: skip

@@ -14,6 +14,8 @@ export JOB_ID=${PBS_JOBID%%.*}
 # Where Open MPI was built without PBS's library it does not find the hosts by itself.
 export OMPI_MCA_orte_default_hostfile=$PBS_NODEFILE PRTE_MCA_prte_default_hostfile=$PBS_NODEFILE
 
+# Grid Engine and PBS start a login shell, whose profile may have set it.
+set +e
 child=
 warned=
 ended=

@@ -12,6 +12,8 @@
 # Run digits-20260102T030405Z-abcdef01, made by bundle 0.1.0. This is exactly what was submitted.
 export JOB_ID
 
+# Grid Engine and PBS start a login shell, whose profile may have set it.
+set +e
 child=
 warned=
 ended=
