@@ -108,12 +108,12 @@ def open_closed_streams() -> None:
             setattr(sys, name, os.fdopen(number, "w" if number else "r", encoding="utf-8"))
 
 
-INTERRUPTED = "interrupted; nothing half-written was left"
+NOTHING_LEFT = "; nothing half-written was left"
 
 
 def end_early(_number: int, _frame: object) -> None:
     """Ctrl-C while modules are imported: nothing was done yet."""
-    os.write(2, f"bundle: {INTERRUPTED}\n".encode())
+    os.write(2, f"bundle: interrupted{NOTHING_LEFT}\n".encode())
     os._exit(exit_code(130))  # type: ignore[arg-type]
 
 
@@ -143,6 +143,7 @@ from container.process import CommandFailed
 from container.trouble import Trouble, fault_of
 from manifests.cli.command_line import COMPLETION_VARIABLE, Verbs, note
 from manifests.cli.verbs import VERBS, verb_named
+from manifests.host import interrupts
 from manifests.host.context import TOOL_VERSION
 
 
@@ -210,9 +211,8 @@ def main(arguments: Optional[List[str]] = None) -> None:
     if asked:
         from manifests.cli.verbs.completion import answer_shell
 
-        sys.exit(answer_shell(cli, asked))
-    if signal.getsignal(signal.SIGINT) is end_early:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        answer_shell(cli, asked, sys.argv[1:])
+        return
     try:
         # Not cli.main(): on a closed pipe it exits with 1, which means diverged here.
         with cli.make_context("bundle.py", sys.argv[1:] if arguments is None else arguments) as at:
@@ -224,9 +224,9 @@ def main(arguments: Optional[List[str]] = None) -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(2)
-    except (KeyboardInterrupt, click.Abort):
-        note(INTERRUPTED)
-        sys.exit(130)
+    except (KeyboardInterrupt, click.Abort) as error:
+        note(f"{interrupts.words_of(error)}{NOTHING_LEFT}")
+        sys.exit(interrupts.exit_code_of(error))
     except BrokenPipeError:
         drop_unwritable()
         sys.exit(141)
@@ -243,6 +243,7 @@ def main(arguments: Optional[List[str]] = None) -> None:
 
 
 if __name__ == "__main__":
+    interrupts.raise_first()
     try:
         try:
             main()
@@ -251,3 +252,5 @@ if __name__ == "__main__":
             sys.exit(141 if isinstance(error, BrokenPipeError) else 2)
     except SystemExit as error:
         sys.exit(exit_code(error.code))
+    finally:
+        interrupts.end_at_once()

@@ -73,10 +73,12 @@ def run(
     env: Optional[Mapping[str, str]] = None,
     stdin: Optional[str] = None,
     timeout: Optional[float] = None,
+    own_session: bool = False,
 ) -> Completed:
     """Run ``argv`` to its end and return what it printed.
 
-    Raises CommandFailed when it cannot be started, exceeds ``timeout`` seconds, or fails.
+    In a session of its own the terminal's Ctrl-C does not reach it. Raises CommandFailed when it
+    cannot be started, exceeds ``timeout`` seconds, or fails.
     """
     import subprocess
 
@@ -91,6 +93,7 @@ def run(
             encoding="utf-8",  # not the locale's, whatever that is
             errors="replace",
             timeout=timeout,
+            start_new_session=own_session,
             check=False,
         )
     except OSError as error:

@@ -14,3 +14,9 @@ def shell_word(text: object) -> str:
 def shell_words(words: Iterable[object]) -> str:
     """A command that can be pasted into a shell."""
     return " ".join(map(shell_word, words))
+
+
+def fish_word(text: object) -> str:
+    """The same for fish, in whose single quotes a backslash is read."""
+    escaped = str(text).replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"

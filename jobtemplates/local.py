@@ -31,8 +31,12 @@ INHERITED_PREFIXES = ("LC_", "MODULE", "LMOD_")
 GRACE = 10.0
 
 
-#: Seconds in which processes that were killed are gone.
-KILL_SECONDS = 2.0
+#: Seconds in which processes that were killed are gone: a busy machine takes its time, and so does
+#: the memory of many ranks. Nobody waits longer than until they are.
+KILL_SECONDS = 10.0
+
+#: Between two looks at its processes.
+LOOK_SECONDS = 0.05
 
 #: What Apptainer and Singularity mount images and overlays by, where they may not do it themselves.
 MOUNT_HELPERS = ("squashfuse_ll", "squashfuse", "fuse-overlayfs", "fuse2fs", "gocryptfs")
@@ -135,15 +139,25 @@ def cancel(job_id: str, grace: float = GRACE) -> bool:
     """
     alive = is_alive(job_id)
     if alive:
-        # The image stays mounted for as long as it is in use.
-        for process in session_of(job_id):
+        for process in leader_first(session_of(job_id), job_id):
+            # The image stays mounted for as long as it is in use.
             if process.command not in MOUNT_HELPERS:
                 send(process, signal.SIGTERM)
         wait_until_gone(job_id, grace)
-    for process in session_of(job_id):
-        send(process, signal.SIGKILL)
-    wait_until_gone(job_id, KILL_SECONDS)
+    deadline = time.monotonic() + KILL_SECONDS
+    while left := session_of(job_id):  # again: one may have started another meanwhile
+        for process in leader_first(left, job_id):
+            send(process, signal.SIGKILL)
+        if time.monotonic() > deadline:
+            break
+        time.sleep(LOOK_SECONDS)
     return alive
+
+
+def leader_first(processes: List[Process], job_id: str) -> List[Process]:
+    """A script that ends before its supervisor was asked to would be started again."""
+    leader = int(job_id.partition(".")[0])
+    return sorted(processes, key=lambda process: process.pid != leader)
 
 
 def warn_leader(job_id: str) -> None:
@@ -168,7 +182,7 @@ def wait_until_gone(job_id: str, seconds: float) -> bool:
     while is_alive(job_id):
         if time.monotonic() > deadline:
             return False
-        time.sleep(0.05)
+        time.sleep(LOOK_SECONDS)
     return True
 
 

@@ -16,6 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Dict, List, Optional, Type
 
+from tests.waiting import PATIENCE
+
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -73,7 +75,7 @@ class Page:
             message["sessionId"] = self._session
         os.write(self._to, json.dumps(message).encode() + b"\0")
         while True:
-            answer = self._next(60)
+            answer = self._next(PATIENCE)
             if answer.get("id") == self._number:
                 assert "error" not in answer, (method, answer["error"])
                 return answer["result"]
@@ -95,7 +97,7 @@ class Page:
         self.events.clear()
         self.call("Page.navigate", url=address)
         while not self.said("Page.loadEventFired"):
-            self.events.append(self._next(60))
+            self.events.append(self._next(PATIENCE))
         self.value("new Promise(done => requestAnimationFrame(() => setTimeout(done, 50)))")
 
     def said(self, method: str) -> List[Dict[str, Any]]:

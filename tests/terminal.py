@@ -11,8 +11,9 @@ from typing import Callable
 
 import pytest
 
+from tests.waiting import PATIENCE, wait_until
+
 needs_tmux = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
-PATIENCE = 30.0
 
 
 class Terminal:
@@ -44,18 +45,31 @@ class Terminal:
 
     def wait(self, seen: Callable[[str], bool], seconds: float = PATIENCE) -> str:
         """The screen when ``seen`` is true of it."""
-        end = time.monotonic() + seconds
-        while not seen(text := self.screen()):
-            assert time.monotonic() < end, text
-            time.sleep(0.05)
-        return text
+        texts = [""]
 
-    def resize(self, columns: int, lines: int) -> None:
-        """tmux gives a program its new size a while after it has the window changed, and one that
-        comes at a bad moment never: so the last of several counts."""
-        for more in (2, 1, 0):
-            self("resize-window", "-x", str(columns + more), "-y", str(lines))
-            time.sleep(1.0)
+        def is_there() -> bool:
+            texts.append(self.screen())
+            return seen(texts[-1])
+
+        wait_until(is_there, lambda: texts[-1], seconds, 0.05)
+        return texts[-1]
+
+    def resize(self, columns: int, lines: int, seen: Callable[[str], bool]) -> str:
+        """The screen when ``seen`` is true of it in the new size. tmux gives a program that size a
+        while after it has the window changed, and one that comes at a bad moment never: it is
+        given again, and waited for longer each time."""
+        texts, pauses = [""], [0.5]
+
+        def is_there() -> bool:
+            pauses.append(2 * pauses[-1])
+            for more in (1, 0):
+                self("resize-window", "-x", str(columns + more), "-y", str(lines))
+                time.sleep(pauses[-1])
+            texts.append(self.screen())
+            return seen(texts[-1])
+
+        wait_until(is_there, lambda: texts[-1])
+        return texts[-1]
 
     def state(self) -> str:
         """What a program could leave other than it was: second screen, cursor, keypad, mouse."""

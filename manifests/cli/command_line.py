@@ -152,13 +152,11 @@ class RunArgument(PathArgument):
         from click.shell_completion import CompletionItem
 
         from manifests.rundir.known_outs import known_outs
-        from manifests.rundir.run_names import known_runs, renamed_runs
+        from manifests.rundir.run_names import names_that_begin
 
-        outs = known_outs(cache_of(os.environ))
-        runs = [*known_runs(outs)[::-1], *renamed_runs(outs)]
-        names = ["@last", *(run.name for run in runs)]
-        found = [CompletionItem(name) for name in names if name.startswith(incomplete)]
-        return found if found and "/" not in incomplete else [CompletionItem("", type="dir")]
+        names = names_that_begin(incomplete, known_outs(cache_of(os.environ)))
+        found = [CompletionItem(name, help=run) for name, run in names]
+        return found or [CompletionItem("", type="dir")]
 
 
 NAMED_RUN = RunArgument()

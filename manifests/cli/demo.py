@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Callable, Dict, Iterator, List, Optional
+from typing import Callable, Dict, Iterator, List, Optional, Tuple
 
 from container import atomic
 from container.image import Image
 from container.shell_word import shell_word
 from manifests.cli.command_line import called
+from manifests.cli.interrupted import in_foreground
 from manifests.cli.plot import plot_at_the_end
 from manifests.datasets.digits import make_digits
 from manifests.flows.gathering import Gathering
@@ -107,16 +108,14 @@ def run_demo(
         config = prepare_demo(folder, host)
         say(f"config {config}")
     with steps.step("submit: train 2 ranks under mpirun singularity exec"):
-        first = launch(plan_submit(config, host), host, say)
-        code = wait(first, host)
+        first, code = trained(plan_submit(config, host), host, say, wait)
         picture = plot_at_the_end(first, host.cache.matplotlib, warner(say))
         if picture:
             say(f"plot {picture}")
     if code != 0:
         return code
     with steps.step("rerun: the same snapshot, config and image again"):
-        second = launch(plan_rerun(first.root, host), host, say)
-        wait(second, host)
+        second, _ = trained(plan_rerun(first.root, host), host, say, wait)
     with steps.step("compare"):
         comparison = judge(first.root, second)
         for line in lines(comparison):
@@ -140,7 +139,9 @@ def check_slice(run: RunFiles, host: HostContext, say: Say) -> Comparison:
     plan = plan_slices(run.root, host, SliceOptions(), sample=1, seed="demo")
     for text in plan.notes:
         say(text)
-    verdict = Gathering(write_slices(plan).root, host, say).wait()
+    gathering = Gathering(write_slices(plan).root, host, say)
+    with in_foreground(gathering.runs, host, str(plan.files.root)):
+        verdict = gathering.wait()
     for line in lines(verdict):
         say(line)
     again = f"python bundle.py rerun {shell_word(run.root)} --slices {plan.record.of}"
@@ -163,14 +164,18 @@ def warner(say: Say) -> Say:
     return lambda text: say(f"warning: {text}")
 
 
-def launch(plan: Plan, host: HostContext, say: Say) -> RunFiles:
+def trained(
+    plan: Plan, host: HostContext, say: Say, wait: Callable[[RunFiles, HostContext], int]
+) -> Tuple[RunFiles, int]:
+    """The run, and how its job ended."""
     for warning in plan.warnings:
         warner(say)(warning)
     files = write_run(plan)
-    job = start_new(files, host)
-    remember_out(host.cache, files.root.parent, warner(say))
-    say(f"run {files.root} (job {job.id})")
-    return files
+    with in_foreground([files], host):
+        job = start_new(files, host)
+        remember_out(host.cache, files.root.parent, warner(say))
+        say(f"run {files.root} (job {job.id})")
+        return files, wait(files, host)
 
 
 def closing_lines(

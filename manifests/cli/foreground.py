@@ -74,26 +74,12 @@ def say_started(
 def wait_for_job(
     files: RunFiles, host: HostContext, to_stderr: bool = False, after: int = 0
 ) -> int:
-    """Show the job's output after so many bytes of it until it ends.
-
-    Ctrl-C ends the job too, as in a foreground command.
-    """
+    """Show the job's output after so many bytes of it until it ends."""
     from manifests.flows.explain import explain_failure
     from manifests.flows.follow import exit_code_of, follow
 
-    try:
-        for line in follow(files, "stdout", host, after, note):
-            say(line, err=to_stderr)
-    except KeyboardInterrupt:
-        from manifests.flows.cancel import cancel_run
-
-        cancel_run(files, host)
-        again = f"python bundle.py resume {shell_word(files.root)}"
-        note(
-            f"interrupted: the job was cancelled; its run stays in {files.root}\n"
-            f"-> to go on: {again}"
-        )
-        sys.exit(130)
+    for line in follow(files, "stdout", host, after, note):
+        say(line, err=to_stderr)
     code = exit_code_of(files, host)
     if code != 0:
         note(explain_failure(files))

@@ -20,6 +20,7 @@ from rich.text import Text
 from manifests.cli.live_view import KEYS, Line, View, first_view, frame, pressed
 from manifests.cli.run_detail import detail_lines
 from manifests.cli.watching import SECONDS, Rows, Watch
+from manifests.host.interrupts import Ended
 
 #: Seconds after which the screen is looked at again: its size, new rows.
 TICK = 0.5
@@ -27,13 +28,6 @@ TICK = 0.5
 REST = 0.05
 
 STYLES = {"plain": "", "head": "bold", "chosen": "reverse", "note": "dim"}
-
-
-class Ended(Exception):
-    """A signal that ends the view: the terminal is to be left as it was."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
 
 
 class Poller:
@@ -75,7 +69,7 @@ def show(watch: Watch, named: bool) -> Rows:
         return rows
     poller = Poller(watch, rows)
     try:
-        with ending_signals(), screen() as shown, keyboard() as key_pressed:
+        with screen() as shown, keyboard() as key_pressed:
             stay = named and not poller.goes_on and key_pressed is not None
             look(poller, shown, key_pressed, first_view(rows, named), stay)
     finally:
@@ -212,18 +206,3 @@ def read_key(stdin: int) -> Optional[str]:
         while len(typed) < 3 and select.select([stdin], [], [], REST)[0]:
             typed += os.read(stdin, 1)
     return KEYS.get(typed)
-
-
-@contextmanager
-def ending_signals() -> Iterator[None]:
-    """Let the terminal be restored where a signal ends this process."""
-
-    def end(number: int, _frame: Any) -> None:
-        raise Ended(number)
-
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

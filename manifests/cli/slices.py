@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 import shutil
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, Optional, Sequence
@@ -13,6 +12,7 @@ from container.shell_word import shell_word, shell_words
 from container.trouble import Trouble
 from manifests.cli.command_line import as_json, note, say, warn
 from manifests.cli.foreground import print_comparison
+from manifests.cli.interrupted import in_foreground
 from manifests.flows.cannot_run import CannotRun
 from manifests.flows.gathering import Gathering, verdict_on
 from manifests.flows.judgement import not_rerun
@@ -143,18 +143,15 @@ def watch(
     gone again where no job of it could be started."""
     with only_gatherer(files.root):
         gathering = Gathering(files.root, host, note, warn, run)
-        try:
-            verdict = gathering.wait()
-        except KeyboardInterrupt:
-            gathering.cancel()
-            note(f"interrupted: the jobs were cancelled; the slices stay in {files.root}")
-            sys.exit(130)
-        except Refused:
-            if fresh and not gathering.begun:
-                shutil.rmtree(files.root, ignore_errors=True)  # a job may still be ending there
-            raise
-    note_page(files, host)
-    print_comparison(verdict, json_wanted)
+        with in_foreground(gathering.runs, host, str(files.root)):
+            try:
+                verdict = gathering.wait()
+            except Refused:
+                if fresh and not gathering.begun:
+                    shutil.rmtree(files.root, ignore_errors=True)  # a job may still be ending there
+                raise
+            note_page(files, host)
+            print_comparison(verdict, json_wanted)
 
 
 def note_page(files: SetFiles, host: HostContext) -> None:

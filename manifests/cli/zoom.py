@@ -8,6 +8,7 @@ from typing import List, Optional
 from container.trouble import Trouble
 from manifests.cli.command_line import note, warn
 from manifests.cli.foreground import wait_for_job
+from manifests.cli.interrupted import in_foreground
 from manifests.flows.plan import write_run
 from manifests.flows.rerun import RerunRequest
 from manifests.flows.start import start_new
@@ -85,8 +86,9 @@ def run_step(
     for text in plan.notes:
         note(text)
     files = write_run(plan)
-    start_new(files, host, warn=warn)
-    remember_out(host.cache, files.root.parent, warn)
-    note(f"step {step} again in {files.root}")
-    wait_for_job(files, host, True)
+    with in_foreground([files], host):
+        start_new(files, host, warn=warn)
+        remember_out(host.cache, files.root.parent, warn)
+        note(f"step {step} again in {files.root}")
+        wait_for_job(files, host, True)
     return read_step_run(files)

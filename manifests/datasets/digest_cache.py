@@ -22,6 +22,9 @@ Stamp = Tuple[int, int, int, int]
 #: A file younger than this may change again within the resolution of its time stamps.
 SETTLED_NS = 2_000_000_000
 
+#: How long a command waits while another one writes: on a busy disk that is not over at once.
+LOCK_SECONDS = 60.0
+
 #: The file's name. The number grows when an image that was good enough is no longer.
 CURRENT = "images-3.sqlite3"
 
@@ -44,12 +47,12 @@ class DigestCache:
         if isinstance(folder, OnlyRead):
             with suppress(sqlite3.Error):  # there is none yet
                 name = f"file:{quote(str(folder.folder / CURRENT))}?mode=ro"
-                self._database = sqlite3.connect(name, uri=True, timeout=10)
+                self._database = sqlite3.connect(name, uri=True, timeout=LOCK_SECONDS)
             return
         path = folder / CURRENT
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._database = sqlite3.connect(path, timeout=10)
+            self._database = sqlite3.connect(path, timeout=LOCK_SECONDS)
             self._database.execute(
                 "CREATE TABLE IF NOT EXISTS images (path TEXT PRIMARY KEY, size INTEGER, "
                 "mtime INTEGER, inode INTEGER, ctime INTEGER, sha256 TEXT) WITHOUT ROWID"
@@ -131,7 +134,7 @@ def sizes_by_root(path: Path, roots: Sequence[str]) -> Tuple[int, int]:
 
 def forget(path: Path, roots: Sequence[str]) -> None:
     """Remove the entries below none of ``roots``. Raises sqlite3.Error."""
-    with closing(sqlite3.connect(path, timeout=10)) as database:
+    with closing(sqlite3.connect(path, timeout=LOCK_SECONDS)) as database:
         with database:
             database.create_function("kept", 1, lambda name: _is_below(name, roots))
             database.execute("DELETE FROM images WHERE NOT kept(path)")

@@ -17,8 +17,10 @@ from pydantic import ValidationError
 from container import atomic
 from container.build_folder import remove_tree
 from container.recipe import load_recipe
+from container.shell_word import shell_words
 from container.stack import Stack
 from container.trouble import Trouble
+from jobtemplates.backend import Scheduler
 from jobtemplates.schedulers import backend_named
 from jobtemplates.script import Work, log_name, render_work
 from jobtemplates.sites import Site
@@ -30,6 +32,7 @@ from manifests.flows.follow import Waiting, job_now, words_of
 from manifests.flows.plan import new_run
 from manifests.flows.preflight import built_image, launch_context_of
 from manifests.flows.start import start_run
+from manifests.flows.started_jobs import Living, end_jobs
 from manifests.host.context import TOOL_VERSION, HostContext
 from manifests.host.finding import Finding, fail, of_trouble, ok
 from manifests.host.placing import limit_problems, nodetype_for, place
@@ -153,11 +156,19 @@ def job_folder(work: Work, site: Site, host: HostContext) -> Iterator[RunFiles]:
             files.root.parent.rmdir()
 
 
+def still_there(living: Living) -> Trouble:
+    """Its folder goes, so that `cancel` would not find it."""
+    job, backend = living.job, backend_named(living.job.backend)
+    words = backend.cancel(job.ids, job.cluster) if isinstance(backend, Scheduler) else []
+    end = shell_words(words) if words else f"kill {job.id.partition('.')[0]}"
+    return Trouble(f"job {', '.join(job.ids)} may go on: {living.why}", f"end it: {end}")
+
+
 def run_in_job(files: RunFiles, work: Work, host: HostContext) -> Dict[str, Finding]:
     begin = time.monotonic()
-    job = start_run(files, host, placement=work.placement, warn=host.progress.stage)
     waiting = Waiting(host.progress.stage)
     try:
+        job = start_run(files, host, placement=work.placement, warn=host.progress.stage)
         while (entry := job_now(files, host)) is not None:
             if not backend_named(job.backend).runs_here:
                 waiting(entry)
@@ -167,7 +178,8 @@ def run_in_job(files: RunFiles, work: Work, host: HostContext) -> Dict[str, Find
                 return {"job": fail(f"{words_of(entry)}; it {late}", see(files))}
             time.sleep(max(0.1, backend_named(job.backend).ask_seconds))
     except BaseException:
-        cancel_run(files, host)
+        for living in end_jobs([files], host)[1]:
+            raise still_there(living) from None
         raise
     seconds = time.monotonic() - begin
     code = left_exit_code(files)

@@ -14,6 +14,7 @@ from jobtemplates import local
 from jobtemplates.backend import Scheduler
 from jobtemplates.schedulers import backend_named
 from manifests.host.context import HostContext
+from manifests.host.interrupts import held_back
 from manifests.record.checkpoint_names import checkpoints_in, step_of
 from manifests.record.run_files import RunFiles
 from manifests.rundir import questions, queue
@@ -23,6 +24,9 @@ from manifests.rundir.records import read_stop
 
 #: Seconds in which a job that was asked to save has to leave its checkpoint.
 SAVE_SECONDS = 600.0
+
+CANCELLING = "the job is being cancelled; Ctrl-C once more to leave it as it is"
+ASKING = "it ends when the job was asked to save"
 
 #: Between two looks at what a job left.
 LOOK_SECONDS = 0.2
@@ -43,13 +47,14 @@ class Interrupted(Trouble):
     exit_code = 130
 
 
-def cancel_run(files: RunFiles, host: HostContext) -> bool:
+def cancel_run(files: RunFiles, host: HostContext, queues: Optional[queue.Queues] = None) -> bool:
     """End the run's job; False when it had ended before. Raises Trouble when it is not ours.
 
     ``cancelled.json`` says so from before the job ends, so that nobody takes it for a failure.
-    Raises Interrupted where it was asked to end and Ctrl-C came before it had.
+    Raises Interrupted where Ctrl-C came meanwhile, and came again before the job had ended.
+    ``queues`` are those of this moment, where several runs are cancelled.
     """
-    return _end(files, job_to_cancel(files, host), host, saved=False)
+    return _end(files, job_to_cancel(files, host), host, queues, saved=False)
 
 
 def cancel_saving(
@@ -69,9 +74,10 @@ def cancel_saving(
     if running is None:
         return Cancelled(_end(files, job, host, saved=False))
     before = _newest_step(files)
-    _ask_to_save(files, job, running, host)
-    say("waiting for its checkpoint")
     try:
+        with held_back(ASKING):
+            _ask_to_save(files, job, running, host)
+        say("waiting for its checkpoint")
         step = _saved(files, job, host, before, seconds)
     except KeyboardInterrupt:
         raise _left_alone(files, job, host) from None
@@ -148,18 +154,30 @@ def job_to_cancel(files: RunFiles, host: HostContext) -> Job:
     return job
 
 
-def _end(files: RunFiles, job: Job, host: HostContext, *, saved: bool, ended: bool = False) -> bool:
+def _end(
+    files: RunFiles,
+    job: Job,
+    host: HostContext,
+    queues: Optional[queue.Queues] = None,
+    *,
+    saved: bool,
+    ended: bool = False,
+) -> bool:
     """``ended``: the job may be over already, by this very cancellation."""
-    marked = _mark(files, host, saved=saved)
-    alive = False
+    marked = alive = known = False
     try:
-        alive = queue.cancel(files, job, host)
+        with held_back(CANCELLING, patience=1):
+            marked = _mark(files, host, saved=saved)
+            alive = queue.cancel(files, job, host, queues)
+            known = True
         return alive
     except KeyboardInterrupt:
+        if known and not alive:
+            raise
         alive = True  # it may have been asked to end by now
         raise Interrupted(
-            f"interrupted: {files.root}: its job was asked to end",
-            f"see whether it has: python bundle.py status {shell_word(files.root)}",
+            f"interrupted: {files.root}: its job was {'cancelled' if known else 'asked to end'}",
+            f"see whether it has ended: python bundle.py status {shell_word(files.root)}",
         ) from None
     finally:
         if marked and not alive and not (ended and saved):

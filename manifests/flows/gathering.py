@@ -15,7 +15,6 @@ from container.reachable import file_here, folder_problem
 from container.trouble import Trouble
 from jobtemplates.backend import QueueEntry
 from jobtemplates.schedulers import backend_named
-from manifests.flows.cancel import cancel_run
 from manifests.flows.explain import explain_failure
 from manifests.flows.follow import exit_code_of, job_now
 from manifests.flows.judgement import judge
@@ -138,11 +137,9 @@ class Gathering:
         self._heard[steps] = now
         return now not in ("", before)
 
-    def cancel(self) -> None:
-        """End the jobs that are under way."""
-        for files in self._runs.values():
-            if not files.done.exists() and job_now(files, self._host) is not None:
-                cancel_run(files, self._host)
+    @property
+    def runs(self) -> List[RunFiles]:
+        return list(self._runs.values())
 
     def _can_start(self, steps: Steps, files: RunFiles, queues: Queues) -> bool:
         """Whether it was not started yet, or was stopped on its way. One that a person cancelled

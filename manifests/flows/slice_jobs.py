@@ -15,8 +15,9 @@ from jobtemplates.backend import Scheduler
 from jobtemplates.schedulers import backend_named
 from jobtemplates.sites import load_site, profile_folders
 from manifests.flows.cancel import cancel_run
-from manifests.flows.start import start_run, sweep_run, unwritable
+from manifests.flows.start import SUBMITTING, start_run, sweep_run, unwritable
 from manifests.host.context import HostContext
+from manifests.host.interrupts import held_back
 from manifests.record.run_files import RunFiles
 from manifests.record.schema import Placement
 from manifests.record.slice_set import ArrayFiles, SetFiles
@@ -58,7 +59,9 @@ def start_slices(
     if script is None:
         return _start_each(slices, host, warn)
     handed = Handed(array.script, placement, go_on, is_array=True)
-    return _start_array(slices, handed, script, array, host, warn)
+    remove_left_behind(host.environ)
+    with held_back(SUBMITTING):
+        return _start_array(slices, handed, script, array, host, warn)
 
 
 def _start_each(slices: Sequence[RunFiles], host: HostContext, warn: Warn) -> List[Job]:
@@ -84,7 +87,6 @@ def _start_array(
     host: HostContext,
     warn: Warn,
 ) -> List[Job]:
-    remove_left_behind(host.environ)
     try:
         try:
             _write(array, script, slices)

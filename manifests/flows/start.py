@@ -13,6 +13,7 @@ from container.shell_word import shell_word
 from container.trouble import Trouble
 from container.unpacked import remove_left_behind
 from manifests.host.context import HostContext
+from manifests.host.interrupts import held_back
 from manifests.record.run_files import RunFiles, temporaries
 from manifests.record.schema import Placement
 from manifests.rundir import submission
@@ -20,13 +21,17 @@ from manifests.rundir.job import Job, read_job
 from manifests.rundir.records import Warn, ignore, read_manifest
 from manifests.rundir.submission import Refused
 
+#: Between a scheduler's answer and job.json nothing names the job.
+SUBMITTING = "it ends when the job that is being submitted is recorded"
+
 
 def start_new(files: RunFiles, host: HostContext, follow_ups: int = 0, warn: Warn = ignore) -> Job:
     """Start a run that was just written; where no job of it was started, it is gone again."""
     try:
         return start_run(files, host, follow_ups, warn=warn)
-    except Refused:
-        shutil.rmtree(files.root)
+    except (Refused, KeyboardInterrupt):
+        if not files.job.exists() and not files.submitting.exists():
+            shutil.rmtree(files.root)
         raise
 
 
@@ -46,8 +51,15 @@ def start_run(
     because it could not be recorded; Trouble when that is not known.
     """
     remove_left_behind(host.environ)
-    before = read_job(files)
     placement = placement or read_manifest(files).circumstance.placement
+    with held_back(SUBMITTING):
+        return _start(files, host, follow_ups, placement, warn)
+
+
+def _start(
+    files: RunFiles, host: HostContext, follow_ups: int, placement: Placement, warn: Warn
+) -> Job:
+    before = read_job(files)
     aside: Dict[Path, Path] = {}
     try:
         try:

@@ -252,8 +252,9 @@ def state_of(
                 return state, entry.why, entry.job
             said = entry.why
     except Trouble as trouble:
-        for problem in trouble.problems:
-            warn(problem)
+        if os.path.lexists(files.manifest):  # else the run was removed meanwhile
+            for problem in trouble.problems:
+                warn(problem)
         return "damaged", "", ""
     if state != "failed":
         return state, "", ""

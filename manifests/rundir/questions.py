@@ -59,7 +59,7 @@ def ask(place: Place, argv: Sequence[str], host: HostContext, timeout: float) ->
     """
     env = local.inherited(host.environ)
     env.update({**dict(place.variables), "LC_ALL": "C"})
-    return run(argv, env=env, timeout=timeout).stdout
+    return run(argv, env=env, timeout=timeout, own_session=True).stdout
 
 
 class Questions:

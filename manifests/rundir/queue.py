@@ -29,7 +29,7 @@ UNLISTED = "it lives, and is not in the list of the account's jobs"
 Listing = Dict[str, QueueEntry]
 
 
-def cancel(files: RunFiles, job: Job, host: HostContext) -> bool:
+def cancel(files: RunFiles, job: Job, host: HostContext, queues: Optional[Queues] = None) -> bool:
     """End a job, its follow-ups and what lives of earlier ones; False when all had ended before.
 
     Raises Trouble, and ends nothing of which it is not known that it is the run's.
@@ -40,7 +40,7 @@ def cancel(files: RunFiles, job: Job, host: HostContext) -> bool:
             return local.cancel(job.id)
         except PermissionError as error:
             raise another_accounts(files, job) from error
-    queues = Queues(host)
+    queues = queues or Queues(host)
     entries = queues.entries(job)
     if entries is None:
         raise Trouble(

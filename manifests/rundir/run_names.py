@@ -6,7 +6,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterable, Iterator, List, Optional, Tuple
+from typing import Dict, Iterable, Iterator, List, Optional, Tuple
 
 from container.cache import Cache
 from container.reachable import file_here
@@ -87,6 +87,30 @@ def _begins(text: str, run: Path) -> bool:
     parts = (name.created, name.identity)
     longer = text.startswith(f"{name.jobname}-") and run.name.startswith(text)
     return longer or any(part.startswith(text) for part in parts)
+
+
+def names_that_begin(text: str, outs: Iterable[Path]) -> List[Tuple[str, str]]:
+    """(name, the run's directory name where that is another one): what ``text`` can become."""
+    outs = list(outs)
+    newest = [run.name for run in known_runs(outs)[::-1]]
+    if text.startswith("@"):
+        counted = [(f"@last~{back}" if back else "@last", run) for back, run in enumerate(newest)]
+        shown = counted[:_SHOWN] if "~" in text else counted[:1]
+        return [(name, run) for name, run in shown if name.startswith(text)]
+    names = [*newest, *(run.name for run in renamed_runs(outs) if run.name[0] != "-")]
+    found = [(name, "") for name in names if name.startswith(text)]
+    if not text:
+        return [*((("@last", newest[0]),) if newest else ()), *found]
+    if found:
+        return found
+    parts: Dict[str, str] = {}
+    for run in newest:
+        name = parse_run_name(run)
+        assert name is not None, run
+        for part in (name.identity, name.created):
+            if part.startswith(text):
+                parts.setdefault(part, run)
+    return list(parts.items())
 
 
 def identity_in_manifest(run: Path) -> str:

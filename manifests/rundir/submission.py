@@ -189,7 +189,7 @@ def _submit(
     env = local.inherited(host.environ)
     env.update({**variables_of(backend, host.environ), "LC_ALL": "C"})
     try:
-        done = run(argv, env=env, cwd=handed.script.parent, timeout=late)
+        done = run(argv, env=env, cwd=handed.script.parent, timeout=late, own_session=True)
         return parse(done.stdout), _said(argv[0], done.stderr)
     except CommandFailed as error:
         raise _not_taken(backend, argv, error, handed) from error

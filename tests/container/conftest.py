@@ -6,6 +6,7 @@ import io
 import os
 import shutil
 import tarfile
+import tempfile
 import threading
 import time
 from functools import partial
@@ -234,8 +235,7 @@ def warm_store(recipe: Recipe, built_image: Image, shared_cache: Cache) -> Store
     """The shared store with every input of the lock, even where the image was there already."""
     store = Store(shared_cache.store)
     pairs = (deb_source(None), recipe.lock.debian.files), (wheel_source(), recipe.lock.python.files)
-    arrivals = shared_cache.root / f"arrivals-{os.getpid()}"
-    arrivals.mkdir()
+    arrivals = Path(tempfile.mkdtemp(prefix="arrivals-", dir=shared_cache.root))
     try:
         for source, files in pairs:
             missing = [file for file in files if store.find(file) is None]

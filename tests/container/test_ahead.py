@@ -4,6 +4,7 @@ import pytest
 
 from container.ahead import Ahead
 from container.trouble import Trouble
+from tests.waiting import PATIENCE
 
 
 def test_both_work_at_the_same_time() -> None:
@@ -11,11 +12,11 @@ def test_both_work_at_the_same_time() -> None:
 
     def ask() -> str:
         asked.set()
-        assert go_on.wait(30)
+        assert go_on.wait(PATIENCE)
         return "1.4.5"
 
     ahead = Ahead(ask)
-    assert asked.wait(30)  # before the answer is wanted
+    assert asked.wait(PATIENCE)  # before the answer is wanted
     go_on.set()
     assert [ahead.answer(), ahead.answer()] == ["1.4.5", "1.4.5"]
 

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from tests.schedulers.daemons import INSTALL
 from tests.schedulers.gridengine_server import GridEngineServer
 from tests.schedulers.guard import Guard
 from tests.schedulers.slurm_server import SlurmServer
+from tests.waiting import PATIENCE, wait_until
 
 Server = Union[SlurmServer, GridEngineServer]
 
@@ -63,12 +63,12 @@ TYPES = changed(
     directives=["-l h_rt={walltime}"],
 )
 
-#: A profile of which the trainer is told no walltime; Grid Engine's ends a job after 25 s, Slurm is
+#: A profile of which the trainer is told no walltime; Grid Engine's ends a job after 55 s, Slurm is
 #: told to by the test.
 SHORT: Dict[str, Callable[[str], str]] = {
     "slurm": lambda text: changed(text, "kite-short"),
     "gridengine": lambda text: changed(
-        text, "kite-short", default_walltime=None, directives=walltime_of(text, "0:0:25")
+        text, "kite-short", default_walltime=None, directives=walltime_of(text, "0:0:55")
     ),
 }
 
@@ -94,19 +94,24 @@ class Cluster:
         rows = json.loads(self.bench.bundle("status", "--json", run).stdout)
         return dict(rows[0])
 
-    def wait_for_state(self, run: Path, *states: str, seconds: float = 120.0) -> Dict[str, Any]:
-        deadline = time.monotonic() + seconds
-        while (row := self.row(run))["state"] not in states:
-            assert time.monotonic() < deadline, f"{row}\n{logs(run)}"
-            time.sleep(0.3)
-        return row
+    def wait_for_state(
+        self, run: Path, *states: str, seconds: float = 2 * PATIENCE
+    ) -> Dict[str, Any]:
+        rows: List[Dict[str, Any]] = []
 
-    def wait_for_steps(self, run: Path, steps: int, seconds: float = 120.0) -> None:
+        def is_there() -> bool:
+            rows[:] = [self.row(run)]
+            return rows[0]["state"] in states
+
+        wait_until(is_there, lambda: f"{rows}\n{logs(run)}", seconds, 0.3)
+        return rows[0]
+
+    def wait_for_steps(self, run: Path, steps: int, seconds: float = 2 * PATIENCE) -> None:
         trail = run / "results" / "trail" / "rank-00001.jsonl"
-        deadline = time.monotonic() + seconds
-        while not (trail.exists() and trail.read_bytes().count(b"\n") >= steps):
-            assert time.monotonic() < deadline, logs(run)
-            time.sleep(0.05)
+        wait_until(
+            lambda: trail.exists() and trail.read_bytes().count(b"\n") >= steps,
+            lambda: logs(run), seconds, 0.05,
+        )  # fmt: skip
 
     def lose_a_node(self) -> None:
         """The launcher's daemon on the second node and all that it started die at once; the job
@@ -128,26 +133,18 @@ class Cluster:
         ]
         os.kill(ranks[0], number)
 
-    def wait_for_exit_code(self, run: Path, seconds: float = 60.0) -> None:
+    def wait_for_exit_code(self, run: Path, seconds: float = PATIENCE) -> None:
         """The script leaves it after the ranks have left their own marks."""
-        deadline = time.monotonic() + seconds
-        while not (run / "exit_code").exists():
-            assert time.monotonic() < deadline, logs(run)
-            time.sleep(0.05)
+        wait_until((run / "exit_code").exists, lambda: logs(run), seconds, 0.05)
 
-    def wait_for_queue(self, run: Path, seconds: float = 60.0) -> None:
+    def wait_for_queue(self, run: Path, seconds: float = PATIENCE) -> None:
         """Until none of the run's jobs is in the queue."""
-        deadline = time.monotonic() + seconds
-        while set(self.server.queued()) & set(self.jobs(run)):
-            assert time.monotonic() < deadline, logs(run)
-            time.sleep(0.3)
+        jobs = set(self.jobs(run))
+        wait_until(lambda: not set(self.server.queued()) & jobs, lambda: logs(run), seconds, 0.3)
 
-    def wait_for_free_nodes(self, seconds: float = 60.0) -> None:
+    def wait_for_free_nodes(self, seconds: float = PATIENCE) -> None:
         """A job holds its slots for a moment after the result that ``submit --wait`` waits for."""
-        deadline = time.monotonic() + seconds
-        while jobs := self.server.queued():
-            assert time.monotonic() < deadline, jobs
-            time.sleep(0.3)
+        wait_until(lambda: not self.server.queued(), self.server.queued, seconds, 0.3)
 
     def jobs(self, run: Path) -> List[str]:
         job = json.loads((run / "job.json").read_text())

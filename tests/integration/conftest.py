@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.progress_lines import without_progress
+
 PROJECT = Path(__file__).resolve().parents[2]
 
 CLASSES = 2
@@ -91,7 +93,7 @@ class Bench:
             capture_output=True,
             text=True,
             check=False,
-            timeout=300,
+            timeout=900,
         )
         assert "Traceback" not in done.stderr, done.stderr
         if code is not None:
@@ -102,6 +104,12 @@ class Bench:
         """Run a config to its end; return the run directory."""
         done = self.bundle("submit", "--wait", config)
         return Path(done.stdout.splitlines()[0].partition("run  ")[2])
+
+
+def complaints(run: Path) -> str:
+    """What the ranks and the job script said on standard error."""
+    text = (run / "logs" / "stderr.log").read_text(encoding="utf-8")
+    return without_progress(text)
 
 
 def clone_project(target: Path) -> Path:

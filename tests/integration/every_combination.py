@@ -149,6 +149,7 @@ def make_data(work: Path) -> None:
 
 def config_of(one: Combination, work: Path) -> Dict[str, object]:
     return {
+        "stack": "cpu",
         "arch": one.arch,
         "optimizer": one.optimizer,
         "communicator": one.communicator,

@@ -11,7 +11,7 @@ import tarfile
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Callable, List
+from typing import List
 
 from tests.integration.conftest import PROJECT
 
@@ -31,13 +31,6 @@ def unpack(name: str, target: Path) -> Path:
 
 def moved(images: Path) -> List[str]:
     return ["--data", f"{ROOT}={images}"]
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def kill_session(leader: int) -> None:

@@ -6,22 +6,19 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.integration.conftest import Bench
+from tests.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.image
 
 
 def wait_for_row(run: Path, rows: int = 1) -> None:
-    deadline = time.monotonic() + 120
     log = run / "results" / "log.jsonl"
-    while not log.exists() or log.read_bytes().count(b"\n") < rows:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_until(lambda: log.exists() and log.read_bytes().count(b"\n") >= rows)
 
 
 def state(bench: Bench, run: Path) -> str:
@@ -39,9 +36,9 @@ def test_cancelled_resumed_and_cancelled_at_a_checkpoint(bench: Bench) -> None:
     assert bench.bundle("cancel", run).stderr == hint(run)
     assert state(bench, run) == "cancelled"
     before = (run / "logs" / "stdout.log").read_text()
+    (run / "results" / "log.jsonl").unlink()
     bench.bundle("resume", run)
     assert state(bench, run) in ("queued", "running")
-    (run / "results" / "log.jsonl").unlink(missing_ok=True)
     wait_for_row(run, 2)
     done = bench.bundle("cancel", "--save", run)
     stop = json.loads((run / "stopped.json").read_text())
@@ -84,14 +81,11 @@ def test_who_waits_for_a_cancelled_run_is_told_by_whom(bench: Bench) -> None:
         stderr=subprocess.PIPE,
         text=True,
     )
-    deadline = time.monotonic() + 60
-    while not list(bench.out.glob("config-*/job.json")):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_until(lambda: list(bench.out.glob("config-*/job.json")))
     run = next(bench.out.glob("config-*"))
     wait_for_row(run)
     bench.bundle("cancel", run)
-    _, err = waiting.communicate(timeout=60)
+    _, err = waiting.communicate(timeout=PATIENCE)
     mark = json.loads((run / "cancelled.json").read_text())
     quoted = hint(run).partition(" resume ")[2]
     assert waiting.returncode == 2

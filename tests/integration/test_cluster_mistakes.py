@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Any, Dict, List
 
@@ -131,7 +132,8 @@ def test_a_scheduler_that_refuses(cluster: Bench, tmp_path: Path) -> None:
 
 
 def test_a_folder_that_the_nodes_do_not_see(cluster: Bench) -> None:
-    hidden = Path("/dev/shm") / cluster.root.parent.name
+    folder = Path(tempfile.mkdtemp(prefix="hidden-", dir="/dev/shm"))
+    hidden = folder / "runs"
     try:
         done = cluster.bundle("submit", config(cluster, out=str(hidden)))
         assert (
@@ -139,4 +141,4 @@ def test_a_folder_that_the_nodes_do_not_see(cluster: Bench) -> None:
             "itself: the nodes of site kite will not see it\n"
         ) in done.stderr
     finally:
-        shutil.rmtree(hidden)
+        shutil.rmtree(folder)

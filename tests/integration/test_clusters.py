@@ -183,7 +183,7 @@ def test_ended_by_the_scheduler_at_its_limit_and_gone_on_with(cluster: Cluster) 
     # Grid Engine's limit is fixed when a job is submitted: that of the site's profile ends it.
     if not isinstance(cluster.server, GridEngineServer):
         cluster.server.end_soon(first)
-    cluster.wait_for_state(run, "done", "failed", "stopped", seconds=420)
+    cluster.wait_for_state(run, "done", "failed", "stopped", seconds=1200)
     assert cluster.row(run)["state"] == "done"
     assert cluster.server.reached_its_limit(first)
     resumed = json.loads((run / "result.json").read_text())["observed"]["resumed_at"]

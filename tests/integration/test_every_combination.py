@@ -7,6 +7,7 @@ from typing import List
 
 import pytest
 
+from container import atomic
 from tests.integration import every_combination as matrix
 from tests.integration.every_combination import Combination, Outcome
 
@@ -105,3 +106,13 @@ def test_lists_of_a_few_digits_leave_no_class_empty(tmp_path: Path) -> None:
     assert len(train) == len(set(train)) == 12
     assert {line.split()[1] for line in train} == set("01234567")
     assert len((tmp_path / "val.txt").read_text().splitlines()) == 2
+
+
+def test_each_network_can_be_submitted(tmp_path: Path, image: str) -> None:
+    del image
+    matrix.make_data(tmp_path)
+    for one in matrix.chosen(["*/adam/ordered"]):
+        config = tmp_path / f"{one.arch}.json"
+        atomic.write_json(config, matrix.config_of(one, tmp_path))
+        done = matrix.bundle("submit", "--dry-run", config)
+        assert done.returncode == 0, done.stderr

@@ -28,7 +28,7 @@ def own_cache(bench: Bench) -> Path:
 
     cache = bench.root / "cache"
     (cache / "images").mkdir(parents=True)
-    for path in (cache_root(os.environ) / "images").iterdir():
+    for path in (cache_root(os.environ) / "images").glob("cpu-*"):
         (cache / "images" / path.name).symlink_to(path)
     bench.environment["BUNDLE_CACHE"] = str(cache)
     return cache

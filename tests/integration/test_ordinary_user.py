@@ -92,8 +92,8 @@ def test_slurm_as_an_ordinary_user(public: Path, image: str, data_template: Path
     own_environment(project)
     images = public / "cache" / "images"
     images.mkdir(parents=True)
-    for path in (cache_root(os.environ) / "images").iterdir():
-        if path.suffix == ".json" and json.loads(path.read_text())["sha256"] == image:
+    for path in (cache_root(os.environ) / "images").glob("cpu-*.json"):
+        if json.loads(path.read_text())["sha256"] == image:
             shutil.copy2(path, images)
             shutil.copy2(path.with_suffix(".sif"), images)
     profiles = public / "config" / "bundle" / "sites"
@@ -111,7 +111,7 @@ def test_slurm_as_an_ordinary_user(public: Path, image: str, data_template: Path
     command: List[str] = [*AS_NOBODY, str(project / ".venv" / "bin" / "python"), "-c", SESSION]
     done = subprocess.run(
         [*command, str(config)], cwd=project, env=environment, capture_output=True, text=True,
-        check=False, timeout=600,
+        check=False, timeout=1800,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)

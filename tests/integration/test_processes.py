@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import random
-import time
 from pathlib import Path
 from typing import Any, Dict, List
 
 import pytest
 
 from tests.integration.conftest import Bench
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.image, pytest.mark.slow]
 
@@ -96,11 +96,13 @@ def test_submitted_for_fewer_processes(four: tuple[Bench, Path]) -> None:
 
 def wait_for_steps(bench: Bench, run: Path, steps: int) -> None:
     trail = run / "results" / "trail" / "rank-00003.jsonl"
-    deadline = time.monotonic() + 120
-    while not (trail.exists() and trail.read_bytes().count(b"\n") >= steps):
+
+    def done() -> bool:
         row = json.loads(bench.bundle("status", "--json", run).stdout)[0]
-        assert time.monotonic() < deadline and row["state"] != "done", row
-        time.sleep(0.02)
+        assert row["state"] != "done", row
+        return trail.exists() and trail.read_bytes().count(b"\n") >= steps
+
+    wait_until(done)
 
 
 @pytest.mark.long

@@ -62,7 +62,7 @@ def full_disk(cache: Path, tmp_path: Path) -> Iterator[Path]:
             (small / "fill").write_bytes(b"0" * 100_000)
         yield small
     finally:
-        subprocess.run(["umount", str(small)], check=True)
+        subprocess.run(["umount", "--lazy", str(small)], check=True)
 
 
 def test_the_disk_of_the_cache_is_full(bench: Bench, full_disk: Path) -> None:

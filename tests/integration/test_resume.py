@@ -9,13 +9,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import List
 
 import pytest
 
-from tests.integration.conftest import Bench
+from tests.integration.conftest import Bench, complaints
+from tests.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.image
 
@@ -29,6 +29,10 @@ def stopped_by_walltime(bench: Bench) -> Path:
         f"-> python bundle.py resume {shlex.quote(str(run))}\n"
     )
     return run
+
+
+def state(bench: Bench, run: Path) -> str:
+    return str(json.loads(bench.bundle("status", "--json", run).stdout)[0]["state"])
 
 
 def runs_in(bench: Bench) -> List[str]:
@@ -75,18 +79,17 @@ def test_warned_and_resumed_in_its_own_directory(bench: Bench) -> None:
     told = json.loads(bench.bundle("submit", "--json", config).stdout)
     run = Path(told["run"])
     trail = run / "results" / "trail" / "rank-00001.jsonl"
-    deadline = time.monotonic() + 60
-    while not (trail.exists() and trail.read_bytes().count(b"\n") >= 3):
-        assert time.monotonic() < deadline, (run / "logs" / "stderr.log").read_text()
-        time.sleep(0.01)
+    wait_until(
+        lambda: trail.exists() and trail.read_bytes().count(b"\n") >= 3,
+        (run / "logs" / "stderr.log").read_text,
+    )
     busy = bench.bundle("resume", run, code=2)
     assert busy.stderr == (
         f"bundle: {run}: its job still runs\n"
         f"-> to end it first: python bundle.py cancel {shlex.quote(str(run))}\n"
     )
     os.kill(int(told["job"].partition(".")[0]), signal.SIGUSR2)
-    while json.loads(bench.bundle("status", "--json", run).stdout)[0]["state"] == "running":
-        assert time.monotonic() < deadline
+    wait_until(lambda: state(bench, run) != "running")
     stop = json.loads((run / "stopped.json").read_text())
     assert (stop["reason"], stop["steps"]) == ("signal", 36)
     done = bench.bundle("resume", "--wait", run)
@@ -105,15 +108,17 @@ def test_a_rerun_that_was_stopped_gets_its_verdict_from_resume(bench: Bench) -> 
     command = [sys.executable, str(bench.project / "bundle.py"), "rerun", str(run)]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as process:
-        deadline = time.monotonic() + 120
         again: List[Path] = []
-        while not (again and (again[0] / "results" / "trail" / "rank-00001.jsonl").exists()):
-            assert time.monotonic() < deadline and process.poll() is None
-            time.sleep(0.01)
-            again = [path for path in bench.out.iterdir() if path.name[0] != "." and path != run]
+
+        def it_trains() -> bool:
+            assert process.poll() is None
+            again[:] = [path for path in bench.out.iterdir() if path.name[0] != "." and path != run]
+            return bool(again and (again[0] / "results" / "trail" / "rank-00001.jsonl").exists())
+
+        wait_until(it_trains)
         job = json.loads((again[0] / "job.json").read_text())
         os.kill(int(job["id"].partition(".")[0]), signal.SIGUSR2)
-        output, _ = process.communicate(timeout=120)
+        output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 3
     assert "verdict: inconclusive\n" in output
     done = bench.bundle("resume", "--wait", again[0])
@@ -124,18 +129,13 @@ def test_a_rerun_that_was_stopped_gets_its_verdict_from_resume(bench: Bench) -> 
 def test_a_warning_before_the_ranks_are_up_is_kept_for_them(bench: Bench) -> None:
     told = json.loads(bench.bundle("submit", "--json", bench.config(epoch=40)).stdout)
     run = Path(told["run"])
-    deadline = time.monotonic() + 120
-    while not (run / "logs" / "stdout.log").exists():  # made just before the signal is trapped
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    time.sleep(0.05)
+    wait_until((run / "logs" / "stdout.log").exists)  # made after the signal is trapped
     os.kill(int(told["job"].partition(".")[0]), signal.SIGUSR2)
-    while json.loads(bench.bundle("status", "--json", run).stdout)[0]["state"] == "running":
-        assert time.monotonic() < deadline
+    wait_until(lambda: state(bench, run) != "running")
     assert (run / "exit_code").read_text() == "75\n"
     stop = json.loads((run / "stopped.json").read_text())
     assert (stop["reason"], stop["steps"]) == ("signal", 120)
-    assert (run / "logs" / "stderr.log").read_text() == ""
+    assert complaints(run) == ""
 
 
 def test_a_run_that_was_changed_or_moved_is_not_resumed(bench: Bench) -> None:

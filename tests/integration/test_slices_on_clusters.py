@@ -14,6 +14,7 @@ import pytest
 
 from tests.integration.clusters import Cluster, logs
 from tests.integration.test_clusters import cluster
+from tests.waiting import PATIENCE
 
 __all__ = ["cluster"]
 
@@ -89,7 +90,7 @@ def test_all_tasks_end_with_the_one_who_waits_for_them(cluster: Cluster) -> None
     run = bench.submit(bench.config("ended", **SETTINGS))
     gatherer, slices = divide(cluster, run, 3)
     gatherer.send_signal(signal.SIGINT)
-    _, said = gatherer.communicate(timeout=120)
+    _, said = gatherer.communicate(timeout=PATIENCE)
     assert gatherer.returncode == 130, said
     assert said.endswith(
         f"bundle: interrupted: the jobs were cancelled; the slices stay in {slices[0].parent}\n"

@@ -21,6 +21,9 @@ from tests.trainer.image import capabilities
 PYTEST = ("pytest", "_pytest", "pluggy", "iniconfig", "packaging", "pygments", "py")
 
 
+#: Files that another process may be writing.
+COMPILED = shutil.ignore_patterns("__pycache__")
+
 #: What asks CuPy or NVRTC; the kernels are compiled for every promised architecture.
 ABOUT_GPUS = (
     "test_cudnn_layers.py",
@@ -56,7 +59,7 @@ def pytest_in(image: Path, tmp_path: Path, *paths: str, gpus: bool = False) -> s
         assert spec is not None and spec.origin is not None
         origin = Path(spec.origin)
         if origin.name == "__init__.py":
-            shutil.copytree(origin.parent, tools / name)
+            shutil.copytree(origin.parent, tools / name, ignore=COMPILED)
         else:
             shutil.copy(origin, tools / origin.name)
     scratch = tmp_path / "scratch"
@@ -69,7 +72,7 @@ def pytest_in(image: Path, tmp_path: Path, *paths: str, gpus: bool = False) -> s
     argv = find_runtime(PROJECT, os.environ).exec_argv(
         image, [*command, "--basetemp", str(scratch), *paths], options=options
     )
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=600)
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=3600)
     print(done.stdout[-4000:])
     assert done.returncode == 0, done.stdout + done.stderr
     assert " passed" in done.stdout

@@ -26,7 +26,7 @@ def alone(home: Path, *words: str | Path, code: int = 0) -> subprocess.Completed
     }  # fmt: skip
     done = subprocess.run(
         [*ALONE, sys.executable, str(PROJECT / "bundle.py"), *map(str, words)],
-        cwd=home, env=environment, capture_output=True, text=True, check=False, timeout=300,
+        cwd=home, env=environment, capture_output=True, text=True, check=False, timeout=900,
     )  # fmt: skip
     assert "Traceback" not in done.stderr, done.stderr
     assert done.returncode == code, f"{done.returncode}\n{done.stdout}\n{done.stderr}"

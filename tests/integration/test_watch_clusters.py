@@ -80,15 +80,14 @@ def watch_them(cluster: Cluster, shell: Terminal, folder: Path, runs: List[Path]
     shell.say(shlex.join([*program, *map(str, runs)]) + "; echo code $?")
     text = shell.wait(
         lambda text: text.count(" queued ") == 2 and "images/s" in text,
-        seconds=60,
     )
     assert all(width_of(line) <= 80 for line in text.splitlines())
     assert len(text.splitlines()) == 24
     assert all(f"job {cluster.jobs(run)[0]}" in text for run in runs)
     step = next(line.split() for line in text.splitlines() if " running " in line)
-    shell.wait(lambda text: "checkpoint after step" in text, seconds=60)
+    shell.wait(lambda text: "checkpoint after step" in text)
     count, begun = len(asked(folder)), time.monotonic()
-    shell.wait(lambda text: step != moved(text), seconds=60)
+    shell.wait(lambda text: step != moved(text))
     time.sleep(2 * SECONDS)
     looks = (time.monotonic() - begun) / SECONDS
     questions = asked(folder)[count:]

@@ -17,6 +17,7 @@ from jobtemplates.sites import PROFILES, Site, load_site, parse_site
 from tests.jobtemplates.test_transport import mca_of
 from tests.test_gpu_benchmark import contest
 from tests.trainer.conftest import mpirun_words
+from tests.waiting import PATIENCE
 
 AS_ROOT = os.geteuid() == 0
 
@@ -37,7 +38,9 @@ def without_ssh(tmp_path: Path) -> Dict[str, str]:
 
 
 def start(words: List[str], environ: Dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*words, "true"], env=environ, capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        [*words, "true"], env=environ, capture_output=True, text=True, timeout=PATIENCE
+    )
 
 
 def test_ranks_start_where_there_is_no_ssh(without_ssh: Dict[str, str]) -> None:

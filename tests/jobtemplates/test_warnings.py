@@ -12,12 +12,16 @@ from pathlib import Path
 import pytest
 
 from jobtemplates.script import render_script
+from jobtemplates.supervisor import catches
+from tests.jobtemplates.heeded import HEEDED
 from tests.jobtemplates.test_script import ROOT, SITE, Stage
+from tests.waiting import PATIENCE, wait_until
 
 #: Stands for mpirun: TURNS says what each start of it does.
-RANKS = """\
+RANKS = f"""\
 #!/usr/bin/env python3
 import json, os, signal, sys, time
+{HEEDED}
 if "--version" in sys.argv:
     sys.exit(print("mpirun (Open MPI) 4.1.4"))
 if sys.argv[-1] == "true":  # what it has to say for itself where ranks did not start
@@ -29,7 +33,7 @@ open("starts", "a").write("x" if ignored else "!")
 turn = turns[min(number, len(turns) - 1)]
 if turn == "die":  # as a rank that had no handler yet
     os.kill(os.getppid(), signal.SIGUSR2)
-    time.sleep(0.2)  # at the very same moment bash would lose the status
+    heeded()
     signal.signal(signal.SIGUSR2, signal.SIG_DFL)
     os.kill(os.getpid(), signal.SIGUSR2)
 if turn == "die unwarned":
@@ -37,8 +41,12 @@ if turn == "die unwarned":
     os.kill(os.getpid(), signal.SIGUSR2)
 if turn == "fail":
     os.kill(os.getppid(), signal.SIGUSR2)
-    open("failure.json", "w").write("{}")
+    open("failure.json", "w").write('{{"exit_code": 2}}')
     sys.exit(2)
+if turn == "fail at that very moment":
+    open("failure.json", "w").write('{{"exit_code": 2,\\n "kind": "failure"}}')
+    os.kill(os.getppid(), signal.SIGUSR2)
+    os._exit(2)
 if turn == "cancel":
     os.kill(os.getppid(), signal.SIGUSR2)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -46,7 +54,7 @@ if turn == "cancel":
     time.sleep(60)
 def warned(*_):
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # as the trainer at its end
-    open("stopped.json", "w").write("{}")
+    open("stopped.json", "w").write("{{}}")
     time.sleep(0.2)
     os._exit(0)
 signal.signal(signal.SIGUSR2, warned)
@@ -85,7 +93,7 @@ class Warnings(Stage):
     def code(self) -> int:
         process = self.start()
         try:
-            return process.wait(30)
+            return process.wait(PATIENCE)
         finally:
             process.kill()
 
@@ -108,6 +116,16 @@ def test_ranks_begin_anew_once_only(tmp_path: Path) -> None:
     assert stage.code() == 128 + signal.SIGUSR2
     assert stage.starts == "xx"
     assert not stage.files.exit_code.exists()  # a follow-up job goes on
+
+
+def test_the_code_of_ranks_that_fail_at_that_very_moment(tmp_path: Path) -> None:
+    """Bash loses how they ended, now and then; what they left tells."""
+    for number in range(10):
+        (tmp_path / str(number)).mkdir()
+        stage = Warnings(tmp_path / str(number), "fail at that very moment")
+        assert stage.code() == 2, number
+        assert stage.files.exit_code.read_text() == "2\n"
+        assert stage.stderr() == ""
 
 
 @pytest.mark.parametrize(("turn", "code"), [("die unwarned", 140), ("fail", 2)])
@@ -146,9 +164,10 @@ def test_a_warning_at_any_moment(tmp_path: Path) -> None:
         stage = Warnings(tmp_path / str(number), "stop")
         process = stage.start()
         try:
-            time.sleep(0.03 + 0.02 * number)
+            wait_until(lambda pid=process.pid: catches(pid, signal.SIGUSR2))  # type: ignore[misc]
+            time.sleep(0.02 * number)
             os.killpg(process.pid, signal.SIGUSR2)
-            assert process.wait(30) == 75, number
+            assert process.wait(PATIENCE) == 75, number
         finally:
             process.kill()
         assert stage.files.exit_code.read_text() == "75\n"

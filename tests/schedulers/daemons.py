@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import random
 import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
-from typing import Callable, Dict, Iterable, List, Optional
+from typing import IO, Callable, Dict, Iterable, List, Optional
+
+from tests.waiting import PATIENCE
 
 #: Where Debian puts daemons; an ordinary user's PATH may lack it.
 PATH = f"{os.environ.get('PATH', '/usr/bin:/bin')}:/usr/sbin:/sbin"
@@ -24,16 +30,36 @@ def missing(programs: Iterable[str]) -> List[str]:
     return [name for name in programs if shutil.which(name, path=PATH) is None]
 
 
+#: Locks on the ports that this process has given to its servers.
+_taken: List[IO[str]] = []
+
+
 def free_ports(count: int) -> List[int]:
-    """Ports that nobody listens on at this moment."""
-    sockets = [socket.socket() for _ in range(count)]
+    """Ports that nobody listens on, that no other test session takes, and that the kernel gives to
+    no connection: a server that is started again must find them free, too."""
+    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    folder = Path(tempfile.gettempdir()) / f"bundle-test-ports-{os.getuid()}"
+    folder.mkdir(exist_ok=True)
+    lowest = 10000 if first > 12000 else 1024
+    found: List[int] = []
+    while len(found) < count:
+        port = random.SystemRandom().randrange(lowest, first)
+        if _take(port, folder):
+            found.append(port)
+    return found
+
+
+def _take(port: int, folder: Path) -> bool:
+    lock = (folder / str(port)).open("w")
     try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [int(each.getsockname()[1]) for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with socket.socket() as tried:
+            tried.bind(("", port))
+    except OSError:
+        lock.close()
+        return False
+    _taken.append(lock)
+    return True
 
 
 def call(
@@ -46,7 +72,7 @@ def call(
         input=stdin,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
     if code is not None and done.returncode != code:
@@ -67,7 +93,7 @@ def on_its_own_node(argv: List[str]) -> List[str]:
     return ["unshare", "-m", "--propagation", "private", "sh", "-c", shell, "sh", *argv]
 
 
-def wait_until(is_so: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
+def wait_until(is_so: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
     deadline = time.monotonic() + seconds
     while not is_so():
         if time.monotonic() > deadline:
@@ -96,5 +122,6 @@ def stop(pid_file: Path, names: Iterable[str], seconds: float = 15.0) -> None:
     deadline = time.monotonic() + seconds
     while is_alive(pid):
         if time.monotonic() > deadline:
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         time.sleep(0.05)

@@ -233,7 +233,7 @@ class GridEngineServer:
             "priority 0\nmin_cpu_interval 00:05:00\nprocessors UNDEFINED\n"
             "qtype BATCH INTERACTIVE\npe_list mpi mpi_f_node mpi_fill\nrerun TRUE\n"
             f"slots {self.slots}\ntmpdir /tmp\nshell /bin/bash\n"
-            f"shell_start_mode unix_behavior\nnotify 00:00:10\ninitial_state default\n"
+            f"shell_start_mode unix_behavior\nnotify 00:00:40\ninitial_state default\n"
             f"{none}{limits}",
         )
 

@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tests.waiting import PATIENCE
+
 PROJECT = Path(__file__).resolve().parents[2]
 
 
@@ -34,7 +36,7 @@ class Guard:
         assert self._process.stdin is not None
         self._process.stdin.write(b"done")
         self._process.stdin.close()
-        self._process.wait(30)
+        self._process.wait(PATIENCE)
 
 
 def main() -> None:

@@ -193,7 +193,7 @@ class Case:
 
     def launch(self, ranks: int = 2, **environment: str) -> subprocess.CompletedProcess[str]:
         with self.start(ranks, **environment) as process:
-            output, errors = process.communicate(timeout=300)
+            output, errors = process.communicate(timeout=900)
         return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
     def start(self, ranks: int = 2, **environment: str) -> subprocess.Popen[str]:
@@ -212,7 +212,7 @@ def mpirun(
     ranks: int,
     mca: Dict[str, str],
     environment: Dict[str, str],
-    seconds: float = 300,
+    seconds: float = 900,
 ) -> subprocess.CompletedProcess[str]:
     argv = [*mpirun_words(ranks, mca), *command]
     return subprocess.run(

@@ -92,7 +92,7 @@ def is_built(stack: str) -> bool:
 
 def printed_by(command: List[str]) -> Tuple[str, ...]:
     """What LOOK printed; nothing where CuPy or the driver does not work."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
     try:
         found: Any = json.loads(done.stdout)
     except ValueError:

@@ -298,7 +298,7 @@ def test_a_thousand_ranks_on_one_and_two_processes(make_case: Any) -> None:
         case.seal()
         with case.start(processes) as launched:
             most[processes] = peak_memory(launched)
-            _, errors = launched.communicate(timeout=280)
+            _, errors = launched.communicate(timeout=900)
         assert launched.returncode == 0, errors
         found[processes] = outcome(case.files, 1024)
     assert found[1] == found[2]

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from manifests.record.packed_file import RECORD
+from tests.waiting import PATIENCE, wait_until
 from trainer.augment import choose_views
 from trainer.iterators import ITERATORS
 from trainer.iterators.process import WHY_LOADERS_DIE
@@ -155,7 +156,7 @@ def test_broken_image_is_named_at_its_batch(make_case: Any, kind: str) -> None:
     assert caught.value.message == (
         'image "dé\'f.jpg" (line 3 of inputs/train.tsv): cannot be read: No such file or directory'
     )
-    assert time.monotonic() - begun < 20
+    assert time.monotonic() - begun < PATIENCE
 
 
 @pytest.mark.parametrize("kind", ["serial", "thread", "process"])
@@ -172,7 +173,7 @@ def test_altered_pixels_are_named_at_their_batch(make_case: Any, kind: str) -> N
         'image "dé\'f.jpg" (line 3 of inputs/train.tsv): its packed file /here/train.pack '
         f"was altered: its pixels do not fit their sha256\n-> {PACK_AGAIN}"
     )
-    assert time.monotonic() - begun < 20
+    assert time.monotonic() - begun < PATIENCE
 
 
 @pytest.mark.parametrize("kind", ["serial", "thread", "process"])
@@ -213,7 +214,7 @@ def test_killed_loader_is_an_error_that_names_images(make_case: Any, loadtype: s
         "-> most often memory ran out: use a smaller loaderjob; "
         "or find the cause with `iterator: serial`"
     )
-    assert time.monotonic() - begun < 20
+    assert time.monotonic() - begun < PATIENCE
 
 
 @pytest.mark.parametrize("loadtype", ["original", "custom"])
@@ -230,7 +231,7 @@ def test_a_loader_killed_at_work_is_an_error_within_seconds(
         os.kill(pool.pids[0], signal.SIGKILL)  # type: ignore[attr-defined]
         with pytest.raises(TrainerError, match="a loader process died before it delivered"):
             list(loaded)
-    assert time.monotonic() - begun < 30
+    assert time.monotonic() - begun < PATIENCE
 
 
 def test_a_dead_loader_is_noticed_by_the_next_batch(make_case: Any) -> None:
@@ -243,7 +244,7 @@ def test_a_dead_loader_is_noticed_by_the_next_batch(make_case: Any) -> None:
         with pytest.raises(TrainerError) as caught:
             while True:
                 pool.begin(Part("train", (1,), (0,))).result()
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - begun < PATIENCE
     assert str(caught.value) == f"a loader process died\n-> {WHY_LOADERS_DIE}"
 
 
@@ -309,7 +310,7 @@ def test_whatever_ends_a_loader_is_raised_in_the_trainer(
     arguments = [case.files.train_table, case.train_root, case.files.mean, what, when]
     done = subprocess.run(
         [sys.executable, script, *arguments],
-        env=case.environment(), capture_output=True, text=True, timeout=30, check=True,
+        env=case.environment(), capture_output=True, text=True, timeout=PATIENCE, check=True,
     )  # fmt: skip
     died = DIED_AT_WORK if when == "load_part" else DIED_AT_START
     assert done.stdout in died if said is None else done.stdout.startswith(said)
@@ -326,7 +327,7 @@ table, root, mean = map(Path, sys.argv[1:])
 if __name__ == "__main__":
     pool = ITERATORS["process"]("original", {"train": SampleSet(table, root, mean, 7, 67, 227)}, 2)
     print(*pool.pids, flush=True)
-    time.sleep(60)
+    time.sleep(600)
 """
 
 
@@ -345,10 +346,7 @@ def test_loaders_end_with_a_killed_trainer(make_case: Any, tmp_path: Path) -> No
         loaders = [int(pid) for pid in parent.stdout.readline().split()]
         parent.kill()
     assert loaders
-    limit = time.monotonic() + 20
-    while any(runs(pid) for pid in loaders):
-        assert time.monotonic() < limit
-        time.sleep(0.05)
+    wait_until(lambda: not any(runs(pid) for pid in loaders))
 
 
 def test_nothing_stays_in_shared_memory_whoever_is_killed(make_case: Any) -> None:
@@ -387,7 +385,7 @@ def test_nothing_stays_in_the_temporary_folder_whoever_is_killed(
     done = subprocess.run(
         [sys.executable, script, case.files.train_table, case.train_root, case.files.mean],
         env={**case.environment(), "TMPDIR": str(scratch)},
-        capture_output=True, text=True, timeout=30, check=False,
+        capture_output=True, text=True, timeout=PATIENCE, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGKILL, "1\n", "")
     assert list(scratch.iterdir()) == []

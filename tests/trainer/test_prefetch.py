@@ -21,6 +21,7 @@ import pytest
 from tests.trainer.fake_streams import DeviceArray, Event, FakeGpu, Stream
 from tests.trainer.kernels import needs_compiler
 from tests.trainer.test_iterators import sets_of
+from tests.waiting import PATIENCE, wait_until
 from trainer.data import Data
 from trainer.inputs import Places, read_manifest, sample_sets
 from trainer.iterators import ITERATORS
@@ -164,19 +165,12 @@ def test_the_next_batch_is_on_its_way_while_one_is_used(make_case: Any) -> None:
         prefetcher = make_prefetcher(pool, gpu)  # type: ignore[arg-type]
         batches = prefetcher.batches(work(), lambda part: np.zeros(2, np.int32))
         next(batches)
-        until(lambda: len(asked) >= pool.ahead + 2)
+        wait_until(lambda: len(asked) >= pool.ahead + 2)
         time.sleep(0.1)
         assert len(asked) == pool.ahead + 2
         batches.close()  # type: ignore[attr-defined]
     assert len(gpu.used_in) == 1
     assert gpu.used_in[0].startswith("prefetch")
-
-
-def until(true: Any) -> None:
-    limit = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < limit
-        time.sleep(0.01)
 
 
 @needs_compiler
@@ -219,8 +213,8 @@ def test_stopping_early_hangs_nowhere(make_case: Any, kind: str) -> None:
         gc.collect()
         return [t for t in {*threading.enumerate()} - before if t.name.startswith("feed")]
 
-    until(lambda: not threads())
-    assert time.monotonic() - begun < 20
+    wait_until(lambda: not threads())
+    assert time.monotonic() - begun < PATIENCE
 
 
 def test_no_samples_need_no_gpu(make_case: Any) -> None:

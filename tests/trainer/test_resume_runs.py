@@ -19,6 +19,7 @@ from manifests.record.checkpoint_names import checkpoints_in
 from manifests.record.outcome import Result, Stop
 from manifests.record.run_files import RunFiles
 from tests.trainer.conftest import case_maker
+from tests.waiting import PATIENCE
 
 pytestmark = [pytest.mark.mpi, pytest.mark.slow]
 
@@ -65,7 +66,7 @@ def wait_for_step(
 ) -> None:
     """Until rank 1 has written so many steps, and something after the time ``written``: the
     lines that a killed run left behind say nothing of this one."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE
     trail = files.trail_of(1)
     while process.poll() is None and time.monotonic() < deadline:
         if last_written(trail) > written and trail.read_bytes().count(b"\n") >= step:
@@ -144,7 +145,7 @@ def test_killed_at_random_steps_and_resumed(
         process = case.start()
         wait_for_step(case.files, step, process, written)
         attack(process, dice)
-        output, errors = process.communicate(timeout=120)
+        output, errors = process.communicate(timeout=PATIENCE)
         told = f"seed {seed}, step {step}: {process.returncode}\n{output}\n{errors}"
         assert "Traceback" not in errors, told
         if attack is warn:

@@ -3,17 +3,39 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Optional, Tuple
+from typing import List, Optional, Tuple
 
 import click
 
 from manifests.cli.command_line import JSON, PATH, WIDE, Words, as_json, host_context, say, warn
 
 
+def states_that_begin(
+    _context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> List[str]:
+    from manifests.cli.run_filter import STATES
+
+    return [state for state in STATES if state.startswith(incomplete)]
+
+
+def networks_that_begin(
+    _context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> List[str]:
+    from manifests.record.keys import Arch, values_of
+
+    return [name for name in values_of(Arch) if name.startswith(incomplete)]
+
+
 @click.command("list")
 @click.argument("outs", nargs=-1, type=PATH)
-@click.option("--state", "states", multiple=True, help="Only runs in this state; repeatable.")
-@click.option("--arch", help="Only runs of this network.")
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    shell_complete=states_that_begin,
+    help="Only runs in this state; repeatable.",
+)
+@click.option("--arch", shell_complete=networks_that_begin, help="Only runs of this network.")
 @click.option("--tag", "tags", multiple=True, help="Only runs with this tag; repeatable.")
 @click.option("--since", help="Only runs submitted since then: 2026-01-31, 3d, 12h.")
 @click.option(

@@ -114,6 +114,7 @@ def rerun(
     Exit code: 0 identical, 1 diverged, 2 cannot run, 3 inconclusive.
     """
     from manifests.cli.foreground import note_report, print_comparison, wait_for_job
+    from manifests.cli.interrupted import in_foreground
     from manifests.cli.slices import SliceArguments, by_slices
     from manifests.cli.zoom import first_script, zoom_in
     from manifests.flows.cannot_run import CannotRun
@@ -181,16 +182,17 @@ def rerun(
         click.echo(plan.script, nl=False)
         return
     files = write_run(plan)
-    start_new(files, host, warn=warn)
-    remember_out(host.cache, files.root.parent, warn)
-    note(f"running again in {files.root}")
-    try:
-        wait_for_job(files, host, json_wanted)
-    except Trouble as error:
-        note(str(error))
-    # A rerun that failed is judged too: an exit code of 1 must mean diverged and nothing else.
-    comparison = judge(run, files, warn)
-    note_report(files, host)
+    with in_foreground([files], host):
+        start_new(files, host, warn=warn)
+        remember_out(host.cache, files.root.parent, warn)
+        note(f"running again in {files.root}")
+        try:
+            wait_for_job(files, host, json_wanted)
+        except Trouble as error:
+            note(str(error))
+        # A rerun that failed is judged too: an exit code of 1 must mean diverged and nothing else.
+        comparison = judge(run, files, warn)
+        note_report(files, host)
     if zoom and comparison.verdict == "diverged":
         try:
             comparison = zoom_in(find_run(str(run)), files, comparison, host, request)

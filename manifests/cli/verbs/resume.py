@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Optional
 
@@ -43,6 +44,7 @@ def resume(
 ) -> None:
     """Continue a stopped or failed RUN from its newest checkpoint."""
     from manifests.cli.foreground import say_started
+    from manifests.cli.interrupted import in_foreground
     from manifests.flows.resume import alone, plan_resume, write_script
     from manifests.flows.start import start_run
     from manifests.host.placing import chain_warnings
@@ -50,7 +52,8 @@ def resume(
     from manifests.rundir.job_logs import logs_of
 
     host = host_context()
-    with alone(find_run(str(run))) as files:
+    with ExitStack() as lock:
+        files = lock.enter_context(alone(find_run(str(run))))
         plan = plan_resume(run, host, warn, group=group, processes=processes, nodes=nodes)
         for warning in chain_warnings(plan.placement, chain):
             warn(warning)
@@ -66,6 +69,8 @@ def resume(
                 click.echo(plan.script, nl=False)
             return
         written = {path: path.stat().st_size for path in files.logs.iterdir()}
-        job = start_run(write_script(plan), host, chain, plan.placement, warn)
-    after = written.get(logs_of(files, "stdout")[0], 0)
-    say_started(files, job, facts, host, wait, json_wanted, after)
+        with in_foreground([files], host):
+            job = start_run(write_script(plan), host, chain, plan.placement, warn)
+            lock.close()
+            after = written.get(logs_of(files, "stdout")[0], 0)
+            say_started(files, job, facts, host, wait, json_wanted, after)

@@ -58,14 +58,15 @@ def can_be_redrawn() -> bool:
 
 def show_live(runs: List[Path], host: HostContext) -> None:
     """The live view; below what was on the terminal before, it leaves how the runs are now."""
-    from manifests.cli.live_screen import Ended, show
+    from manifests.cli.live_screen import show
     from manifests.cli.watching import Watch
+    from manifests.host.interrupts import Ended, exit_code_of
 
     said: Dict[str, None] = {}
     try:
         rows = show(Watch(runs, host, lambda text: said.setdefault(text)), bool(runs))
     except Ended as error:
-        sys.exit(128 + error.number)
+        sys.exit(exit_code_of(error))
     for text in said:
         warn(text)
     say_rows(rows, False, False)

@@ -99,12 +99,15 @@ def submit(
                 stream.seek(0)
                 stream.write(files.job_script.read_bytes())  # of the name that it got: as long
     facts["run"] = str(files.root)
-    from manifests.cli.foreground import say_started
-    from manifests.flows.start import start_new
+    from manifests.cli.interrupted import in_foreground
 
-    job = start_new(files, host, chain, warn)
-    remember_out(host.cache, files.root.parent, warn)
-    say_started(files, job, facts, host, wait, json_wanted)
+    with in_foreground([files], host):
+        from manifests.cli.foreground import say_started
+        from manifests.flows.start import start_new
+
+        job = start_new(files, host, chain, warn)
+        remember_out(host.cache, files.root.parent, warn)
+        say_started(files, job, facts, host, wait, json_wanted)
 
 
 def say_done(run: Path, identity: str, json_wanted: bool) -> None:

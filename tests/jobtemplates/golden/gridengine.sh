@@ -61,6 +61,13 @@ outside() { # STATUS
     ! (trap '' USR2 && tail -c "+$((said + 1))" -- /out/digits-20260102T030405Z-abcdef01/logs/stderr.log |
         grep -q -i -E 'MPI_ABORT|exit code|non-zero status')
 }
+# The exit code in failure.json, else STATUS.
+failed() { # STATUS
+    trap '' USR2
+    local code
+    code=$(grep -o -E '"exit_code": *[0-9]+' failure.json) || code=$1
+    printf '%s' "${code##*[!0-9]}"
+}
 # A follow-up job has nothing to do where the one before it finished the run, or failed.
 if [ -f DONE ] && [ -f result.json ]; then exit 0; fi
 if [ -f failure.json ]; then exit 0; fi
@@ -323,8 +330,16 @@ while :; do
         if [ "$status" -le 128 ]; then break; fi
         # `wait` also returns when a trapped signal arrives; the ranks may go on after it.
         if kill -0 "$child" 2>/dev/null; then continue; fi
-        # Where they ended at that very moment bash has lost how; what they left tells.
-        if [ -f stopped.json ] || [ -f result.json ]; then status=0; fi
+        # Where they ended at that very moment bash may have lost how, and says 127 or -1: what they left tells.
+        wait "$child" 2>/dev/null
+        told=$?
+        if [ "$told" -ge 0 ] && [ "$told" -ne 127 ]; then
+            status=$told
+        elif [ -f stopped.json ] || [ -f result.json ]; then
+            status=0
+        elif [ -f failure.json ]; then
+            status=$(failed "$status")
+        fi
         break
     done
     # A warning that ended the ranks before they were ready: they begin anew, and get it when they are.

@@ -56,6 +56,6 @@ def call(run: RunFiles, *arguments: str, **environment: str) -> subprocess.Compl
         env={**kept, **folders, **environment},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=900,
         check=False,
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import bundle
+from tests.waiting import PATIENCE
 
 PROJECT = Path(__file__).resolve().parents[3]
 
@@ -85,7 +86,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 def spied(spy: str, *flags: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, *flags, "-c", RUN_SPIED.format(spy=spy), str(PROJECT / "bundle.py")],
-        capture_output=True, text=True, check=False, timeout=60,
+        capture_output=True, text=True, check=False, timeout=PATIENCE,
     )  # fmt: skip
 
 

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any, Dict, List
 
@@ -20,6 +19,7 @@ from container.trouble import Trouble
 from manifests.datasets.centre_crop import centre_crop, origin_of, settings
 from manifests.datasets.crop import Cropped, crop, stored_name
 from tests.manifests.datasets.originals import encoded, plain
+from tests.waiting import PATIENCE, wait_until
 
 PROJECT = Path(__file__).resolve().parents[3]
 GOOD = encoded(plain(), "JPEG", quality=95)
@@ -333,17 +333,15 @@ def many(tmp_path: Path) -> Path:
     return folder
 
 
-def begin(many: Path, target: Path, *prefix: str) -> subprocess.Popen[bytes]:
+def begin(many: Path, target: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, str(PROJECT / "bundle.py"), "data", "crop", str(many), str(target)]
     begun = subprocess.Popen(
-        [*prefix, *command, "--workers", "2"],
+        [*command, "--workers", "2"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
-    deadline = time.monotonic() + 60
-    while len(images_in(target)) < 20 and begun.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
+    wait_until(lambda: len(images_in(target)) >= 20 or begun.poll() is not None)
     return begun
 
 
@@ -361,10 +359,8 @@ def in_session(session: int) -> List[str]:
 
 
 def gone(session: int) -> bool:
-    deadline = time.monotonic() + 10
-    while in_session(session) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return in_session(session) == []
+    wait_until(lambda: not in_session(session), lambda: in_session(session))
+    return True
 
 
 def test_killed_and_gone_on_with(many: Path, target: Path) -> None:
@@ -386,7 +382,7 @@ def test_killed_and_gone_on_with(many: Path, target: Path) -> None:
 def test_interrupted_as_from_a_terminal(many: Path, target: Path) -> None:
     stopped = begin(many, target)
     os.killpg(stopped.pid, signal.SIGINT)
-    _, error = stopped.communicate(timeout=30)
+    _, error = stopped.communicate(timeout=PATIENCE)
     assert stopped.returncode == 130
     assert error.decode().splitlines()[-1] == "bundle: interrupted; nothing half-written was left"
     assert "Traceback" not in error.decode()
@@ -398,7 +394,7 @@ def test_interrupted_as_from_a_terminal(many: Path, target: Path) -> None:
 def test_two_at_once_do_no_harm(many: Path, target: Path) -> None:
     other = begin(many, target)
     done = crop_all(many, target, workers=2)
-    _, error = other.communicate(timeout=60)
+    _, error = other.communicate(timeout=PATIENCE)
     assert (other.returncode, done.made + done.kept) == (0, 400), error
     assert len(set(images_in(target).values())) == 1
     assert len(images_in(target)) == 400

@@ -141,7 +141,10 @@ def test_cached_files_are_not_read(data_set: Path, tmp_path: Path) -> None:
     assert take(data_set, tmp_path / "cache").table.startswith(b"f" * 64)
 
 
-def test_fresh_files_are_not_remembered(data_set: Path, tmp_path: Path) -> None:
+def test_fresh_files_are_not_remembered(
+    data_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(digest_cache, "SETTLED_NS", 3600 * 10**9)
     take(data_set, tmp_path / "cache")
     path = first_image(data_set)
     cache = DigestCache(tmp_path / "cache")

@@ -132,7 +132,7 @@ def test_files_that_may_still_change_and_links_are_not_remembered(
     assert known_sets(tmp_path / "cache") == []
     link.unlink()
     (images / "n0" / "real.jpg").rename(link)
-    monkeypatch.setattr(known_set, "SETTLED_NS", 2 * 10**9)
+    monkeypatch.setattr(known_set, "SETTLED_NS", 3600 * 10**9)
     scanned(images, tmp_path / "cache")
     assert known_sets(tmp_path / "cache") == []
 

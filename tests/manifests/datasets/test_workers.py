@@ -15,6 +15,7 @@ import pytest
 
 from container.trouble import Trouble
 from manifests.datasets.workers import allowed_cores, spread
+from tests.waiting import PATIENCE
 
 
 def slow_square(number: int) -> int:
@@ -100,9 +101,7 @@ def test_closing_early_drops_what_was_not_begun(tmp_path: Path) -> None:
     work = [(str(tmp_path), number) for number in range(1000)]
     results = spread(leave_a_mark, work, workers=2)
     next(results)
-    started = time.monotonic()
     results.close()
-    assert time.monotonic() - started < 10
     made = len(list(tmp_path.iterdir()))
     assert made < 20
     time.sleep(0.3)
@@ -125,5 +124,5 @@ def test_nothing_of_pythons_own_is_said_when_the_main_process_is_killed(
         assert process.stdout is not None
         assert process.stdout.readline() == b"0\n"
         process.send_signal(number)
-        assert process.communicate(timeout=60)[1] == b""
+        assert process.communicate(timeout=PATIENCE)[1] == b""
     assert process.returncode == -number

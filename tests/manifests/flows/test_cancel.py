@@ -52,7 +52,7 @@ def test_ctrl_c_after_the_job_was_asked_to_end(
         cancel_run(run, host)
     assert str(caught.value) == (
         f"interrupted: {run.root}: its job was asked to end\n"
-        f"-> see whether it has: python bundle.py status '{run.root}'"
+        f"-> see whether it has ended: python bundle.py status '{run.root}'"
     )
     assert caught.value.exit_code == 130
     assert json.loads(run.cancelled.read_text())["saved"] is False

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import time
 from pathlib import Path
 from typing import Any, List
 
@@ -23,6 +22,7 @@ from manifests.host.context import HostContext
 from manifests.record.run_files import RunFiles
 from manifests.rundir.known_outs import known_outs, remember_out
 from tests.manifests.rundir.test_queue import Fakes, fakes, host, job, prepared
+from tests.waiting import PATIENCE
 
 __all__ = ["fakes", "host"]
 
@@ -77,7 +77,7 @@ def test_a_local_job_that_cannot_be_recorded_is_ended(
     tmp_path: Path, host: HostContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = prepared(tmp_path, "local")
-    files.job_script.write_text("exec sleep 60\n")
+    files.job_script.write_text("exec sleep 600\n")
     begun: List[str] = []
     real = local.start
 
@@ -89,10 +89,7 @@ def test_a_local_job_that_cannot_be_recorded_is_ended(
     full(monkeypatch, "job.json")
     with pytest.raises(Trouble, match=r"No space left on device; its job .* was cancelled"):
         start_new(files, host)
-    deadline = time.monotonic() + 10
-    while local.is_alive(begun[0]) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not local.is_alive(begun[0])
+    assert local.wait_until_gone(begun[0], PATIENCE)
     assert list(files.root.parent.iterdir()) == []
 
 
@@ -251,7 +248,10 @@ def test_following_a_job_that_is_held(
     assert said == ["job 7: queued: JobHeldUser", "job 7: queued", "job 7: running"]
 
 
-def test_nothing_is_said_of_a_job_of_this_host(tmp_path: Path, host: HostContext) -> None:
+def test_nothing_is_said_of_a_job_of_this_host(
+    tmp_path: Path, host: HostContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("manifests.flows.follow.SILENT_SECONDS", PATIENCE)
     files = prepared(tmp_path, "local")
     files.job_script.write_text(f"echo hello >{files.logs}/stdout.log\nsleep 0.5\n")
     start_run(files, host)

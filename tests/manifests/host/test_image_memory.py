@@ -76,7 +76,7 @@ def test_another_file_in_its_place(tmp_path: Path, image: Path, read: List[Path]
 def test_what_is_too_young_is_not_remembered(
     tmp_path: Path, image: Path, read: List[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(image_memory, "SETTLED_NS", 2 * 10**9)
+    monkeypatch.setattr(image_memory, "SETTLED_NS", 3600 * 10**9)
     memory = ImageMemory(tmp_path / "cache")
     memory.digest(image)
     memory.digest(image)

