@@ -91,6 +91,7 @@ def _start_array(
         try:
             _write(array, script, slices)
             for task, one in enumerate(slices, 1):
+                one.logs.mkdir(exist_ok=True)
                 sweep_run(one)
                 folder = str(array.root)
                 submission.note_submitting(one, handed.placement, host, folder, task)

@@ -63,6 +63,7 @@ def _start(
     aside: Dict[Path, Path] = {}
     try:
         try:
+            files.logs.mkdir(exist_ok=True)  # Slurm starts no job whose log it cannot write
             sweep_run(files)
             aside = set_aside(files)
             submission.note_submitting(files, placement, host)

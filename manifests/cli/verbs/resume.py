@@ -68,7 +68,7 @@ def resume(
             elif plan.script:
                 click.echo(plan.script, nl=False)
             return
-        written = {path: path.stat().st_size for path in files.logs.iterdir()}
+        written = {path: path.stat().st_size for path in files.logs.glob("*")}
         with in_foreground([files], host):
             job = start_run(write_script(plan), host, chain, plan.placement, warn)
             lock.close()
