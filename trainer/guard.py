@@ -25,7 +25,7 @@ WARNING_SIGNAL = signal.SIGUSR2
 
 #: What the guard hands on to the rank.
 HANDED_ON = (
-    signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, WARNING_SIGNAL,
+    signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, WARNING_SIGNAL,
 )  # fmt: skip
 
 #: The status of a rank that ends by a fault of the trainer, or of its own accord too early.
@@ -49,6 +49,8 @@ PR_SET_PDEATHSIG = 1
 
 def guarded(body: Callable[[], int]) -> NoReturn:
     """Run ``body`` in a process of its own, and end with the status that it returns."""
+    # Grid Engine's word that the job is about to be suspended.
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     waited_for = {*HANDED_ON, signal.SIGCHLD}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, waited_for)
     reading, writing = os.pipe()

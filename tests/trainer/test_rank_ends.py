@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
@@ -16,6 +18,8 @@ from tests.trainer.conftest import IN_IMAGE
 from tests.trainer.test_resume_runs import below, wait_for_step
 from tests.waiting import PATIENCE, wait_until
 from trainer.guard import parent_of
+
+PROJECT = Path(__file__).resolve().parents[2]
 
 pytestmark = pytest.mark.mpi
 
@@ -141,6 +145,23 @@ def test_what_is_raised_while_a_rank_imports_ends_all(
     )
     assert done.returncode == 1
     assert done.stderr.count("Traceback") == 1
+
+
+TOLD = """
+import os, signal
+from trainer.guard import guarded
+def body():
+    for pid in (os.getpid(), os.getppid()):
+        os.kill(pid, signal.SIGUSR1)
+    return 0
+guarded(body)
+"""
+
+
+def test_the_word_before_a_suspension_ends_no_rank() -> None:
+    """Grid Engine's USR1, to all processes of a job, and once more by mpirun."""
+    done = subprocess.run([sys.executable, "-c", TOLD], cwd=PROJECT, check=False)
+    assert done.returncode == 0
 
 
 def test_a_start_sweeps_what_killed_writers_left(make_case: Any) -> None:
