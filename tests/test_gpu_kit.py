@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -133,6 +134,28 @@ def test_what_is_good() -> None:
     assert not verbs.good({"case": "a", "submit": 2, "said": "…"})
     assert verbs.good({"case": "a", "submit": 2, "refused": True, "said": "…"})
     assert not verbs.good({"case": "a", "submit": 0, "refused": False, "said": ""})
+
+
+def test_jobs_that_outlast_the_stage_are_ended(tmp_path: Path) -> None:
+    """Of their sessions every process, and nothing of a job that has ended: its number may be
+    another's by now."""
+    jobs = {
+        name: subprocess.Popen(["bash", "-c", "sleep 60 & wait"], start_new_session=True)
+        for name in ("late", "over")
+    }
+    try:
+        for name, job in jobs.items():
+            (tmp_path / name).mkdir()
+            (tmp_path / name / "job.json").write_text(json.dumps({"id": f"{job.pid}.17"}))
+        (tmp_path / "over/exit_code").write_text("0\n")
+        (tmp_path / "never submitted").mkdir()
+        assert verbs.end_jobs(tmp_path) == ["late"]
+        assert jobs["late"].wait(30) == -signal.SIGKILL
+        assert jobs["over"].poll() is None
+    finally:
+        for job in jobs.values():
+            verbs.kill_session(str(job.pid))
+            job.wait(30)
 
 
 def test_ways_into_the_image(monkeypatch: pytest.MonkeyPatch) -> None:

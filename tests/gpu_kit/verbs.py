@@ -152,18 +152,29 @@ def kill_session(number: str) -> None:
                 os.kill(int(stat.parent.name), signal.SIGKILL)
 
 
+def end_jobs(out: Path) -> List[str]:
+    """Those that outlast the stage, by the names of their runs: the benchmark wants the GPU alone."""
+    going_on = [path for path in sorted(out.glob("*/job.json")) if not ended(path.parent)]
+    for path in going_on:
+        kill_session(json.loads(path.read_text())["id"].partition(".")[0])
+    return [path.parent.name for path in going_on]
+
+
+def ended(run_folder: Path) -> bool:
+    return (run_folder / "exit_code").exists()
+
+
 def killed_and_resumed(host: Host, config: Path, first: Path, deadline: float) -> Dict[str, Any]:
     code, text = host.bundle(["submit", "--json", config], deadline - time.monotonic())
     if code:
         return {"resume": f"submit: exit code {code}: {text.strip()[-300:]}"}
     submitted = json.loads(text[text.index("{") : text.rindex("}") + 1])
     run_folder = Path(submitted["run"])
-    ended = run_folder / "exit_code"
-    while time.monotonic() < deadline and not ended.exists():
+    while time.monotonic() < deadline and not ended(run_folder):
         if list(run_folder.glob("results/checkpoints/*.npz")):
             break
         time.sleep(0.05)
-    alive = not ended.exists()
+    alive = not ended(run_folder)
     kill_session(submitted["job"].partition(".")[0])
     time.sleep(0.5)
     code, text = host.bundle(["resume", "--wait", run_folder], deadline - time.monotonic())
@@ -244,6 +255,9 @@ def stage(inside: Inside, left: float) -> bool:
         for answer in (one.result() for one in pending):
             answers.append(answer)
             say(f"{'ok' if good(answer) else 'NOT OK'}: {json.dumps(answer)}")
+    late = end_jobs(host.out)
+    if late:
+        say(f"ended with the stage: {', '.join(late)}")
     (RESULTS / "verbs.json").write_text(json.dumps(answers, indent=1))
     runs = [path for path in sorted(host.out.iterdir()) if path.is_dir()]
     if runs:
