@@ -21,6 +21,7 @@ from benchmarks.gpu import (
     make_data,
     measured,
     parse,
+    problem_of_data,
 )
 from benchmarks.gpu_contest import BUNDLE, MARK, TORCH, TORCH_TF32, Contest, Outcome, contest_of
 from benchmarks.gpu_contest import timed as timed_steps
@@ -226,6 +227,18 @@ def test_both_readers_of_packed_data_get_the_same_pixels(
     file = PackedFile(tmp_path / "list.pack")
     assert pixels.shape == (3, 3, 256, 256)
     assert [row.tobytes() for row in pixels] == [file.record(index) for index in range(3)]
+
+
+def test_without_the_package_for_packed_data_the_rest_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "simplejpeg", None)
+    monkeypatch.setattr("benchmarks.gpu.IMAGES", 9)
+    assert problem_of_data(tmp_path) == (
+        "the package simplejpeg, which tells damaged JPEG files, cannot be imported: "
+        "import of simplejpeg halted; None in sys.modules"
+    )
+    assert not (tmp_path / "list.pack").exists()
 
 
 # --- the page of several calls, and the profile -----------------------------------------------
