@@ -173,6 +173,17 @@ def make_data(folder: Path) -> None:
     np.save(folder / "pixels.npy", pixels)
 
 
+def problem_of_data(folder: Path) -> str:
+    """Make packed data; why there is none, in one line, or ""."""
+    from container.trouble import Trouble
+
+    try:
+        make_data(folder)
+    except Trouble as error:
+        return error.problems[0]
+    return ""
+
+
 def run(given: argparse.Namespace) -> str:
     machine: Dict[str, Any] = {}
     if not given.on_the_cpu:
@@ -190,12 +201,14 @@ def run(given: argparse.Namespace) -> str:
             machine["versions"] = {**machine["versions"], **peer["versions"]}
     outcomes = []
     with tempfile.TemporaryDirectory(dir=given.folder, prefix="bench-gpu-") as name:
-        if "packed" in given.data:
-            make_data(Path(name))
+        no_data = problem_of_data(Path(name)) if "packed" in given.data else ""
+        if no_data:
+            notes.append(f"Packed data was not measured: {no_data}.")
         asked = [
             contest
             for contest in contests(given, gpus, name)
-            if contest.who == BUNDLE or "problem" not in peer
+            if (contest.who == BUNDLE or "problem" not in peer)
+            and not (no_data and contest.data == "packed")
         ]
         try:
             for number, contest in enumerate(asked, 1):
@@ -204,7 +217,7 @@ def run(given: argparse.Namespace) -> str:
         except KeyboardInterrupt:
             notes.append(f"Interrupted: {len(outcomes)} of {len(asked)} were measured.")
     if not outcomes:
-        refuse("it was interrupted")
+        refuse("it was interrupted" if asked else no_data)
     day = f"{datetime.now(timezone.utc):%Y-%m-%d}"
     if given.json:
         results = [outcome.values() for outcome in outcomes]

@@ -59,7 +59,7 @@ def ratio(outcome: Outcome, peer: Optional[Outcome]) -> str:
 
 def same_but(outcome: Outcome, others: Sequence[Outcome], **changes: Any) -> Optional[Outcome]:
     wanted = {**outcome.values(), **changes}
-    keys = ("who", "arch", "precision", "data", "deterministic", "gpus")
+    keys = ("who", "arch", "precision", "data", "deterministic", "gpus", "batch")
     return next(
         (other for other in others if all(other.values()[key] == wanted[key] for key in keys)), None
     )

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # The environment of the benchmarks: install.sh VENV [PYTHON [STACK]]
 #
-# The Python packages of the image of STACK (cpu), as its lock pins them, and for cpu beside them the
-# peers of requirements/benchmarks.txt. Needs Python 3.11, which the image has.
+# The Python packages of the image of STACK (cpu), as its lock pins them, simplejpeg, which makes packed
+# data, and for cpu beside them the peers of requirements/benchmarks.txt. Needs Python 3.11, which the
+# image has.
 set -euo pipefail
 venv=${1:?usage: install.sh VENV [PYTHON [STACK]]}
 python=${2:-python3}
@@ -11,7 +12,7 @@ lock=container/locks/$stack.json
 peers=/dev/null
 if [ "$stack" = cpu ]; then peers=requirements/benchmarks.txt; fi
 
-wanted=$(cat "$lock" "$peers" | sha256sum)
+wanted=$(cat "$0" "$lock" "$peers" | sha256sum)
 if [ "$(cat "$venv/.installed" 2>/dev/null)" = "$wanted" ]; then exit 0; fi
 "$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || {
     printf 'bundle: the benchmarks need Python 3.11, %s is another\n' "$python" >&2
@@ -41,6 +42,8 @@ grep '^setuptools==' "$venv/image.txt" >"$venv/first.txt"
 install -r "$venv/first.txt"
 # Chainer is a source package: built with the setuptools above, as in the image.
 install --no-build-isolation -r "$venv/image.txt"
+awk '/^[a-z]/ { wanted = /^simplejpeg==/ } wanted && !/#/' requirements/host.txt >"$venv/host.txt"
+install -r "$venv/host.txt"
 # Where the libraries of the wheels and the headers that NVRTC reads are; in the image ldconfig and the
 # definition file say so.
 cat >"$venv/cuda.sh" <<'END'

@@ -105,6 +105,9 @@ class Scheduler(Backend):
     def variables(self) -> Tuple[str, ...]:
         """Of the environment, that its commands need."""
 
+    #: How a shell gives options to the command that submits, by the beginning of a variable's name.
+    option_variables: str = ""
+
     @property
     @abstractmethod
     def away(self) -> str:

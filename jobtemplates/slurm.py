@@ -39,6 +39,9 @@ _ENDED = {
 #: Reasons that every waiting job has at times; the others may never go away.
 _ORDINARY = {"None", "Priority", "Resources", "Dependency", "BeginTime", ""}
 
+#: Reasons that say more of a job that has ended than its state; others may be from its waiting.
+_WHY_ENDED = {"JobLaunchFailure", "SystemFailure", "BadConstraints", "DependencyNeverSatisfied"}
+
 #: Seconds before the end of a job whose walltime is the partition's: the trainer knows no deadline.
 WARNING = 300
 
@@ -53,6 +56,7 @@ class Slurm(Scheduler):
     version_pattern = r"^slurm(?:-wlm)? (\S+)"
     #: Modules of some sites choose the cluster by the last two.
     variables = ("SLURM_CONF", "SLURM_CLUSTERS", "SBATCH_CLUSTERS")
+    option_variables = "SBATCH_"
     away = "Unable to contact slurm controller"
     cut_off = "Socket timed out on send/recv|Zero Bytes were transmitted"
     warns = True
@@ -266,7 +270,7 @@ def _entry(state: str, reason: str) -> QueueEntry:
     if state in _RUNNING:
         return QueueEntry("running", _RUNNING[state])
     if state in _ENDED:
-        return QueueEntry("ended", state)
+        return QueueEntry("ended", f"{state} ({reason})" if reason in _WHY_ENDED else state)
     if state == "REVOKED":  # of a federation: the job was started by a sibling
         return QueueEntry("unknown", "REVOKED: another cluster of the federation has the job")
     return QueueEntry("unknown", f"its state is {state!r}, which is not known")

@@ -54,12 +54,22 @@ class Terminal:
         wait_until(is_there, lambda: texts[-1], seconds, 0.05)
         return texts[-1]
 
-    def resize(self, columns: int, lines: int) -> None:
-        """tmux gives a program its new size a while after it has the window changed, and one that
-        comes at a bad moment never: so the last of several counts."""
-        for more in (2, 1, 0):
-            self("resize-window", "-x", str(columns + more), "-y", str(lines))
-            time.sleep(1.0)
+    def resize(self, columns: int, lines: int, seen: Callable[[str], bool]) -> str:
+        """The screen when ``seen`` is true of it in the new size. tmux gives a program that size a
+        while after it has the window changed, and one that comes at a bad moment never: it is
+        given again, and waited for longer each time."""
+        texts, pauses = [""], [0.5]
+
+        def is_there() -> bool:
+            pauses.append(2 * pauses[-1])
+            for more in (1, 0):
+                self("resize-window", "-x", str(columns + more), "-y", str(lines))
+                time.sleep(pauses[-1])
+            texts.append(self.screen())
+            return seen(texts[-1])
+
+        wait_until(is_there, lambda: texts[-1])
+        return texts[-1]
 
     def state(self) -> str:
         """What a program could leave other than it was: second screen, cursor, keypad, mouse."""

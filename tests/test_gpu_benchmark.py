@@ -21,9 +21,13 @@ from benchmarks.gpu import (
     make_data,
     measured,
     parse,
+    problem_of_data,
 )
 from benchmarks.gpu_contest import BUNDLE, MARK, TORCH, TORCH_TF32, Contest, Outcome, contest_of
 from benchmarks.gpu_contest import timed as timed_steps
+from benchmarks.gpu_page import page_of
+from benchmarks.gpu_profile import Recorder, own_times, text
+from benchmarks.gpu_profile import parse as parse_profile
 from benchmarks.gpu_table import page
 from manifests.config.determinism import determinism_for
 
@@ -223,3 +227,74 @@ def test_both_readers_of_packed_data_get_the_same_pixels(
     file = PackedFile(tmp_path / "list.pack")
     assert pixels.shape == (3, 3, 256, 256)
     assert [row.tobytes() for row in pixels] == [file.record(index) for index in range(3)]
+
+
+def test_without_the_package_for_packed_data_the_rest_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "simplejpeg", None)
+    monkeypatch.setattr("benchmarks.gpu.IMAGES", 9)
+    assert problem_of_data(tmp_path) == (
+        "the package simplejpeg, which tells damaged JPEG files, cannot be imported: "
+        "import of simplejpeg halted; None in sys.modules"
+    )
+    assert not (tmp_path / "list.pack").exists()
+
+
+# --- the page of several calls, and the profile -----------------------------------------------
+
+
+def line(*outcomes: Outcome, machine: Any = None) -> str:
+    values = [outcome.values() for outcome in outcomes]
+    head = {"day": "2026-01-02", "machine": machine or MACHINE, "notes": ["Interrupted."]}
+    return json.dumps({**head, "results": values})
+
+
+def test_the_lines_of_several_calls_make_one_page() -> None:
+    """Each peer beside the same batch."""
+    small, large = contest(precision="mixed"), contest(precision="mixed", batch=256)
+    first = line(Outcome(small, [100.0]), Outcome(contest(precision="mixed", who=TORCH), [200.0]))
+    peer = contest(precision="mixed", batch=256, who=TORCH)
+    made = page_of([first, line(Outcome(large, [300.0]), Outcome(peer, [400.0]))])
+    assert made.count("Interrupted.") == 1
+    rows = [row for row in made.splitlines() if "resnet50, PyTorch" in row]
+    assert [row.split("|")[6].strip() for row in rows] == ["64", "256"]
+    assert [row.split("|")[-2].strip() for row in rows] == ["0.50", "0.75"]
+
+
+def test_lines_of_two_machines_make_no_page() -> None:
+    lines = [line(), line(machine={**MACHINE, "driver": "550.1"})]
+    with pytest.raises(SystemExit) as said:
+        page_of(lines)
+    assert str(said.value) == "gpu_page: the lines are of machines of more than one driver"
+
+
+def test_times_of_functions_are_their_own() -> None:
+    moments = iter(range(100))
+    recorder = Recorder(lambda: next(moments))
+    recorder.begin("conv")  # 0
+    recorder.end()  # 1
+    recorder.begin("conv, backward")  # 2
+    recorder.begin("gradient")  # 3
+    recorder.end()  # 4
+    recorder.end()  # 5
+    spans = recorder.spans()
+    assert own_times(spans, lambda begin, end: float(end - begin)) == [
+        ("conv, backward", 1, 2.0), ("conv", 1, 1.0), ("gradient", 1, 1.0),
+    ]  # fmt: skip
+    made = text(contest(precision="mixed"), 9.5, spans, spans, lambda a, b: float(b - a))
+    assert made.splitlines()[:2] == [
+        "resnet50 mixed, batch 64, deterministic",
+        "9.50 ms a step; its forward and backward pass: 5000.00 ms until the host has asked for "
+        "all, 5.00 ms of the GPU",
+    ]
+    assert made.splitlines()[4] == "  2.000      1  conv, backward"
+
+
+def test_a_profile_is_of_one_gpu() -> None:
+    given = parse_profile(["--precision", "float32", "--batch", "8", "--free"])
+    assert (given.gpus, given.batch, given.deterministic, given.precision) == (
+        1, 8, False, "float32",
+    )  # fmt: skip
+    assert contest_of(given.text()) == given
+    assert parse_profile(["--on-the-cpu"]).gpus == 0

@@ -15,8 +15,10 @@ import pytest
 
 from manifests.config.combinations import check_combinations
 from manifests.config.config_file import parse_config
-from tests.gpu_kit import bench, fatbin, verbs
-from tests.gpu_kit.inside import Inside
+from manifests.doctor.packages import parse_pins
+from tests.gpu_kit import bench, fatbin, host_site, verbs
+from tests.gpu_kit.inside import KERNELS, Inside
+from tests.gpu_kit.inside import KIT as THERE
 
 PROJECT = Path(__file__).resolve().parents[1]
 KIT = PROJECT / "tests" / "gpu_kit"
@@ -77,6 +79,48 @@ def test_benchmarks_take_the_options() -> None:
         assert parse(["--json", *words, "--torch-python", "p", "--folder", "f"]).json
 
 
+def test_profiles_take_the_options() -> None:
+    from benchmarks.gpu_profile import parse
+
+    assert {*bench.PROFILED} <= {*bench.PLANS, *bench.REHEARSAL}
+    for words in bench.PROFILED.values():
+        assert parse(words).rounds == 1
+
+
+def test_the_packages_of_the_command_line_travel() -> None:
+    """All that are pinned: a verb that imports a new one must not fail first on a GPU machine."""
+    pins = {*parse_pins((PROJECT / "requirements/host.txt").read_text(), {})}
+    lock = json.loads((PROJECT / "container/locks/cuda12.json").read_text())
+    in_image = {file["name"] for file in lock["python"]["files"]}
+    assert pins >= host_site.FIGURES
+    assert {"click", "simplejpeg", "rocrate"} <= {*host_site.names()}
+    assert pins - {*host_site.names()} == host_site.FIGURES | (pins & in_image)
+
+
+def test_packages_of_another_python_do_not_travel(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(host_site, "PYTHON", (2, 7))
+    with pytest.raises(SystemExit) as said:
+        host_site.main(tmp_path / "site")
+    assert str(said.value) == (
+        "make_kit: .venv has another Python than the image: make dev PYTHON=python2.7"
+    )
+    assert not (tmp_path / "site").exists()
+
+
+def test_packages_are_copied_whole(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(host_site, "PYTHON", sys.version_info[:2])
+    monkeypatch.setattr(host_site, "names", lambda: ["click"])
+    host_site.main(tmp_path)
+    assert [path.name for path in sorted(tmp_path.glob("*")) if "click" in path.name]
+    code, out, err = start(
+        "-S", "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import click; print(1)"
+    )
+    assert (code, out, err) == (0, "1\n", "")
+    assert not list(tmp_path.rglob("__pycache__"))
+
+
 def test_what_is_good() -> None:
     same = {"case": "a", "submit": 0, "rerun": 0, "rerun_verdict": "identical"}
     resumed = {"killed": True, "resume": 0, "resumed_verdict": "identical"}
@@ -96,9 +140,11 @@ def test_ways_into_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
     bind = (Path("/data set"), "/data", "ro")
     words = Inside(True, "apptainer", ["--userns"]).argv(["true"], [bind], {"A": 1}, "/code")
     assert words[:4] == ["/a/usr/bin/apptainer", "--quiet", "exec", "--userns"]
-    mount = "type=bind,source=/data set,destination=/data,ro"
-    assert words[words.index("--mount") + 1] == mount
+    assert "type=bind,source=/data set,destination=/data,ro" in words
     assert words[-1] == "true" and "A=1" in words and "KIT_PRETEND=1" in words
+    # The image's own home is read-only: CuPy could not keep the kernels that it compiles.
+    assert f"CUPY_CACHE_DIR={KERNELS}" in words
+    assert f"type=bind,source={THERE},destination={THERE}" in words and THERE in KERNELS.parents
     script = Inside(False, "chroot").argv(["true"], [bind], {"A": "b c"}, "/code")
     assert script[:4] == ["unshare", "--mount", "bash", "-c"] and script[-1] == "true"
     assert "mount --bind '/data set'" in script[4] and "A=" in script[4]

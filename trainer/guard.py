@@ -25,7 +25,7 @@ WARNING_SIGNAL = signal.SIGUSR2
 
 #: What the guard hands on to the rank.
 HANDED_ON = (
-    signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, WARNING_SIGNAL,
+    signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, WARNING_SIGNAL,
 )  # fmt: skip
 
 #: The status of a rank that ends by a fault of the trainer, or of its own accord too early.
@@ -49,6 +49,8 @@ PR_SET_PDEATHSIG = 1
 
 def guarded(body: Callable[[], int]) -> NoReturn:
     """Run ``body`` in a process of its own, and end with the status that it returns."""
+    # Grid Engine's word that the job is about to be suspended.
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     waited_for = {*HANDED_ON, signal.SIGCHLD}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, waited_for)
     reading, writing = os.pipe()
@@ -110,11 +112,17 @@ def limit_last_words() -> None:
 
 
 def _end_of(rank: int, links: List[Tuple[int, int]]) -> int:
-    """Wait for the rank's end; its status as waitpid(2) gives it."""
+    """Wait for the rank's end; its status as waitpid(2) gives it.
+
+    By a timer: Python's sigtimedwait gives any number where it was stopped (SIGSTOP) for longer
+    than it was to wait, as a job is that its scheduler suspends.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
+    signal.setitimer(signal.ITIMER_REAL, LOOK_SECONDS, LOOK_SECONDS)
     while True:
-        came = signal.sigtimedwait({*HANDED_ON, signal.SIGCHLD}, LOOK_SECONDS)
-        if came is not None and came.si_signo != signal.SIGCHLD:
-            os.kill(rank, came.si_signo)
+        came = signal.sigwaitinfo({*HANDED_ON, signal.SIGCHLD, signal.SIGALRM}).si_signo
+        if came in HANDED_ON:
+            os.kill(rank, came)
         elif any(parent_of(child) != parent for child, parent in links):
             os.kill(rank, signal.SIGKILL)
         ended, status = os.waitpid(rank, os.WNOHANG)

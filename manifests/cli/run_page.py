@@ -72,7 +72,7 @@ def state_lines(found: RunSummary, warn: Warn) -> List[str]:
     if found.state in ("failed", "stopped"):
         from manifests.flows.explain import explain_failure
 
-        why = explain_failure(found.files)
+        why = explain_failure(found.files, ended=why)
     elif found.state == "cancelled":
         try:
             cancelled = read_cancellation(found.files, warn)

@@ -87,7 +87,7 @@ def run_step(
         note(text)
     files = write_run(plan)
     with in_foreground([files], host):
-        start_new(files, host)
+        start_new(files, host, warn=warn)
         remember_out(host.cache, files.root.parent, warn)
         note(f"step {step} again in {files.root}")
         wait_for_job(files, host, True)

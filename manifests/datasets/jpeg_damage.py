@@ -9,7 +9,7 @@ them, which takes a second for a large image, and is rare.
 from __future__ import annotations
 
 import re
-from typing import Optional
+from typing import Any, Optional
 
 from container.trouble import Trouble
 from manifests.datasets.jpeg_stream import (
@@ -23,14 +23,6 @@ from manifests.datasets.jpeg_stream import (
     without_notes,
     zero_filled,
 )
-
-try:
-    import simplejpeg
-except ImportError as error:
-    raise Trouble(
-        f"the package simplejpeg, which tells damaged JPEG files, cannot be imported: {error}",
-        "run: make setup",
-    ) from error
 
 #: Bytes too many that a writer may have left at the end of a scan; of equal ones any number.
 MOST_LEFT = 4
@@ -111,8 +103,21 @@ def _may_be_harmless(warning: str) -> bool:
     return _EXTRA.search(warning) is not None or any(word in warning for word in _HARMLESS)
 
 
+def _decoder() -> Any:
+    """Imported where it is used: of threads that import a module in vain only one learns why."""
+    try:
+        import simplejpeg
+    except ImportError as error:
+        raise Trouble(
+            f"the package simplejpeg, which tells damaged JPEG files, cannot be imported: {error}",
+            "run: make setup",
+        ) from error
+    return simplejpeg
+
+
 def _warning(data: bytes) -> Optional[str]:
     """libjpeg-turbo's first warning; "" where it has none, None where it refuses the file."""
+    simplejpeg = _decoder()
     try:
         height, width, colours, sampling = simplejpeg.decode_jpeg_header(data)
         simplejpeg.decode_jpeg(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 from array import array
 from contextlib import suppress
 from pathlib import Path
@@ -159,8 +160,13 @@ def remember_table(
 
 def known_sets(folder: Path) -> List[Path]:
     """Files of sets, the one used last first."""
-    found = [path for path in folder.glob(f"{_PREFIX}*") if path.is_file()]
-    return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
+    found = []
+    for path in folder.glob(f"{_PREFIX}*"):
+        with suppress(OSError):  # another command may have removed it
+            status = path.stat()
+            if stat.S_ISREG(status.st_mode):
+                found.append((status.st_mtime, path))
+    return [path for _, path in sorted(found, reverse=True)]
 
 
 def _forget_oldest(folder: Path) -> None:

@@ -168,7 +168,7 @@ def run_in_job(files: RunFiles, work: Work, host: HostContext) -> Dict[str, Find
     begin = time.monotonic()
     waiting = Waiting(host.progress.stage)
     try:
-        job = start_run(files, host, placement=work.placement)
+        job = start_run(files, host, placement=work.placement, warn=host.progress.stage)
         while (entry := job_now(files, host)) is not None:
             if not backend_named(job.backend).runs_here:
                 waiting(entry)

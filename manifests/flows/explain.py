@@ -38,10 +38,11 @@ WORDLESS = "bundle: the ranks ended with status "
 COMPLAINT = re.compile(r"^-{40,}\n(?!Primary job  terminated|-{40,})", re.MULTILINE)
 
 
-def explain_failure(files: RunFiles, log: Optional[Path] = None) -> str:
+def explain_failure(files: RunFiles, log: Optional[Path] = None, ended: str = "") -> str:
     """Why a job did not finish its run: it stopped in time, or what the first failing rank said,
-    or the end of its standard error (``log`` where the run has no manifest to name it); and whether
-    there is a checkpoint to go on from."""
+    or how it was ``ended`` where that is known of a job that left no code, or the end of its
+    standard error (``log`` where the run has no manifest to name it); and whether there is a
+    checkpoint to go on from."""
     stopped = read_stop(files)
     if stopped is not None:
         why = {"signal": "a warning signal came", "walltime": "the walltime was nearly over"}
@@ -49,6 +50,8 @@ def explain_failure(files: RunFiles, log: Optional[Path] = None) -> str:
             f"stopped after step {stopped.step} of {stopped.steps}: {why[stopped.reason]}\n"
             f"-> {go_on(files)}"
         )
+    if ended and read_failure(files) is None:
+        return f"{ended}\n-> see {files.logs}; to go on: {go_on(files)}"
     lines = [why_failed(files, log)]
     if present_states(files):
         lines.append(f"-> after fixing the cause: {go_on(files)}")
@@ -62,7 +65,7 @@ def ended_text(files: RunFiles, host: HostContext, warn: Warn = ignore) -> str:
         again = rerun_command(files, read_manifest(files))
         return f"done\n-> to make its bits again: {again}"
     if state in ("failed", "stopped"):
-        return explain_failure(files)
+        return explain_failure(files, ended=why)
     cancelled = read_cancellation(files)
     if state == "cancelled" and cancelled is not None:
         return f"{cancelled.text}\n-> to go on: {go_on(files)}"

@@ -13,6 +13,7 @@ from typing import Callable, Dict, List, Optional, Sequence, Tuple
 from container import atomic
 from container.reachable import file_here, folder_problem
 from container.trouble import Trouble
+from jobtemplates.backend import QueueEntry
 from jobtemplates.schedulers import backend_named
 from manifests.flows.explain import explain_failure
 from manifests.flows.follow import exit_code_of, job_now
@@ -61,6 +62,7 @@ class Gathering:
         self._runs = self._all_there()
         self._ended: Dict[Steps, Comparison] = {}
         self._started: Dict[Steps, int] = {}
+        self._heard: Dict[Steps, str] = {}
 
     def _all_there(self) -> Dict[Steps, RunFiles]:
         """Whoever wrote the folder may have been killed on the way. Raises Trouble for a slice of
@@ -108,20 +110,32 @@ class Gathering:
         """Judge what has ended and start what may start. The seconds until the next look; 0 when
         all have ended."""
         active, waiting = 0, []
-        pause, queues = LOOK_SECONDS, Queues(self._host, self._warn)
+        pause, queues = LOOK_SECONDS, Queues(self._host)
+        delayed: Dict[str, List[str]] = {}
         for steps, files in self._runs.items():
             if steps in self._ended:
                 continue
-            if not files.done.exists() and job_now(files, self._host, queues) is not None:
+            entry = None if files.done.exists() else job_now(files, self._host, queues)
+            if entry is not None:
                 active += 1
+                if self._is_news(steps, entry):
+                    delayed.setdefault(f"{entry.state}: {entry.why}", []).append(entry.job)
                 job = read_job(files)
                 pause = max(pause, backend_named(job.backend).ask_seconds if job else 0.0)
             elif self._can_start(steps, files, queues):
                 waiting.append((steps, files))
             else:
                 self._judge(steps, files)
+        for words, jobs in delayed.items():
+            self._say(f"{_counted_jobs(jobs)}: {words}")
         self._start(waiting[: max(0, self._at_once() - active)])
         return pause if active or waiting else 0.0
+
+    def _is_news(self, steps: Steps, entry: QueueEntry) -> bool:
+        """Whether the scheduler has another reason now why a job does not go on."""
+        before, now = self._heard.get(steps, ""), entry.why
+        self._heard[steps] = now
+        return now not in ("", before)
 
     @property
     def runs(self) -> List[RunFiles]:
@@ -155,10 +169,15 @@ class Gathering:
         """Those that never had a job together, others each by a job that goes on with it."""
         new = [(steps, files) for steps, files in waiting if read_job(files) is None]
         words = ["rerun", self.record.run, "--gather", str(self._folder)]
-        started = [(one, start_run(one[1], self._host)) for one in waiting if one not in new]
+        started = [
+            (one, start_run(one[1], self._host, warn=self._warn))
+            for one in waiting
+            if one not in new
+        ]
         if new:
             set_files = SetFiles(self._folder)
-            jobs = start_slices([files for _, files in new], set_files, self._host, words)
+            slices = [files for _, files in new]
+            jobs = start_slices(slices, set_files, self._host, words, self._warn)
             started += list(zip(new, jobs))
         for (steps, files), job in started:
             self._started[steps] = self._started.get(steps, 0) + 1
@@ -172,6 +191,11 @@ class Gathering:
             self._say(str(error))
         self._ended[steps] = verdict = judge(Path(self.record.run), files, self._warn)
         self._say(f"steps {steps[0] + 1}..{steps[1]}: {verdict.verdict}")
+
+
+def _counted_jobs(jobs: Sequence[str]) -> str:
+    """``job 7_1 and 3 more``"""
+    return f"job {jobs[0]}{f' and {len(jobs) - 1} more' if len(jobs) > 1 else ''}"
 
 
 def verdict_on(run: Path, slices: Sequence[Path], warn: Warn = ignore) -> Comparison:

@@ -14,6 +14,7 @@ from manifests.flows.preflight import (
     host_mpi_warnings,
     image_mpi,
     launch_context_of,
+    options_kept_back,
     processor_warnings,
 )
 from manifests.flows.request import Request
@@ -51,6 +52,7 @@ def ask_host(request: Request, host: HostContext, *, read_only: bool) -> HostAns
         config.stack,
         is_built=lambda recipe: recorded_image(recipe, host.cache) is not None,
     )
+    warnings += options_kept_back(site, host)
     warnings += host_mpi_warnings(site, request.placed, image_mpi(recipe), host)
     memory = ImageMemory(host.cache.root, read_only=read_only)
     image = built_image(recipe, host, memory.digest)

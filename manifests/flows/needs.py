@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,13 +74,13 @@ def needs_of(host: HostContext, warn: Warn) -> Needs:
         try:
             runs = list_runs(out, queues, warn)
         except Trouble:
-            unknown.append(out)
+            unknown += [out] if folder_problem(out) not in GONE else []
             continue
         for run in runs:
             try:
                 found.append(_need(run))
-            except UNUSABLE:
-                unknown.append(run.files.root)
+            except UNUSABLE:  # one that was removed meanwhile needs nothing
+                unknown += [run.files.root] if os.path.lexists(run.files.manifest) else []
     return Needs(found, unknown)
 
 

@@ -10,6 +10,7 @@ from container.image import Image, altered, altered_trouble, image_digest, recor
 from container.recipe import Recipe
 from container.runtime import NAMES
 from container.trouble import Trouble
+from jobtemplates.backend import Scheduler
 from jobtemplates.launcher import ContainerUse
 from jobtemplates.local import inherited
 from jobtemplates.mpi import find_host_mpi, mpi_warnings
@@ -105,6 +106,21 @@ def variables_kept_back(host: HostContext) -> List[str]:
     return [
         f"{', '.join(names)}: set in this shell, not passed on to the job; where the ranks need "
         "them, set them in the site profile (mca, environment)"
+    ]
+
+
+def options_kept_back(site: Site, host: HostContext) -> List[str]:
+    """Options of the scheduler that this shell sets, and a job does not get."""
+    backend = site.backend
+    if not isinstance(backend, Scheduler) or not backend.option_variables:
+        return []
+    found = (name for name in host.environ if name.startswith(backend.option_variables))
+    names = sorted(name for name in found if name not in backend.variables)
+    if not names:
+        return []
+    return [
+        f"{', '.join(names)}: set in this shell, not passed on to {backend.commands[0]}; where "
+        "jobs need them, use keys of the config (group, walltime, others)"
     ]
 
 

@@ -19,6 +19,7 @@ from manifests.flows.preflight import (
     host_mpi_warnings,
     image_mpi,
     launch_context_of,
+    options_kept_back,
     processor_warnings,
 )
 from manifests.flows.recorded_data import data_here, data_there, restore_step, with_paths
@@ -188,7 +189,7 @@ def _host_warnings(basis: _Basis, request: RerunRequest, host: HostContext) -> L
         nodes = basis.placed.layout(manifest.identity.world).nodes
         refuse_too_many_nodes(basis.placed, nodes, host, site)
     mpi = host_mpi_warnings(site, basis.placed, image_mpi(basis.recipe()), host)
-    return [*warnings, *basis.warnings, *mpi]
+    return [*warnings, *basis.warnings, *options_kept_back(site, host), *mpi]
 
 
 def _image(basis: _Basis, request: RerunRequest, host: HostContext) -> Tuple[Swapped, Path]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import List, Optional, Sequence
+from typing import Dict, List, Optional, Sequence
 
 from container import atomic
 from container.shell_word import shell_word
@@ -24,7 +24,7 @@ from manifests.record.slice_set import ArrayFiles, SetFiles
 from manifests.rundir import submission
 from manifests.rundir.directory import create_run
 from manifests.rundir.job import Job
-from manifests.rundir.records import read_manifest
+from manifests.rundir.records import Warn, ignore, read_manifest
 from manifests.rundir.submission import Handed, Refused
 
 
@@ -41,7 +41,11 @@ def array_script(
 
 
 def start_slices(
-    slices: Sequence[RunFiles], files: SetFiles, host: HostContext, go_on: Sequence[str]
+    slices: Sequence[RunFiles],
+    files: SetFiles,
+    host: HostContext,
+    go_on: Sequence[str],
+    warn: Warn = ignore,
 ) -> List[Job]:
     """Start the jobs of slices that never had one: all of them or none. ``go_on``: the words after
     `bundle.py` that go on with them.
@@ -53,38 +57,47 @@ def start_slices(
     array = files.new_array()
     script = array_script(scripts, placement, host, array)
     if script is None:
-        return _start_each(slices, host)
+        return _start_each(slices, host, warn)
     handed = Handed(array.script, placement, go_on, is_array=True)
     remove_left_behind(host.environ)
     with held_back(SUBMITTING):
-        return _start_array(slices, handed, script, array, host)
+        return _start_array(slices, handed, script, array, host, warn)
 
 
-def _start_each(slices: Sequence[RunFiles], host: HostContext) -> List[Job]:
+def _start_each(slices: Sequence[RunFiles], host: HostContext, warn: Warn) -> List[Job]:
     jobs: List[Job] = []
+    heard: Dict[str, None] = {}  # each is said once, in order
     try:
         for one in slices:
-            jobs.append(start_run(one, host))
+            jobs.append(start_run(one, host, warn=heard.setdefault))
     except Trouble:
         for started in slices[: len(jobs)]:
             cancel_run(started, host)
         raise
+    for text in heard:
+        warn(text)
     return jobs
 
 
 def _start_array(
-    slices: Sequence[RunFiles], handed: Handed, script: str, array: ArrayFiles, host: HostContext
+    slices: Sequence[RunFiles],
+    handed: Handed,
+    script: str,
+    array: ArrayFiles,
+    host: HostContext,
+    warn: Warn,
 ) -> List[Job]:
     try:
         try:
             _write(array, script, slices)
             for task, one in enumerate(slices, 1):
+                one.logs.mkdir(exist_ok=True)
                 sweep_run(one)
                 folder = str(array.root)
                 submission.note_submitting(one, handed.placement, host, folder, task)
         except OSError as error:
             raise unwritable(error, slices[0]) from error
-        jobs = submission.start_array(handed, len(slices), host)
+        jobs = submission.start_array(handed, len(slices), host, warn)
         _record(slices, jobs, host)
     except Refused:
         for one in slices:

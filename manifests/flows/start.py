@@ -18,17 +18,17 @@ from manifests.record.run_files import RunFiles, temporaries
 from manifests.record.schema import Placement
 from manifests.rundir import submission
 from manifests.rundir.job import Job, read_job
-from manifests.rundir.records import read_manifest
+from manifests.rundir.records import Warn, ignore, read_manifest
 from manifests.rundir.submission import Refused
 
 #: Between a scheduler's answer and job.json nothing names the job.
 SUBMITTING = "it ends when the job that is being submitted is recorded"
 
 
-def start_new(files: RunFiles, host: HostContext, follow_ups: int = 0) -> Job:
+def start_new(files: RunFiles, host: HostContext, follow_ups: int = 0, warn: Warn = ignore) -> Job:
     """Start a run that was just written; where no job of it was started, it is gone again."""
     try:
-        return start_run(files, host, follow_ups)
+        return start_run(files, host, follow_ups, warn=warn)
     except (Refused, KeyboardInterrupt):
         if not files.job.exists() and not files.submitting.exists():
             shutil.rmtree(files.root)
@@ -40,11 +40,12 @@ def start_run(
     host: HostContext,
     follow_ups: int = 0,
     placement: Optional[Placement] = None,
+    warn: Warn = ignore,
 ) -> Job:
     """Hand the job script to the backend and record what it is called there.
 
     ``placement`` goes before the manifest's, as far as a written job script lets it: its words for
-    the command line.
+    the command line. ``warn`` gets what the scheduler says of a job that it takes.
 
     Raises Refused, with everything as it was, when no job was started, or it was ended again
     because it could not be recorded; Trouble when that is not known.
@@ -52,20 +53,23 @@ def start_run(
     remove_left_behind(host.environ)
     placement = placement or read_manifest(files).circumstance.placement
     with held_back(SUBMITTING):
-        return _start(files, host, follow_ups, placement)
+        return _start(files, host, follow_ups, placement, warn)
 
 
-def _start(files: RunFiles, host: HostContext, follow_ups: int, placement: Placement) -> Job:
+def _start(
+    files: RunFiles, host: HostContext, follow_ups: int, placement: Placement, warn: Warn
+) -> Job:
     before = read_job(files)
     aside: Dict[Path, Path] = {}
     try:
         try:
+            files.logs.mkdir(exist_ok=True)  # Slurm starts no job whose log it cannot write
             sweep_run(files)
             aside = set_aside(files)
             submission.note_submitting(files, placement, host)
         except OSError as error:
             raise unwritable(error, files) from error
-        job = submission.start(files, placement, host, follow_ups)
+        job = submission.start(files, placement, host, follow_ups, warn)
         job = job.model_copy(
             update={
                 "earlier": [*before.earlier, *before.ids] if before else [],

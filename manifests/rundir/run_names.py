@@ -52,11 +52,11 @@ def known_runs(outs: Iterable[Path]) -> List[Path]:
 def renamed_runs(outs: Iterable[Path]) -> List[Path]:
     """Runs that were given another name, by name."""
     others = [Path(out) / text for out, text in _names(outs) if parse_run_name(text) is None]
-    return sorted(path for path in others if path.name[0] != "." and _is_run(path))
+    return sorted(path for path in others if _is_run(path))
 
 
 def _names(outs: Iterable[Path]) -> Iterator[Tuple[str, str]]:
-    """(folder, name of an entry)."""
+    """(folder, name of an entry); runs that are being made are none yet."""
     for out in sorted({os.path.realpath(out) for out in outs}):
         try:
             with os.scandir(out) as entries:
@@ -64,7 +64,8 @@ def _names(outs: Iterable[Path]) -> Iterator[Tuple[str, str]]:
         except OSError:
             continue
         for name in names:
-            yield out, name
+            if not name.startswith("."):
+                yield out, name
 
 
 def matches(text: str, runs: Iterable[Path]) -> List[Path]:

@@ -30,6 +30,7 @@ from manifests.rundir.questions import (
     variables_of,
     why_silent,
 )
+from manifests.rundir.records import Warn, ignore
 
 
 class Refused(Trouble):
@@ -51,25 +52,34 @@ class Handed:
         return shell_words(["python", "bundle.py", *self.go_on])
 
 
-def start(files: RunFiles, placement: Placement, host: HostContext, follow_ups: int) -> Job:
+def start(
+    files: RunFiles,
+    placement: Placement,
+    host: HostContext,
+    follow_ups: int,
+    warn: Warn = ignore,
+) -> Job:
     """Hand the job script to its backend, with so many follow-up jobs, each held on the one before.
 
-    Raises Refused when nothing was started, Trouble when that is not known.
+    ``warn`` gets what the scheduler says of a job that it takes. Raises Refused when nothing was
+    started, Trouble when that is not known.
     """
     backend = backend_named(placement.scheduler)
     if not isinstance(backend, Scheduler):
         return _job(placement, host, [_start_here(files, host, follow_ups)], follow_ups)
     handed = Handed(files.job_script, placement, ["resume", str(files.root)])
-    submitted = _submit_chain(backend, handed, host, follow_ups)
+    submitted = _submit_chain(backend, handed, host, follow_ups, warn)
     job = _job(placement, host, [one.job for one in submitted], follow_ups)
     return job.model_copy(update=_where(backend, submitted[0], host))
 
 
-def start_array(handed: Handed, tasks: int, host: HostContext) -> List[Job]:
+def start_array(handed: Handed, tasks: int, host: HostContext, warn: Warn = ignore) -> List[Job]:
     """Submit the script of an array of so many tasks: the job of each. Raises as :func:`start`."""
     backend = backend_named(handed.placement.scheduler)
     assert isinstance(backend, Scheduler)
-    array = _submit(backend, handed, [], host, backend.array.parse_submitted)
+    array, said = _submit(backend, handed, [], host, backend.array.parse_submitted)
+    for text in said:
+        warn(text)
     where = _where(backend, array, host)
     ids = [backend.array.task_id(array, 1 + number) for number in range(tasks)]
     return [_job(handed.placement, host, [one], 0).model_copy(update=where) for one in ids]
@@ -111,17 +121,27 @@ def _start_here(files: RunFiles, host: HostContext, follow_ups: int) -> str:
 
 
 def _submit_chain(
-    backend: Scheduler, handed: Handed, host: HostContext, follow_ups: int
+    backend: Scheduler, handed: Handed, host: HostContext, follow_ups: int, warn: Warn
 ) -> List[Submitted]:
     done: List[Submitted] = []
+    heard: Dict[str, None] = {}  # each is said once, in order
     try:
         for _ in range(1 + follow_ups):
-            done.append(_submit(backend, handed, done[-1:], host, backend.parse_submitted))
-    except Trouble:
-        if done:
-            ids = [one.job for one in done]
-            _end(backend, ids, _named_cluster(backend, done[0]), host)
+            one, said = _submit(backend, handed, done[-1:], host, backend.parse_submitted)
+            done.append(one)
+            heard.update(dict.fromkeys(said))
+    except Trouble as error:
+        ids = [one.job for one in done]
+        cluster = _named_cluster(backend, done[0]) if done else ""
+        if ids and not _end(backend, ids, cluster, host):
+            end = shell_words(backend.cancel(ids[::-1], cluster))
+            raise Trouble(
+                [*error.problems, f"job {', '.join(ids)} was taken before that, and not cancelled"],
+                f"end it: {end}; then: {handed.go_on_text}",
+            ) from error
         raise
+    for text in heard:
+        warn(text)
     return done
 
 
@@ -157,7 +177,8 @@ def _submit(
     before: Sequence[Submitted],
     host: HostContext,
     parse: Callable[[str], Submitted],
-) -> Submitted:
+) -> Tuple[Submitted, List[str]]:
+    """The new job, and what the scheduler or a filter of the site had to say of it."""
     argv = backend.submit(
         handed.script,
         options=handed.placement.submit_options,
@@ -169,7 +190,7 @@ def _submit(
     env.update({**variables_of(backend, host.environ), "LC_ALL": "C"})
     try:
         done = run(argv, env=env, cwd=handed.script.parent, timeout=late, own_session=True)
-        return parse(done.stdout)
+        return parse(done.stdout), _said(argv[0], done.stderr)
     except CommandFailed as error:
         raise _not_taken(backend, argv, error, handed) from error
     except Unreadable as error:
@@ -178,6 +199,11 @@ def _submit(
             f"look for job {handed.placement.jobname} in the queue, whether it was taken is not "
             f"known; where it is not there: {handed.go_on_text}",
         ) from error
+
+
+def _said(program: str, stderr: str) -> List[str]:
+    lines = (line.strip().removeprefix(f"{program}: ") for line in stderr.splitlines())
+    return [f"{program} says: {line}" for line in lines if line]
 
 
 def _not_taken(

@@ -20,6 +20,8 @@ ROOT, PROJECT, DATA = TREE / "root", TREE / "project", TREE / "data"
 #: home.
 RESULTS, OUT = KIT / "results", Path(os.environ.get("OUT", KIT / "out"))
 DRIVER = KIT / "driver"
+#: Where CuPy keeps the kernels that it compiled: the image is read-only, and so is the home in it.
+KERNELS = KIT / "kernels"
 BEGUN = time.monotonic()
 #: "chroot" tries plan B at once.
 ONLY_WAY = os.environ.get("KIT_WAY", "")
@@ -98,7 +100,10 @@ class Inside:
         env: Optional[Mapping[str, object]] = None,
         cwd: object = "/",
     ) -> List[str]:
+        """The kit's folder is there in any case, under its own name."""
         settings = {name: str(value) for name, value in (env or {}).items()}
+        settings["CUPY_CACHE_DIR"] = str(KERNELS)
+        binds = [(KIT, str(KIT), ""), *binds]
         if self.pretend:
             settings["KIT_PRETEND"] = "1"
         if self.way == "chroot":

@@ -4,13 +4,14 @@
 #   make_kit.sh OUTDIR      OUTDIR/1, OUTDIR/2, ...: the folders to send, one a command
 #
 # After `make dev`, from anywhere. Steps that are done are not done again; remove OUTDIR/work/NAME.done to do
-# one again; the project itself is taken anew each time. LEVEL (19) is zstd's, PIECE (58) the MiB of a
-# folder, ARCH (90) the architecture. Needs Python 3.11, mpirun, unsquashfs, zstd, liblz4.
+# one again; the project itself is taken anew each time. LEVEL (19) is zstd's, ARCH (90) the architecture,
+# SENT (62) the MiB that may travel at a time: a folder and the project's own files. Needs Python 3.11,
+# mpirun, unsquashfs, zstd, liblz4.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 project=$(cd "$here/../.." && pwd)
 out=${1:?usage: make_kit.sh OUTDIR}
-level=${LEVEL:-19} piece=${PIECE:-58} arch=${ARCH:-90}
+level=${LEVEL:-19} sent=${SENT:-62} arch=${ARCH:-90}
 mkdir -p "$out/work"
 out=$(cd "$out" && pwd)
 work=$out/work
@@ -59,10 +60,10 @@ slimmed() {
     mv "$work/tree/code.raw" "$work/code.raw"
 }
 
-host_tools() { # what a login node would have: packers as the lock pins them, packages of bundle.py
+host_tools() { # what a login node would have: packers as the lock pins them
     local name
     rm -rf "$work/tree/host"
-    mkdir -p "$work/tree/host/site"
+    mkdir -p "$work/tree/host"
     (cd "$project" && "$python" - "$work/tree/host/tools" <<'END'
 import os, sys
 from pathlib import Path
@@ -84,10 +85,6 @@ END
         cp -L "$name" "$work/tree/host/tools/usr/bin/"
         cp -L "$(ldd "$name" | grep -o '/[^ ]*libfuse3.so.3')" "$work/tree/host/tools/usr/lib/x86_64-linux-gnu/"
     fi
-    for name in click rich jinja2 markupsafe spython yaml _yaml markdown_it mdurl pygments packaging; do
-        cp -r "$project"/.venv/lib/python3*/site-packages/"$name" "$work/tree/host/site/"
-    done
-    find "$work/tree/host/site" -name __pycache__ -prune -exec rm -rf {} +
 }
 
 checked() { # as it will be restored there, held against the original
@@ -109,9 +106,11 @@ checked() { # as it will be restored there, held against the original
 
 project_tree() {
     local name
-    rm -rf "$work/tree/project" "$work/tree/pytest" "$work/tree/apptainer" "$work/tree/data"
+    rm -rf "$work"/tree/{project,pytest,apptainer,data,host/site}
     mkdir -p "$work/tree/project" "$work/tree/pytest"
     (cd "$project" && git ls-files -z | xargs -0 cp --parents -t "$work/tree/project")
+    project_bytes=$(du -sb --apparent-size "$work/tree/project" | cut -f1)
+    (cd "$project" && "$python" -m tests.gpu_kit.host_site "$work/tree/host/site")
     for name in pytest _pytest pluggy iniconfig packaging pygments py yaml; do
         cp -r "$("$python" -c "import $name; print(getattr($name, '__path__', [$name.__file__])[0])")" \
             "$work/tree/pytest/"
@@ -139,7 +138,7 @@ packed_tree() {
 }
 
 pieces() {
-    local boot=$work/boot number=0 one library
+    local boot=$work/boot number=0 one library own piece
     rm -rf "$boot" "$work"/piece.* "$out"/[0-9]*
     mkdir -p "$boot/lib"
     cp "$(command -v zstd)" "$boot/"
@@ -149,6 +148,8 @@ pieces() {
     cp "$here/fatbin.py" "$boot/"
     cp "$work"/{meta.json,libraries.sha256,sif.sha256,sif_objects.json} "$boot/"
     stat -c %s "$work/tree.zst" >"$boot/first_size"
+    own=$(((project_bytes + 1048575) / 1048576))
+    piece=$((sent - own - $(du -sm "$boot" | cut -f1) - 1))
     (cd "$work" && cat tree.zst code.zst | split -b "${piece}M" -d -a 2 - piece. && sha256sum piece.* >"$boot/pieces.sha256")
     for one in "$work"/piece.*; do
         number=$((number + 1))
@@ -158,6 +159,7 @@ pieces() {
     done
     cp -r "$boot" "$out/$number/" # the last piece is the smallest
     say "tree $(mib "$work/tree.zst"), code $(mib "$work/code.zst"): $number folders to send"
+    say "each is sent with the project's own $own MiB"
     du -sm "$out"/[0-9]* | sed 's/^/MiB /'
 }
 

@@ -34,7 +34,7 @@ assemble() {
     # The carried zstd with the carried loader: whatever C library this machine has.
     loader=("$boot/lib/ld-linux-x86-64.so.2" --library-path "$boot/lib" "$boot/zstd" -q -d --long=27)
     (cd "$KIT/pieces" && sha256sum --quiet -c "$boot/pieces.sha256") ||
-        fail "a piece is missing or damaged: send and put it again"
+        fail "a piece is missing or damaged (piece.00 is that of folder 1): send and put it again"
     say "pieces are whole"
     cat "$KIT"/pieces/piece.* >"$KIT/payload"
     mkdir -p "$KIT/tree"

@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import signal
+import time
 from pathlib import Path
 from typing import Iterator
 
@@ -282,6 +283,24 @@ def test_a_scancel_or_qdel_of_one_job(cluster: Cluster) -> None:
     run = under_way(cluster, "ended")
     cluster.server.cancel(cluster.jobs(run)[0])
     gone_on_with(cluster, run)
+
+
+@pytest.mark.long
+def test_suspended_and_let_go_on(cluster: Cluster) -> None:
+    """By a person, or for jobs of a queue that goes before."""
+    run = under_way(cluster, "suspended")
+    (job, *_) = cluster.jobs(run)
+    cluster.server.suspend(job)
+    deadline = time.monotonic() + 60
+    while cluster.row(run)["why"] != "suspended":
+        assert time.monotonic() < deadline, f"{cluster.row(run)}\n{logs(run)}"
+        time.sleep(0.5)
+    time.sleep(15)  # longer than a queue's notice
+    assert cluster.row(run)["state"] == "running", logs(run)
+    cluster.server.unsuspend(job)
+    cluster.wait_for_state(run, "done", "failed", "stopped")
+    assert json.loads((run / "result.json").read_text())["observed"]["resumed_at"] == [], logs(run)
+    cluster.wait_for_queue(run)
 
 
 def test_the_doctor_looks_at_two_nodes(cluster: Cluster) -> None:

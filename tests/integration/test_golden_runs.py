@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Dict, Tuple
 
@@ -62,6 +63,22 @@ def test_a_golden_run_verifies_and_reruns(golden: Tuple[Bench, Path], version: s
     assert bench.bundle("verify", again).stdout == "verified: nothing differs\n"
 
 
+def killed_at_a_checkpoint(bench: Bench, *words: str | Path) -> Path:
+    """The run of a command whose ranks are killed when they have left their first checkpoint."""
+    argv = [sys.executable, str(bench.project / "bundle.py"), *map(str, words)]
+    with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as command:
+        for left in ("results/checkpoints/step-*.npz", "job.json"):
+            wait_until(partial(any_of, bench.out, f"*/{left}"), pause=0.005)
+        job = json.loads(next(bench.out.glob("*/job.json")).read_text())
+        kill_session(int(job["id"].partition(".")[0]))
+        command.wait(PATIENCE)
+    return next(bench.out.iterdir())
+
+
+def any_of(folder: Path, pattern: str) -> bool:
+    return next(folder.glob(pattern), None) is not None
+
+
 def edit(path: Path, old: str, new: str) -> None:
     text = path.read_text(encoding="utf-8")
     assert old in text, f"{path}: {old}"
@@ -109,23 +126,20 @@ def test_the_next_field_and_the_next_move_break_no_old_run(
     done = later.bundle("verify", run, *moved(images), code=1)
     assert done.stdout == "results/model.npz: is missing\n1 mismatch\n"
 
-    argv = [sys.executable, str(later.project / "bundle.py"), "rerun", str(run)]
-    argv += moved(images)
-    with subprocess.Popen(
-        [*argv, "--out", str(bench.out)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as rerun:
-        if version != "1.0":  # its trainer knows no checkpoints
-            saved = "*/results/checkpoints/step-*.npz"
-            wait_until(lambda: list(bench.out.glob(saved)), pause=0.005)
-            job = json.loads(next(bench.out.glob("*/job.json")).read_text())
-            kill_session(int(job["id"].partition(".")[0]))
-        printed, said = rerun.communicate(timeout=PATIENCE)
-    again = next(bench.out.iterdir())
+    kills = version != "1.0"  # whose trainer knows no checkpoints
+    words = ["rerun", run, *moved(images), "--out", bench.out]
+    if not kills:
+        printed = later.bundle(*words).stdout
+        again = next(bench.out.iterdir())
+    while kills:
+        again = killed_at_a_checkpoint(later, *words)
+        kills = (again / "DONE").exists()
+        if kills:  # too late, on a machine that had other things to do
+            shutil.rmtree(again)
     assert identity_as_text(again) == raw["identity"]
     if version == "1.0":
-        assert "verdict: identical\n" in printed, said
+        assert "verdict: identical\n" in printed
         return
-    assert not (again / "DONE").exists(), "it was killed too late"
     resumed = later.bundle("resume", "--wait", again)
     assert "verdict: identical\n" in resumed.stdout
     assert json.loads((again / "result.json").read_text())["observed"]["resumed_at"] != []

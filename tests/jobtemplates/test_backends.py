@@ -128,6 +128,7 @@ def test_states_of_slurm() -> None:
     printed = (
         "12|PENDING|BeginTime\n13|PENDING|PartitionNodeLimit\n14|RUNNING|None\n"
         "15|COMPLETING|None\n16|TIMEOUT|TimeLimit\n17|CANCELLED|None\n18|SUSPENDED|None\n"
+        "19|FAILED|NonZeroExitCode\n20|FAILED|JobLaunchFailure\n"
     )
     assert SLURM.parse_states(printed) == {
         "12": QueueEntry("queued"),
@@ -137,6 +138,8 @@ def test_states_of_slurm() -> None:
         "16": QueueEntry("ended", "TIMEOUT"),
         "17": QueueEntry("ended", "CANCELLED"),
         "18": QueueEntry("running", "suspended"),
+        "19": QueueEntry("ended", "FAILED"),
+        "20": QueueEntry("ended", "FAILED (JobLaunchFailure)"),
     }
     assert SLURM.parse_states("") == {}
     assert SLURM.parse_states("CLUSTER: gpu\n7|PENDING|None\n") == {"7": QueueEntry("queued")}

@@ -28,13 +28,16 @@ turn = json.loads(os.environ["TURN"])
 open("starts", "a").write("x")
 for name in turn["leaves"].split():
     open(name, "w").write("{{}}")
+if turn.get("passed_over"):
+    os.kill(os.getppid(), turn["passed_over"])
 if turn.get("told"):
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.kill(os.getppid(), turn["told"])
     heeded()
     time.sleep(turn.get("stays", 0))
 if turn.get("signal"):
-    signal.signal(signal.SIGUSR2, signal.SIG_DFL)
+    for number in (signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), turn["signal"])
 sys.stderr.write(turn.get("says", ""))
 sys.exit(turn.get("status", 0))
@@ -74,6 +77,24 @@ class Ends(Stage):
     def left(self) -> Optional[int]:
         path = self.files.exit_code
         return int(path.read_text()) if path.exists() else None
+
+
+@pytest.mark.parametrize(
+    "profile", ["set -e", "set -eu -o pipefail", "set -Cf", "shopt -s failglob", "IFS=:"]
+)
+def test_what_the_profile_of_a_login_shell_sets(tmp_path: Path, profile: str) -> None:
+    done = Ends(tmp_path, "ready result.json")
+    script = done.files.job_script
+    script.write_text(f"{profile}\n{script.read_text()}")
+    assert (done.run_job(), done.left()) == (0, 0)
+    assert done.files.done.exists()
+
+
+def test_the_word_before_a_suspension_ends_nothing(tmp_path: Path) -> None:
+    """Grid Engine sends USR1 to all of a job with -notify, then stops it."""
+    done = Ends(tmp_path, "ready result.json", passed_over=int(signal.SIGUSR1))
+    assert (done.run_job(), done.left()) == (0, 0)
+    assert done.files.done.exists()
 
 
 SIGNALS = [

@@ -260,6 +260,13 @@ class GridEngineServer:
     def release(self, *jobs: str) -> None:
         call(["qrls", *jobs], self.environment)
 
+    def suspend(self, job: str) -> None:
+        """Its warning, USR1, comes first, and so many seconds later as a queue gives."""
+        call(["qmod", "-sj", job], self.environment)
+
+    def unsuspend(self, job: str) -> None:
+        call(["qmod", "-usj", job], self.environment)
+
     def cancel(self, job: str) -> None:
         call(["qdel", job], self.environment)
 

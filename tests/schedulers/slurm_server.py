@@ -154,6 +154,12 @@ class SlurmServer:
         words = ["--partition=urgent", f"--nodes={len(self.nodes)}", "--exclusive"]
         call(["sbatch", *words, "--output=/dev/null", str(script)], self.environment)
 
+    def suspend(self, job: str) -> None:
+        call(["scontrol", "suspend", job], self.environment)
+
+    def unsuspend(self, job: str) -> None:
+        call(["scontrol", "resume", job], self.environment)
+
     def warn(self, job: str) -> None:
         call(["scancel", "--batch", "--signal=USR2", job], self.environment)
 

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
 import pytest
 
+from jobtemplates.local import MOUNT_HELPERS
 from manifests.record.outcome import Failure
 from tests.trainer.conftest import IN_IMAGE
 from tests.trainer.test_resume_runs import below, wait_for_step
 from tests.waiting import PATIENCE, wait_until
 from trainer.guard import parent_of
+
+PROJECT = Path(__file__).resolve().parents[2]
 
 pytestmark = pytest.mark.mpi
 
@@ -142,6 +148,46 @@ def test_what_is_raised_while_a_rank_imports_ends_all(
     assert done.stderr.count("Traceback") == 1
 
 
+TOLD = """
+import os, signal
+from trainer.guard import guarded
+def body():
+    for pid in (os.getpid(), os.getppid()):
+        os.kill(pid, signal.SIGUSR1)
+    return 0
+guarded(body)
+"""
+
+
+PATIENT = """
+import time
+from trainer.guard import guarded
+def body():
+    print("ready", flush=True)
+    time.sleep(4)
+    return 0
+guarded(body)
+"""
+
+
+def test_a_rank_that_is_stopped_and_goes_on_ends_as_it_would_have() -> None:
+    """Slurm and Grid Engine suspend a job by SIGSTOP to all of its processes."""
+    words = [sys.executable, "-c", PATIENT]
+    with subprocess.Popen(words, cwd=PROJECT, stdout=subprocess.PIPE, text=True) as guard:
+        assert guard.stdout is not None
+        assert guard.stdout.readline() == "ready\n"
+        guard.send_signal(signal.SIGSTOP)
+        time.sleep(2)  # longer than between two looks
+        guard.send_signal(signal.SIGCONT)
+    assert guard.returncode == 0
+
+
+def test_the_word_before_a_suspension_ends_no_rank() -> None:
+    """Grid Engine's USR1, to all processes of a job, and once more by mpirun."""
+    done = subprocess.run([sys.executable, "-c", TOLD], cwd=PROJECT, check=False)
+    assert done.returncode == 0
+
+
 def test_a_start_sweeps_what_killed_writers_left(make_case: Any) -> None:
     case = make_case(epochs=1)
     files = case.files
@@ -198,13 +244,21 @@ def test_a_part_that_is_killed_from_outside_takes_all_with_it(
         wait_for_step(case.files, 2, process)
         parts = parts_below(process.pid)
         assert len(parts["rank"]) == len(parts["guard"]) == 2
+        helpers = [pid for pid in below(process.pid) if is_helper(pid)]
         os.kill(parts[victim][-1], number)
         everyone = [pid for pids in parts.values() for pid in pids if pid != process.pid]
         wait_until(lambda: not any(is_alive(pid) for pid in everyone), lambda: parts, LIMIT, 0.1)
         process.communicate(timeout=LIMIT)
+    for helper in filter(is_helper, helpers):  # in a job its supervisor sees to that
+        os.kill(helper, signal.SIGTERM)
     assert process.returncode != 0
     assert not case.files.failure.exists()
     assert not case.files.result.exists()
+
+
+def is_helper(pid: int) -> bool:
+    """One that mounts an image outlives a container that is killed."""
+    return command_of(pid)[0] in MOUNT_HELPERS
 
 
 def is_alive(pid: int) -> bool:

@@ -183,7 +183,7 @@ def rerun(
         return
     files = write_run(plan)
     with in_foreground([files], host):
-        start_new(files, host)
+        start_new(files, host, warn=warn)
         remember_out(host.cache, files.root.parent, warn)
         note(f"running again in {files.root}")
         try:

@@ -68,9 +68,9 @@ def resume(
             elif plan.script:
                 click.echo(plan.script, nl=False)
             return
-        written = {path: path.stat().st_size for path in files.logs.iterdir()}
+        written = {path: path.stat().st_size for path in files.logs.glob("*")}
         with in_foreground([files], host):
-            job = start_run(write_script(plan), host, chain, plan.placement)
+            job = start_run(write_script(plan), host, chain, plan.placement, warn)
             lock.close()
             after = written.get(logs_of(files, "stdout")[0], 0)
             say_started(files, job, facts, host, wait, json_wanted, after)

@@ -105,7 +105,7 @@ def submit(
         from manifests.cli.foreground import say_started
         from manifests.flows.start import start_new
 
-        job = start_new(files, host, chain)
+        job = start_new(files, host, chain, warn)
         remember_out(host.cache, files.root.parent, warn)
         say_started(files, job, facts, host, wait, json_wanted)
 

@@ -2,6 +2,8 @@
 # Run digits-20260102T030405Z-abcdef01, made by bundle 0.1.0. This is exactly what was started.
 export JOB_ID=${BUNDLE_JOB:-$$}
 
+# Grid Engine and PBS start a login shell, whose profile may have set it.
+set +e
 child=
 warned=
 ended=
@@ -9,6 +11,8 @@ late=
 # The scheduler's warning is for the ranks, which save and end. It waits until they are ready. Some
 # schedulers send it to all processes of the job: what is started before the ranks must not die of it.
 trap 'warned=1' USR2
+# Grid Engine sends it before it suspends a job that asked for warnings: nothing is to be done.
+trap '' USR1
 trap 'ended=1; late=${late:-$((SECONDS + 20))}; [ -z "$child" ] || kill -TERM "$child"; [ -n "$child" ] || exit 143' TERM INT
 unwarned() { (trap '' USR2 && "$@"); }
 # Names are bytes, whatever the user's locale is and whether this node has it.

@@ -15,6 +15,8 @@ export JOB_ID=${PBS_JOBID%%.*}
 # Where Open MPI was built without PBS's library it does not find the hosts by itself.
 export OMPI_MCA_orte_default_hostfile=$PBS_NODEFILE PRTE_MCA_prte_default_hostfile=$PBS_NODEFILE
 
+# Grid Engine and PBS start a login shell, whose profile may have set it.
+set +e
 child=
 warned=
 ended=
@@ -22,6 +24,8 @@ late=
 # The scheduler's warning is for the ranks, which save and end. It waits until they are ready. Some
 # schedulers send it to all processes of the job: what is started before the ranks must not die of it.
 trap 'warned=1' USR2
+# Grid Engine sends it before it suspends a job that asked for warnings: nothing is to be done.
+trap '' USR1
 trap 'ended=1; late=${late:-$((SECONDS + 20))}; [ -z "$child" ] || kill -TERM "$child"; [ -n "$child" ] || exit 143' TERM INT
 unwarned() { (trap '' USR2 && "$@"); }
 # Names are bytes, whatever the user's locale is and whether this node has it.

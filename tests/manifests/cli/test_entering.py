@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,11 @@ def test_packages_that_a_cluster_s_modules_bring_are_not_imported(tmp_path: Path
     ],
 )
 def test_an_environment_older_than_the_checkout_is_no_internal_error(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], module: str, said: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    module: str,
+    said: str,
 ) -> None:
     """Somebody pulled a newer version, and did not run `make setup`."""
 
@@ -54,6 +59,7 @@ def test_an_environment_older_than_the_checkout_is_no_internal_error(
         raise ModuleNotFoundError("gone", name=module)
 
     monkeypatch.setattr(bundle.cli, "invoke", invoke)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # where the fault is written
     with pytest.raises(SystemExit) as caught:
         bundle.main(["completion", "bash"])
     assert caught.value.code == 2

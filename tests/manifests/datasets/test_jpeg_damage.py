@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable, Dict, List
 
 import numpy as np
@@ -227,14 +228,19 @@ def test_bytes_at_random_are_no_fault_of_ours() -> None:
 
 
 def test_a_machine_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also in threads, which are how images are read."""
     monkeypatch.setitem(sys.modules, "simplejpeg", None)
     monkeypatch.delitem(sys.modules, "manifests.datasets.jpeg_damage")
-    with pytest.raises(Trouble) as caught:
-        __import__("manifests.datasets.jpeg_damage")
-    assert str(caught.value) == (
-        "the package simplejpeg, which tells damaged JPEG files, cannot be imported: "
-        "import of simplejpeg halted; None in sys.modules\n-> run: make setup"
-    )
+    data = jpeg()
+    with ThreadPoolExecutor(8) as pool:
+        found = [pool.submit(decode_problem, data).exception() for _ in range(32)]
+    assert {(type(error), str(error)) for error in found} == {
+        (
+            Trouble,
+            "the package simplejpeg, which tells damaged JPEG files, cannot be imported: "
+            "import of simplejpeg halted; None in sys.modules\n-> run: make setup",
+        )
+    }
 
 
 @pytest.mark.parametrize("options", [{}, {"subsampling": 0}, {"progressive": True}])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from pathlib import Path
 from typing import Any, Callable, List
@@ -166,3 +167,24 @@ def test_workers_find_the_same(images: Path, tmp_path: Path) -> None:
         samples, images, cache_folder=tmp_path / "cache", progress=Silent(), workers=2
     )
     assert again is not None and again.table == first.table
+
+
+def test_another_command_may_remove_what_is_remembered(tmp_path: Path) -> None:
+    stays = tmp_path / f"{known_set._PREFIX}{0:032x}"
+    stays.touch()
+    over = threading.Event()
+
+    def come_and_go() -> None:
+        others = [tmp_path / f"{known_set._PREFIX}{number:032x}" for number in range(1, 40)]
+        while not over.is_set():
+            for act in (Path.touch, Path.unlink):
+                for path in others:
+                    act(path)
+
+    other = threading.Thread(target=come_and_go)
+    other.start()
+    try:
+        assert all(stays in known_sets(tmp_path) for _ in range(500))
+    finally:
+        over.set()
+        other.join()

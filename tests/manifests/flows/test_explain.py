@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from jobtemplates.backend import QueueEntry
 from manifests.flows.explain import explain_failure
 from manifests.record.run_files import RunFiles
+from manifests.rundir.directory import state_of
 
 RULE = "-" * 74 + "\n"
 
@@ -104,4 +106,21 @@ def test_a_script_that_knows_nothing_leaves_the_word_to_others(tmp_path: Path, c
     files = job(tmp_path, code, said)
     assert explain_failure(files, files.logs / "stderr.log") == (
         f"the job failed; the end of its standard error:\n{said}-> see {files.logs}"
+    )
+
+
+def test_a_job_ended_from_outside_is_explained_by_that_and_not_by_its_last_words(
+    tmp_path: Path,
+) -> None:
+    """`show` says what `status` says."""
+    files = job(tmp_path, 0, "mpirun: Forwarding signal 18 to job\n")
+    files.exit_code.unlink()
+    files.interrupted.write_text("137\n")
+    entry = QueueEntry("ended", "Slurm: NODE_FAIL")
+    (files.root / "job.json").write_text("{}")
+    state, why, _ = state_of(files, lambda _: entry)
+    assert (state, explain_failure(files, ended=why)) == (
+        "failed",
+        "the job was ended from outside: a rank was ended by SIGKILL (often: no memory was left); "
+        f"Slurm: NODE_FAIL\n-> see {files.logs}; to go on: python bundle.py resume {files.root}",
     )

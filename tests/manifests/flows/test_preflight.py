@@ -15,7 +15,7 @@ from container.trouble import Trouble
 from jobtemplates.launcher import ContainerUse
 from jobtemplates.mpi import NEXT_STEP
 from jobtemplates.sites import Site, parse_site
-from manifests.flows.preflight import host_mpi_warnings, launch_context_of
+from manifests.flows.preflight import host_mpi_warnings, launch_context_of, options_kept_back
 from manifests.host.container_program import ask_ahead, container_program
 from manifests.host.context import HostContext
 from manifests.record.schema import Placement
@@ -123,6 +123,18 @@ def test_what_the_shell_sets_for_mpi_is_named(tmp_path: Path, programs: Path) ->
         "passed on to the job; where the ranks need them, set them in the site profile (mca, "
         "environment)"
     ]
+
+
+def test_what_the_shell_sets_for_sbatch_is_named(tmp_path: Path) -> None:
+    names = ("SBATCH_PARTITION", "SBATCH_ACCOUNT", "SBATCH_CLUSTERS", "SLURM_CONF", "SQUEUE_SORT")
+    around = host(tmp_path, **dict.fromkeys(names, "1"))
+    assert options_kept_back(site("slurm"), around) == [
+        "SBATCH_ACCOUNT, SBATCH_PARTITION: set in this shell, not passed on to sbatch; where jobs "
+        "need them, use keys of the config (group, walltime, others)"
+    ]
+    assert options_kept_back(site("slurm"), host(tmp_path)) == []
+    for other in ("local", "gridengine", "pbs"):
+        assert options_kept_back(site(other), around) == []
 
 
 def test_what_files_in_the_home_set_for_mpirun_is_named(tmp_path: Path, programs: Path) -> None:

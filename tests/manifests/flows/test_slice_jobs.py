@@ -112,6 +112,17 @@ def test_a_task_is_seen_and_ended_by_itself(tmp_path: Path, at: HostContext, fak
     assert [call for call in fakes.calls() if call.startswith("scancel")] == ["scancel 7_2"]
 
 
+@pytest.mark.parametrize("site", ["kite-slurm", "kite-slurm-single"])
+def test_what_the_scheduler_says_of_all_is_said_once(
+    tmp_path: Path, at: HostContext, fakes: Fakes, site: str
+) -> None:
+    slices = written(tmp_path, "slurm", site)
+    (fakes.folder / "sbatch").write_text("#!/bin/sh\necho 7\necho 'sbatch: few hours left' >&2\n")
+    said: List[str] = []
+    start_slices(slices, SetFiles(tmp_path / "slices"), at, GO_ON, said.append)
+    assert said == ["sbatch says: few hours left"]
+
+
 def test_an_array_that_is_refused_leaves_nothing(
     tmp_path: Path, at: HostContext, fakes: Fakes
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, List
 
 import pytest
 
@@ -18,11 +18,14 @@ from manifests.flows.slice_folder import (
     read_slices,
     refuse_other_set,
 )
-from manifests.host.context import read_host_context
+from manifests.host.context import HostContext, read_host_context
 from manifests.record.run_files import RunFiles
 from manifests.record.slice_set import SliceSet, drawn
 from manifests.rundir.records import read_result
 from tests.manifests.run_states import with_states
+from tests.manifests.rundir.test_queue import Fakes, fakes, host, job
+
+__all__ = ["fakes", "host"]
 
 
 @pytest.fixture
@@ -156,6 +159,38 @@ def sampled(run: RunFiles, count: int, seed: str = "z") -> SliceSet:
         seed=seed,
         created="now",
     )
+
+
+def test_why_slices_wait_is_said_once_for_all_that_wait_alike(
+    run: RunFiles, tmp_path: Path, host: HostContext, fakes: Fakes
+) -> None:
+    folder = tmp_path / "slices"
+    folder.mkdir()
+    record = sampled(run, 3)
+    (folder / "slices.json").write_text(record.model_dump_json())
+    for number, (begin, end) in enumerate(record.slices, 1):
+        one = as_slice(run, folder / f"s{number}", begin, end)
+        one.done.unlink()
+        one.exit_code.unlink(missing_ok=True)
+        job(one, "slurm", id=f"7_{number}")
+    said: List[str] = []
+    gathering = Gathering(folder, host, said.append, said.append)
+
+    def look(*entries: str) -> List[str]:
+        said.clear()
+        fakes.says("squeue", "".join(f"7_{n}|{entry}\n" for n, entry in enumerate(entries, 1)))
+        assert gathering.look() > 0
+        return said[:]
+
+    held, waits = "PENDING|PartitionTimeLimit", "PENDING|Resources"
+    assert look(waits, held, held) == ["job 7_2 and 1 more: queued: PartitionTimeLimit"]
+    assert look(waits, held, held) == []
+    assert look(held, waits, "RUNNING|None") == ["job 7_1: queued: PartitionTimeLimit"]
+    fakes.fails("squeue", "down\n")
+    silent = "job 7_1 and 2 more: unknown: Slurm does not answer: down"
+    assert [gathering.look() > 0, said[1:], gathering.look() > 0, said[1:]] == [
+        True, [silent], True, [silent],
+    ]  # fmt: skip
 
 
 def test_slices_that_were_drawn_are_taken_also_where_a_state_is_gone(

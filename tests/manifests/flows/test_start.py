@@ -110,11 +110,11 @@ def test_no_room_for_the_note_before_the_job(
 def test_a_local_job_without_a_place_for_its_output(tmp_path: Path, host: HostContext) -> None:
     files = prepared(tmp_path, "local")
     files.job_script.write_text("true\n")
-    files.logs.rmdir()
+    (files.logs / "start.log").mkdir()
     with pytest.raises(Trouble) as caught:
         start_new(files, host)
     log = files.logs / "start.log"
-    assert str(caught.value) == f"{log}: cannot be written: No such file or directory\n-> {NEXT}"
+    assert str(caught.value) == f"{log}: cannot be written: Is a directory\n-> {NEXT}"
     assert list(files.root.parent.iterdir()) == []
 
 
@@ -147,6 +147,16 @@ def test_marks_of_an_earlier_job_are_gone_when_the_new_one_is_started(
         "manifest.json",
     ]
     assert start.set_aside(files) == {}
+
+
+def test_a_folder_of_logs_that_was_removed_is_made_again(
+    tmp_path: Path, host: HostContext, fakes: Fakes
+) -> None:
+    files = prepared(tmp_path, "slurm")
+    files.logs.rmdir()
+    fakes.says("sbatch", "7\n")
+    start_run(files, host)
+    assert files.logs.is_dir()
 
 
 # --- what only remembers --------------------------------------------------------------------

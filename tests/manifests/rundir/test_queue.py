@@ -182,6 +182,44 @@ def test_a_follow_up_that_is_refused_takes_the_first_job_back(
     assert not files.root.exists()
 
 
+def test_a_follow_up_is_refused_and_the_first_job_cannot_be_taken_back(
+    tmp_path: Path, host: HostContext, fakes: Fakes
+) -> None:
+    """The run stays: that job works in it."""
+    files = prepared(tmp_path, "slurm")
+    (fakes.folder / "sbatch").write_text(
+        '#!/bin/bash\n[[ $* != *dependency* ]] || { echo "no more jobs" >&2; exit 1; }\necho 7\n'
+    )
+    fakes.fails("scancel", "Socket timed out\n")
+    with pytest.raises(Trouble) as caught:
+        start_new(files, host, 2)
+    assert str(caught.value) == (
+        "Slurm refuses the job: no more jobs\n"
+        "job 7 was taken before that, and not cancelled\n"
+        f"-> end it: scancel 7; then: python bundle.py resume {files.root}"
+    )
+    assert files.submitting.exists()
+
+
+@pytest.mark.parametrize("scheduler", ["slurm", "gridengine", "pbs"])
+def test_what_the_scheduler_says_of_a_job_that_it_takes(
+    tmp_path: Path, host: HostContext, fakes: Fakes, scheduler: str
+) -> None:
+    """A filter of the site warns, or nodes are taken from the job: said once for a chain."""
+    files = prepared(tmp_path, scheduler)
+    command = "sbatch" if scheduler == "slurm" else "qsub"
+    fakes.numbers(command, ".pbs1" if scheduler == "pbs" else "")
+    with (fakes.folder / command).open("a") as script:
+        script.write(f"echo '{command}: your project ends tomorrow' >&2\n\necho >&2\n")
+        script.write("echo 'warning: no queue takes it now' >&2\n")
+    said: List[str] = []
+    start_run(files, host, 1, warn=said.append)
+    assert said == [
+        f"{command} says: your project ends tomorrow",
+        f"{command} says: warning: no queue takes it now",
+    ]
+
+
 def test_a_refused_resume_leaves_the_run_as_it_was(
     tmp_path: Path, host: HostContext, fakes: Fakes
 ) -> None:

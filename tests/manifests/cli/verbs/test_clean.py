@@ -14,6 +14,7 @@ import pytest
 
 from container.build_folder import name_of
 from container.recipe import load_recipe
+from manifests.flows import needs
 from manifests.flows.clean import Part, Piece, remove
 from manifests.record.run_files import RunFiles
 from tests.manifests.cli.verbs.conftest import PROJECT, Called, CommandLine
@@ -220,6 +221,21 @@ def test_a_folder_of_runs_that_cannot_be_read(
     assert f"{closed} may need it: it cannot be read" in done.stdout
     assert (cache / "images" / f"{OLD}.sif").exists()
     assert f"sha256/cd/{ORPHAN}" in files_in(cache)
+
+
+def test_a_run_that_is_removed_meanwhile_needs_nothing(
+    called: Call, run: RunFiles, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = needs.list_runs
+
+    def list_and_remove(*words: Any) -> Any:
+        found = listed(*words)
+        shutil.rmtree(run.root)
+        return found
+
+    monkeypatch.setattr(needs, "list_runs", list_and_remove)
+    assert "it cannot be read" not in called("clean", "--images").stdout
+    assert not (cache / "images" / f"{OLD}.sif").exists()
 
 
 def test_a_build_under_way(bundle: CommandLine, called: Call, run: RunFiles, cache: Path) -> None:

@@ -83,8 +83,7 @@ def test_a_view_of_80_by_24(runs: List[RunFiles], terminal: Callable[..., Termin
     text = shell.wait(lambda text: " | " in text)
     assert text.splitlines()[1].split(" | ")[0].rstrip() == runs[1].root.name
     assert text.splitlines()[1].split(" | ")[1] == runs[0].root.name
-    shell.resize(60, 20)
-    text = shell.wait(lambda text: "-" * 60 in text.splitlines())
+    text = shell.resize(60, 20, lambda text: "-" * 60 in text.splitlines())
     assert max(map(width_of, text.splitlines())) <= 60
     shell.press("x", "q")
     text = shell.wait(lambda text: "code 0" in text)

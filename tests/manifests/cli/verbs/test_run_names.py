@@ -60,6 +60,18 @@ def test_a_run_by_a_name(bundle: CommandLine, runs: List[Path], text: str, numbe
     assert json.loads(bundle("show", text, "--json").stdout)["run"] == str(runs[number])
 
 
+def test_a_run_that_another_command_is_making_has_no_name_yet(
+    bundle: CommandLine, runs: List[Path]
+) -> None:
+    half = runs[0].parent / f".partial-here+1-{NAMES[2].replace('20260103', '20260109')}"
+    shutil.copytree(runs[2], half)
+    for text in ("@last", "a-b", "2026010", NAMES[2][:-8]):
+        code = 2 if text == "2026010" else 0
+        done = bundle("show", text, "--json", code=code)
+        assert ".partial" not in done.stdout + done.stderr
+        assert code or json.loads(done.stdout)["run"] == str(runs[2])
+
+
 @pytest.mark.parametrize("name", ["baseline", "digits", "2026", "x" * 255])
 def test_a_run_by_the_name_that_a_person_gave_its_directory(
     bundle: CommandLine, runs: List[Path], name: str
