@@ -83,7 +83,9 @@ def wait_for_child(child: int) -> Tuple[int, bool]:
     warned = asked_to_end = False
     while True:
         if warned:
-            came = getattr(signal.sigtimedwait(WAITED_FOR, LOOK_SECONDS), "si_signo", None)
+            time.sleep(LOOK_SECONDS)
+            # Where it was stopped while it waits, Python gives any number: it does not wait.
+            came = getattr(signal.sigtimedwait(WAITED_FOR, 0), "si_signo", None)
         else:
             came = signal.sigwait(WAITED_FOR)
         warned = warned or came == WARNING_SIGNAL

@@ -112,11 +112,17 @@ def limit_last_words() -> None:
 
 
 def _end_of(rank: int, links: List[Tuple[int, int]]) -> int:
-    """Wait for the rank's end; its status as waitpid(2) gives it."""
+    """Wait for the rank's end; its status as waitpid(2) gives it.
+
+    By a timer: Python's sigtimedwait gives any number where it was stopped (SIGSTOP) for longer
+    than it was to wait, as a job is that its scheduler suspends.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
+    signal.setitimer(signal.ITIMER_REAL, LOOK_SECONDS, LOOK_SECONDS)
     while True:
-        came = signal.sigtimedwait({*HANDED_ON, signal.SIGCHLD}, LOOK_SECONDS)
-        if came is not None and came.si_signo != signal.SIGCHLD:
-            os.kill(rank, came.si_signo)
+        came = signal.sigwaitinfo({*HANDED_ON, signal.SIGCHLD, signal.SIGALRM}).si_signo
+        if came in HANDED_ON:
+            os.kill(rank, came)
         elif any(parent_of(child) != parent for child, parent in links):
             os.kill(rank, signal.SIGKILL)
         ended, status = os.waitpid(rank, os.WNOHANG)

@@ -288,8 +288,6 @@ def test_a_scancel_or_qdel_of_one_job(cluster: Cluster) -> None:
 @pytest.mark.long
 def test_suspended_and_let_go_on(cluster: Cluster) -> None:
     """By a person, or for jobs of a queue that goes before."""
-    if cluster.scheduler == "slurm":
-        pytest.skip("on two nodes that share a host's processes Slurm was not tried")
     run = under_way(cluster, "suspended")
     (job, *_) = cluster.jobs(run)
     cluster.server.suspend(job)

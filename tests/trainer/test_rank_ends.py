@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
@@ -156,6 +157,29 @@ def body():
     return 0
 guarded(body)
 """
+
+
+PATIENT = """
+import time
+from trainer.guard import guarded
+def body():
+    print("ready", flush=True)
+    time.sleep(4)
+    return 0
+guarded(body)
+"""
+
+
+def test_a_rank_that_is_stopped_and_goes_on_ends_as_it_would_have() -> None:
+    """Slurm and Grid Engine suspend a job by SIGSTOP to all of its processes."""
+    words = [sys.executable, "-c", PATIENT]
+    with subprocess.Popen(words, cwd=PROJECT, stdout=subprocess.PIPE, text=True) as guard:
+        assert guard.stdout is not None
+        assert guard.stdout.readline() == "ready\n"
+        guard.send_signal(signal.SIGSTOP)
+        time.sleep(2)  # longer than between two looks
+        guard.send_signal(signal.SIGCONT)
+    assert guard.returncode == 0
 
 
 def test_the_word_before_a_suspension_ends_no_rank() -> None:

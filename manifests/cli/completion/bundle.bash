@@ -10,7 +10,7 @@ _bundle_completion() {
             dir) compopt -o dirnames ;;
             file) compopt -o default ;;
         esac
-    done < <(@asked@=bash @program@ "${COMP_LINE:0:COMP_POINT}" "$COMP_WORDBREAKS" 2>/dev/null)
+    done < <(@asked@=bash @answers@ "${COMP_LINE:0:COMP_POINT}" "$COMP_WORDBREAKS" 2>/dev/null)
 }
 
 # Before bash 4.4 there is no nosort.

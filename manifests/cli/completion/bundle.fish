@@ -5,7 +5,7 @@ end
 function __bundle_completion
     set -l words (commandline -opc)
     set -l current (commandline -ct)
-    for line in (env @asked@=fish @program@ $words[2..-1] "$current" 2>/dev/null)
+    for line in (env @asked@=fish @answers@ $words[2..-1] "$current" 2>/dev/null)
         set -l parts (string split -m 2 \t -- $line)
         set -l before (string match -r -- '^--[^=]*=' $current)
         set -l path (string replace -r -- '^--[^=]*=' '' $current)

@@ -3,7 +3,7 @@ bundle() { BUNDLE_CALLED=bundle @program@ "$@" }
 _bundle_completion() {
     local kind text help line
     local -a words_with_help words_alone open paths
-    for line in ${(f)"$(@asked@=zsh @program@ "${(@Q)words[2,CURRENT-1]}" "${(Q)PREFIX}" 2>/dev/null)"}; do
+    for line in ${(f)"$(@asked@=zsh @answers@ "${(@Q)words[2,CURRENT-1]}" "${(Q)PREFIX}" 2>/dev/null)"}; do
         IFS=$'\t' read -r kind text help <<< $line
         case $kind in
             word)

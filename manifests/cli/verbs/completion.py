@@ -27,8 +27,16 @@ def source_of(shell: str) -> str:
 
     quoted = fish_word if shell == "fish" else shell_word
     text = (PROJECT / "manifests" / "cli" / "completion" / f"bundle.{shell}").read_text("utf-8")
-    program = f"python3 {quoted(PROJECT / 'bundle.py')}"
-    return text.rstrip("\n").replace("@program@", program).replace("@asked@", COMPLETION_VARIABLE)
+    program = quoted(PROJECT / "bundle.py")
+    values = {
+        "@program@": f"python3 {program}",
+        # Straight to the own Python: a tab must be quick, and whatever is wrong stays silent.
+        "@answers@": f"{quoted(PROJECT / '.venv' / 'bin' / 'python')} -E -s -X utf8 {program}",
+        "@asked@": COMPLETION_VARIABLE,
+    }
+    for name, value in values.items():
+        text = text.replace(name, value)
+    return text.rstrip("\n")
 
 
 def answer_shell(cli: click.Command, shell: str, arguments: List[str]) -> None:

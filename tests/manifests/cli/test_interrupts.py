@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any, Iterator, List, Tuple
+from typing import Any, Iterator, List, Optional, Tuple
 
 import pytest
 
@@ -63,6 +63,16 @@ def several(folder):
         say("waiting")
         while any(job_now(one, host) for one in runs):
             time.sleep(0.1)
+
+@bundle.cli.command()
+@click.argument("run", type=Path)
+def ended(run):
+    files = RunFiles(run)
+    with in_foreground([files], host):
+        start_new(files, host)
+        wait_for_job(files, host)
+        say("judging")
+        time.sleep(60)
 
 bundle.main()
 """
@@ -175,13 +185,16 @@ def environment(tmp_path: Path, slurm: Slurm) -> dict[str, str]:
     }  # fmt: skip
 
 
-def prepared(folder: Path, scheduler: str, script: str = "exec sleep 600") -> RunFiles:
+def prepared(
+    folder: Path, scheduler: str, script: str = "exec sleep 600", rerun_of: Optional[str] = None
+) -> RunFiles:
     files = RunFiles(folder)
     files.logs.mkdir(parents=True)
     files.results.mkdir()
     values: Any = manifest_values()
     site = "local" if scheduler == "local" else "kite"
     values["circumstance"]["placement"].update(scheduler=scheduler, site=site)
+    values["circumstance"]["rerun_of"] = rerun_of
     files.manifest.write_text(Manifest.model_validate(values).model_dump_json())
     files.job_script.write_text(f"#!/bin/bash\n#SBATCH --output=logs/scheduler.log\n{script}\n")
     return files
@@ -413,6 +426,29 @@ def test_what_a_third_one_leaves_of_several_is_named(
         f"-> to end job {ids[1]}: python bundle.py cancel {runs[1].root}\n",
     )
     assert local.is_alive(ids[1])
+
+
+@pytest.mark.parametrize(
+    ("repeats", "hint"),
+    [
+        (None, "to see it: python bundle.py show"),
+        ("/an old/run", "for its verdict: python bundle.py compare '/an old/run'"),
+    ],
+)
+def test_after_the_job_the_way_to_its_verdict_is_named(
+    tmp_path: Path, environment: dict[str, str], repeats: Optional[str], hint: str
+) -> None:
+    script = "echo 0 >exit_code; touch DONE"
+    files = prepared(tmp_path / "a run", "local", script, rerun_of=repeats)
+    typed = probe(environment, "ended", files.root)
+    typed.wait_for("judging\n")
+    typed.press()
+    assert typed.end() == (
+        130,
+        "judging\n"
+        f"bundle: interrupted: the job had ended before; its run stays in {files.root}\n"
+        f"-> {hint} '{files.root}'\n",
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
