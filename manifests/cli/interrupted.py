@@ -70,7 +70,8 @@ def what_became(ended: int, living: Sequence[Living], kept: str, *, several: boo
 def next_step(files: RunFiles, *, cancelled: bool) -> str:
     from manifests.rundir.records import read_manifest
 
-    run, first = shell_word(files.root), read_manifest(files).circumstance.rerun_of
+    run = shell_word(files.root)
+    first = read_manifest(files).circumstance.rerun_of
     if cancelled:
         return f"-> to go on: python bundle.py resume {run}"
     if first and files.done.exists():

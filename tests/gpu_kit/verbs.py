@@ -153,7 +153,7 @@ def kill_session(number: str) -> None:
 
 
 def end_jobs(out: Path) -> List[str]:
-    """Those that outlast the stage, by the names of their runs: the benchmark wants the GPU alone."""
+    """Those that outlast the stage, by their runs: the benchmark wants the GPU alone."""
     going_on = [path for path in sorted(out.glob("*/job.json")) if not ended(path.parent)]
     for path in going_on:
         kill_session(json.loads(path.read_text())["id"].partition(".")[0])

@@ -5,12 +5,12 @@ from __future__ import annotations
 import ast
 import shlex
 from pathlib import Path
-from typing import Iterator, Set
+from typing import Iterator, List, Sequence, Set, Tuple
 
 import pytest
 
 from manifests.cli.command_line import called, host_context
-from manifests.cli.foreground import wait_for_job
+from manifests.cli.interrupted import ended_by_interrupt
 from manifests.record.run_files import RunFiles
 from tests.manifests.cli.verbs.conftest import PROJECT, CommandLine
 
@@ -138,18 +138,15 @@ def test_a_tag_that_is_not_there(bundle: CommandLine, finished_run: RunFiles) ->
 def test_ctrl_c_of_a_job_that_is_waited_for_names_the_next_step(
     finished_run: RunFiles, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def interrupted(*_arguments: object) -> Iterator[str]:
-        raise KeyboardInterrupt
+    def ended(runs: Sequence[RunFiles], *_arguments: object) -> Tuple[int, List[object]]:
+        return len(runs), []
 
-    ended = []
-    monkeypatch.setattr("manifests.flows.follow.follow", interrupted)
-    monkeypatch.setattr(
-        "manifests.flows.cancel.cancel_run", lambda files, _host: ended.append(files)
-    )
+    monkeypatch.setattr("manifests.flows.started_jobs.end_jobs", ended)
     files = RunFiles(finished_run.root.rename(finished_run.root.with_name("a b")))
+    files.job.touch()
     with pytest.raises(SystemExit) as caught:
-        wait_for_job(files, host_context())
-    assert (caught.value.code, ended) == (130, [files])
+        ended_by_interrupt(KeyboardInterrupt(), [files], host_context())
+    assert caught.value.code == 130
     assert capsys.readouterr().err == called(
         f"bundle: interrupted: the job was cancelled; its run stays in {files.root}\n"
         f"-> to go on: python bundle.py resume '{files.root}'\n"
