@@ -380,19 +380,28 @@ def test_an_array_is_recorded_and_cancelled_as_a_whole(
     assert all(files.cancelled.exists() for files in runs)
 
 
-def test_processes_of_this_host_all_end(
-    tmp_path: Path, environment: dict[str, str], living: List[RunFiles]
-) -> None:
-    """Each takes its time to end; Ctrl-C comes again while the first is waited for."""
-    folder = tmp_path / "slices"
-    slow = f"trap 'sleep 1; exit 1' TERM; {AT_WORK}"
-    runs = [prepared(folder / f"run-{number}", "local", slow) for number in range(3)]
+def pressed_twice(
+    folder: Path, at_term: str, environment: dict[str, str], living: List[RunFiles]
+) -> Tuple[Typed, List[RunFiles]]:
+    """Two local jobs that do ``at_term`` at SIGTERM; Ctrl-C came, and again while the first of them
+    is waited for."""
+    script = f"trap '{at_term}' TERM; {AT_WORK}"
+    runs = [prepared(folder / f"run-{number}", "local", script) for number in range(2)]
     living += runs
     typed = probe(environment, "several", folder)
     wait_for(*(files.ready for files in runs))
     typed.press()
     wait_for(runs[0].cancelled)
     typed.press()
+    return typed, runs
+
+
+def test_processes_of_this_host_all_end(
+    tmp_path: Path, environment: dict[str, str], living: List[RunFiles]
+) -> None:
+    """Each takes its time to end."""
+    folder = tmp_path / "slices"
+    typed, runs = pressed_twice(folder, "sleep 1; exit 1", environment, living)
     code, said = typed.end()
     end = f"bundle: interrupted: the jobs were cancelled; the slices stay in {folder}\n"
     assert (code, said) == (130, f"waiting\n{ALL_BEGUN}{STILL}{end}")
@@ -404,14 +413,7 @@ def test_what_a_third_one_leaves_of_several_is_named(
     tmp_path: Path, environment: dict[str, str], living: List[RunFiles]
 ) -> None:
     folder = tmp_path / "slices"
-    deaf = f"trap '' TERM; {AT_WORK}"
-    runs = [prepared(folder / f"run-{number}", "local", deaf) for number in range(2)]
-    living += runs
-    typed = probe(environment, "several", folder)
-    wait_for(*(files.ready for files in runs))
-    typed.press()
-    wait_for(runs[0].cancelled)
-    typed.press()
+    typed, runs = pressed_twice(folder, "", environment, living)
     typed.wait_for(STILL)
     typed.press()
     code, said = typed.end()
