@@ -178,8 +178,9 @@ def run_in_job(files: RunFiles, work: Work, host: HostContext) -> Dict[str, Find
                 return {"job": fail(f"{words_of(entry)}; it {late}", see(files))}
             time.sleep(max(0.1, backend_named(job.backend).ask_seconds))
     except BaseException:
-        for living in end_jobs([files], host)[1]:
-            raise still_there(living) from None
+        _, living = end_jobs([files], host)
+        if living:
+            raise still_there(living[0]) from None
         raise
     seconds = time.monotonic() - begin
     code = left_exit_code(files)
